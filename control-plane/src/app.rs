@@ -1,0 +1,6 @@
+//! Not written yet.
+/// x
+pub struct App;
+pub struct ControlPlane;
+pub struct StartError;
+pub fn start() {}

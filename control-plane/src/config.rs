@@ -1,0 +1,32 @@
+//! What a control plane is told at its start.
+//!
+//! Invariant: a [`Config`] is complete and valid; where its values come from (flags, environment, file) is the
+//! binary's business.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::seal::MasterKey;
+
+/// Settings of one control-plane process.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `postgres://…`; the role it names owns the schema and runs the migrations.
+    pub database_url: SecretString,
+    /// Where REST, OAuth and the console listen.
+    pub http_addr: SocketAddr,
+    /// Where data planes connect.
+    pub grpc_addr: SocketAddr,
+    /// Base URL under which people and agents reach the HTTP listener; `http://{http_addr}` when absent.
+    pub public_url: Option<Url>,
+    /// Base URL under which agents reach the data planes.
+    pub public_data_url: Url,
+    /// Seals what must not be read from the database.
+    pub master_key: MasterKey,
+    /// What a data plane must present to join.
+    pub enrollment_token: SecretString,
+    /// Where the first start writes the administrator's token (mode 0600).
+    pub admin_token_file: Option<PathBuf>,
+}

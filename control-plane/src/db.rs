@@ -1,0 +1,124 @@
+//! The way to Postgres.
+//!
+//! Invariant: a tenant's rows are reached through a [`TenantTx`] only. It tells Postgres the tenant, and row-level
+//! security hides every other tenant's rows, whatever a query forgets.
+
+use std::ops::{Deref, DerefMut};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::{
+    Connection as _, PgConnection, PgPool, Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tollgate_proto::TenantId;
+
+/// Role that owns nothing and cannot bypass row-level security.
+const APPLICATION_ROLE: &str = "SET ROLE tollgate_app";
+const CONNECTIONS_MAX: u32 = 20;
+const ACQUIRE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+
+/// The pool of connections, all in the application's role.
+#[derive(Debug, Clone)]
+pub struct Db {
+    pool: PgPool,
+}
+
+/// Why the database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Unreachable, refused or misconfigured.
+    #[error("cannot use the database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("cannot migrate the database: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+}
+
+impl Db {
+    /// Migrates the schema as the role of the URL, then opens a pool in the application's role.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, migrated or the role not be taken.
+    pub async fn open(url: &SecretString) -> Result<Self, OpenError> {
+        let options: PgConnectOptions = url.expose_secret().parse()?;
+        let mut owner = PgConnection::connect_with(&options).await?;
+        MIGRATIONS.run(&mut owner).await?;
+        owner.close().await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS_MAX)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(|connection, _| {
+                Box::pin(async move { sqlx::query(APPLICATION_ROLE).execute(connection).await.map(drop) })
+            })
+            .connect_with(options)
+            .await?;
+        Ok(Self { pool })
+    }
+
+    /// A transaction that sees one tenant.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn tenant(&self, tenant: TenantId) -> Result<TenantTx, sqlx::Error> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query!("SELECT set_config('tollgate.tenant', $1, true)", tenant.uuid().to_string())
+            .fetch_one(&mut *tx)
+            .await?;
+        Ok(TenantTx { tenant, tx })
+    }
+
+    /// A transaction for what belongs to no tenant (tenants themselves, data planes, sessions). A tenant's rows are
+    /// invisible to it.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn platform(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        self.pool.begin().await
+    }
+
+    /// The pool, for listening to notifications and for closing.
+    #[must_use]
+    pub const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+/// A transaction in which Postgres shows the rows of one tenant. Queries take it instead of a connection, so that
+/// none can be written without a tenant.
+#[derive(Debug)]
+pub struct TenantTx {
+    tenant: TenantId,
+    tx: Transaction<'static, Postgres>,
+}
+
+impl TenantTx {
+    /// The tenant whose rows this transaction sees.
+    #[must_use]
+    pub const fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    /// Makes everything done in it last.
+    ///
+    /// # Errors
+    /// When Postgres is away; then nothing was done.
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        self.tx.commit().await
+    }
+}
+
+impl Deref for TenantTx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.tx
+    }
+}
+
+impl DerefMut for TenantTx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+}

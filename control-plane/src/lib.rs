@@ -1,0 +1,43 @@
+//! Tollgate's control plane: the authorization server of every tenant, the REST API and the console, the publisher
+//! of policy and the intake of usage, over one Postgres.
+//!
+//! Where things are:
+//!
+//! - [`start`] (in `app.rs`) builds everything once and serves two listeners: HTTP (`router.rs`: REST, OAuth,
+//!   console) and gRPC (`grpc.rs`: policy stream, usage intake).
+//! - One slice per noun: `teams.rs` has its types, rules and operations, `teams/api.rs` its JSON handlers,
+//!   `teams/sql.rs` every query. The console's pages are in `console/`, the authorization server in `oauth/`.
+//! - `db.rs` hands out [`db::TenantTx`], the only way to a tenant's rows: Postgres' row-level security is told the
+//!   tenant when it is made.
+//!
+//! Invariant: a change that data planes must see bumps its tenant's policy revision in the same transaction
+//! (`policy::bump`), and every change by a caller writes its audit event there too (`audit::record`).
+
+pub mod agents;
+pub mod api_keys;
+pub mod app;
+pub mod audit;
+pub mod bootstrap;
+pub mod caller;
+pub mod config;
+pub mod console;
+pub mod db;
+pub mod error;
+pub mod grants;
+pub mod grpc;
+pub mod limits;
+pub mod oauth;
+pub mod page;
+pub mod policy;
+pub mod resource;
+pub mod router;
+pub mod seal;
+pub mod secret;
+pub mod servers;
+pub mod teams;
+pub mod tenants;
+pub mod usage;
+pub mod users;
+
+pub use app::{App, ControlPlane, StartError, start};
+pub use config::Config;

@@ -1,0 +1,15 @@
+//! Compiles the protocol definitions with protox, so that no system `protoc` is needed.
+
+use std::{env, error::Error, path::PathBuf};
+
+const PROTOS: [&str; 2] = ["proto/tollgate/policy/v1/policy.proto", "proto/tollgate/usage/v1/usage.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for proto in PROTOS {
+        println!("cargo:rerun-if-changed={proto}");
+    }
+    let descriptors = protox::compile(PROTOS, ["proto"])?;
+    let descriptor_file = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
+    tonic_prost_build::configure().file_descriptor_set_path(descriptor_file).compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! What both planes of Tollgate speak: the gRPC protocols between them, and the identifiers, names and scopes
+//! that mean the same on either side.
+//!
+//! This crate does no I/O and depends on neither plane; both planes depend on it and never on each other.
+
+mod id;
+mod name;
+mod scope;
+
+pub use id::{
+    AgentId, ApiKeyId, CallId, CredentialId, DataPlaneId, GrantId, IdError, InstanceId, LimitId, ServerId, TeamId,
+    TenantId, UserId,
+};
+pub use name::{Name, NameError};
+pub use scope::{Scope, ScopeError};
+
+/// Policy stream: control plane to data plane.
+pub mod policy {
+    /// Version 1, generated from `policy.proto`.
+    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("tollgate.policy.v1");
+    }
+}
+
+/// Usage intake: data plane to control plane.
+pub mod usage {
+    /// Version 1, generated from `usage.proto`.
+    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("tollgate.usage.v1");
+    }
+}

@@ -1,0 +1,183 @@
+//! Scopes: the unit of least privilege, as grants, tokens and challenges write them.
+//!
+//! Invariant: a scope's text is a valid OAuth scope-token (RFC 6749 section 3.3), whatever a server calls its
+//! tools: bytes outside the alphabet, and the percent sign, are percent-encoded.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::Name;
+
+/// What a grant allows or a token carries.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// `server:tool`: one tool.
+    Tool {
+        /// The server's slug.
+        server: Name,
+        /// The tool as the server names it, not encoded.
+        tool: Box<str>,
+    },
+    /// `server:*`: everything that one server offers.
+    Server {
+        /// The server's slug.
+        server: Name,
+    },
+}
+
+/// A text that is no scope.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScopeError {
+    /// No colon.
+    #[error("`{0}` is no scope: write `server:tool` or `server:*`")]
+    Shape(String),
+    /// The part before the colon is no server's name.
+    #[error("the server of scope `{scope}` is no name: {source}")]
+    Server {
+        /// The scope as given.
+        scope: String,
+        /// What is wrong with it.
+        source: crate::NameError,
+    },
+    /// The part after the colon is empty, has a broken percent sequence or a byte that must be encoded.
+    #[error("the tool of scope `{0}` is not valid: percent-encode what is outside the scope alphabet")]
+    Tool(String),
+    /// `server:@label`, a form that this version does not evaluate.
+    #[error("`{0}` selects tools by a label, which this version does not evaluate: name the tools, or use `server:*`")]
+    Label(String),
+}
+
+impl Scope {
+    /// The scope of one tool.
+    #[must_use]
+    pub fn tool(server: &Name, tool: &str) -> Self {
+        Self::Tool { server: server.clone(), tool: tool.into() }
+    }
+
+    /// The server whose tools this scope speaks of.
+    #[must_use]
+    pub const fn server(&self) -> &Name {
+        match self {
+            Self::Tool { server, .. } | Self::Server { server } => server,
+        }
+    }
+
+    /// Whether holding `self` suffices where `other` is asked for.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match self {
+            Self::Server { server } => server == other.server(),
+            Self::Tool { .. } => self == other,
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server { server } => write!(f, "{server}:*"),
+            Self::Tool { server, tool } => {
+                write!(f, "{server}:")?;
+                // A tool called `*` or `@x` must not read as a wildcard or a label.
+                let reserved_start = tool.as_ref() == "*" || tool.starts_with('@');
+                for (index, byte) in tool.bytes().enumerate() {
+                    if plain(byte) && !(index == 0 && reserved_start) {
+                        write!(f, "{}", char::from(byte))?;
+                    } else {
+                        write!(f, "%{byte:02X}")?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// RFC 6749's scope-token alphabet without the percent sign, which introduces an encoded byte.
+const fn plain(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x5B | 0x5D..=0x7E) && byte != b'%'
+}
+
+impl FromStr for Scope {
+    type Err = ScopeError;
+
+    fn from_str(text: &str) -> Result<Self, ScopeError> {
+        let shown = || text.chars().take(160).collect::<String>();
+        let (server, tool) = text.split_once(':').ok_or_else(|| ScopeError::Shape(shown()))?;
+        let server = server.parse().map_err(|source| ScopeError::Server { scope: shown(), source })?;
+        match tool {
+            "*" => Ok(Self::Server { server }),
+            _ if tool.starts_with('@') => Err(ScopeError::Label(shown())),
+            _ => {
+                let tool = decode(tool).ok_or_else(|| ScopeError::Tool(shown()))?;
+                Ok(Self::Tool { server, tool })
+            }
+        }
+    }
+}
+
+fn decode(tool: &str) -> Option<Box<str>> {
+    let mut bytes = tool.bytes();
+    let mut decoded = Vec::with_capacity(tool.len());
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let digits = [bytes.next()?, bytes.next()?];
+            let digits = std::str::from_utf8(&digits).ok()?;
+            decoded.push(u8::from_str_radix(digits, 16).ok()?);
+        } else if plain(byte) {
+            decoded.push(byte);
+        } else {
+            return None;
+        }
+    }
+    let decoded = String::from_utf8(decoded).ok()?;
+    (!decoded.is_empty()).then(|| decoded.into())
+}
+
+impl Serialize for Scope {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Scope {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(text: &str) -> Scope {
+        text.parse().expect("a scope")
+    }
+
+    #[test]
+    fn a_wildcard_covers_the_tools_of_its_server_only() {
+        assert!(scope("demo:*").covers(&scope("demo:echo")));
+        assert!(scope("demo:*").covers(&scope("demo:*")));
+        assert!(!scope("demo:*").covers(&scope("other:echo")));
+        assert!(!scope("demo:echo").covers(&scope("demo:*")));
+    }
+
+    #[test]
+    fn any_tool_name_survives_the_round_trip() {
+        let server: Name = "demo".parse().expect("a name");
+        for tool in ["echo", "*", "@read", "a b", "ä", "100%", "a:b", "\"", "\\", "%2A"] {
+            let scope = Scope::tool(&server, tool);
+            let text = scope.to_string();
+            assert!(text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5B | 0x5D..=0x7E)), "{text}");
+            assert_eq!(text.parse(), Ok(scope), "{text}");
+        }
+    }
+
+    #[test]
+    fn broken_scopes_are_refused() {
+        for text in ["", "demo", ":echo", "demo:", "Demo:echo", "demo:a b", "demo:%4", "demo:%zz", "demo:@read"] {
+            assert!(text.parse::<Scope>().is_err(), "{text}");
+        }
+    }
+}
