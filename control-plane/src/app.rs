@@ -1,6 +1,162 @@
-//! Not written yet.
-/// x
-pub struct App;
-pub struct ControlPlane;
-pub struct StartError;
-pub fn start() {}
+//! A running control plane: what every handler shares, and the two listeners.
+//!
+//! Invariant: everything shared is built once, here; nothing else reads settings.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use url::Url;
+
+use crate::{
+    bootstrap,
+    config::Config,
+    db::{Db, OpenError},
+    grpc, policy, router,
+    seal::MasterKey,
+};
+
+/// What handlers and jobs share.
+#[derive(Debug)]
+pub struct App {
+    /// The database.
+    pub db: Db,
+    /// Seals and opens what must not be read from the database.
+    pub master_key: MasterKey,
+    /// Where people, agents and data planes find Tollgate.
+    pub urls: Urls,
+    /// What a data plane must present to join.
+    pub enrollment_token: SecretString,
+    /// Wakes the policy streams when a tenant's policy changed.
+    pub policy_changes: policy::Changes,
+}
+
+/// Public base URLs, without a trailing slash. Never derived from a request's `Host`.
+#[derive(Debug, Clone)]
+pub struct Urls {
+    /// Of the control plane.
+    pub control: String,
+    /// Of the data planes.
+    pub data: String,
+}
+
+impl Urls {
+    /// Issuer of a tenant's tokens (RFC 8414 section 2).
+    #[must_use]
+    pub fn issuer(&self, tenant: &str) -> String {
+        format!("{}/t/{tenant}", self.control)
+    }
+
+    /// A tenant's federated endpoint: the default `resource` of a token request.
+    #[must_use]
+    pub fn federated(&self, tenant: &str) -> String {
+        format!("{}/t/{tenant}/mcp", self.data)
+    }
+
+    /// The endpoint of one server.
+    #[must_use]
+    pub fn server(&self, tenant: &str, server: &str) -> String {
+        format!("{}/t/{tenant}/mcp/{server}", self.data)
+    }
+}
+
+/// Why a control plane could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database is unusable.
+    #[error(transparent)]
+    Database(#[from] OpenError),
+    /// An address is taken or not ours.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The first start could not make what every installation has.
+    #[error(transparent)]
+    Bootstrap(#[from] bootstrap::BootstrapError),
+}
+
+/// A control plane that serves until it is stopped.
+#[derive(Debug)]
+pub struct ControlPlane {
+    app: Arc<App>,
+    http_addr: SocketAddr,
+    grpc_addr: SocketAddr,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Opens the database, makes on an empty one what every installation has, and serves.
+///
+/// # Errors
+/// When the database or an address cannot be had.
+pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
+    let db = Db::open(&config.database_url).await?;
+    let (http, http_addr) = listen(config.http_addr).await?;
+    let (grpc, grpc_addr) = listen(config.grpc_addr).await?;
+    let control = config.public_url.as_ref().map_or_else(|| format!("http://{http_addr}"), base);
+    let stopping = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let app = Arc::new(App {
+        policy_changes: policy::Changes::new(),
+        db,
+        master_key: config.master_key,
+        urls: Urls { control, data: base(&config.public_data_url) },
+        enrollment_token: config.enrollment_token,
+    });
+    bootstrap::run(&app, config.admin_token_file.as_deref()).await?;
+
+    tasks.spawn(policy::follow_changes(Arc::clone(&app), stopping.clone()));
+    tasks.spawn(grpc::serve(Arc::clone(&app), grpc, stopping.clone()));
+    let serve =
+        axum::serve(http, router::build(Arc::clone(&app))).with_graceful_shutdown(stopping.clone().cancelled_owned());
+    tasks.spawn(async move {
+        if let Err(error) = serve.await {
+            tracing::error!(%error, "the HTTP listener failed");
+        }
+    });
+    tasks.close();
+    Ok(ControlPlane { app, http_addr, grpc_addr, stopping, tasks })
+}
+
+impl ControlPlane {
+    /// What its handlers share.
+    #[must_use]
+    pub const fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Where REST, OAuth and the console answer.
+    #[must_use]
+    pub const fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// Where data planes connect.
+    #[must_use]
+    pub const fn grpc_addr(&self) -> SocketAddr {
+        self.grpc_addr
+    }
+
+    /// Ends streams, finishes requests and closes the pool.
+    pub async fn stop(self) {
+        self.stopping.cancel();
+        self.tasks.wait().await;
+        self.app.db.pool().close().await;
+    }
+}
+
+async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { addr, source };
+    let listener = TcpListener::bind(addr).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn base(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}
