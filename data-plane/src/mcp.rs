@@ -1,0 +1,14 @@
+//! The Model Context Protocol without I/O: reading and writing its messages, its two eras, its headers, its event
+//! streams and its names.
+//!
+//! Invariant: nothing in here opens a socket, reads a clock or draws a random number. Bytes come in, values or
+//! typed errors go out; what is sent onward is written anew from what was read.
+
+pub mod era;
+pub mod header;
+pub mod json;
+pub mod message;
+pub mod method;
+pub mod names;
+pub mod sse;
+pub mod version;
