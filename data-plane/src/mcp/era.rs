@@ -1,1 +1,206 @@
-//! Placeholder.
+//! Which era a request belongs to, and whether it is whole by the rules of that era.
+//!
+//! Invariant: the body decides. A request whose `_meta` names a revision is modern whatever its headers say, and
+//! one that does not is never served as modern; a header can only have a request refused.
+
+mod refusal;
+
+#[cfg(test)]
+mod tests;
+
+use http::HeaderMap;
+
+use super::{
+    header::{self, HeaderFault},
+    message::{Incoming, Message, Notification, Params, Request},
+    method::{Carries, Method, Notice},
+    version::{Era, MODERN, ProtocolVersion, SUPPORTED_LEGACY, names_modern_era},
+};
+
+pub use refusal::EraError;
+
+/// What an HTTP request is in the terms of the protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Classified {
+    /// A modern request. Its headers, revision, `_meta`, method and `Mcp-Name` have been checked; `Mcp-Param-*`
+    /// needs the tool's schema and has not.
+    Modern {
+        /// The revision.
+        version: ProtocolVersion,
+        /// The method, known in this era.
+        method: Method,
+    },
+    /// A modern notification: the revision defines none over HTTP, so it is accepted and goes nowhere.
+    ModernNotification,
+    /// The legacy handshake, which needs no session.
+    Initialize {
+        /// The revision that the client asks for.
+        requested: Box<str>,
+        /// The revision to answer with.
+        version: ProtocolVersion,
+    },
+    /// A legacy request, which needs a session.
+    Legacy {
+        /// The method, known in this era.
+        method: Method,
+        /// The revision that the header names; it has to be that of the session.
+        header_version: Option<ProtocolVersion>,
+    },
+    /// A legacy notification, which needs a session. One that is not in the table goes nowhere.
+    LegacyNotification {
+        /// What is notified, where it is known.
+        notice: Option<Notice>,
+        /// The revision that the header names; it has to be that of the session.
+        header_version: Option<ProtocolVersion>,
+    },
+    /// The answer to a request that a legacy server has made; it needs a session.
+    LegacyResponse {
+        /// The revision that the header names; it has to be that of the session.
+        header_version: Option<ProtocolVersion>,
+    },
+    /// GET: the event stream of a legacy session.
+    LegacyStream {
+        /// The revision that the header names; it has to be that of the session.
+        header_version: Option<ProtocolVersion>,
+    },
+    /// DELETE: the end of a legacy session.
+    LegacyEnd {
+        /// The revision that the header names; it has to be that of the session.
+        header_version: Option<ProtocolVersion>,
+    },
+}
+
+/// Classifies and validates a POST.
+///
+/// A modern request is checked in this order: the headers are there and agree with `_meta` and `method`, the
+/// revision is served, `_meta` is complete, the method is known, `Mcp-Name` agrees with the params.
+///
+/// # Errors
+/// The first rule that the request breaks.
+pub fn classify(headers: &HeaderMap, incoming: &Incoming) -> Result<Classified, EraError> {
+    let header_version = header::single(headers, &header::PROTOCOL_VERSION)?;
+    let modern_header = header_version.is_some_and(names_modern_era);
+    match incoming {
+        Incoming::Batch(_) => Err(EraError::Batch),
+        Incoming::Single(Message::Request(request)) if request.params.claims_protocol_version() => {
+            classify_modern(headers, request)
+        }
+        Incoming::Single(Message::Request(request)) if request.method.as_ref() == Method::Initialize.as_str() => {
+            if modern_header {
+                return Err(HeaderFault::Mismatch(header::PROTOCOL_VERSION).into());
+            }
+            classify_initialize(&request.params)
+        }
+        Incoming::Single(Message::Request(_)) if modern_header => {
+            Err(EraError::MissingMeta("io.modelcontextprotocol/protocolVersion"))
+        }
+        Incoming::Single(Message::Request(request)) => classify_legacy(header_version, request),
+        Incoming::Single(Message::Notification(notification)) => {
+            classify_notification(headers, header_version, notification)
+        }
+        Incoming::Single(Message::Response(_)) if modern_header => Err(EraError::UnexpectedResponse),
+        Incoming::Single(Message::Response(_)) => {
+            Ok(Classified::LegacyResponse { header_version: legacy_version(header_version)? })
+        }
+    }
+}
+
+/// Classifies a request without body: GET and DELETE belong to legacy sessions, everything else to nobody.
+///
+/// # Errors
+/// [`EraError::VerbNotAllowed`] for other HTTP methods and for the modern era, and the faults of the version header.
+pub fn classify_bodyless(verb: &http::Method, headers: &HeaderMap) -> Result<Classified, EraError> {
+    let header_version = header::single(headers, &header::PROTOCOL_VERSION)?;
+    if header_version.is_some_and(names_modern_era) {
+        return Err(EraError::VerbNotAllowed);
+    }
+    match *verb {
+        http::Method::GET => Ok(Classified::LegacyStream { header_version: legacy_version(header_version)? }),
+        http::Method::DELETE => Ok(Classified::LegacyEnd { header_version: legacy_version(header_version)? }),
+        _ => Err(EraError::VerbNotAllowed),
+    }
+}
+
+fn classify_modern(headers: &HeaderMap, request: &Request) -> Result<Classified, EraError> {
+    let version =
+        header::single(headers, &header::PROTOCOL_VERSION)?.ok_or(HeaderFault::Missing(header::PROTOCOL_VERSION))?;
+    header::demand(headers, &header::METHOD, &request.method)?;
+    let claim = request.params.protocol_version_claim();
+    let claim = claim.ok_or(EraError::MissingMeta("io.modelcontextprotocol/protocolVersion"))?;
+    if claim != version {
+        return Err(HeaderFault::Mismatch(header::PROTOCOL_VERSION).into());
+    }
+    let version = ProtocolVersion::parse(&claim)
+        .filter(|version| MODERN.contains(version))
+        .ok_or_else(|| EraError::UnsupportedVersion { requested: claim.into() })?;
+    if request.params.client_capabilities().is_none() {
+        return Err(EraError::MissingMeta("io.modelcontextprotocol/clientCapabilities"));
+    }
+    let method = known_method(Era::Modern, &request.method)?;
+    let named = demand_named(Era::Modern, method, &request.params)?;
+    let repeated_or_absent = header::single(headers, &header::NAME)?;
+    if let (true, Some(named)) = (method.has_name_header() || repeated_or_absent.is_some(), named) {
+        header::demand_decoded(headers, &header::NAME, named)?;
+    }
+    Ok(Classified::Modern { version, method })
+}
+
+fn classify_initialize(params: &Params) -> Result<Classified, EraError> {
+    let requested = params.get("protocolVersion").and_then(|version| version.as_str());
+    let requested = requested.ok_or(EraError::MissingParam { member: "protocolVersion", era: Era::Legacy })?;
+    let version = ProtocolVersion::negotiate_legacy(&requested);
+    Ok(Classified::Initialize { requested: requested.into(), version })
+}
+
+fn classify_legacy(header_version: Option<&str>, request: &Request) -> Result<Classified, EraError> {
+    let header_version = legacy_version(header_version)?;
+    let method = known_method(Era::Legacy, &request.method)?;
+    demand_named(Era::Legacy, method, &request.params)?;
+    Ok(Classified::Legacy { method, header_version })
+}
+
+fn classify_notification(
+    headers: &HeaderMap,
+    header_version: Option<&str>,
+    notification: &Notification,
+) -> Result<Classified, EraError> {
+    if Method::parse(&notification.method).is_some() {
+        return Err(EraError::RequestWithoutId);
+    }
+    let claims = notification.params.claims_protocol_version();
+    if !claims && !header_version.is_some_and(names_modern_era) {
+        let notice = Notice::parse(&notification.method);
+        return Ok(Classified::LegacyNotification { notice, header_version: legacy_version(header_version)? });
+    }
+    let version = header_version.ok_or(HeaderFault::Missing(header::PROTOCOL_VERSION))?;
+    if claims && notification.params.protocol_version_claim().as_deref() != Some(version) {
+        return Err(HeaderFault::Mismatch(header::PROTOCOL_VERSION).into());
+    }
+    if header::single(headers, &header::METHOD)?.is_some_and(|method| *method != *notification.method) {
+        return Err(HeaderFault::Mismatch(header::METHOD).into());
+    }
+    Ok(Classified::ModernNotification)
+}
+
+fn known_method(era: Era, text: &str) -> Result<Method, EraError> {
+    Method::parse_in(era, text).ok_or_else(|| EraError::unknown_method(text, era))
+}
+
+/// The tool, prompt or resource, which a method that names one must name.
+fn demand_named(era: Era, method: Method, params: &Params) -> Result<Option<&str>, EraError> {
+    let (member, named) = match method.carries() {
+        Carries::ToolName | Carries::PromptName => ("name", params.name()),
+        Carries::ResourceUri => ("uri", params.uri()),
+        Carries::Reference | Carries::List(_) | Carries::Nothing => return Ok(None),
+    };
+    named.map(Some).ok_or(EraError::MissingParam { member, era })
+}
+
+/// The revision that the header of a legacy message names; without the header, that of the session holds.
+fn legacy_version(header: Option<&str>) -> Result<Option<ProtocolVersion>, EraError> {
+    let Some(text) = header else { return Ok(None) };
+    ProtocolVersion::parse(text)
+        .filter(|version| SUPPORTED_LEGACY.contains(version))
+        .map(Some)
+        .ok_or_else(|| EraError::UnsupportedVersion { requested: text.into() })
+}
