@@ -12,7 +12,7 @@ use http::HeaderMap;
 
 use super::{
     header::{self, HeaderFault},
-    message::{Incoming, Message, Notification, Params, Request},
+    message::{Incoming, META_CLIENT_CAPABILITIES, META_PROTOCOL_VERSION, Message, Notification, Params, Request},
     method::{Carries, Method, Notice},
     version::{Era, MODERN, ProtocolVersion, SUPPORTED_LEGACY, names_modern_era},
 };
@@ -91,9 +91,7 @@ pub fn classify(headers: &HeaderMap, incoming: &Incoming) -> Result<Classified, 
             }
             classify_initialize(&request.params)
         }
-        Incoming::Single(Message::Request(_)) if modern_header => {
-            Err(EraError::MissingMeta("io.modelcontextprotocol/protocolVersion"))
-        }
+        Incoming::Single(Message::Request(_)) if modern_header => Err(EraError::MissingMeta(META_PROTOCOL_VERSION)),
         Incoming::Single(Message::Request(request)) => classify_legacy(header_version, request),
         Incoming::Single(Message::Notification(notification)) => {
             classify_notification(headers, header_version, notification)
@@ -126,7 +124,7 @@ fn classify_modern(headers: &HeaderMap, request: &Request) -> Result<Classified,
         header::single(headers, &header::PROTOCOL_VERSION)?.ok_or(HeaderFault::Missing(header::PROTOCOL_VERSION))?;
     header::demand(headers, &header::METHOD, &request.method)?;
     let claim = request.params.protocol_version_claim();
-    let claim = claim.ok_or(EraError::MissingMeta("io.modelcontextprotocol/protocolVersion"))?;
+    let claim = claim.ok_or(EraError::MissingMeta(META_PROTOCOL_VERSION))?;
     if claim != version {
         return Err(HeaderFault::Mismatch(header::PROTOCOL_VERSION).into());
     }
@@ -134,13 +132,14 @@ fn classify_modern(headers: &HeaderMap, request: &Request) -> Result<Classified,
         .filter(|version| MODERN.contains(version))
         .ok_or_else(|| EraError::UnsupportedVersion { requested: claim.into() })?;
     if request.params.client_capabilities().is_none() {
-        return Err(EraError::MissingMeta("io.modelcontextprotocol/clientCapabilities"));
+        return Err(EraError::MissingMeta(META_CLIENT_CAPABILITIES));
     }
     let method = known_method(Era::Modern, &request.method)?;
     let named = demand_named(Era::Modern, method, &request.params)?;
-    let repeated_or_absent = header::single(headers, &header::NAME)?;
-    if let (true, Some(named)) = (method.has_name_header() || repeated_or_absent.is_some(), named) {
-        header::demand_decoded(headers, &header::NAME, named)?;
+    match named {
+        Some(named) => header::demand_decoded(headers, &header::NAME, named)?,
+        // Nothing to compare it with, but two of them are never right.
+        None => drop(header::single(headers, &header::NAME)?),
     }
     Ok(Classified::Modern { version, method })
 }
@@ -191,6 +190,9 @@ fn demand_named(era: Era, method: Method, params: &Params) -> Result<Option<&str
     let (member, named) = match method.carries() {
         Carries::ToolName | Carries::PromptName => ("name", params.name()),
         Carries::ResourceUri => ("uri", params.uri()),
+        Carries::Reference if params.reference().is_none() => {
+            return Err(EraError::MissingParam { member: "ref", era });
+        }
         Carries::Reference | Carries::List(_) | Carries::Nothing => return Ok(None),
     };
     named.map(Some).ok_or(EraError::MissingParam { member, era })

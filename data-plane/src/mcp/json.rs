@@ -14,7 +14,7 @@ mod view;
 mod write;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use bytes::Bytes;
 

@@ -17,7 +17,9 @@ use std::fmt;
 
 use super::json::Raw;
 
-pub use params::Params;
+pub use params::{
+    META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION, Params, Reference,
+};
 pub use read::{ReadError, ReadErrorKind, read, read_upstream};
 pub use write::{Change, Edit, MetaValue, write_error, write_notification, write_request, write_result};
 

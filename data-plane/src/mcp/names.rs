@@ -79,14 +79,7 @@ fn ends_with_hash(rest: &str) -> bool {
 /// The first 80 bits of the SHA-256, in base 32.
 fn hash(tool: &str) -> String {
     let digest = digest(&SHA256, tool.as_bytes());
-    let mut bits =
-        digest
-            .as_ref()
-            .iter()
-            .fold((0_u128, 0_usize), |(bits, taken), byte| {
-                if taken < 10 { (bits << 8 | u128::from(*byte), taken + 1) } else { (bits, taken) }
-            })
-            .0;
+    let mut bits = digest.as_ref().iter().take(10).fold(0_u128, |bits, byte| (bits << 8) | u128::from(*byte));
     let mut characters = [0_u8; HASH_CHARACTERS];
     for character in characters.iter_mut().rev() {
         *character = HASH_ALPHABET[usize::try_from(bits & 31).expect("five bits fit")];

@@ -146,6 +146,12 @@ impl Raw {
     }
 }
 
+impl AsRef<[u8]> for Raw {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
 impl fmt::Debug for Raw {
     /// Tells what it is and how large, never what it says: values may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

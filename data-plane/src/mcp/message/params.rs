@@ -9,13 +9,13 @@ use super::read::ReadErrorKind;
 use crate::mcp::json::{Kind, Object, Raw};
 
 /// `_meta` key: the revision a modern request is in.
-pub(crate) const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+pub const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// `_meta` key: what the client of a modern request can do.
-pub(crate) const META_CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+pub const META_CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// `_meta` key: who the client says it is.
-pub(crate) const META_CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+pub const META_CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 /// `_meta` key: the least severe log message that the client wants.
-pub(crate) const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 
 /// Keys of params that some reader knows as the field of a type.
 const RESERVED: &[&str] = &[
@@ -63,7 +63,17 @@ pub struct Params {
     name: Option<Box<str>>,
     uri: Option<Box<str>>,
     cursor: Option<Box<str>>,
+    reference: Option<Reference>,
     pub(super) meta: Option<Object>,
+}
+
+/// What `completion/complete` completes an argument of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reference {
+    /// `ref/prompt`: the prompt of this `name`.
+    Prompt(Box<str>),
+    /// `ref/resource`: the resource or template of this `uri`.
+    Resource(Box<str>),
 }
 
 impl Params {
@@ -77,13 +87,15 @@ impl Params {
         if let Some(meta) = &meta {
             check_keys(meta, RESERVED_META, "params._meta")?;
         }
-        if let Some(reference) = read_object(&members, "ref")? {
-            check_keys(&reference, RESERVED_REF, "params.ref")?;
+        let reference = read_object(&members, "ref")?;
+        if let Some(reference) = &reference {
+            check_keys(reference, RESERVED_REF, "params.ref")?;
         }
+        let reference = reference.as_ref().and_then(Reference::read);
         let name = read_text(&members, "name")?;
         let uri = read_text(&members, "uri")?;
         let cursor = read_text(&members, "cursor")?;
-        Ok(Self { members: Some(members), name, uri, cursor, meta })
+        Ok(Self { members: Some(members), name, uri, cursor, reference, meta })
     }
 
     /// The value of the member with exactly this key, as it was written.
@@ -113,6 +125,12 @@ impl Params {
     #[must_use]
     pub fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
+    }
+
+    /// `ref`, where it is whole.
+    #[must_use]
+    pub fn reference(&self) -> Option<&Reference> {
+        self.reference.as_ref()
     }
 
     /// `arguments`, an object, validated at every depth.
@@ -165,6 +183,25 @@ impl Params {
 
     fn meta_value(&self, key: &str) -> Option<&Raw> {
         self.meta.as_ref()?.get(key)
+    }
+}
+
+impl Reference {
+    fn read(object: &Object) -> Option<Self> {
+        let text = |key| object.get(key).and_then(Raw::as_str);
+        match text("type")?.as_ref() {
+            "ref/prompt" => Some(Self::Prompt(text("name")?.into())),
+            "ref/resource" => Some(Self::Resource(text("uri")?.into())),
+            _ => None,
+        }
+    }
+
+    /// The member of `ref` that names it.
+    pub(super) fn member(&self) -> &'static str {
+        match self {
+            Self::Prompt(_) => "name",
+            Self::Resource(_) => "uri",
+        }
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Edit<'a> {
     pub name: Option<&'a str>,
     /// Another `params.uri`.
     pub uri: Option<&'a str>,
+    /// Another prompt's `name` or resource's `uri` in `params.ref`, where there is one.
+    pub reference: Option<&'a str>,
     /// Another `params.cursor`, or none.
     pub cursor: Change<'a>,
     /// Keys of `params._meta` to leave out: those that begin with one of these.
@@ -158,6 +160,9 @@ impl Params {
                 match edited.iter().find(|(edited, _)| *edited == key).map_or(Change::Keep, |(_, change)| *change) {
                     Change::Set(text) => params.text(key, text),
                     Change::Remove => {}
+                    Change::Keep if key == "ref" && edit.reference.is_some() => {
+                        self.write_reference(edit, value, params);
+                    }
                     Change::Keep if key != "_meta" || !edit.touches_meta() => params.raw(key, value),
                     Change::Keep => write_meta(params, meta.as_deref()),
                 }
@@ -169,6 +174,17 @@ impl Params {
             }
             if self.meta.is_none() {
                 write_meta(params, meta.as_deref());
+            }
+        });
+    }
+
+    fn write_reference(&self, edit: &Edit<'_>, read: &Raw, params: &mut ObjectWriter<'_>) {
+        let (Some(named), Some(reference), Some(members)) = (edit.reference, self.reference(), read.object()) else {
+            return params.raw("ref", read);
+        };
+        params.object("ref", |written| {
+            for (key, value) in members.iter() {
+                if key == reference.member() { written.text(key, named) } else { written.raw(key, value) }
             }
         });
     }

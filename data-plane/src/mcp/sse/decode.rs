@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::{Bounds, Event};
 
@@ -168,7 +168,7 @@ impl Unfinished {
     fn finish(self) -> Option<Event> {
         let Self { event, id, retry, data, .. } = self;
         let is_event = id.is_some() || retry.is_some() || data.is_some();
-        is_event.then(|| Event { event, id, retry, data: data.map(BytesMut::freeze).map(Bytes::from) })
+        is_event.then(|| Event { event, id, retry, data: data.map(BytesMut::freeze) })
     }
 }
 

@@ -6,22 +6,22 @@
 use bytes::Bytes;
 
 use super::Event;
-use crate::mcp::json::Raw;
 
 /// A comment, which clients ignore and which keeps a quiet connection open.
 pub const KEEP_ALIVE: Bytes = Bytes::from_static(b":\n\n");
 
-/// The event for one message: the JSON on one data line.
+/// The event for one message, which is JSON that was read or written here: on one data line.
 #[must_use]
-pub fn message_event(message: &Raw, id: Option<&str>) -> Bytes {
-    let mut out = Vec::with_capacity(message.as_bytes().len() + 64);
+pub fn message_event(message: &impl AsRef<[u8]>, id: Option<&str>) -> Bytes {
+    let message = message.as_ref();
+    let mut out = Vec::with_capacity(message.len() + 64);
     write_field(&mut out, "event", "message");
     if let Some(id) = id {
         write_field(&mut out, "id", id);
     }
     out.extend_from_slice(b"data: ");
     // Line breaks in valid JSON are white space between its parts: inside strings they are escaped.
-    out.extend(message.as_bytes().iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
+    out.extend(message.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
     out.extend_from_slice(b"\n\n");
     Bytes::from(out)
 }
