@@ -1,0 +1,166 @@
+//! What data planes share for a short time and can build again: legacy sessions, request counters and the
+//! mapping of shortened tool names. Never a record of usage or audit.
+//!
+//! Invariant: an admission charges every ring that it names or none, whichever implementation runs, and a
+//! session is found by its owner only. One test suite runs against both implementations.
+
+mod admission;
+pub mod memory;
+pub mod redis;
+mod ring;
+mod session;
+
+pub use admission::{Admission, Charge, ChargedAt, Class, Loaded, RingKey, RingState, Verdict};
+pub use session::{Leg, Owner, Session, SessionId, SessionIdError};
+use tollgate_proto::{ServerId, TenantId};
+
+/// A session that nobody uses for this long is forgotten, in seconds.
+pub const SESSION_IDLE_S: u64 = 30 * 60;
+/// A session is forgotten this long after its creation, however busy it is, in seconds.
+pub const SESSION_LIFE_S: u64 = 24 * 60 * 60;
+/// A shortened tool name that nobody uses for this long is forgotten, in seconds.
+pub const NAME_IDLE_S: u64 = 24 * 60 * 60;
+
+/// The store of one data plane: in this process, or shared through Redis.
+#[derive(Debug)]
+pub enum Store {
+    /// In this process: exact for one data plane, lost with it.
+    Memory(memory::Store),
+    /// In Redis or Redis Cluster: exact for all data planes together.
+    Redis(redis::Store),
+}
+
+/// Why the store did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Redis is away, too slow or refuses; the call may be tried again in a second. Whether a charge that timed
+    /// out took place is not known: it errs towards the limit.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The addresses in the configuration are no Redis URLs.
+    #[error("the store's address is not usable: {0}")]
+    Address(String),
+    /// What is stored cannot be read, or what should be stored cannot be written.
+    #[error("a stored value is not readable: {0}")]
+    Value(String),
+    /// The system's random generator failed.
+    #[error("no random session id could be made")]
+    Random,
+}
+
+impl Store {
+    /// The store in this process.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self::Memory(memory::Store::default())
+    }
+
+    /// The store in Redis: one URL for one server, several for the nodes of a cluster. It connects in the
+    /// background, so that a data plane starts while Redis is away. Must be called in a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::Address`] when a URL is not usable.
+    pub fn redis(urls: &[String]) -> Result<Self, StoreError> {
+        redis::Store::open(urls, redis::Settings::default()).map(Self::Redis)
+    }
+
+    /// Keeps a new session under a new id.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn create_session(&self, session: &Session) -> Result<SessionId, StoreError> {
+        match self {
+            Self::Memory(store) => store.create_session(session),
+            Self::Redis(store) => store.create_session(session).await,
+        }
+    }
+
+    /// Adds or replaces one server's leg and touches no other; false when the owner has no such session (any more).
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn put_leg(&self, owner: Owner, id: &SessionId, server: ServerId, leg: &Leg) -> Result<bool, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.put_leg(owner, id, server, leg)),
+            Self::Redis(store) => store.put_leg(owner, id, server, leg).await,
+        }
+    }
+
+    /// Forgets a session and returns it, so that its upstream sessions can be closed.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn remove_session(&self, owner: Owner, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.remove_session(owner, id)),
+            Self::Redis(store) => store.remove_session(owner, id).await,
+        }
+    }
+
+    /// Loads the session, if one is named, and slides its expiry; then tests every ring and charges all of them or
+    /// none. One round trip. A missing session and a refusal charge nothing.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn admit(
+        &self,
+        owner: Owner,
+        session: Option<&SessionId>,
+        charges: &[Charge],
+    ) -> Result<Admission, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.admit(owner, session, charges)),
+            Self::Redis(store) => store.admit(owner, session, charges).await,
+        }
+    }
+
+    /// Gives back what an admission charged for a call that was never forwarded. To be sent at most once: a second
+    /// refund would be credit.
+    ///
+    /// # Errors
+    /// When the store is away; the charges then stay until they leave the window.
+    pub async fn refund(&self, owner: Owner, charges: &[Charge], charged_at: &ChargedAt) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => {
+                store.refund(owner, charges, charged_at);
+                Ok(())
+            }
+            Self::Redis(store) => store.refund(owner, charges, charged_at).await,
+        }
+    }
+
+    /// Remembers which tool a shortened federated name stands for.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn remember_name(
+        &self,
+        tenant: TenantId,
+        federated: &str,
+        server: ServerId,
+        tool: &str,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => {
+                store.remember_name(tenant, federated, server, tool);
+                Ok(())
+            }
+            Self::Redis(store) => store.remember_name(tenant, federated, server, tool).await,
+        }
+    }
+
+    /// The tool that a shortened federated name stands for; asking keeps it remembered.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn recall_name(
+        &self,
+        tenant: TenantId,
+        federated: &str,
+    ) -> Result<Option<(ServerId, String)>, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.recall_name(tenant, federated)),
+            Self::Redis(store) => store.recall_name(tenant, federated).await,
+        }
+    }
+}

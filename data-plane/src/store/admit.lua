@@ -1,0 +1,43 @@
+-- Loads the session, then tests every ring and charges all or none.
+-- KEYS: the session where one is named, then the rings. ARGV: whether a session is named (0 or 1), its idle seconds,
+-- then limit, seconds a slot, slots and cost of each ring.
+-- Answers { 0 when the session is missing, else 1; its fields; per ring: remaining, reset, retry after, slot }.
+local now = now_s()
+local named = tonumber(ARGV[1])
+local fields = {}
+if named == 1 then
+  local idle_until, ends
+  fields, idle_until, ends = session_load(KEYS[1], now)
+  if not fields then return { 0, {}, {} } end
+  local slid = now + tonumber(ARGV[2])
+  if slid > idle_until then
+    redis.call('HSET', KEYS[1], 'idle_until', slid)
+    session_expire(KEYS[1], slid, ends)
+  end
+end
+
+local charges, admitted = {}, true
+for index = 1, #KEYS - named do
+  local at = 3 + 4 * (index - 1)
+  local limit, cost = tonumber(ARGV[at]), tonumber(ARGV[at + 3])
+  local ring = ring_load(KEYS[index + named], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), now)
+  local excess = ring.sum + cost - limit
+  charges[index] = { ring = ring, limit = limit, cost = cost, excess = excess }
+  if excess > 0 then admitted = false end
+end
+
+local states = {}
+for _, charge in ipairs(charges) do
+  local ring, retry_after = charge.ring, 0
+  if admitted then
+    ring_add(ring, ring.head, charge.cost)
+    ring_store(ring)
+  elseif charge.excess > 0 then
+    retry_after = ring_wait_s(ring, charge.excess, now)
+  end
+  states[#states + 1] = math.max(0, charge.limit - ring.sum)
+  states[#states + 1] = ring.sum > 0 and ring_wait_s(ring, 1, now) or 0
+  states[#states + 1] = retry_after
+  states[#states + 1] = ring.head
+end
+return { 1, fields, states }

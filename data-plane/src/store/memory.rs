@@ -1,0 +1,252 @@
+//! The store in this process, for `tollgate dev` and for a single data plane.
+//!
+//! Invariant: one mutex, never held across an await, and what has expired is swept, so that memory is bounded by
+//! what is alive.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use tokio::time::Instant;
+use tollgate_proto::{ServerId, TenantId};
+
+use super::{
+    NAME_IDLE_S, SESSION_IDLE_S, SESSION_LIFE_S, StoreError,
+    admission::{Admission, Charge, ChargedAt, Loaded, RingKey, RingState, Verdict},
+    ring::{Ring, Shape},
+    session::{Leg, Owner, Session, SessionId},
+};
+
+const SWEEP_EVERY_S: u64 = 30;
+/// An agent that opens more loses the one it has not used for the longest time.
+const SESSIONS_PER_OWNER_MAX: usize = 1_000;
+/// Beyond this, the quarter that was not used for the longest time is forgotten.
+const NAMES_MAX: usize = 20_000;
+
+/// Seconds since the Unix epoch; must not go back.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl Clock {
+    /// A clock that asks `seconds`.
+    pub fn new(seconds: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(seconds))
+    }
+
+    /// The system's time at this moment, carried on by the monotonic clock.
+    #[must_use]
+    pub fn system() -> Self {
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let origin = Instant::now();
+        Self::new(move || (started + origin.elapsed()).as_secs())
+    }
+
+    fn now_s(&self) -> u64 {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Clock({} s)", self.now_s())
+    }
+}
+
+/// Sessions, rings and names of this process.
+#[derive(Debug)]
+pub struct Store {
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sessions: HashMap<Owner, HashMap<SessionId, Held>>,
+    rings: HashMap<(TenantId, RingKey), Ring>,
+    names: HashMap<TenantId, HashMap<Box<str>, Name>>,
+    names_count: usize,
+    next_sweep_s: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    session: Session,
+    idle_until_s: u64,
+    ends_s: u64,
+}
+
+#[derive(Debug)]
+struct Name {
+    server: ServerId,
+    tool: String,
+    idle_until_s: u64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::with_clock(Clock::system())
+    }
+}
+
+impl Store {
+    /// An empty store that lives by another clock.
+    #[must_use]
+    pub fn with_clock(clock: Clock) -> Self {
+        Self { clock, state: Mutex::default() }
+    }
+
+    pub(super) fn create_session(&self, session: &Session) -> Result<SessionId, StoreError> {
+        let id = SessionId::generate()?;
+        let (mut state, now_s) = self.lock();
+        let held =
+            Held { session: session.clone(), idle_until_s: now_s + SESSION_IDLE_S, ends_s: now_s + SESSION_LIFE_S };
+        let sessions = state.sessions.entry(session.owner).or_default();
+        if sessions.len() >= SESSIONS_PER_OWNER_MAX {
+            let idlest = sessions.iter().min_by_key(|(_, held)| held.idle_until_s).map(|(id, _)| *id);
+            idlest.and_then(|id| sessions.remove(&id));
+        }
+        sessions.insert(id, held);
+        Ok(id)
+    }
+
+    pub(super) fn put_leg(&self, owner: Owner, id: &SessionId, server: ServerId, leg: &Leg) -> bool {
+        let (mut state, now_s) = self.lock();
+        match state.live_session(owner, id, now_s) {
+            Some(held) => {
+                held.session.legs.insert(server, leg.clone());
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn remove_session(&self, owner: Owner, id: &SessionId) -> Option<Session> {
+        let (mut state, now_s) = self.lock();
+        state.live_session(owner, id, now_s)?;
+        let sessions = state.sessions.get_mut(&owner)?;
+        let removed = sessions.remove(id);
+        if sessions.is_empty() {
+            state.sessions.remove(&owner);
+        }
+        removed.map(|held| held.session)
+    }
+
+    pub(super) fn admit(&self, owner: Owner, session: Option<&SessionId>, charges: &[Charge]) -> Admission {
+        let (mut state, now_s) = self.lock();
+        let session = match session {
+            None => Loaded::NotAsked,
+            Some(id) => match state.live_session(owner, id, now_s) {
+                None => return Admission::without_session(),
+                Some(held) => {
+                    held.idle_until_s = now_s + SESSION_IDLE_S;
+                    Loaded::Found(Box::new(held.session.clone()))
+                }
+            },
+        };
+        let mut rings: Vec<RingState> =
+            charges.iter().map(|charge| state.ring(owner.tenant, charge, now_s).state(charge, now_s)).collect();
+        let verdict = Verdict::from_rings(charges, &rings);
+        let mut charged_at = ChargedAt::default();
+        if verdict == Verdict::Admitted {
+            for (charge, after) in charges.iter().zip(&mut rings) {
+                let ring = state.ring(owner.tenant, charge, now_s);
+                charged_at.0.push(ring.charge(charge.cost));
+                *after = RingState { retry_after_s: 0, ..ring.state(charge, now_s) };
+            }
+        }
+        Admission { session, verdict, rings, charged_at }
+    }
+
+    pub(super) fn refund(&self, owner: Owner, charges: &[Charge], charged_at: &ChargedAt) {
+        let (mut state, now_s) = self.lock();
+        for (charge, &slot) in charges.iter().zip(&charged_at.0) {
+            state.ring(owner.tenant, charge, now_s).refund(slot, charge.cost);
+        }
+    }
+
+    pub(super) fn remember_name(&self, tenant: TenantId, federated: &str, server: ServerId, tool: &str) {
+        let (mut state, now_s) = self.lock();
+        if state.names_count >= NAMES_MAX {
+            state.forget_idlest_names();
+        }
+        let name = Name { server, tool: tool.to_owned(), idle_until_s: now_s + NAME_IDLE_S };
+        if state.names.entry(tenant).or_default().insert(federated.into(), name).is_none() {
+            state.names_count += 1;
+        }
+    }
+
+    pub(super) fn recall_name(&self, tenant: TenantId, federated: &str) -> Option<(ServerId, String)> {
+        let (mut state, now_s) = self.lock();
+        let name = state.names.get_mut(&tenant)?.get_mut(federated).filter(|name| name.idle_until_s > now_s)?;
+        name.idle_until_s = now_s + NAME_IDLE_S;
+        Some((name.server, name.tool.clone()))
+    }
+
+    /// The state, swept when it is time, and the current second.
+    fn lock(&self) -> (MutexGuard<'_, State>, u64) {
+        let now_s = self.clock.now_s();
+        // Every change of the state is complete before anything could panic, so a poisoned lock is usable.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if now_s >= state.next_sweep_s {
+            state.sweep(now_s);
+        }
+        (state, now_s)
+    }
+}
+
+impl State {
+    fn live_session(&mut self, owner: Owner, id: &SessionId, now_s: u64) -> Option<&mut Held> {
+        self.sessions.get_mut(&owner)?.get_mut(id).filter(|held| held.is_live(now_s))
+    }
+
+    /// The charge's ring, rolled to now; a new one when there is none or the window has other slots.
+    fn ring(&mut self, tenant: TenantId, charge: &Charge, now_s: u64) -> &mut Ring {
+        let shape = Shape::of(charge.window_s);
+        let ring = self.rings.entry((tenant, charge.key)).or_insert_with(|| Ring::new(shape, now_s));
+        if ring.shape() != shape {
+            *ring = Ring::new(shape, now_s);
+        }
+        ring.roll(now_s);
+        ring
+    }
+
+    fn sweep(&mut self, now_s: u64) {
+        self.next_sweep_s = now_s + SWEEP_EVERY_S;
+        self.sessions.retain(|_, sessions| {
+            sessions.retain(|_, held| held.is_live(now_s));
+            !sessions.is_empty()
+        });
+        self.rings.retain(|_, ring| !ring.is_over(now_s));
+        self.retain_names(|name| name.idle_until_s > now_s);
+    }
+
+    fn forget_idlest_names(&mut self) {
+        let mut ends: Vec<u64> = self.names.values().flat_map(HashMap::values).map(|name| name.idle_until_s).collect();
+        let quarter = ends.len() / 4;
+        let (_, &mut bound, _) = ends.select_nth_unstable(quarter);
+        // Names of the same second as the bound go until the quarter is full.
+        let mut surplus = quarter + 1;
+        self.retain_names(|name| {
+            let goes = name.idle_until_s <= bound && surplus > 0;
+            surplus -= usize::from(goes);
+            !goes
+        });
+    }
+
+    fn retain_names(&mut self, mut stays: impl FnMut(&Name) -> bool) {
+        self.names.retain(|_, names| {
+            names.retain(|_, name| stays(name));
+            !names.is_empty()
+        });
+        self.names_count = self.names.values().map(HashMap::len).sum();
+    }
+}
+
+impl Held {
+    const fn is_live(&self, now_s: u64) -> bool {
+        now_s < self.idle_until_s && now_s < self.ends_s
+    }
+}

@@ -1,0 +1,288 @@
+//! The store in Redis or Redis Cluster, shared by all data planes.
+//!
+//! Every operation is one function in one round trip, and all keys of a tenant carry its hash tag, so that they
+//! live in one slot of a cluster. Time is the Redis node's own.
+//!
+//! Invariant: no operation takes longer than its deadline, and while Redis is away nearly all are refused at once.
+
+mod breaker;
+mod function;
+mod link;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use ::redis::{Cmd, FromRedisValue};
+use serde::{Deserialize, Serialize};
+use tollgate_proto::{ServerId, TenantId};
+
+use self::{breaker::Breakers, function::Functions, link::Links};
+use super::{
+    NAME_IDLE_S, SESSION_IDLE_S, SESSION_LIFE_S, StoreError,
+    admission::{Admission, Charge, ChargedAt, Class, Loaded, RingKey, RingState, Verdict},
+    ring::Shape,
+    session::{Leg, Owner, Session, SessionId},
+};
+
+const HEAD_FIELD: &str = "head";
+const LEG_PREFIX: &str = "leg:";
+/// How many values `admit.lua` answers per ring.
+const STATE_VALUES: usize = 4;
+
+/// How patient the store is.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// An operation that takes longer is given up.
+    pub deadline: Duration,
+    /// So many failures in a row open the breaker.
+    pub failures_max: u32,
+    /// While the breaker is open, one operation in this time is let through to see whether Redis is back.
+    pub probe_every: Duration,
+}
+
+/// A connection to Redis, kept up in the background, and the functions that run there.
+#[derive(Debug)]
+pub struct Store {
+    links: Links,
+    functions: Functions,
+    breakers: Breakers,
+    deadline: Duration,
+}
+
+/// What a session's hash holds beside its legs; the owner is in the key.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    endpoint: String,
+    protocol_version: String,
+    initialize_params: String,
+    created_at_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { deadline: Duration::from_millis(50), failures_max: 3, probe_every: Duration::from_millis(500) }
+    }
+}
+
+impl Store {
+    /// A store for one server (one URL) or a cluster (several). Must be called in a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::Address`] when a URL is not usable.
+    pub fn open(urls: &[String], settings: Settings) -> Result<Self, StoreError> {
+        Self::with_functions(urls, settings, Functions::new())
+    }
+
+    fn with_functions(urls: &[String], settings: Settings, functions: Functions) -> Result<Self, StoreError> {
+        let Settings { deadline, failures_max, probe_every } = settings;
+        let links = Links::open(urls)?;
+        Ok(Self { links, functions, breakers: Breakers::new(failures_max, probe_every), deadline })
+    }
+
+    pub(super) async fn create_session(&self, session: &Session) -> Result<SessionId, StoreError> {
+        let id = SessionId::generate()?;
+        let head = Head {
+            endpoint: session.endpoint.clone(),
+            protocol_version: session.protocol_version.clone(),
+            initialize_params: String::from_utf8(session.initialize_params.clone()).map_err(unreadable)?,
+            created_at_ms: session.created_at_ms,
+        };
+        let mut call = self.functions.create_session.call();
+        call.key(session_key(session.owner, &id));
+        call.arg(SESSION_IDLE_S).arg(SESSION_LIFE_S).arg(HEAD_FIELD).arg(to_json(&head)?);
+        for (server, leg) in &session.legs {
+            call.arg(leg_field(*server)).arg(to_json(leg)?);
+        }
+        self.run(session.owner.tenant, async |link| call.run::<()>(link).await).await?;
+        Ok(id)
+    }
+
+    pub(super) async fn put_leg(
+        &self,
+        owner: Owner,
+        id: &SessionId,
+        server: ServerId,
+        leg: &Leg,
+    ) -> Result<bool, StoreError> {
+        let mut call = self.functions.put_leg.call();
+        call.key(session_key(owner, id)).arg(leg_field(server)).arg(to_json(leg)?);
+        self.run(owner.tenant, async |link| call.run(link).await).await
+    }
+
+    pub(super) async fn remove_session(&self, owner: Owner, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        let mut call = self.functions.remove_session.call();
+        call.key(session_key(owner, id));
+        let fields: Vec<String> = self.run(owner.tenant, async |link| call.run(link).await).await?;
+        if fields.is_empty() { Ok(None) } else { read_session(owner, &fields).map(Some) }
+    }
+
+    pub(super) async fn admit(
+        &self,
+        owner: Owner,
+        session: Option<&SessionId>,
+        charges: &[Charge],
+    ) -> Result<Admission, StoreError> {
+        let mut call = self.functions.admit.call();
+        if let Some(id) = session {
+            call.key(session_key(owner, id));
+        } else if charges.is_empty() {
+            // Nothing to ask.
+            let (rings, charged_at) = (Vec::new(), ChargedAt::default());
+            return Ok(Admission { session: Loaded::NotAsked, verdict: Verdict::Admitted, rings, charged_at });
+        }
+        call.arg(u8::from(session.is_some())).arg(SESSION_IDLE_S);
+        for charge in charges {
+            let shape = Shape::of(charge.window_s);
+            call.key(ring_key(owner.tenant, charge.key));
+            call.arg(charge.limit).arg(shape.slot_s).arg(shape.slots).arg(charge.cost);
+        }
+        let (known, fields, states): (bool, Vec<String>, Vec<u64>) =
+            self.run(owner.tenant, async |link| call.run(link).await).await?;
+        if !known {
+            return Ok(Admission::without_session());
+        }
+        let session = match session {
+            None => Loaded::NotAsked,
+            Some(_) => Loaded::Found(Box::new(read_session(owner, &fields)?)),
+        };
+        let rings: Vec<RingState> = states.chunks_exact(STATE_VALUES).map(read_state).collect();
+        let verdict = Verdict::from_rings(charges, &rings);
+        let charged_at = match verdict {
+            Verdict::Admitted => ChargedAt(states.chunks_exact(STATE_VALUES).map(|values| values[3]).collect()),
+            Verdict::Refused { .. } | Verdict::NotTested => ChargedAt::default(),
+        };
+        Ok(Admission { session, verdict, rings, charged_at })
+    }
+
+    pub(super) async fn refund(
+        &self,
+        owner: Owner,
+        charges: &[Charge],
+        charged_at: &ChargedAt,
+    ) -> Result<(), StoreError> {
+        if charged_at.0.is_empty() {
+            return Ok(());
+        }
+        let mut call = self.functions.refund.call();
+        for (charge, &slot) in charges.iter().zip(&charged_at.0) {
+            let shape = Shape::of(charge.window_s);
+            call.key(ring_key(owner.tenant, charge.key));
+            call.arg(slot).arg(shape.slot_s).arg(shape.slots).arg(charge.cost);
+        }
+        self.run(owner.tenant, async |link| call.run(link).await).await
+    }
+
+    pub(super) async fn remember_name(
+        &self,
+        tenant: TenantId,
+        federated: &str,
+        server: ServerId,
+        tool: &str,
+    ) -> Result<(), StoreError> {
+        let mut set = ::redis::cmd("SET");
+        set.arg(name_key(tenant, federated)).arg(format!("{server} {tool}")).arg("EX").arg(NAME_IDLE_S);
+        self.run(tenant, async |link| link.query(&set).await).await
+    }
+
+    pub(super) async fn recall_name(
+        &self,
+        tenant: TenantId,
+        federated: &str,
+    ) -> Result<Option<(ServerId, String)>, StoreError> {
+        let mut get: Cmd = ::redis::cmd("GETEX");
+        get.arg(name_key(tenant, federated)).arg("EX").arg(NAME_IDLE_S);
+        let Some(value) = self.run(tenant, async |link| link.query::<Option<String>>(&get).await).await? else {
+            return Ok(None);
+        };
+        let (server, tool) = value.split_once(' ').ok_or_else(|| unreadable("a name without a tool"))?;
+        Ok(Some((server.parse().map_err(unreadable)?, tool.to_owned())))
+    }
+
+    /// Runs one operation within the deadline and tells the tenant's breaker how it went.
+    async fn run<T: FromRedisValue>(
+        &self,
+        tenant: TenantId,
+        operation: impl AsyncFnOnce(&mut link::Link) -> ::redis::RedisResult<T>,
+    ) -> Result<T, StoreError> {
+        let breaker = self.breakers.of(tenant);
+        if !breaker.lets_through() {
+            return Err(StoreError::Unavailable("it failed a moment ago".to_owned()));
+        }
+        let answer = tokio::time::timeout(self.deadline, async {
+            let mut link = self.links.get().await;
+            operation(&mut link).await
+        });
+        let failure = match answer.await {
+            Ok(Ok(value)) => {
+                breaker.close();
+                return Ok(value);
+            }
+            Ok(Err(error)) => StoreError::Unavailable(error.to_string()),
+            Err(_) => StoreError::Unavailable(format!("no answer within {} ms", self.deadline.as_millis())),
+        };
+        if breaker.fail() {
+            tracing::warn!(error = %failure, "the store does not answer");
+            self.links.renew();
+        }
+        Err(failure)
+    }
+}
+
+fn session_key(Owner { tenant, agent }: Owner, id: &SessionId) -> String {
+    format!("tg:{{{tenant}}}:sess:{agent}:{id}")
+}
+
+fn ring_key(tenant: TenantId, RingKey { limit, class }: RingKey) -> String {
+    let class = match class {
+        Class::Executing => "executing",
+        Class::Discovery => "discovery",
+    };
+    format!("tg:{{{tenant}}}:ring:{limit}:{class}")
+}
+
+fn name_key(tenant: TenantId, federated: &str) -> String {
+    format!("tg:{{{tenant}}}:name:{federated}")
+}
+
+fn leg_field(server: ServerId) -> String {
+    format!("{LEG_PREFIX}{server}")
+}
+
+fn read_state(values: &[u64]) -> RingState {
+    // The function counts in u32: no value is larger than a limit or a ring.
+    let [remaining, reset_s, retry_after_s] = [values[0] as u32, values[1] as u32, values[2] as u32];
+    RingState { remaining, reset_s, retry_after_s }
+}
+
+fn read_session(owner: Owner, fields: &[String]) -> Result<Session, StoreError> {
+    let mut head = None;
+    let mut legs = BTreeMap::new();
+    for pair in fields.chunks_exact(2) {
+        if pair[0] == HEAD_FIELD {
+            head = Some(from_json::<Head>(&pair[1])?);
+        } else if let Some(server) = pair[0].strip_prefix(LEG_PREFIX) {
+            legs.insert(server.parse().map_err(unreadable)?, from_json::<Leg>(&pair[1])?);
+        }
+    }
+    let head = head.ok_or_else(|| unreadable("a session without a head"))?;
+    Ok(Session {
+        owner,
+        endpoint: head.endpoint,
+        protocol_version: head.protocol_version,
+        initialize_params: head.initialize_params.into_bytes(),
+        legs,
+        created_at_ms: head.created_at_ms,
+    })
+}
+
+fn to_json(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(unreadable)
+}
+
+fn from_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(unreadable)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "an argument of map_err")]
+fn unreadable(error: impl ToString) -> StoreError {
+    StoreError::Value(error.to_string())
+}

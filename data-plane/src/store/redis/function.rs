@@ -1,0 +1,91 @@
+//! The functions that run inside Redis, and how they are called.
+//!
+//! Invariant: one round trip, `EVALSHA`, once a node knows the function; `EVAL` teaches it to a node that does not.
+
+use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, Script, ServerErrorKind, ToRedisArgs};
+
+use super::link::Link;
+
+const CLOCK: &str = include_str!("../clock.lua");
+const RING: &str = include_str!("../ring.lua");
+const SESSION: &str = include_str!("../session.lua");
+
+/// All functions of the store.
+#[derive(Debug)]
+pub(in crate::store) struct Functions {
+    pub(super) admit: Function,
+    pub(super) refund: Function,
+    pub(super) create_session: Function,
+    pub(super) put_leg: Function,
+    pub(super) remove_session: Function,
+}
+
+#[derive(Debug)]
+pub(super) struct Function {
+    code: String,
+    sha1: String,
+}
+
+/// A function with its keys and arguments.
+pub(super) struct Call<'a> {
+    function: &'a Function,
+    keys: Vec<Vec<u8>>,
+    args: Vec<Vec<u8>>,
+}
+
+impl Functions {
+    /// The functions by Redis' own clock.
+    pub(super) fn new() -> Self {
+        Self::with_clock(CLOCK)
+    }
+
+    /// The functions by another clock: Lua that defines `now_s`.
+    pub(in crate::store) fn with_clock(clock: &str) -> Self {
+        Self {
+            admit: Function::new(&[clock, SESSION, RING, include_str!("../admit.lua")]),
+            refund: Function::new(&[clock, RING, include_str!("../refund.lua")]),
+            create_session: Function::new(&[clock, SESSION, include_str!("../create_session.lua")]),
+            put_leg: Function::new(&[clock, SESSION, include_str!("../put_leg.lua")]),
+            remove_session: Function::new(&[clock, SESSION, include_str!("../remove_session.lua")]),
+        }
+    }
+}
+
+impl Function {
+    fn new(parts: &[&str]) -> Self {
+        let code = parts.concat();
+        let sha1 = Script::new(&code).get_hash().to_owned();
+        Self { code, sha1 }
+    }
+
+    pub(super) const fn call(&self) -> Call<'_> {
+        Call { function: self, keys: Vec::new(), args: Vec::new() }
+    }
+}
+
+impl Call<'_> {
+    pub(super) fn key(&mut self, key: impl ToRedisArgs) -> &mut Self {
+        key.write_redis_args(&mut self.keys);
+        self
+    }
+
+    pub(super) fn arg(&mut self, arg: impl ToRedisArgs) -> &mut Self {
+        arg.write_redis_args(&mut self.args);
+        self
+    }
+
+    pub(super) async fn run<T: FromRedisValue>(&self, link: &mut Link) -> RedisResult<T> {
+        match link.query(&self.command("EVALSHA", &self.function.sha1)).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                link.query(&self.command("EVAL", &self.function.code)).await
+            }
+            answer => answer,
+        }
+    }
+
+    fn command(&self, name: &str, function: &str) -> Cmd {
+        let mut command = ::redis::cmd(name);
+        command.arg(function).arg(self.keys.len()).arg(&self.keys).arg(&self.args);
+        command
+    }
+}

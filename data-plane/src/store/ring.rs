@@ -1,0 +1,116 @@
+//! A sliding window of request counts: one counter per slot of time, the window's slots and one more.
+//!
+//! Any real interval as long as the window lies inside that many consecutive slots, so no such interval ever sees
+//! more admissions than the limit; the price is that a charge leaves up to one slot late. `ring.lua` is the same
+//! algorithm for Redis.
+//!
+//! Invariant: `head` never goes back, whatever the clock does.
+
+use super::admission::{Charge, RingState};
+
+/// Windows up to this many seconds have slots of one second.
+const SLOTS_MAX: u64 = 60;
+
+/// How a window is cut into slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Width of a slot in seconds.
+    pub slot_s: u64,
+    /// How many slots the ring has.
+    pub slots: u64,
+}
+
+impl Shape {
+    pub(super) fn of(window_s: u32) -> Self {
+        let window_s = u64::from(window_s.max(1));
+        let slot_s = window_s.div_ceil(SLOTS_MAX);
+        Self { slot_s, slots: window_s.div_ceil(slot_s) + 1 }
+    }
+
+    /// Seconds after which a charge has surely left the ring.
+    pub(super) const fn life_s(self) -> u64 {
+        self.slot_s * (self.slots + 1)
+    }
+}
+
+/// Slot number `s` (seconds since the epoch, divided by the slot's width) lives at index `s mod slots`.
+#[derive(Debug)]
+pub(super) struct Ring {
+    shape: Shape,
+    head: u64,
+    counts: Vec<u32>,
+}
+
+impl Ring {
+    pub(super) fn new(shape: Shape, now_s: u64) -> Self {
+        let counts = (0..shape.slots).map(|_| 0).collect();
+        Self { shape, head: now_s / shape.slot_s, counts }
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Whether nothing that was charged can still be in the window.
+    pub(super) fn is_over(&self, now_s: u64) -> bool {
+        now_s >= self.head * self.shape.slot_s + self.shape.life_s()
+    }
+
+    /// Drops what has left the window.
+    pub(super) fn roll(&mut self, now_s: u64) {
+        let now = (now_s / self.shape.slot_s).max(self.head);
+        let expired = (now - self.head).min(self.shape.slots);
+        for slot in now + 1 - expired..=now {
+            *self.count_mut(slot) = 0;
+        }
+        self.head = now;
+    }
+
+    /// The ring, as this charge finds it. The ring must have been rolled to `now_s`.
+    pub(super) fn state(&self, charge: &Charge, now_s: u64) -> RingState {
+        let sum = self.sum();
+        let excess = (sum + u64::from(charge.cost)).saturating_sub(u64::from(charge.limit));
+        RingState {
+            remaining: u64::from(charge.limit).saturating_sub(sum) as u32,
+            reset_s: if sum == 0 { 0 } else { self.wait_s(1, now_s) },
+            retry_after_s: if excess == 0 { 0 } else { self.wait_s(excess, now_s) },
+        }
+    }
+
+    /// Charges the current slot and returns its number.
+    pub(super) fn charge(&mut self, cost: u32) -> u64 {
+        let head = self.head;
+        let count = self.count_mut(head);
+        *count = count.saturating_add(cost);
+        head
+    }
+
+    /// Gives back at most what the slot holds, if it is still in the window.
+    pub(super) fn refund(&mut self, slot: u64, cost: u32) {
+        if slot <= self.head && slot + self.shape.slots > self.head {
+            let count = self.count_mut(slot);
+            *count = count.saturating_sub(cost);
+        }
+    }
+
+    fn sum(&self) -> u64 {
+        self.counts.iter().map(|&count| u64::from(count)).sum()
+    }
+
+    /// Seconds until `excess` charges have left: walks from the oldest slot, which leaves when the next one begins.
+    fn wait_s(&self, excess: u64, now_s: u64) -> u32 {
+        let mut left = 0;
+        let steps = (1..self.shape.slots).find(|step| {
+            left += u64::from(self.counts[((self.head + step) % self.shape.slots) as usize]);
+            left >= excess
+        });
+        let steps = steps.unwrap_or(self.shape.slots);
+        let wait_s = ((self.head + steps) * self.shape.slot_s).saturating_sub(now_s);
+        // A clock that went back would make the wait longer than the ring.
+        wait_s.min(self.shape.slots * self.shape.slot_s) as u32
+    }
+
+    fn count_mut(&mut self, slot: u64) -> &mut u32 {
+        &mut self.counts[(slot % self.shape.slots) as usize]
+    }
+}

@@ -1,0 +1,17 @@
+-- A session is a hash: `head` (JSON), `idle_until` and `ends` (seconds), and one field `leg:<server>` (JSON) per
+-- server, so that two data planes that add a leg each lose neither.
+local function session_expire(key, idle_until, ends)
+  redis.call('EXPIREAT', key, math.min(idle_until, ends))
+end
+
+-- The fields and values in turn, or false when the session is unknown or over.
+local function session_load(key, now)
+  local fields = redis.call('HGETALL', key)
+  local idle_until, ends = 0, 0
+  for index = 1, #fields, 2 do
+    if fields[index] == 'idle_until' then idle_until = tonumber(fields[index + 1]) end
+    if fields[index] == 'ends' then ends = tonumber(fields[index + 1]) end
+  end
+  if now >= idle_until or now >= ends then return false end
+  return fields, idle_until, ends
+end
