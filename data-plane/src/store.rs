@@ -10,6 +10,9 @@ pub mod redis;
 mod ring;
 mod session;
 
+#[cfg(test)]
+mod tests;
+
 pub use admission::{Admission, Charge, ChargedAt, Class, Loaded, RingKey, RingState, Verdict};
 pub use session::{Leg, Owner, Session, SessionId, SessionIdError};
 use tollgate_proto::{ServerId, TenantId};

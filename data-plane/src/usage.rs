@@ -13,5 +13,8 @@ mod segment;
 pub mod ship;
 pub mod spool;
 
+#[cfg(test)]
+mod tests;
+
 pub use ship::{ShipError, Shipping};
 pub use spool::{Intent, Spool, SpoolError};

@@ -12,7 +12,7 @@ if named == 1 then
   local slid = now + tonumber(ARGV[2])
   if slid > idle_until then
     redis.call('HSET', KEYS[1], 'idle_until', slid)
-    session_expire(KEYS[1], slid, ends)
+    session_expire(KEYS[1], now, slid, ends)
   end
 end
 

@@ -72,6 +72,12 @@ impl Store {
         Self::with_functions(urls, settings, Functions::new())
     }
 
+    /// A store whose functions go by another clock: Lua that defines `now_s`.
+    #[cfg(test)]
+    pub(super) fn with_clock(urls: &[String], settings: Settings, clock: &str) -> Result<Self, StoreError> {
+        Self::with_functions(urls, settings, Functions::with_clock(clock))
+    }
+
     fn with_functions(urls: &[String], settings: Settings, functions: Functions) -> Result<Self, StoreError> {
         let Settings { deadline, failures_max, probe_every } = settings;
         let links = Links::open(urls)?;

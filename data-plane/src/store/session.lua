@@ -1,7 +1,7 @@
 -- A session is a hash: `head` (JSON), `idle_until` and `ends` (seconds), and one field `leg:<server>` (JSON) per
 -- server, so that two data planes that add a leg each lose neither.
-local function session_expire(key, idle_until, ends)
-  redis.call('EXPIREAT', key, math.min(idle_until, ends))
+local function session_expire(key, now, idle_until, ends)
+  redis.call('EXPIRE', key, math.min(idle_until, ends) - now)
 end
 
 -- The fields and values in turn, or false when the session is unknown or over.

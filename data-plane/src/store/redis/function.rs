@@ -12,7 +12,7 @@ const SESSION: &str = include_str!("../session.lua");
 
 /// All functions of the store.
 #[derive(Debug)]
-pub(in crate::store) struct Functions {
+pub(super) struct Functions {
     pub(super) admit: Function,
     pub(super) refund: Function,
     pub(super) create_session: Function,
@@ -40,7 +40,7 @@ impl Functions {
     }
 
     /// The functions by another clock: Lua that defines `now_s`.
-    pub(in crate::store) fn with_clock(clock: &str) -> Self {
+    pub(super) fn with_clock(clock: &str) -> Self {
         Self {
             admit: Function::new(&[clock, SESSION, RING, include_str!("../admit.lua")]),
             refund: Function::new(&[clock, RING, include_str!("../refund.lua")]),

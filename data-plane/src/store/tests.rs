@@ -1,0 +1,413 @@
+//! One suite for both implementations, by a clock that the test moves, and what only one of them can show.
+
+mod fixture;
+mod outage;
+mod property;
+mod server;
+
+use std::time::{Duration, Instant};
+
+use tollgate_proto::{AgentId, InstanceId, LimitId, ServerId, TenantId};
+
+use self::fixture::{Fixture, patient};
+use super::*;
+
+macro_rules! on_both_stores {
+    ($($test:ident),* $(,)?) => {
+        mod in_memory {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $test() { super::$test(super::Fixture::memory()).await; })*
+        }
+        mod in_redis {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $test() { super::$test(super::Fixture::redis().await).await; })*
+        }
+    };
+}
+
+on_both_stores!(
+    a_session_comes_back_as_it_was_kept,
+    a_session_is_found_by_its_owner_only,
+    a_used_session_stays_and_an_idle_one_goes,
+    a_busy_session_ends_after_a_day,
+    legs_put_at_once_are_all_kept,
+    a_removed_session_is_gone,
+    exactly_the_limit_passes_at_once,
+    a_refusal_charges_no_ring_and_names_those_that_refused,
+    a_missing_session_charges_nothing,
+    a_refund_gives_room_again,
+    a_late_refund_gives_no_credit,
+    a_limit_that_changes_counts_on,
+    a_window_that_changes_starts_anew,
+    a_limit_of_zero_refuses_everything,
+    a_clock_that_goes_back_gives_no_room,
+    classes_and_tenants_are_counted_apart,
+    nothing_asked_is_admitted,
+    a_name_is_recalled_within_its_tenant,
+    a_name_that_is_used_stays,
+);
+
+fn owner() -> Owner {
+    Owner { tenant: TenantId::new(), agent: AgentId::new() }
+}
+
+fn leg(upstream_session: &str) -> Leg {
+    Leg {
+        instance: InstanceId::new(),
+        upstream_session: Some(upstream_session.to_owned()),
+        protocol_version: "2025-06-18".to_owned(),
+    }
+}
+
+fn session(owner: Owner) -> Session {
+    Session {
+        owner,
+        endpoint: "http://127.0.0.1:7402/t/default/mcp".to_owned(),
+        protocol_version: "2025-11-25".to_owned(),
+        initialize_params: br#"{"capabilities":{},"clientInfo":{"name":"\u00e4 \"test\""}}"#.to_vec(),
+        legs: [(ServerId::new(), leg("first"))].into(),
+        created_at_ms: 1_800_000_000_123,
+    }
+}
+
+fn charge(limit: u32, window_s: u32) -> Charge {
+    Charge { key: RingKey { limit: LimitId::new(), class: Class::Executing }, limit, window_s, cost: 1 }
+}
+
+fn found(loaded: Loaded) -> Option<Session> {
+    match loaded {
+        Loaded::Found(session) => Some(*session),
+        Loaded::NotAsked | Loaded::Missing => None,
+    }
+}
+
+async fn load(store: &Store, owner: Owner, id: &SessionId) -> Option<Session> {
+    found(store.admit(owner, Some(id), &[]).await.unwrap().session)
+}
+
+async fn admit(store: &Store, owner: Owner, charges: &[Charge]) -> Admission {
+    store.admit(owner, None, charges).await.unwrap()
+}
+
+async fn admitted(store: &Store, owner: Owner, charges: &[Charge]) -> bool {
+    admit(store, owner, charges).await.verdict == Verdict::Admitted
+}
+
+async fn a_session_comes_back_as_it_was_kept(fixture: Fixture) {
+    let kept = session(owner());
+    let id = fixture.store.create_session(&kept).await.unwrap();
+    let id = id.to_string().parse().expect("what is shown is read again");
+    assert_eq!(load(&fixture.store, kept.owner, &id).await, Some(kept));
+}
+
+async fn a_session_is_found_by_its_owner_only(fixture: Fixture) {
+    let store = &fixture.store;
+    let kept = session(owner());
+    let id = store.create_session(&kept).await.unwrap();
+    let same_tenant = Owner { agent: AgentId::new(), ..kept.owner };
+    let same_agent = Owner { tenant: TenantId::new(), ..kept.owner };
+    for other in [same_tenant, same_agent] {
+        assert_eq!(load(store, other, &id).await, None);
+        assert!(!store.put_leg(other, &id, ServerId::new(), &leg("x")).await.unwrap());
+        assert_eq!(store.remove_session(other, &id).await.unwrap(), None);
+    }
+    assert_eq!(load(store, kept.owner, &id).await, Some(kept));
+}
+
+async fn a_used_session_stays_and_an_idle_one_goes(fixture: Fixture) {
+    let kept = session(owner());
+    let id = fixture.store.create_session(&kept).await.unwrap();
+    for _ in 0..3 {
+        fixture.advance(SESSION_IDLE_S - 1).await;
+        assert!(load(&fixture.store, kept.owner, &id).await.is_some());
+    }
+    fixture.advance(SESSION_IDLE_S).await;
+    assert!(load(&fixture.store, kept.owner, &id).await.is_none());
+    assert!(!fixture.store.put_leg(kept.owner, &id, ServerId::new(), &leg("late")).await.unwrap());
+    assert_eq!(fixture.store.remove_session(kept.owner, &id).await.unwrap(), None);
+}
+
+async fn a_busy_session_ends_after_a_day(fixture: Fixture) {
+    let kept = session(owner());
+    let id = fixture.store.create_session(&kept).await.unwrap();
+    let step_s = SESSION_IDLE_S / 2;
+    for _ in 1..SESSION_LIFE_S / step_s {
+        fixture.advance(step_s).await;
+        assert!(load(&fixture.store, kept.owner, &id).await.is_some());
+    }
+    fixture.advance(step_s).await;
+    assert!(load(&fixture.store, kept.owner, &id).await.is_none());
+}
+
+async fn legs_put_at_once_are_all_kept(fixture: Fixture) {
+    let kept = session(owner());
+    let store = &fixture.store;
+    let id = store.create_session(&kept).await.unwrap();
+    let servers: Vec<ServerId> = (0..50).map(|_| ServerId::new()).collect();
+    let puts = servers.iter().map(|&server| async move {
+        assert!(store.put_leg(kept.owner, &id, server, &leg(&server.to_string())).await.unwrap());
+    });
+    futures_util::future::join_all(puts).await;
+    let legs = load(store, kept.owner, &id).await.expect("the session lives").legs;
+    assert_eq!(legs.len(), 51);
+    for server in servers {
+        assert_eq!(legs[&server].upstream_session, Some(server.to_string()));
+    }
+}
+
+async fn a_removed_session_is_gone(fixture: Fixture) {
+    let kept = session(owner());
+    let id = fixture.store.create_session(&kept).await.unwrap();
+    assert_eq!(fixture.store.remove_session(kept.owner, &id).await.unwrap(), Some(kept.clone()));
+    assert_eq!(fixture.store.remove_session(kept.owner, &id).await.unwrap(), None);
+    assert_eq!(load(&fixture.store, kept.owner, &id).await, None);
+}
+
+async fn exactly_the_limit_passes_at_once(fixture: Fixture) {
+    let (owner, charge) = (owner(), charge(60, 60));
+    let charges = [charge];
+    let admissions = (0..200).map(|_| admitted(&fixture.store, owner, &charges));
+    let admissions = futures_util::future::join_all(admissions).await;
+    assert_eq!(admissions.into_iter().filter(|&admitted| admitted).count(), 60);
+}
+
+async fn a_refusal_charges_no_ring_and_names_those_that_refused(fixture: Fixture) {
+    let (owner, wide, narrow, other) = (owner(), charge(10, 60), charge(1, 60), charge(1, 30));
+    assert!(admitted(&fixture.store, owner, &[narrow]).await);
+    fixture.advance(10).await;
+    assert!(admitted(&fixture.store, owner, &[other]).await);
+    let refused = admit(&fixture.store, owner, &[wide, narrow, other]).await;
+    assert_eq!(refused.verdict, Verdict::Refused { by: vec![narrow.key, other.key], retry_after_s: 51 });
+    assert_eq!(refused.charged_at, ChargedAt::default());
+    let room = RingState { remaining: 10, reset_s: 0, retry_after_s: 0 };
+    let full = |wait_s| RingState { remaining: 0, reset_s: wait_s, retry_after_s: wait_s };
+    assert_eq!(refused.rings, [room, full(51), full(31)]);
+    let after = admit(&fixture.store, owner, &[wide]).await;
+    assert_eq!(after.rings, [RingState { remaining: 9, reset_s: 61, retry_after_s: 0 }]);
+}
+
+async fn a_missing_session_charges_nothing(fixture: Fixture) {
+    let (owner, charge) = (owner(), charge(1, 60));
+    let unknown = SessionId::generate().unwrap();
+    let admission = fixture.store.admit(owner, Some(&unknown), &[charge]).await.unwrap();
+    assert!(matches!(admission.session, Loaded::Missing));
+    assert_eq!(admission.verdict, Verdict::NotTested);
+    assert!(admission.rings.is_empty());
+    let known = fixture.store.create_session(&session(owner)).await.unwrap();
+    let admission = fixture.store.admit(owner, Some(&known), &[charge]).await.unwrap();
+    assert!(found(admission.session).is_some());
+    assert_eq!(admission.verdict, Verdict::Admitted);
+    let refused = fixture.store.admit(owner, Some(&known), &[charge]).await.unwrap();
+    assert!(found(refused.session).is_some(), "a refused request still has its session");
+    assert!(matches!(refused.verdict, Verdict::Refused { .. }));
+}
+
+async fn a_refund_gives_room_again(fixture: Fixture) {
+    let (owner, charges) = (owner(), [charge(2, 60), charge(1, 600)]);
+    let admission = admit(&fixture.store, owner, &charges).await;
+    fixture.advance(20).await;
+    assert!(!admitted(&fixture.store, owner, &charges).await);
+    fixture.store.refund(owner, &charges, &admission.charged_at).await.unwrap();
+    let again = admit(&fixture.store, owner, &charges).await;
+    assert_eq!(again.verdict, Verdict::Admitted);
+    assert_eq!(again.rings[0].remaining, 1);
+}
+
+async fn a_late_refund_gives_no_credit(fixture: Fixture) {
+    let (owner, charges) = (owner(), [charge(1, 60)]);
+    let admission = admit(&fixture.store, owner, &charges).await;
+    fixture.store.refund(owner, &charges, &admission.charged_at).await.unwrap();
+    fixture.store.refund(owner, &charges, &admission.charged_at).await.unwrap();
+    assert!(admitted(&fixture.store, owner, &charges).await);
+    assert!(!admitted(&fixture.store, owner, &charges).await);
+    // The same slot index, one turn of the ring later.
+    fixture.advance(61).await;
+    assert!(admitted(&fixture.store, owner, &charges).await);
+    fixture.store.refund(owner, &charges, &admission.charged_at).await.unwrap();
+    assert!(!admitted(&fixture.store, owner, &charges).await);
+    // A ring that nobody ever charged.
+    let untouched = [charge(1, 60)];
+    fixture.store.refund(owner, &untouched, &admission.charged_at).await.unwrap();
+    assert!(admitted(&fixture.store, owner, &untouched).await);
+    assert!(!admitted(&fixture.store, owner, &untouched).await);
+}
+
+async fn a_limit_that_changes_counts_on(fixture: Fixture) {
+    let (owner, five) = (owner(), charge(5, 60));
+    for _ in 0..5 {
+        assert!(admitted(&fixture.store, owner, &[five]).await);
+    }
+    let lowered = admit(&fixture.store, owner, &[Charge { limit: 0, ..five }]).await;
+    assert_eq!(lowered.rings[0].remaining, 0);
+    assert!(matches!(lowered.verdict, Verdict::Refused { .. }));
+    let raised = admit(&fixture.store, owner, &[Charge { limit: 7, ..five }]).await;
+    assert_eq!((raised.verdict, raised.rings[0].remaining), (Verdict::Admitted, 1));
+}
+
+async fn a_window_that_changes_starts_anew(fixture: Fixture) {
+    let (owner, minute) = (owner(), charge(1, 60));
+    assert!(admitted(&fixture.store, owner, &[minute]).await);
+    let hour = Charge { window_s: 3_600, ..minute };
+    assert!(admitted(&fixture.store, owner, &[hour]).await);
+    assert!(!admitted(&fixture.store, owner, &[hour]).await);
+}
+
+async fn a_limit_of_zero_refuses_everything(fixture: Fixture) {
+    let refused = admit(&fixture.store, owner(), &[charge(0, 60)]).await;
+    assert_eq!(refused.rings, [RingState { remaining: 0, reset_s: 0, retry_after_s: 61 }]);
+}
+
+async fn a_clock_that_goes_back_gives_no_room(fixture: Fixture) {
+    let (owner, charges) = (owner(), [charge(1, 60)]);
+    assert!(admitted(&fixture.store, owner, &charges).await);
+    fixture.set_back(1_000).await;
+    let refused = admit(&fixture.store, owner, &charges).await;
+    assert_eq!(refused.rings[0].retry_after_s, 61, "no wait is longer than the ring");
+    fixture.advance(1_060).await;
+    assert!(!admitted(&fixture.store, owner, &charges).await);
+    fixture.advance(1).await;
+    assert!(admitted(&fixture.store, owner, &charges).await);
+}
+
+async fn classes_and_tenants_are_counted_apart(fixture: Fixture) {
+    let (one, executing) = (owner(), charge(1, 60));
+    let discovery = Charge { key: RingKey { class: Class::Discovery, ..executing.key }, ..executing };
+    assert!(admitted(&fixture.store, one, &[executing, discovery]).await);
+    assert!(!admitted(&fixture.store, one, &[discovery]).await);
+    assert!(admitted(&fixture.store, owner(), &[executing]).await);
+}
+
+async fn nothing_asked_is_admitted(fixture: Fixture) {
+    let admission = admit(&fixture.store, owner(), &[]).await;
+    assert!(matches!(admission.session, Loaded::NotAsked));
+    assert_eq!(admission.verdict, Verdict::Admitted);
+    fixture.store.refund(owner(), &[], &admission.charged_at).await.unwrap();
+}
+
+async fn a_name_is_recalled_within_its_tenant(fixture: Fixture) {
+    let (tenant, server) = (TenantId::new(), ServerId::new());
+    fixture.store.remember_name(tenant, "demo__long_1a2b", server, "a tool with spaces").await.unwrap();
+    let recalled = fixture.store.recall_name(tenant, "demo__long_1a2b").await.unwrap();
+    assert_eq!(recalled, Some((server, "a tool with spaces".to_owned())));
+    assert_eq!(fixture.store.recall_name(TenantId::new(), "demo__long_1a2b").await.unwrap(), None);
+    assert_eq!(fixture.store.recall_name(tenant, "demo__other").await.unwrap(), None);
+    fixture.store.remember_name(tenant, "demo__long_1a2b", server, "renamed").await.unwrap();
+    let recalled = fixture.store.recall_name(tenant, "demo__long_1a2b").await.unwrap();
+    assert_eq!(recalled, Some((server, "renamed".to_owned())));
+}
+
+async fn a_name_that_is_used_stays(fixture: Fixture) {
+    let (tenant, server) = (TenantId::new(), ServerId::new());
+    fixture.store.remember_name(tenant, "used", server, "tool").await.unwrap();
+    // Redis forgets names by its own expiry, which no test clock moves: here they only must not go too early.
+    for _ in 0..3 {
+        fixture.advance(NAME_IDLE_S - 1).await;
+        assert!(fixture.store.recall_name(tenant, "used").await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn memory_forgets_names_that_nobody_uses() {
+    let fixture = Fixture::memory();
+    let (tenant, server) = (TenantId::new(), ServerId::new());
+    fixture.store.remember_name(tenant, "idle", server, "tool").await.unwrap();
+    fixture.advance(NAME_IDLE_S).await;
+    assert_eq!(fixture.store.recall_name(tenant, "idle").await.unwrap(), None);
+    for number in 0..50_000 {
+        fixture.store.remember_name(tenant, &number.to_string(), server, "tool").await.unwrap();
+    }
+    let mut known = 0;
+    for number in 0..50_000 {
+        known += usize::from(fixture.store.recall_name(tenant, &number.to_string()).await.unwrap().is_some());
+    }
+    assert!((15_000..=20_000).contains(&known), "{known}");
+}
+
+#[tokio::test]
+async fn memory_bounds_the_sessions_of_one_agent_and_of_nobody_else() {
+    let fixture = Fixture::memory();
+    let (quiet, busy) = (owner(), owner());
+    let quiet_id = fixture.store.create_session(&session(quiet)).await.unwrap();
+    let first = fixture.store.create_session(&session(busy)).await.unwrap();
+    fixture.advance(1).await;
+    for _ in 0..1_000 {
+        fixture.store.create_session(&session(busy)).await.unwrap();
+    }
+    assert!(load(&fixture.store, busy, &first).await.is_none());
+    assert!(load(&fixture.store, quiet, &quiet_id).await.is_some());
+}
+
+#[test]
+fn what_is_no_session_id_is_refused() {
+    for text in ["", "short", &"A".repeat(42), &"A".repeat(44), &"=".repeat(43), &"é".repeat(22)] {
+        assert!(text.parse::<SessionId>().is_err(), "{text}");
+    }
+    let id = SessionId::generate().unwrap();
+    assert_eq!(id.to_string().len(), 43);
+    assert!(!format!("{id:?}").contains(&id.to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_keeps_the_limit_by_its_own_clock() {
+    const LIMIT: u32 = 7;
+    let server = server::RedisServer::start().await;
+    let store = Store::Redis(redis::Store::open(&[server.url()], patient()).unwrap());
+    let (owner, charges) = (owner(), [charge(LIMIT, 1)]);
+    let mut passed: Vec<(Instant, Instant)> = Vec::new();
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(5) {
+        let before = Instant::now();
+        if admitted(&store, owner, &charges).await {
+            passed.push((before, Instant::now()));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(passed.len() > 2 * LIMIT as usize, "{}", passed.len());
+    for pair in passed.windows(LIMIT as usize + 1) {
+        let apart = pair[LIMIT as usize].1 - pair[0].0;
+        assert!(apart > Duration::from_secs(1), "{LIMIT} and one passed within {apart:?}");
+    }
+    // Redis counts whole seconds: waiting as long as it says always suffices.
+    if let Verdict::Refused { retry_after_s, .. } = admit(&store, owner, &charges).await.verdict {
+        assert!((1..=2).contains(&retry_after_s));
+        tokio::time::sleep(Duration::from_secs(retry_after_s.into())).await;
+        assert!(admitted(&store, owner, &charges).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_forgets_what_has_expired() {
+    let fixture = Fixture::redis().await;
+    let owner = owner();
+    fixture.store.create_session(&session(owner)).await.unwrap();
+    fixture.store.remember_name(owner.tenant, "name", ServerId::new(), "tool").await.unwrap();
+    for window_s in [1, 60, 3_600] {
+        assert!(admitted(&fixture.store, owner, &[charge(1, window_s)]).await);
+        assert!(!admitted(&fixture.store, owner, &[charge(0, window_s)]).await);
+    }
+    let keys = fixture.keys_with_expiry().await;
+    assert_eq!(keys.len(), 5, "a session, a name, three charged rings and no refused one: {keys:?}");
+    for (key, expires_s) in keys {
+        assert!(key.starts_with(&format!("tg:{{{}}}:", owner.tenant)), "{key}");
+        assert!((1..=NAME_IDLE_S as i64).contains(&expires_s), "{key} expires in {expires_s} s");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_serves_every_tenant() {
+    let cluster = server::RedisCluster::start().await;
+    let store = Store::Redis(redis::Store::open(&cluster.urls(), patient()).unwrap());
+    for _ in 0..30 {
+        let owner = owner();
+        let id = store.create_session(&session(owner)).await.unwrap();
+        assert!(store.put_leg(owner, &id, ServerId::new(), &leg("second")).await.unwrap());
+        let charges = [charge(1, 60), charge(2, 3_600)];
+        let admission = store.admit(owner, Some(&id), &charges).await.unwrap();
+        assert_eq!(admission.verdict, Verdict::Admitted);
+        assert_eq!(found(admission.session).map(|session| session.legs.len()), Some(2));
+        assert!(!admitted(&store, owner, &charges).await);
+        store.refund(owner, &charges, &admission.charged_at).await.unwrap();
+        assert!(admitted(&store, owner, &charges).await);
+        store.remember_name(owner.tenant, "name", ServerId::new(), "tool").await.unwrap();
+        assert!(store.recall_name(owner.tenant, "name").await.unwrap().is_some());
+        assert!(store.remove_session(owner, &id).await.unwrap().is_some());
+    }
+}
