@@ -29,7 +29,7 @@ const LEG_PREFIX: &str = "leg:";
 const STATE_VALUES: usize = 4;
 
 /// How patient the store is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// An operation that takes longer is given up.
     pub deadline: Duration,

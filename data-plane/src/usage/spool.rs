@@ -6,6 +6,7 @@
 //! Invariant: segments are deleted oldest first, and an intent that is still open is copied to the end before its
 //! segment goes. So a restart never finds an intent whose completion was deleted, nor loses one that is open.
 
+mod delete;
 mod read;
 mod recover;
 
@@ -27,7 +28,7 @@ use tollgate_proto::{DataPlaneId, usage::v1::UsageRecord};
 
 pub(super) use self::read::Cursor;
 use super::{
-    entry::{self, Entry, Event},
+    entry::{self, Event},
     identity, segment,
 };
 
@@ -299,54 +300,6 @@ impl Inner {
         state.segments.insert(state.next_position, Segment::default());
         state.tail_is_torn = false;
         state.unsynced.extend([closed, Arc::new(File::open(&self.dir)?)]);
-        Ok(())
-    }
-
-    /// Deletes the oldest segments as long as everything in them is acknowledged and they are closed.
-    fn delete_acknowledged(&self) -> Result<(), SpoolError> {
-        loop {
-            let (first, end, open) = {
-                let state = self.lock();
-                let mut segments = state.segments.iter();
-                let (Some((&first, oldest)), Some((&end, _))) = (segments.next(), segments.next()) else {
-                    return Ok(());
-                };
-                if oldest.last_completion > state.acknowledged {
-                    return Ok(());
-                }
-                (first, end, state.open.values().any(|position| (first..end).contains(position)))
-            };
-            let path = segment::path(&self.dir, first);
-            if open {
-                self.copy_open_intents(&path, first..end)?;
-                self.sync();
-            }
-            self.lock().segments.remove(&first);
-            fs::remove_file(path)?;
-        }
-    }
-
-    /// Writes the intents of a segment that are still open again, at the end of the spool.
-    fn copy_open_intents(&self, path: &Path, positions: std::ops::Range<u64>) -> Result<(), SpoolError> {
-        let open: HashMap<String, u64> = self.lock().open.clone();
-        let mut intents = Vec::new();
-        segment::scan(path, |Entry { position, event }| {
-            if let Event::Intent(record) = event
-                && open.get(&record.call_id) == Some(&position)
-            {
-                intents.push(record);
-            }
-        })?;
-        for intent in intents {
-            let call_id = intent.call_id.clone();
-            let message = entry::message(Event::Intent(intent));
-            let mut state = self.lock();
-            // Completed since: nothing to keep.
-            if state.open.get(&call_id).is_some_and(|position| positions.contains(position)) {
-                let position = self.append(&mut state, &message)?;
-                state.open.insert(call_id, position);
-            }
-        }
         Ok(())
     }
 

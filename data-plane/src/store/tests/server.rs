@@ -104,16 +104,29 @@ impl RedisCluster {
 
     async fn form(&self) {
         let started = Instant::now();
-        loop {
-            let nodes = self.ports.iter().map(|port| format!("127.0.0.1:{port}"));
-            let mut create = Command::new("redis-cli");
-            create.args(["--cluster", "create"]).args(nodes).arg("--cluster-yes").stdout(Stdio::null());
-            if create.stderr(Stdio::null()).status().expect("redis-cli is installed").success() {
-                return;
-            }
-            assert!(started.elapsed() < START_TIMEOUT, "the cluster did not form");
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        let addresses: Vec<String> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        while !redis_cli(
+            ["--cluster", "create"]
+                .iter()
+                .copied()
+                .chain(addresses.iter().map(String::as_str))
+                .chain(["--cluster-yes"]),
+        )
+        .0
+        {
+            Self::wait(started).await;
         }
+        // The nodes learn of each other's slots a moment later.
+        for port in &self.ports {
+            while !redis_cli(["-p", &port.to_string(), "cluster", "info"].into_iter()).1.contains("cluster_state:ok") {
+                Self::wait(started).await;
+            }
+        }
+    }
+
+    async fn wait(started: Instant) {
+        assert!(started.elapsed() < START_TIMEOUT, "the cluster did not form");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -130,6 +143,12 @@ fn redis_server() -> Command {
     let mut command = Command::new("redis-server");
     command.args(["--save", "", "--appendonly", "no"]).stdout(Stdio::null()).stderr(Stdio::null());
     command
+}
+
+/// Whether it succeeded, and what it printed.
+fn redis_cli<'a>(arguments: impl Iterator<Item = &'a str>) -> (bool, String) {
+    let output = Command::new("redis-cli").args(arguments).output().expect("redis-cli is installed");
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn spawn(command: &mut Command) -> Child {
