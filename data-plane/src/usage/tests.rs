@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{
     entry::{self, Event},
     segment,
-    spool::{Cursor, Settings, Spool, SpoolError},
+    spool::{Cursor, Intent, Settings, Spool, SpoolError},
 };
 
 /// A directory that goes with the test.
@@ -209,6 +209,34 @@ fn acknowledged_segments_go_and_an_open_intent_holds_none() {
     assert!(call_ids(&read_all(&found)).contains(&long.call_id.as_str()));
     long_intent.complete(done(&long));
     assert_eq!(call_ids(&read_all(&spool)), [&long.call_id]);
+}
+
+#[test]
+fn calls_that_are_all_open_are_not_copied_for_ever() {
+    let dir = Dir::new();
+    let (spool, _) = Spool::open_with(&dir.0, small_segments()).unwrap();
+    let calls: Vec<UsageRecord> = (0..100).map(|_| record()).collect();
+    let intents: Vec<Intent> = calls.iter().map(|call| spool.intent(call).unwrap()).collect();
+    spool.record(record()).unwrap();
+    let bytes = spool.bytes();
+    spool.acknowledge(read_all(&spool)[0].0, 1).unwrap();
+    assert_eq!(spool.bytes(), bytes);
+    for (intent, call) in intents.into_iter().zip(&calls) {
+        intent.complete(done(call));
+    }
+    let records = read_all(&spool);
+    spool.acknowledge(records.last().unwrap().0, 100).unwrap();
+    assert_eq!((records.len(), dir.segments().len()), (100, 1));
+}
+
+#[test]
+fn an_entry_whose_position_does_not_ascend_ends_its_segment() {
+    let dir = Dir::new();
+    let messages = [record(), record()].map(|record| entry::message(Event::Completion(record)));
+    let frames = messages.map(|message| entry::frame(1, &message)).concat();
+    fs::write(segment::path(&dir.0, 1), frames).unwrap();
+    let (spool, _) = Spool::open(&dir.0).unwrap();
+    assert_eq!(read_all(&spool).len(), 1);
 }
 
 #[test]
