@@ -1,5 +1,32 @@
-//! Tollgate's data plane: the path of every governed call.
+//! Tollgate's data plane: the path of every governed call, from an agent's request to a server's answer.
+//!
+//! Start reading at `pipeline.rs`: it names the ten stages of a call in their order. Each stage is one module in
+//! `stage/`, takes the evidence of the one before and returns its own, or a [`refusal::Refusal`].
+//!
+//! - `listener.rs` accepts connections, `gateway.rs` holds what calls share and tells calls from metadata requests.
+//! - `mcp/` is the protocol without I/O; `policy/` what may be done, swapped as a whole; `store/` sessions and
+//!   counters; `upstream/` the servers behind; `usage/` the ledger's first half.
+//! - `ops.rs` answers health and metrics on a port of its own.
+//!
+//! Invariants: one call, one policy snapshot, one record. No call waits for the control plane. Nothing is forwarded
+//! that the strict reader did not read.
 
+pub mod call;
+pub mod config;
+pub mod endpoint;
+pub mod gateway;
+pub mod listener;
 pub mod mcp;
+mod metadata;
+pub mod ops;
+pub mod pipeline;
+pub mod policy;
+pub mod refusal;
+pub mod stage;
 pub mod store;
+pub mod telemetry;
+pub mod upstream;
 pub mod usage;
+
+pub use config::Config;
+pub use gateway::{DataPlane, StartError, start};

@@ -1,0 +1,322 @@
+//! One call, from its arrival to its one record.
+//!
+//! Invariant: every call writes exactly one record: when it ends, when it is refused, or when it is dropped (then as
+//! abandoned). What is written is filled in as the stages learn it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, StatusCode};
+use tollgate_proto::{
+    CallId,
+    usage::v1::{Outcome, UsageRecord},
+};
+
+use crate::{
+    gateway::Gateway,
+    mcp::{
+        message::{Message, RequestId},
+        method::Method,
+        version::Era,
+    },
+    policy::{Agent, Server, Tenant},
+    refusal::Refusal,
+    telemetry::{
+        metrics::Operation,
+        span::{CallAttributes, CallSpan},
+    },
+    usage::Intent,
+};
+
+/// The decision of a call that was let through.
+pub const ALLOWED: &str = "allowed";
+/// Bytes of one token, by which tokens are estimated.
+const BYTES_PER_TOKEN: f64 = 3.5;
+
+/// A call that is running.
+#[derive(Debug)]
+pub struct Call {
+    gateway: Arc<Gateway>,
+    id: CallId,
+    started: Instant,
+    request_id: Option<RequestId>,
+    method: Option<Method>,
+    era: Era,
+    header_traceparent: Option<String>,
+    header_tracestate: Option<String>,
+    span: Option<CallSpan>,
+    record: UsageRecord,
+    decision: &'static str,
+    intent: Option<Intent>,
+    upstream: Duration,
+    rate_headers: HeaderMap,
+    closed: bool,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// For the record.
+    pub outcome: Outcome,
+    /// Of the answer.
+    pub status: StatusCode,
+    /// Code of the JSON-RPC error, zero: none.
+    pub rpc_error_code: i64,
+    /// Bytes of the answer's messages.
+    pub output_bytes: u64,
+}
+
+impl Call {
+    /// A request arrived.
+    #[must_use]
+    pub fn open(gateway: Arc<Gateway>) -> Self {
+        gateway.metrics.began();
+        let id = CallId::new();
+        Self {
+            gateway,
+            id,
+            started: Instant::now(),
+            request_id: None,
+            method: None,
+            era: Era::Modern,
+            header_traceparent: None,
+            header_tracestate: None,
+            span: None,
+            record: UsageRecord { call_id: id.to_string(), ..UsageRecord::default() },
+            decision: ALLOWED,
+            intent: None,
+            upstream: Duration::ZERO,
+            rate_headers: HeaderMap::new(),
+            closed: false,
+        }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub const fn id(&self) -> CallId {
+        self.id
+    }
+
+    /// The id that the answer is known by, where the request had one that could be read.
+    #[must_use]
+    pub const fn request_id(&self) -> Option<&RequestId> {
+        self.request_id.as_ref()
+    }
+
+    /// What all calls share.
+    #[must_use]
+    pub const fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// The era that the call is answered in.
+    #[must_use]
+    pub const fn era(&self) -> Era {
+        self.era
+    }
+
+    /// The record as far as it is known.
+    #[must_use]
+    pub fn record(&self) -> UsageRecord {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let mut record = self.record.clone();
+        self.decision.clone_into(&mut record.decision);
+        record.forwarded = self.intent.is_some();
+        record.duration_us = micros(self.started.elapsed());
+        record.upstream_us = micros(self.upstream);
+        record.input_tokens = estimated_tokens(record.input_bytes);
+        record.output_tokens = estimated_tokens(record.output_bytes);
+        record.trace_id = self.span.as_ref().map(CallSpan::trace_id).unwrap_or_default();
+        record
+    }
+
+    /// The call's span; opened when first asked for, because the caller's context may be in the body.
+    pub fn span(&mut self) -> &CallSpan {
+        let (gateway, header, state) = (&self.gateway, &self.header_traceparent, &self.header_tracestate);
+        self.span.get_or_insert_with(|| gateway.tracing.call(None, header.as_deref(), state.as_deref()))
+    }
+
+    /// The trace context of the HTTP request.
+    pub(crate) fn trace_header(&mut self, headers: &HeaderMap) {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        self.header_traceparent = text("traceparent");
+        self.header_tracestate = text("tracestate");
+    }
+
+    /// The id of a request that could not be read further.
+    pub(crate) fn asked_by(&mut self, id: Option<&RequestId>) {
+        self.request_id = id.cloned();
+    }
+
+    /// The message that was read.
+    pub(crate) fn read(&mut self, message: &Message) {
+        let (method, params) = match message {
+            Message::Request(request) => {
+                self.request_id = Some(request.id.clone());
+                (&request.method, &request.params)
+            }
+            Message::Notification(notice) => (&notice.method, &notice.params),
+            Message::Response(_) => return,
+        };
+        self.method = Method::parse(method);
+        // A method that MCP does not have is whatever the caller wrote: kept short.
+        self.record.method = method.chars().take(64).collect();
+        self.record.input_bytes = params.arguments().map_or(0, |arguments| arguments.as_bytes().len() as u64);
+        let (meta, state) = (params.traceparent(), params.tracestate());
+        let state = if meta.is_some() { state.as_deref() } else { self.header_tracestate.as_deref() };
+        self.span = Some(self.gateway.tracing.call(meta.as_deref(), self.header_traceparent.as_deref(), state));
+    }
+
+    pub(crate) fn tenant(&mut self, tenant: &Tenant) {
+        self.record.tenant_id = tenant.id.to_string();
+        self.record.policy_revision = tenant.revision;
+    }
+
+    pub(crate) fn agent(&mut self, agent: &Agent) {
+        self.record.agent_id = agent.id.to_string();
+        self.record.agent.clone_from(&agent.name);
+        self.record.team_id = agent.team_id.to_string();
+        self.record.team.clone_from(&agent.team);
+        self.record.cost_center.clone_from(&agent.cost_center);
+    }
+
+    pub(crate) fn routed(&mut self, era: Era, protocol_version: &str) {
+        self.era = era;
+        protocol_version.clone_into(&mut self.record.protocol_version);
+    }
+
+    pub(crate) fn server(&mut self, server: &Server) {
+        self.record.server_id = server.id.to_string();
+        server.name.as_str().clone_into(&mut self.record.server);
+    }
+
+    pub(crate) fn tool(&mut self, tool: &str) {
+        // Names are an agent's to choose until a server knows them: kept within what MCP recommends.
+        self.record.tool = tool.chars().take(128).collect();
+    }
+
+    pub(crate) fn protocol_version(&mut self, version: &str) {
+        version.clone_into(&mut self.record.protocol_version);
+    }
+
+    pub(crate) fn intend(&mut self, intent: Intent) {
+        self.intent = Some(intent);
+    }
+
+    pub(crate) fn limits(&mut self, headers: HeaderMap) {
+        self.rate_headers = headers;
+    }
+
+    pub(crate) const fn rate_headers(&self) -> &HeaderMap {
+        &self.rate_headers
+    }
+
+    pub(crate) fn upstream_took(&mut self, time: Duration) {
+        self.upstream = time;
+    }
+
+    /// Notes why the call is turned away; the record is written by [`Call::close`].
+    pub(crate) fn refused(&mut self, refusal: &Refusal) {
+        self.decision = refusal.facts().reason;
+        if refusal.is_upstream() {
+            // It was let through; that the server failed is the outcome, not the decision.
+            self.decision = ALLOWED;
+            self.gateway.metrics.upstream_failed(refusal.facts().reason);
+        }
+    }
+
+    /// Writes the record, ends the span and counts the call.
+    pub fn close(mut self, ending: Ending) {
+        self.settle(ending);
+    }
+
+    fn settle(&mut self, ending: Ending) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        self.record.outcome = ending.outcome.into();
+        self.record.http_status = i32::from(ending.status.as_u16());
+        self.record.rpc_error_code = ending.rpc_error_code;
+        self.record.output_bytes = ending.output_bytes;
+        let record = self.record();
+        self.span();
+        self.end_span(&record);
+        self.gateway.metrics.ended(Operation {
+            method: self.method,
+            server: &record.server,
+            tool: &record.tool,
+            decision: self.decision,
+            tool_ran: matches!(ending.outcome, Outcome::Ok | Outcome::ToolError),
+            duration: self.started.elapsed(),
+            upstream: self.upstream,
+        });
+        match self.intent.take() {
+            Some(intent) => intent.complete(record),
+            None => {
+                if let Err(error) = self.gateway.spool.record(record) {
+                    tracing::error!(call_id = %self.id, %error, "the refusal could not be recorded");
+                }
+            }
+        }
+    }
+
+    fn end_span(&self, record: &UsageRecord) {
+        let Some(span) = &self.span else { return };
+        let request_id = self.request_id.as_ref().map(ToString::to_string).unwrap_or_default();
+        span.end(&CallAttributes {
+            method: &record.method,
+            tool: &record.tool,
+            server: &record.server,
+            protocol_version: &record.protocol_version,
+            tenant: &record.tenant_id,
+            team: &record.team_id,
+            agent: &record.agent_id,
+            request_id: &request_id,
+            decision: self.decision,
+            call_id: &record.call_id,
+            error_type: &error_type(record, self.decision),
+            rpc_error_code: record.rpc_error_code,
+            http_status: u16::try_from(record.http_status).unwrap_or_default(),
+            input_tokens: record.input_tokens,
+            output_tokens: record.output_tokens,
+            upstream_ms: self.upstream.as_secs_f64() * 1_000.0,
+        });
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.settle(Ending {
+            outcome: Outcome::Abandoned,
+            status: StatusCode::OK,
+            rpc_error_code: 0,
+            output_bytes: self.record.output_bytes,
+        });
+    }
+}
+
+/// `error.type` as the conventions have it: the JSON-RPC code, `tool_error`, else what went wrong.
+fn error_type(record: &UsageRecord, decision: &str) -> String {
+    match record.outcome() {
+        Outcome::Ok | Outcome::Unspecified => String::new(),
+        Outcome::ToolError => "tool_error".to_owned(),
+        Outcome::RpcError => record.rpc_error_code.to_string(),
+        Outcome::Refused => decision.to_owned(),
+        Outcome::Timeout => "timeout".to_owned(),
+        Outcome::UpstreamError => "upstream_error".to_owned(),
+        Outcome::Abandoned => "cancelled".to_owned(),
+        Outcome::Unknown => "unknown".to_owned(),
+    }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "an estimate of a size that memory bounds"
+)]
+fn estimated_tokens(bytes: u64) -> u64 {
+    (bytes as f64 / BYTES_PER_TOKEN).ceil() as u64
+}

@@ -1,0 +1,55 @@
+//! What a data plane is told at its start.
+//!
+//! Invariant: a [`Config`] is complete and valid; where its values come from is the binary's business.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Settings of one data-plane process.
+#[derive(Clone)]
+pub struct Config {
+    /// Where agents connect.
+    pub mcp_addr: SocketAddr,
+    /// Where health and metrics answer.
+    pub ops_addr: SocketAddr,
+    /// The control plane's gRPC address, `http://host:7401`.
+    pub control_grpc_url: String,
+    /// What the control plane wants to see before it talks to a data plane.
+    pub enrollment_token: String,
+    /// Redis; several for a cluster, none: sessions and counters live in this process.
+    pub redis_urls: Vec<String>,
+    /// Where the spool is kept.
+    pub state_dir: PathBuf,
+    /// Certificate and key; without them agents are served in plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// How long a server may take to its first byte, and between two events of a stream.
+    pub upstream_timeout: Duration,
+    /// How long running calls may go on after the stop was asked for.
+    pub drain_timeout: Duration,
+}
+
+/// A certificate chain and its key, both PEM.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The chain, leaf first.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+impl Config {
+    /// `upstream_timeout` unless set.
+    pub const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(30);
+    /// `drain_timeout` unless set.
+    pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(130);
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("mcp_addr", &self.mcp_addr)
+            .field("ops_addr", &self.ops_addr)
+            .field("control_grpc_url", &self.control_grpc_url)
+            .field("state_dir", &self.state_dir)
+            .finish_non_exhaustive()
+    }
+}

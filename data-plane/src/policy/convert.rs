@@ -1,0 +1,178 @@
+//! From the policy as it was sent to the policy that calls ask.
+//!
+//! Invariant: a policy with one fault is refused whole, with the reason that the control plane will show.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    str::FromStr,
+    sync::Arc,
+};
+
+use jsonwebtoken::{DecodingKey, jwk::JwkSet};
+use tollgate_proto::{
+    AgentId, GrantId, IdError, InstanceId, LimitId, Name, NameError, Scope, ScopeError, ServerId, TeamId, TenantId,
+    policy::v1 as wire,
+};
+
+use crate::{
+    mcp::version::Era,
+    policy::{
+        Egress,
+        snapshot::{Agent, Grant, Instance, Limit, Server, Tenant},
+    },
+};
+
+/// Why a tenant's policy cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// An id that is none.
+    #[error("{0}")]
+    Id(#[from] IdError),
+    /// A name that is none.
+    #[error("{0}")]
+    Name(#[from] NameError),
+    /// A scope that is none.
+    #[error("{0}")]
+    Scope(#[from] ScopeError),
+    /// A network that is none.
+    #[error("`{0}` is no network in CIDR notation")]
+    Network(String),
+    /// An instance's URL that cannot be requested.
+    #[error("`{0}` is no http or https URL")]
+    Url(String),
+    /// A server without an instance.
+    #[error("server `{0}` has no instance")]
+    NoInstance(String),
+    /// The keys are no JWK Set, or one cannot verify.
+    #[error("the signing keys are unusable: {0}")]
+    Keys(String),
+    /// A limit that can never admit.
+    #[error("limit `{0}` allows nothing")]
+    Limit(String),
+    /// A grant to nobody.
+    #[error("grant `{0}` names nobody")]
+    Grant(String),
+}
+
+impl TryFrom<wire::TenantPolicy> for Tenant {
+    type Error = SnapshotError;
+
+    fn try_from(policy: wire::TenantPolicy) -> Result<Self, SnapshotError> {
+        let mut agents = policy.agents.into_iter().map(agent).collect::<Result<HashMap<_, _>, _>>()?;
+        policy.grants.into_iter().try_for_each(|sent| give(&mut agents, sent))?;
+        policy.limits.into_iter().try_for_each(|sent| limit(&mut agents, sent))?;
+        let servers = policy.servers.into_iter().map(server).collect::<Result<BTreeMap<_, _>, _>>()?;
+        Ok(Self {
+            id: TenantId::from_str(&policy.tenant_id)?,
+            name: policy.tenant.parse()?,
+            revision: policy.revision,
+            digest: policy.digest,
+            epoch: policy.epoch,
+            issuer: policy.issuer,
+            keys: keys(&policy.jwks)?,
+            data_url: policy.data_url,
+            egress: egress(policy.egress_allow)?,
+            agents: agents.into_iter().map(|(id, agent)| (id, Arc::new(agent))).collect(),
+            servers: servers.into_iter().map(|(name, server)| (name, Arc::new(server))).collect(),
+        })
+    }
+}
+
+fn agent(sent: wire::Agent) -> Result<(AgentId, Agent), SnapshotError> {
+    let id = sent.id.parse()?;
+    let agent = Agent {
+        id,
+        name: sent.name,
+        team_id: TeamId::from_str(&sent.team_id)?,
+        team: sent.team,
+        cost_center: sent.cost_center,
+        active: sent.active,
+        grants: Vec::new(),
+        limits: Vec::new(),
+    };
+    Ok((id, agent))
+}
+
+/// A grant to a team is a grant to each of its agents.
+fn give(agents: &mut HashMap<AgentId, Agent>, sent: wire::Grant) -> Result<(), SnapshotError> {
+    let scopes: Vec<Scope> = sent.scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>()?;
+    let grant = Grant {
+        id: GrantId::from_str(&sent.id)?,
+        scopes: scopes.into(),
+        deny: sent.deny,
+        expires_at: (sent.expires_at != 0).then_some(sent.expires_at),
+    };
+    match sent.to {
+        Some(wire::grant::To::AgentId(id)) => {
+            if let Some(agent) = agents.get_mut(&id.parse()?) {
+                agent.grants.push(grant);
+            }
+        }
+        Some(wire::grant::To::TeamId(id)) => {
+            let team: TeamId = id.parse()?;
+            for agent in agents.values_mut().filter(|agent| agent.team_id == team) {
+                agent.grants.push(grant.clone());
+            }
+        }
+        None => return Err(SnapshotError::Grant(sent.name)),
+    }
+    Ok(())
+}
+
+fn limit(agents: &mut HashMap<AgentId, Agent>, sent: wire::Limit) -> Result<(), SnapshotError> {
+    if sent.requests == 0 || sent.window_s == 0 {
+        return Err(SnapshotError::Limit(sent.name));
+    }
+    let id = LimitId::from_str(&sent.id)?;
+    if let Some(agent) = agents.get_mut(&sent.agent_id.parse()?) {
+        agent.limits.push(Limit { id, name: sent.name, requests: sent.requests, window_s: sent.window_s });
+    }
+    Ok(())
+}
+
+fn server(sent: wire::Server) -> Result<(Name, Server), SnapshotError> {
+    let name: Name = sent.name.parse()?;
+    let era = match wire::Era::try_from(sent.era) {
+        Ok(wire::Era::Legacy) => Some(Era::Legacy),
+        Ok(wire::Era::Modern) => Some(Era::Modern),
+        Ok(wire::Era::Unspecified) | Err(_) => None,
+    };
+    let instances = sent.instances.into_iter().map(instance).collect::<Result<Vec<_>, _>>()?;
+    if instances.is_empty() {
+        return Err(SnapshotError::NoInstance(sent.name));
+    }
+    let server = Server {
+        id: ServerId::from_str(&sent.id)?,
+        name: name.clone(),
+        display_name: sent.display_name,
+        era,
+        instances,
+    };
+    Ok((name, server))
+}
+
+fn instance(sent: wire::Instance) -> Result<Arc<Instance>, SnapshotError> {
+    let url: http::Uri = sent.url.parse().map_err(|_| SnapshotError::Url(sent.url.clone()))?;
+    if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {
+        return Err(SnapshotError::Url(sent.url));
+    }
+    Ok(Arc::new(Instance { id: InstanceId::from_str(&sent.id)?, url }))
+}
+
+fn keys(jwks: &str) -> Result<HashMap<String, DecodingKey>, SnapshotError> {
+    let unusable = |error: &dyn std::fmt::Display| SnapshotError::Keys(error.to_string());
+    let set: JwkSet = serde_json::from_str(jwks).map_err(|error| unusable(&error))?;
+    set.keys
+        .iter()
+        .map(|jwk| {
+            let kid = jwk.common.key_id.clone().ok_or_else(|| unusable(&"a key without `kid`"))?;
+            let key = DecodingKey::from_jwk(jwk).map_err(|error| unusable(&error))?;
+            Ok((kid, key))
+        })
+        .collect()
+}
+
+fn egress(allowed: Vec<String>) -> Result<Egress, SnapshotError> {
+    let networks = allowed.into_iter().map(|text| text.parse().map_err(|_| SnapshotError::Network(text)));
+    networks.collect::<Result<_, _>>().map(Egress::new)
+}

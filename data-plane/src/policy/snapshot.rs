@@ -1,0 +1,211 @@
+//! The policy in the form that calls ask: everything found by one look-up, nothing parsed on a call's clock.
+//!
+//! Invariant: no I/O and no clock in here; what depends on the time takes it as an argument.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use jsonwebtoken::DecodingKey;
+use tollgate_proto::{AgentId, GrantId, InstanceId, LimitId, Name, Scope, ServerId, TeamId, TenantId};
+
+use crate::{mcp::version::Era, policy::Egress};
+
+/// Every tenant's policy.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    tenants: HashMap<Name, Arc<Tenant>>,
+}
+
+impl Snapshot {
+    /// The tenant that a URL names.
+    #[must_use]
+    pub fn tenant(&self, name: &Name) -> Option<&Arc<Tenant>> {
+        self.tenants.get(name)
+    }
+
+    /// All tenants, in no order.
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.tenants.values()
+    }
+
+    /// This snapshot with one tenant's policy replaced.
+    #[must_use]
+    pub fn with(&self, tenant: Arc<Tenant>) -> Self {
+        let mut next = self.without(tenant.id);
+        next.tenants.insert(tenant.name.clone(), tenant);
+        next
+    }
+
+    /// This snapshot without one tenant.
+    #[must_use]
+    pub fn without(&self, id: TenantId) -> Self {
+        let kept = self.tenants.iter().filter(|(_, tenant)| tenant.id != id);
+        Self { tenants: kept.map(|(name, tenant)| (name.clone(), Arc::clone(tenant))).collect() }
+    }
+}
+
+/// One tenant's policy at one revision.
+#[derive(Debug)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// The `{tenant}` of its URLs.
+    pub name: Name,
+    /// Which policy this is.
+    pub revision: u64,
+    /// SHA-256 of the policy as it was sent, in hex.
+    pub digest: String,
+    /// Of the database that made it.
+    pub epoch: String,
+    /// Issuer of its tokens, byte-exact.
+    pub issuer: String,
+    /// Keys that sign its tokens, by `kid`.
+    pub keys: HashMap<String, DecodingKey>,
+    /// Base URL of its endpoints, without a trailing slash.
+    pub data_url: String,
+    /// Where its servers may live.
+    pub egress: Egress,
+    /// Its agents.
+    pub agents: HashMap<AgentId, Arc<Agent>>,
+    /// Its servers by slug, ordered, so that merged lists are.
+    pub servers: BTreeMap<Name, Arc<Server>>,
+}
+
+impl Tenant {
+    /// The resource that an endpoint is: its exact URL.
+    #[must_use]
+    pub fn resource(&self, server: Option<&Name>) -> String {
+        match server {
+            None => format!("{}/t/{}/mcp", self.data_url, self.name),
+            Some(server) => format!("{}/t/{}/mcp/{server}", self.data_url, self.name),
+        }
+    }
+
+    /// Where the RFC 9728 document of that resource is.
+    #[must_use]
+    pub fn resource_metadata(&self, server: Option<&Name>) -> String {
+        let path = match server {
+            None => format!("/t/{}/mcp", self.name),
+            Some(server) => format!("/t/{}/mcp/{server}", self.name),
+        };
+        format!("{}/.well-known/oauth-protected-resource{path}", self.data_url)
+    }
+}
+
+/// A registered server.
+#[derive(Debug)]
+pub struct Server {
+    /// Its id.
+    pub id: ServerId,
+    /// Its slug.
+    pub name: Name,
+    /// For people.
+    pub display_name: String,
+    /// Which era it speaks; `None`: found out by asking.
+    pub era: Option<Era>,
+    /// Where it runs; never empty.
+    pub instances: Vec<Arc<Instance>>,
+}
+
+/// One running copy of a server.
+#[derive(Debug)]
+pub struct Instance {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its MCP endpoint.
+    pub url: http::Uri,
+}
+
+/// Who may call, and as part of which team.
+#[derive(Debug)]
+pub struct Agent {
+    /// Its id, also its `client_id`.
+    pub id: AgentId,
+    /// Its name.
+    pub name: String,
+    /// The team that pays.
+    pub team_id: TeamId,
+    /// That team's name.
+    pub team: String,
+    /// That team's accounting code.
+    pub cost_center: String,
+    /// False while suspended.
+    pub active: bool,
+    /// Grants to it and to its team.
+    pub grants: Vec<Grant>,
+    /// Limits on it.
+    pub limits: Vec<Limit>,
+}
+
+/// Scopes that are allowed or denied.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// Its id.
+    pub id: GrantId,
+    /// What it speaks of.
+    pub scopes: Arc<[Scope]>,
+    /// Denies what it covers, whatever else allows it.
+    pub deny: bool,
+    /// Unix seconds from which it is void.
+    pub expires_at: Option<i64>,
+}
+
+/// At most `requests` in any `window_s` seconds.
+#[derive(Debug, Clone)]
+pub struct Limit {
+    /// Its id.
+    pub id: LimitId,
+    /// Its name, which refusals and headers show.
+    pub name: String,
+    /// How many.
+    pub requests: u32,
+    /// In how long.
+    pub window_s: u32,
+}
+
+/// What an agent holding a token may do with one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// Granted, and the token carries it.
+    Allowed,
+    /// Granted, but the token does not carry it: a new token would.
+    NotInToken,
+    /// No grant covers it, or one denies it.
+    NotGranted,
+}
+
+impl Agent {
+    /// What the agent's grants and the token's scopes say together of `wanted`, at `now` in unix seconds.
+    #[must_use]
+    pub fn permission(&self, token: &[Scope], wanted: &Scope, now: i64) -> Permission {
+        let covered_by = |deny| self.standing(now).any(|grant| grant.deny == deny && grant.covers(wanted));
+        if covered_by(true) || !covered_by(false) {
+            Permission::NotGranted
+        } else if token.iter().any(|scope| scope.covers(wanted)) {
+            Permission::Allowed
+        } else {
+            Permission::NotInToken
+        }
+    }
+
+    /// Whether any grant speaks of this server at all.
+    #[must_use]
+    pub fn knows(&self, server: &Name, now: i64) -> bool {
+        self.standing(now).any(|grant| !grant.deny && grant.scopes.iter().any(|scope| scope.server() == server))
+    }
+
+    fn standing(&self, now: i64) -> impl Iterator<Item = &Grant> {
+        self.grants.iter().filter(move |grant| grant.expires_at.is_none_or(|end| now < end))
+    }
+}
+
+impl Grant {
+    fn covers(&self, wanted: &Scope) -> bool {
+        self.scopes.iter().any(|scope| scope.covers(wanted))
+    }
+}
+
+#[cfg(test)]
+mod tests;

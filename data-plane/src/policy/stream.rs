@@ -1,0 +1,132 @@
+//! The policy stream, seen from the data plane.
+//!
+//! Invariant: whatever happens to the stream, the last good policy stays in force; a policy that cannot be served is
+//! answered with a NACK and changes nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tollgate_proto::{
+    DataPlaneId,
+    policy::v1::{
+        Ack, Heartbeat, Held, Hello, Nack, TenantPolicy, WatchRequest, WatchResponse,
+        policy_service_client::PolicyServiceClient, watch_request, watch_response,
+    },
+};
+use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
+
+use crate::policy::{Policies, Tenant};
+
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Heartbeats come every second: a stream silent for this long is dead.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// At most one unacknowledged policy per tenant is in flight, so this never fills.
+const ANSWERS_QUEUED: usize = 1024;
+
+/// Who watches, and with which right.
+#[derive(Clone)]
+pub struct Watcher {
+    /// Connection to the control plane.
+    pub channel: Channel,
+    /// `Bearer …`, the enrollment token.
+    pub authorization: MetadataValue<tonic::metadata::Ascii>,
+    /// This data plane.
+    pub id: DataPlaneId,
+}
+
+/// Follows the control plane until `stopping`, reconnecting for as long as it takes.
+pub async fn follow(watcher: Watcher, policies: Arc<Policies>, stopping: CancellationToken) {
+    let mut backoff = BACKOFF_FIRST;
+    loop {
+        let ended = tokio::select! {
+            ended = watch(&watcher, &policies) => ended,
+            () = stopping.cancelled() => return,
+        };
+        let Err(status) = ended else { continue };
+        if policies.is_synced() {
+            tracing::warn!(reason = %status.message(), "the policy stream ended; the last policy stays in force");
+        } else {
+            tracing::warn!(reason = %status.message(), "no policy yet: the control plane cannot be watched");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(backoff) => {}
+            () = stopping.cancelled() => return,
+        }
+        backoff = if policies.is_synced() { BACKOFF_FIRST } else { (backoff * 2).min(BACKOFF_MAX) };
+    }
+}
+
+/// One stream, from hello to its end. Never returns `Ok`: a stream that ends is a stream to open again.
+async fn watch(watcher: &Watcher, policies: &Policies) -> Result<(), Status> {
+    let (answers, outgoing) = mpsc::channel(ANSWERS_QUEUED);
+    let send = |message| {
+        answers
+            .try_send(WatchRequest { message: Some(message) })
+            .map_err(|_| Status::resource_exhausted("the control plane does not read our answers"))
+    };
+    send(watch_request::Message::Hello(hello(watcher, policies)))?;
+    let mut request = Request::new(ReceiverStream::new(outgoing));
+    request.metadata_mut().insert("authorization", watcher.authorization.clone());
+    let mut stream = PolicyServiceClient::new(watcher.channel.clone()).watch(request).await?.into_inner();
+    loop {
+        let message = tokio::time::timeout(SILENCE_MAX, stream.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("the control plane fell silent"))??
+            .ok_or_else(|| Status::unavailable("the control plane closed the stream"))?;
+        policies.heard();
+        if let Some(answer) = receive(message, policies) {
+            send(answer)?;
+        }
+    }
+}
+
+fn hello(watcher: &Watcher, policies: &Policies) -> Hello {
+    let snapshot = policies.load();
+    let held = snapshot.tenants().map(|tenant| Held {
+        tenant_id: tenant.id.to_string(),
+        revision: tenant.revision,
+        digest: tenant.digest.clone(),
+    });
+    Hello {
+        data_plane_id: watcher.id.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        epoch: snapshot.tenants().next().map(|tenant| tenant.epoch.clone()).unwrap_or_default(),
+        held: held.collect(),
+    }
+}
+
+fn receive(message: WatchResponse, policies: &Policies) -> Option<watch_request::Message> {
+    match message.message? {
+        watch_response::Message::Policy(policy) => Some(apply(policy, policies)),
+        watch_response::Message::Removed(removed) => {
+            match removed.tenant_id.parse() {
+                Ok(tenant) => policies.remove(tenant),
+                Err(error) => tracing::error!(%error, "the control plane removed a tenant that has no id"),
+            }
+            None
+        }
+        watch_response::Message::Synced(_) => {
+            policies.mark_synced();
+            None
+        }
+        watch_response::Message::Heartbeat(Heartbeat { .. }) => None,
+    }
+}
+
+fn apply(policy: TenantPolicy, policies: &Policies) -> watch_request::Message {
+    let (tenant_id, revision) = (policy.tenant_id.clone(), policy.revision);
+    match Tenant::try_from(policy) {
+        Ok(tenant) => {
+            tracing::debug!(tenant = %tenant.name, revision, "policy in force");
+            policies.put(tenant);
+            watch_request::Message::Ack(Ack { tenant_id, revision })
+        }
+        Err(error) => {
+            tracing::error!(%tenant_id, revision, %error, "policy refused; the last good one stays in force");
+            watch_request::Message::Nack(Nack { tenant_id, revision, reason: error.to_string() })
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Stage 8, forward: the errand is run. Whatever a server is asked goes through [`ask::Ask`].
+//!
+//! Invariant: the agent's token and headers never reach a server; a tool call is sent once and never repeated,
+//! unless the server said that it did not take it.
+
+pub mod ask;
+mod era;
+mod here;
+pub mod leg;
+mod merge;
+mod single;
+
+use http::StatusCode;
+use tollgate_proto::Name;
+
+use crate::{
+    call::Call,
+    gateway::Gateway,
+    mcp::{
+        json::Raw,
+        message::{Request, Response},
+        method::ListKind,
+    },
+    policy::Server,
+    refusal::Refusal,
+    stage::{
+        authorize::Permit,
+        identify::Caller,
+        record::Recorded,
+        route::{Errand, Route},
+    },
+    store::SessionId,
+    upstream::answer::Received,
+};
+
+use ask::Ask;
+
+/// Evidence that the errand was run, with what came of it.
+#[derive(Debug)]
+pub struct Forwarded {
+    pub(super) reply: Reply,
+    /// The session that was opened for the agent.
+    pub(super) opened: Option<SessionId>,
+}
+
+/// What came of an errand.
+#[derive(Debug)]
+pub enum Reply {
+    /// Tollgate's own result.
+    Result(Raw),
+    /// Nothing to say beyond the status.
+    Status(StatusCode),
+    /// A server's response, read whole.
+    Response(StatusCode, Response),
+    /// A server's list, read whole, not yet filtered.
+    List(ListKind, Name, Response),
+    /// The tools of several servers, not yet filtered.
+    Tools(Vec<ServerTools>),
+    /// A server's answer that is passed on as it arrives.
+    Passing(Box<Passing>),
+}
+
+/// One server's part of a merged list.
+#[derive(Debug)]
+pub struct ServerTools {
+    pub(super) server: std::sync::Arc<Server>,
+    /// The definitions, or the reason code for which the server is left out.
+    pub(super) tools: Result<Vec<Raw>, &'static str>,
+}
+
+/// An answer that is passed on as it arrives.
+#[derive(Debug)]
+pub struct Passing {
+    pub(super) request: Request,
+    pub(super) received: Received,
+    pub(super) server: std::sync::Arc<Server>,
+    /// Where to answer a server that asks something of an agent who cannot be asked; `None`: its requests are
+    /// passed on too.
+    pub(super) decline: Option<leg::Origin>,
+}
+
+impl Forwarded {
+    const fn plain(reply: Reply) -> Self {
+        Self { reply, opened: None }
+    }
+}
+
+/// Runs the errand.
+///
+/// # Errors
+/// When the server or the store fails it.
+pub async fn forward(
+    call: &mut Call,
+    gateway: &Gateway,
+    caller: &Caller,
+    route: Route,
+    permit: &Permit,
+    recorded: &Recorded,
+) -> Result<Forwarded, Refusal> {
+    let admitted = recorded.admitted();
+    let ask = Ask::new(call, gateway, caller);
+    let forwarded = match route.into_errand() {
+        Errand::Here(errand) => here::answer(&ask, caller, admitted, errand).await,
+        Errand::Server(errand) => single::forward(&ask, caller, admitted, errand).await,
+        Errand::MergeTools(errand) => merge::tools(&ask, caller, admitted, permit.view(), errand).await,
+    };
+    let took = ask.upstream_took();
+    call.upstream_took(took);
+    forwarded
+}

@@ -1,0 +1,207 @@
+//! One request to one server: headers built anew, trace context put in, the answer judged.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method as Verb,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use tollgate_proto::CallId;
+
+use crate::{
+    call::Call,
+    gateway::Gateway,
+    mcp::{header, message::MetaValue, version::ProtocolVersion},
+    policy::{Egress, Instance, Server},
+    refusal::Refusal,
+    stage::identify::Caller,
+    telemetry::span::CallSpan,
+    upstream::{
+        UpstreamError,
+        answer::{self, AnswerFault, Received},
+    },
+};
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const BOTH_MEDIA: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Asks servers on behalf of one call.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    gateway: &'a Gateway,
+    egress: &'a Egress,
+    span: &'a CallSpan,
+    call_id: CallId,
+    /// From the first request to the end of the last answer.
+    busy: Mutex<Option<(Instant, Instant)>>,
+}
+
+/// Writes a body with these entries set in `params._meta`.
+pub type WriteBody<'a> = dyn Fn(&[(&str, MetaValue<'_>)]) -> Bytes + Sync + 'a;
+
+/// What is sent.
+pub struct Outgoing<'a> {
+    /// Headers beside those that every request has.
+    pub headers: HeaderMap,
+    /// For the span.
+    pub method: &'a str,
+    /// For the span; empty: no tool.
+    pub tool: &'a str,
+    /// Writes the body with these entries set in `params._meta`.
+    pub write: &'a WriteBody<'a>,
+}
+
+impl<'a> Ask<'a> {
+    /// For this call.
+    pub fn new(call: &'a mut Call, gateway: &'a Gateway, caller: &'a Caller) -> Self {
+        let call_id = call.id();
+        Self { gateway, egress: &caller.tenant().egress, span: call.span(), call_id, busy: Mutex::default() }
+    }
+
+    /// What all calls share.
+    pub const fn gateway(&self) -> &'a Gateway {
+        self.gateway
+    }
+
+    /// Sends one message and judges the head of the answer.
+    ///
+    /// # Errors
+    /// The refusal that tells the agent how the server failed.
+    pub async fn post(
+        &self,
+        server: &Server,
+        instance: &Instance,
+        outgoing: Outgoing<'_>,
+    ) -> Result<Received, Refusal> {
+        let answered = self.send(instance, outgoing).await;
+        answered.map_err(|fault| self.refusal(server, &fault))
+    }
+
+    /// Like [`Ask::post`], for callers that act on the fault themselves.
+    ///
+    /// # Errors
+    /// How the server failed.
+    pub async fn send(&self, instance: &Instance, outgoing: Outgoing<'_>) -> Result<Received, Fault> {
+        let address = instance.url.host().zip(instance.url.port_u16());
+        let span = self.gateway.tracing.upstream(self.span, outgoing.method, outgoing.tool, address);
+        let (traceparent, tracestate) = span.propagated();
+        let mut meta = vec![("traceparent", MetaValue::Text(&traceparent))];
+        meta.extend(tracestate.as_deref().map(|state| ("tracestate", MetaValue::Text(state))));
+        let mut headers = outgoing.headers;
+        put(&mut headers, TRACEPARENT, &traceparent);
+        if let Some(state) = &tracestate {
+            put(&mut headers, TRACESTATE, state);
+        }
+        put(&mut headers, header::CALL_ID, &self.call_id.to_string());
+        headers.insert(ACCEPT, BOTH_MEDIA);
+        headers.insert(CONTENT_TYPE, JSON);
+        let body = (outgoing.write)(&meta);
+        let (upstreams, sent_at) = (&self.gateway.upstreams, Instant::now());
+        let sent = upstreams.send(self.egress, instance, Verb::POST, headers, body).await;
+        let received = match sent.inspect_err(|_| span.fail("unreachable")) {
+            Ok((response, in_flight)) => {
+                let received = answer::receive(response, in_flight, upstreams.timeout(), sent_at, span).await;
+                received.map_err(Fault::from)
+            }
+            Err(error) => Err(error.into()),
+        };
+        self.was_busy(sent_at);
+        received
+    }
+
+    /// How long servers took, from the first request to the end of the last answer.
+    pub fn upstream_took(&self) -> Duration {
+        let busy = *self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.map_or(Duration::ZERO, |(first, last)| last - first)
+    }
+
+    fn was_busy(&self, sent_at: Instant) {
+        // Two instants, written together: whole after a panic elsewhere.
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = busy.map_or(sent_at, |(first, _)| first.min(sent_at));
+        *busy = Some((first, Instant::now()));
+    }
+
+    /// Ends an upstream session, if the server cares to hear it.
+    pub async fn delete(&self, instance: &Instance, headers: HeaderMap) {
+        let ended = self.gateway.upstreams.send(self.egress, instance, Verb::DELETE, headers, Bytes::new()).await;
+        if let Err(error) = ended {
+            tracing::debug!(call_id = %self.call_id, %error, "the server was not told that its session ended");
+        }
+    }
+
+    /// What the agent is told; what happened in detail is for the log.
+    pub fn refusal(&self, server: &Server, fault: &Fault) -> Refusal {
+        tracing::warn!(call_id = %self.call_id, server = %server.name, %fault, "the server failed a call");
+        fault.refusal(server)
+    }
+}
+
+/// How a server failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// It gave no answer.
+    #[error(transparent)]
+    Unanswered(#[from] UpstreamError),
+    /// Its answer cannot be used.
+    #[error(transparent)]
+    Answered(#[from] AnswerFault),
+}
+
+impl Fault {
+    /// Whether the server says that it does not know the session, so that it did nothing.
+    pub const fn is_session_lost(&self) -> bool {
+        matches!(self, Self::Answered(AnswerFault::SessionLost))
+    }
+
+    /// What the agent is told.
+    pub fn refusal(&self, server: &Server) -> Refusal {
+        let name = server.name.to_string();
+        match self {
+            Self::Unanswered(UpstreamError::Unreachable(_)) | Self::Answered(AnswerFault::Unavailable(_)) => {
+                Refusal::UpstreamUnavailable { server: name }
+            }
+            Self::Unanswered(UpstreamError::Timeout(timeout)) | Self::Answered(AnswerFault::Timeout(timeout)) => {
+                Refusal::UpstreamTimeout { server: name, timeout_s: timeout.as_secs() }
+            }
+            Self::Answered(AnswerFault::SessionLost) => Refusal::SessionUnknown,
+            Self::Answered(AnswerFault::Invalid(detail)) => {
+                Refusal::UpstreamInvalid { server: name, detail: detail.clone() }
+            }
+        }
+    }
+}
+
+/// Headers of a modern request (MCP 2026-07-28, basic/transports/streamable-http).
+pub fn modern_headers(version: ProtocolVersion, method: &str, name: Option<&str>, params: HeaderMap) -> HeaderMap {
+    let mut headers = params;
+    put(&mut headers, header::PROTOCOL_VERSION, version.as_str());
+    put(&mut headers, header::METHOD, method);
+    if let Some(name) = name {
+        headers.insert(header::NAME, header::encode(name));
+    }
+    headers
+}
+
+/// Headers of a legacy message in an upstream session.
+pub fn legacy_headers(version: &str, session: Option<&str>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    put(&mut headers, header::PROTOCOL_VERSION, version);
+    if let Some(session) = session {
+        put(&mut headers, header::SESSION_ID, session);
+    }
+    headers
+}
+
+/// Values here are ours, or were checked when they were read; one that is no header value is left out.
+fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

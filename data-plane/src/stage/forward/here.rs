@@ -1,0 +1,106 @@
+//! What Tollgate answers by itself: pings, the handshake of federated endpoints, the end of sessions.
+
+use http::StatusCode;
+
+use super::{Forwarded, Reply, ask::Ask, leg::Origin};
+use crate::{
+    mcp::{
+        json::{self, ObjectWriter, Raw},
+        message::Request,
+        version::{ProtocolVersion, supported},
+    },
+    refusal::Refusal,
+    stage::{admit::Admitted, identify::Caller, route::Here},
+    store::{Session, SessionId},
+};
+
+const INSTRUCTIONS: &str = "Tools are named {server}__{tool}. Which of them you see is what you have been granted.";
+
+/// Answers.
+///
+/// # Errors
+/// When the store is away.
+pub async fn answer(ask: &Ask<'_>, caller: &Caller, admitted: &Admitted, errand: Here) -> Result<Forwarded, Refusal> {
+    match errand {
+        Here::Pong => Ok(Forwarded::plain(Reply::Result(Raw::empty_object()))),
+        Here::Accept => Ok(Forwarded::plain(Reply::Status(StatusCode::ACCEPTED))),
+        Here::Discover => Ok(Forwarded::plain(Reply::Result(discovered()))),
+        Here::Initialize { request, version } => {
+            let params = params_of(&request);
+            let opened = open_session(ask, caller, admitted, version.as_str(), &params, None).await?;
+            Ok(Forwarded { reply: Reply::Result(initialized(version)), opened: Some(opened) })
+        }
+        Here::EndSession => {
+            end_session(ask, caller, admitted).await?;
+            Ok(Forwarded::plain(Reply::Status(StatusCode::NO_CONTENT)))
+        }
+    }
+}
+
+/// The params as they were read.
+pub fn params_of(request: &Request) -> Raw {
+    json::object(|params| request.params.iter().for_each(|(key, value)| params.raw(key, value)))
+}
+
+/// Keeps a new session for the caller.
+///
+/// # Errors
+/// When the store is away.
+pub async fn open_session(
+    ask: &Ask<'_>,
+    caller: &Caller,
+    admitted: &Admitted,
+    protocol_version: &str,
+    params: &Raw,
+    first: Option<(tollgate_proto::ServerId, &Origin)>,
+) -> Result<SessionId, Refusal> {
+    let session = Session {
+        owner: admitted.owner(),
+        endpoint: caller.resource(),
+        protocol_version: protocol_version.to_owned(),
+        initialize_params: params.as_bytes().to_vec(),
+        legs: first.into_iter().map(|(server, origin)| (server, origin.leg.clone())).collect(),
+        created_at_ms: u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default(),
+    };
+    Ok(ask.gateway().store.create_session(&session).await?)
+}
+
+/// Forgets the session and tells the servers behind it.
+async fn end_session(ask: &Ask<'_>, caller: &Caller, admitted: &Admitted) -> Result<(), Refusal> {
+    let Some((id, _)) = admitted.session() else { return Err(Refusal::SessionRequired) };
+    let removed = ask.gateway().store.remove_session(admitted.owner(), id).await?;
+    for (server, leg) in removed.map(|session| session.legs).unwrap_or_default() {
+        let origin = caller.server_by_id(server).and_then(|server| Origin::of(server, &leg));
+        if let Some(origin) = origin.filter(|origin| origin.leg.upstream_session.is_some()) {
+            ask.delete(&origin.instance, origin.headers()).await;
+        }
+    }
+    Ok(())
+}
+
+fn discovered() -> Raw {
+    json::object(|result| {
+        result.text("resultType", "complete");
+        result.array("supportedVersions", |versions| supported().for_each(|version| versions.text(version.as_str())));
+        result.object("capabilities", |capabilities| capabilities.object("tools", |_| {}));
+        result.text("instructions", INSTRUCTIONS);
+        result.integer("ttlMs", 0);
+        result.text("cacheScope", "private");
+        result.object("_meta", |meta| meta.object("io.modelcontextprotocol/serverInfo", write_server_info));
+    })
+}
+
+fn initialized(version: ProtocolVersion) -> Raw {
+    json::object(|result| {
+        result.text("protocolVersion", version.as_str());
+        result.object("capabilities", |capabilities| capabilities.object("tools", |_| {}));
+        result.object("serverInfo", write_server_info);
+        result.text("instructions", INSTRUCTIONS);
+    })
+}
+
+fn write_server_info(info: &mut ObjectWriter<'_>) {
+    info.text("name", "tollgate");
+    info.text("title", "Tollgate");
+    info.text("version", env!("CARGO_PKG_VERSION"));
+}

@@ -1,0 +1,130 @@
+//! Stage 2, read: one strict reading of the body, before anything is decided.
+//!
+//! Invariant: what is authorised later, and what is sent to a server, is what was read here.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method as Verb, Request, header::ORIGIN};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming as HttpBody};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::{
+    call::Call,
+    endpoint::Endpoint,
+    mcp::{
+        header,
+        json::Bounds,
+        message::{self, Incoming},
+    },
+    refusal::Refusal,
+};
+
+/// The largest body that is read, in bytes.
+pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(15);
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Evidence that a request was read.
+#[derive(Debug)]
+pub struct Read {
+    endpoint: Endpoint,
+    headers: HeaderMap,
+    asked: Asked,
+}
+
+/// What the request is, before anyone knows from whom.
+#[derive(Debug)]
+pub enum Asked {
+    /// A message, or what is read as none.
+    Post(Incoming),
+    /// The end of a session.
+    Delete,
+}
+
+impl Read {
+    /// Where it was sent.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Its headers.
+    #[must_use]
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// What it is.
+    #[must_use]
+    pub const fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// What it is, for the stage that takes it on.
+    #[must_use]
+    pub fn into_parts(self) -> (Endpoint, HeaderMap, Asked) {
+        (self.endpoint, self.headers, self.asked)
+    }
+}
+
+/// Reads a request to its last byte.
+///
+/// # Errors
+/// When it is no single JSON-RPC message that MCP allows, or arrives in no form that this endpoint serves.
+pub async fn read(call: &mut Call, endpoint: Endpoint, request: Request<HttpBody>) -> Result<Read, Refusal> {
+    let (head, body) = request.into_parts();
+    call.trace_header(&head.headers);
+    if head.headers.contains_key(ORIGIN) && !same_origin(&head.headers) {
+        return Err(Refusal::Origin);
+    }
+    let asked = match head.method {
+        Verb::POST => {
+            header::content_is_json(&head.headers).map_err(|_| Refusal::MediaType)?;
+            header::accepts_json_and_events(&head.headers).map_err(|_| Refusal::NotAcceptable)?;
+            Asked::Post(message(call, &collect(body).await?)?)
+        }
+        Verb::DELETE => Asked::Delete,
+        _ => return Err(Refusal::HttpMethod),
+    };
+    Ok(Read { endpoint, headers: head.headers, asked })
+}
+
+/// A browser may talk to us from our own origin only (MCP 2026-07-28, basic/transports, "Security Warning").
+fn same_origin(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+    let origin_host = text(ORIGIN).and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+    origin_host.is_some() && origin_host == text(http::header::HOST)
+}
+
+async fn collect(mut body: HttpBody) -> Result<Bytes, Refusal> {
+    let too_large = Refusal::TooLarge { bytes_max: BODY_BYTES_MAX };
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return Err(too_large);
+    }
+    let deadline = Instant::now() + BODY_TIMEOUT;
+    let mut collected = BytesMut::new();
+    loop {
+        let frame = timeout_at(deadline, timeout(CHUNK_TIMEOUT, body.frame())).await;
+        let Ok(Ok(frame)) = frame else { return Err(Refusal::BodyTimeout) };
+        let Some(frame) = frame else { return Ok(collected.freeze()) };
+        let broken = |_| Refusal::Malformed { code: -32700, detail: "the body ended early".to_owned() };
+        let Ok(chunk) = frame.map_err(broken)?.into_data() else { continue };
+        if collected.len() + chunk.len() > BODY_BYTES_MAX {
+            return Err(too_large);
+        }
+        collected.extend_from_slice(&chunk);
+    }
+}
+
+fn message(call: &mut Call, body: &Bytes) -> Result<Incoming, Refusal> {
+    let incoming = message::read(body, &Bounds::AGENT).map_err(|error| {
+        call.asked_by(error.id.as_ref());
+        Refusal::Malformed { code: error.code(), detail: error.to_string() }
+    })?;
+    if let Incoming::Single(message) = &incoming {
+        call.read(message);
+    }
+    Ok(incoming)
+}

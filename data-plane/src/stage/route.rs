@@ -1,0 +1,346 @@
+//! Stage 4, route: from endpoint and message to what has to be done, and where.
+//!
+//! Invariant: after this stage nothing looks at a name that the agent wrote: the errand holds the server, and the
+//! tool as that server names it.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use tollgate_proto::Scope;
+
+use crate::{
+    call::Call,
+    mcp::{
+        era::{Classified, EraError, classify, classify_bodyless},
+        header,
+        message::{Incoming, Message, Notification, Request, Response},
+        method::{Carries, Effect, ListKind, Method},
+        names::{self, Rest},
+        version::{Era, ProtocolVersion},
+    },
+    policy::Server,
+    refusal::Refusal,
+    stage::{
+        identify::Caller,
+        read::{Asked, Read},
+    },
+    store::{Class, SessionId, Store},
+};
+
+/// Evidence of what a call asks for.
+#[derive(Debug)]
+pub struct Route {
+    errand: Errand,
+    needs: Needs,
+    class: Option<Class>,
+    session: Option<SessionRef>,
+}
+
+/// What has to be done.
+#[derive(Debug)]
+pub enum Errand {
+    /// Tollgate answers by itself.
+    Here(Here),
+    /// One server is asked.
+    Server(ToServer),
+    /// Every server's tools are listed, merged.
+    MergeTools(Merge),
+}
+
+/// What Tollgate answers by itself.
+#[derive(Debug)]
+pub enum Here {
+    /// `ping`.
+    Pong,
+    /// `server/discover` of a federated endpoint.
+    Discover,
+    /// `initialize` of a federated endpoint.
+    Initialize {
+        /// What the agent sent.
+        request: Request,
+        /// The revision to answer with.
+        version: ProtocolVersion,
+    },
+    /// A message that is taken and leads nowhere.
+    Accept,
+    /// DELETE.
+    EndSession,
+}
+
+/// What goes to one server.
+#[derive(Debug)]
+pub struct ToServer {
+    /// The server.
+    pub server: Arc<Server>,
+    /// The message.
+    pub message: Carried,
+}
+
+/// The lists of several servers, asked for at once.
+#[derive(Debug)]
+pub struct Merge {
+    /// What the agent sent.
+    pub request: Request,
+    /// The era to ask in.
+    pub era: Era,
+}
+
+/// A message for a server.
+#[derive(Debug)]
+pub enum Carried {
+    /// The handshake, which opens a session.
+    Initialize {
+        /// What the agent sent.
+        request: Request,
+        /// The revision to ask for.
+        version: ProtocolVersion,
+    },
+    /// A request.
+    Request {
+        /// What the agent sent.
+        request: Request,
+        /// Its method.
+        method: Method,
+        /// The era to ask in.
+        era: Era,
+        /// The tool as the server names it, where it is a tool call.
+        tool: Option<Box<str>>,
+        /// `Mcp-Param-*` headers of a modern request.
+        params: HeaderMap,
+    },
+    /// A notification of a legacy session.
+    Notification(Notification),
+    /// The agent's answer to a request that a legacy server made.
+    Response(Response),
+}
+
+/// What the caller must be allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Needs {
+    /// To be identified is enough.
+    Nothing,
+    /// One scope.
+    Scope(Scope),
+    /// Nothing, but the answer shows only what may be used.
+    Filter(ListKind),
+}
+
+/// The session that a legacy message belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRef {
+    /// `None`: what was sent is no id of ours.
+    pub id: Option<SessionId>,
+    /// The revision that the header names.
+    pub header_version: Option<ProtocolVersion>,
+}
+
+impl Route {
+    /// What the caller must be allowed.
+    #[must_use]
+    pub const fn needs(&self) -> &Needs {
+        &self.needs
+    }
+
+    /// What kind of request limits take it for; `None`: it is not limited.
+    #[must_use]
+    pub const fn class(&self) -> Option<Class> {
+        self.class
+    }
+
+    /// The session it belongs to.
+    #[must_use]
+    pub const fn session(&self) -> Option<&SessionRef> {
+        self.session.as_ref()
+    }
+
+    /// Whether a server will see it.
+    #[must_use]
+    pub const fn leaves(&self) -> bool {
+        !matches!(self.errand, Errand::Here(_))
+    }
+
+    /// What has to be done, for the stage that does it.
+    #[must_use]
+    pub fn into_errand(self) -> Errand {
+        self.errand
+    }
+}
+
+/// Finds out what a call asks for.
+///
+/// # Errors
+/// When the message breaks a rule of its era, or names nothing that this endpoint has.
+pub async fn route(call: &mut Call, store: &Store, caller: &Caller, read: Read) -> Result<Route, Refusal> {
+    let (_, headers, asked) = read.into_parts();
+    let incoming = match asked {
+        Asked::Post(incoming) => incoming,
+        Asked::Delete => return end_session(&headers),
+    };
+    let classified = classify(&headers, &incoming)?;
+    let Incoming::Single(message) = incoming else { return Err(EraError::Batch.into()) };
+    let session = session_of(&classified, &headers)?;
+    let class = class_of(&classified);
+    call.routed(era_of(&classified), version_of(&classified).map_or("", ProtocolVersion::as_str));
+    let errand = match caller.server() {
+        Some(server) => one_server(server, classified, message, &headers)?,
+        None => all_servers(store, caller, classified, message, &headers).await?,
+    };
+    if let Errand::Server(ToServer { server, message }) = &errand {
+        call.server(server);
+        if let Carried::Request { tool: Some(tool), .. } = message {
+            call.tool(tool);
+        }
+    }
+    Ok(Route { needs: needs_of(&errand), errand, class, session })
+}
+
+fn end_session(headers: &HeaderMap) -> Result<Route, Refusal> {
+    let classified = classify_bodyless(&http::Method::DELETE, headers)?;
+    let session = session_of(&classified, headers)?;
+    Ok(Route { errand: Errand::Here(Here::EndSession), needs: Needs::Nothing, class: None, session })
+}
+
+/// A single-server endpoint: names are the server's own, and all but the trivial goes to it.
+fn one_server(
+    server: &Arc<Server>,
+    classified: Classified,
+    message: Message,
+    headers: &HeaderMap,
+) -> Result<Errand, Refusal> {
+    let carried = match (classified, message) {
+        (Classified::Modern { method, .. }, Message::Request(request)) => {
+            carried(request, method, Era::Modern, mirrored_params(headers))
+        }
+        (Classified::Initialize { version, .. }, Message::Request(request)) => Carried::Initialize { request, version },
+        (Classified::Legacy { method: Method::Ping, .. }, _) => return Ok(Errand::Here(Here::Pong)),
+        (Classified::Legacy { method, .. }, Message::Request(request)) => {
+            carried(request, method, Era::Legacy, HeaderMap::new())
+        }
+        (Classified::LegacyNotification { notice: Some(_), .. }, Message::Notification(notification)) => {
+            Carried::Notification(notification)
+        }
+        (Classified::LegacyResponse { .. }, Message::Response(response)) => Carried::Response(response),
+        _ => return Ok(Errand::Here(Here::Accept)),
+    };
+    Ok(Errand::Server(ToServer { server: Arc::clone(server), message: carried }))
+}
+
+/// A federated endpoint: one virtual server that offers the tools of all.
+async fn all_servers(
+    store: &Store,
+    caller: &Caller,
+    classified: Classified,
+    message: Message,
+    headers: &HeaderMap,
+) -> Result<Errand, Refusal> {
+    let (method, era, request) = match (classified, message) {
+        (Classified::Modern { method, .. }, Message::Request(request)) => (method, Era::Modern, request),
+        (Classified::Legacy { method, .. }, Message::Request(request)) => (method, Era::Legacy, request),
+        (Classified::Initialize { version, .. }, Message::Request(request)) => {
+            return Ok(Errand::Here(Here::Initialize { request, version }));
+        }
+        _ => return Ok(Errand::Here(Here::Accept)),
+    };
+    match method {
+        Method::Ping => Ok(Errand::Here(Here::Pong)),
+        Method::Discover => Ok(Errand::Here(Here::Discover)),
+        Method::ToolsList => Ok(Errand::MergeTools(Merge { request, era })),
+        Method::ToolsCall => {
+            let (server, tool) = resolve(store, caller, request.params.name().unwrap_or_default()).await?;
+            let params = if era == Era::Modern { mirrored_params(headers) } else { HeaderMap::new() };
+            let message = Carried::Request { request, method, era, tool: Some(tool), params };
+            Ok(Errand::Server(ToServer { server, message }))
+        }
+        _ => Err(EraError::UnknownMethod { method: method.as_str().into(), era }.into()),
+    }
+}
+
+/// From a federated name to the server and the tool as the server names it.
+async fn resolve(store: &Store, caller: &Caller, name: &str) -> Result<(Arc<Server>, Box<str>), Refusal> {
+    let unknown = || Refusal::ToolUnknown { tool: name.chars().take(128).collect() };
+    let (slug, rest) = names::split(name).ok_or_else(unknown)?;
+    let server = caller.tenant().servers.get(&slug).ok_or_else(unknown)?;
+    let tool = match rest {
+        Rest::Plain(tool) => tool.into(),
+        Rest::Hashed(_) => {
+            let remembered = store.recall_name(caller.tenant().id, name).await?;
+            let (id, tool) = remembered.ok_or_else(unknown)?;
+            if id != server.id || !names::resolves(name, &slug, &tool) {
+                return Err(unknown());
+            }
+            tool.into()
+        }
+    };
+    Ok((Arc::clone(server), tool))
+}
+
+fn carried(request: Request, method: Method, era: Era, params: HeaderMap) -> Carried {
+    let tool = if method == Method::ToolsCall { request.params.name().map(Into::into) } else { None };
+    Carried::Request { request, method, era, tool, params }
+}
+
+/// The headers that mirror arguments go on as they came: the server checks them against the body that it gets.
+fn mirrored_params(headers: &HeaderMap) -> HeaderMap {
+    let mirrors = headers.iter().filter(|(name, _)| name.as_str().starts_with(header::PARAM_PREFIX));
+    mirrors.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn needs_of(errand: &Errand) -> Needs {
+    let ToServer { server, message } = match errand {
+        Errand::Here(_) => return Needs::Nothing,
+        Errand::MergeTools(_) => return Needs::Filter(ListKind::Tools),
+        Errand::Server(to) => to,
+    };
+    match message {
+        Carried::Request { tool: Some(tool), .. } => Needs::Scope(Scope::tool(&server.name, tool)),
+        Carried::Request { method, .. } => match method.carries() {
+            Carries::List(kind) => Needs::Filter(kind),
+            _ if matches!(method, Method::Discover | Method::LoggingSetLevel) => Needs::Nothing,
+            // Prompts, resources and their completions are granted with the whole server.
+            _ => Needs::Scope(Scope::Server { server: server.name.clone() }),
+        },
+        Carried::Initialize { .. } | Carried::Notification(_) | Carried::Response(_) => Needs::Nothing,
+    }
+}
+
+/// Looking around is counted apart from doing, so that lists never eat the budget of calls. `server/discover` is
+/// never limited: clients take a 429 there for the sign of a legacy server.
+fn class_of(classified: &Classified) -> Option<Class> {
+    match classified {
+        Classified::Modern { method: Method::Discover, .. } => None,
+        Classified::Modern { method, .. } | Classified::Legacy { method, .. } => {
+            Some(if method.effect() == Effect::Executing { Class::Executing } else { Class::Discovery })
+        }
+        Classified::Initialize { .. } => Some(Class::Discovery),
+        _ => None,
+    }
+}
+
+fn session_of(classified: &Classified, headers: &HeaderMap) -> Result<Option<SessionRef>, Refusal> {
+    let header_version = match classified {
+        Classified::Legacy { header_version, .. }
+        | Classified::LegacyNotification { header_version, .. }
+        | Classified::LegacyResponse { header_version }
+        | Classified::LegacyStream { header_version }
+        | Classified::LegacyEnd { header_version } => *header_version,
+        _ => return Ok(None),
+    };
+    let id = header::single(headers, &header::SESSION_ID).map_err(EraError::from)?;
+    let id = id.ok_or(Refusal::SessionRequired)?.parse().ok();
+    Ok(Some(SessionRef { id, header_version }))
+}
+
+const fn era_of(classified: &Classified) -> Era {
+    match classified {
+        Classified::Modern { .. } | Classified::ModernNotification => Era::Modern,
+        _ => Era::Legacy,
+    }
+}
+
+const fn version_of(classified: &Classified) -> Option<ProtocolVersion> {
+    match classified {
+        Classified::Modern { version, .. } | Classified::Initialize { version, .. } => Some(*version),
+        Classified::Legacy { header_version, .. } => *header_version,
+        _ => None,
+    }
+}

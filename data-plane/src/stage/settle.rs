@@ -1,0 +1,104 @@
+//! Stage 10, settle: the answer leaves, the record is completed, the span ends, metrics are counted. Off the
+//! caller's clock: the answer does not wait for the record's completion.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
+use tollgate_proto::usage::v1::Outcome;
+
+use crate::{
+    call::{Call, Ending},
+    gateway::{AnswerBody, full},
+    mcp::{
+        header,
+        json::{self, Bounds},
+        message::{RequestId, write_error},
+        version::Era,
+    },
+    refusal::Refusal,
+    stage::relay::{self, Answer, Relayed},
+};
+
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Sends what was relayed and closes the call when that has ended.
+pub fn relayed(call: Call, relayed: Relayed) -> Response<AnswerBody> {
+    let mut headers = answer_headers(&call);
+    if let Some(session) = relayed.opened.and_then(|id| HeaderValue::try_from(id.to_string()).ok()) {
+        headers.insert(header::SESSION_ID, session);
+    }
+    let mut response = match relayed.answer {
+        Answer::Status(status) => {
+            close(call, Ending { outcome: Outcome::Ok, status, rpc_error_code: 0, output_bytes: 0 });
+            full(status, Bytes::new())
+        }
+        Answer::Message(status, message) => {
+            headers.insert(CONTENT_TYPE, JSON);
+            let body = relay::write(call.request_id(), &message);
+            // To a legacy client a status of 4xx says something about its session, not about this request.
+            let status = if call.era() == Era::Legacy { StatusCode::OK } else { status };
+            let ending = Ending {
+                outcome: relay::outcome(&message),
+                status,
+                rpc_error_code: message.error_code().unwrap_or_default(),
+                output_bytes: body.len() as u64,
+            };
+            close(call, ending);
+            full(status, body)
+        }
+        Answer::Stream(passing, tenant) => {
+            headers.insert(CONTENT_TYPE, EVENTS);
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+            headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+            Response::new(relay::pass_on(call, *passing, tenant))
+        }
+    };
+    response.headers_mut().extend(headers);
+    response
+}
+
+/// Tells the agent why its call was turned away.
+pub fn refused(mut call: Call, refusal: &Refusal) -> Response<AnswerBody> {
+    call.refused(refusal);
+    let facts = refusal.facts();
+    let body = error_body(&call, refusal, call.request_id());
+    let mut response = full(facts.status, body);
+    let headers = response.headers_mut();
+    headers.extend(answer_headers(&call));
+    headers.extend(refusal.headers());
+    headers.insert(CONTENT_TYPE, JSON);
+    let outcome = match refusal {
+        Refusal::UpstreamTimeout { .. } => Outcome::Timeout,
+        _ if refusal.is_upstream() => Outcome::UpstreamError,
+        _ => Outcome::Refused,
+    };
+    close(call, Ending { outcome, status: facts.status, rpc_error_code: facts.code, output_bytes: 0 });
+    response
+}
+
+/// The JSON-RPC error of a refusal, with its reason and the call's id.
+pub fn error_body(call: &Call, refusal: &Refusal, id: Option<&RequestId>) -> Bytes {
+    let facts = refusal.facts();
+    let mut data = refusal.data();
+    data.insert("reason".to_owned(), facts.reason.into());
+    data.insert("call_id".to_owned(), call.id().to_string().into());
+    let data = Bytes::from(serde_json::Value::Object(data).to_string());
+    // Written by serde_json a moment ago, from texts that were read strictly.
+    let data = json::parse(&data, &Bounds::UPSTREAM).ok();
+    write_error(id, facts.code, &refusal.to_string(), data.as_ref())
+}
+
+fn answer_headers(call: &Call) -> HeaderMap {
+    let mut headers = call.rate_headers().clone();
+    if let Ok(id) = HeaderValue::try_from(call.id().to_string()) {
+        headers.insert(header::CALL_ID, id);
+    }
+    headers
+}
+
+fn close(call: Call, ending: Ending) {
+    tokio::spawn(async move { call.close(ending) });
+}

@@ -1,0 +1,148 @@
+//! The servers behind: connections to their instances, which instance a call goes to, and which era it speaks.
+//!
+//! Invariant: what is known of an instance outlives a policy change; a connection is opened only to an address that
+//! the tenant's egress permits.
+
+pub mod answer;
+mod connect;
+mod instance;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioTimer},
+};
+
+use crate::policy::{Egress, Instance, Server};
+
+pub use connect::{GuardedConnector, client_tls};
+pub use instance::{InFlight, Instances};
+
+const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+
+type HttpClient = Client<HttpsConnector<GuardedConnector>, Full<Bytes>>;
+
+/// Connections to every server of every tenant.
+#[derive(Debug)]
+pub struct Upstreams {
+    tls: rustls::ClientConfig,
+    /// One pool for each set of allowed networks, so that no pool hands a tenant a connection that its own egress
+    /// would refuse.
+    clients: Mutex<HashMap<Egress, HttpClient>>,
+    instances: Instances,
+    timeout: Duration,
+}
+
+/// Why an instance gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// No connection, or it broke before the answer began.
+    #[error("cannot be reached: {0}")]
+    Unreachable(String),
+    /// The answer did not begin in time.
+    #[error("did not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+}
+
+impl Upstreams {
+    /// `timeout`: how long an answer may take to begin.
+    #[must_use]
+    pub fn new(timeout: Duration) -> Self {
+        Self { tls: client_tls(), clients: Mutex::default(), instances: Instances::default(), timeout }
+    }
+
+    /// How long an answer may take to begin, and between two events of a stream.
+    #[must_use]
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// What is known of the instances.
+    #[must_use]
+    pub const fn instances(&self) -> &Instances {
+        &self.instances
+    }
+
+    /// The instance that a new call or session goes to: the least loaded of the healthy.
+    #[must_use]
+    pub fn pick<'a>(&self, server: &'a Server) -> &'a Arc<Instance> {
+        self.instances.least_loaded(&server.instances)
+    }
+
+    /// Sends one request and waits for the answer's head. No redirect is followed.
+    ///
+    /// # Errors
+    /// When there is no answer in time.
+    pub async fn send(
+        &self,
+        egress: &Egress,
+        instance: &Instance,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(Response<Incoming>, InFlight), UpstreamError> {
+        let in_flight = self.instances.enter(instance.id);
+        let request = request(&instance.url, method, headers, body);
+        let answer = tokio::time::timeout(self.timeout, self.client(egress).request(request)).await;
+        match answer {
+            Ok(Ok(response)) => {
+                self.instances.succeeded(instance.id);
+                Ok((response, in_flight))
+            }
+            Ok(Err(error)) => {
+                self.instances.failed(instance.id);
+                Err(UpstreamError::Unreachable(chain(&error)))
+            }
+            Err(_elapsed) => Err(UpstreamError::Timeout(self.timeout)),
+        }
+    }
+
+    fn client(&self, egress: &Egress) -> HttpClient {
+        // A pool is only ever added, so one that a panic left behind is whole.
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.entry(egress.clone()).or_insert_with(|| self.build(egress)).clone()
+    }
+
+    fn build(&self, egress: &Egress) -> HttpClient {
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(self.tls.clone())
+            .https_or_http()
+            .enable_http1()
+            .enable_http2()
+            .wrap_connector(GuardedConnector::new(egress.clone()));
+        Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .pool_timer(TokioTimer::new())
+            .build(connector)
+    }
+}
+
+fn request(url: &Uri, method: Method, headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = url.clone();
+    *request.headers_mut() = headers;
+    request
+}
+
+/// The error with its causes, for logs only.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

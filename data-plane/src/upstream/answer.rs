@@ -1,0 +1,238 @@
+//! What a server answered: its head judged, its body as one message or as a stream of events.
+//!
+//! Invariant: memory is bounded whatever a server sends, and nothing of it is passed on that was not read strictly.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Response as HttpResponse, StatusCode, header::CONTENT_TYPE};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+
+use crate::{
+    mcp::{
+        header,
+        json::Bounds,
+        message::{self, Message, RequestId, Response},
+        sse,
+    },
+    telemetry::span::UpstreamSpan,
+    upstream::InFlight,
+};
+
+const JSON_BYTES_MAX: usize = 16 * 1024 * 1024;
+const SESSION_ID_BYTES_MAX: usize = 1024;
+/// What servers of the TypeScript SDK answer to a session that they have forgotten, with status 400.
+const FORGOTTEN_SESSION: i64 = -32000;
+
+/// An answer whose head has arrived.
+#[derive(Debug)]
+pub struct Received {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// The session that the server opened.
+    pub session: Option<String>,
+    /// The messages.
+    pub body: Body,
+    /// When the request was sent.
+    pub sent_at: Instant,
+    /// Ends when the answer does.
+    pub span: UpstreamSpan,
+}
+
+/// The messages of an answer.
+#[derive(Debug)]
+pub enum Body {
+    /// None: a notification was taken.
+    Empty,
+    /// One, read already: the response, and its bytes.
+    Whole(Response, Bytes),
+    /// Several, still arriving.
+    Events(Events),
+}
+
+/// A stream of events, as far as it has arrived.
+#[derive(Debug)]
+pub struct Events {
+    body: Incoming,
+    decoder: sse::Decoder,
+    idle_max: Duration,
+    _in_flight: InFlight,
+}
+
+/// Why an answer cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerFault {
+    /// It stopped arriving.
+    #[error("nothing arrived for {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// The server says that it cannot serve.
+    #[error("status {0}")]
+    Unavailable(StatusCode),
+    /// The server does not know the session (any more).
+    #[error("the session is not known to the server")]
+    SessionLost,
+    /// It is no MCP. The text says what it is instead; it never quotes the server.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// Judges an answer's head and reads a body that is one message.
+///
+/// # Errors
+/// When the answer is no MCP, or says that the server cannot serve.
+pub async fn receive(
+    response: HttpResponse<Incoming>,
+    in_flight: InFlight,
+    idle_max: Duration,
+    sent_at: Instant,
+    span: UpstreamSpan,
+) -> Result<Received, AnswerFault> {
+    let (head, body) = response.into_parts();
+    let session = session_id(&head.headers)?;
+    let media = media_type(&head.headers);
+    let received = |body| Received { status: head.status, session, body, sent_at, span };
+    match head.status {
+        StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Ok(received(Body::Empty)),
+        StatusCode::OK if media == "text/event-stream" => {
+            let decoder = sse::Decoder::new(sse::Bounds::UPSTREAM);
+            Ok(received(Body::Events(Events { body, decoder, idle_max, _in_flight: in_flight })))
+        }
+        StatusCode::OK if media == "application/json" => {
+            let bytes = collect(body, idle_max).await?;
+            Ok(received(whole(bytes)?))
+        }
+        StatusCode::OK => Err(AnswerFault::Invalid(format!("media type `{media}` instead of JSON or events"))),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Err(AnswerFault::Invalid("it refuses Tollgate's own access".to_owned()))
+        }
+        status if status.is_redirection() => {
+            Err(AnswerFault::Invalid("a redirect, which is never followed".to_owned()))
+        }
+        status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+            Err(AnswerFault::Unavailable(status))
+        }
+        status => Ok(received(explained(status, &media, body, idle_max).await?)),
+    }
+}
+
+impl Received {
+    /// The one response that the answer holds; notifications before it are skipped.
+    ///
+    /// # Errors
+    /// When the answer ends without a response to `id`.
+    pub async fn response(self, id: &RequestId) -> Result<Response, AnswerFault> {
+        match self.body {
+            Body::Empty => Err(AnswerFault::Invalid("no answer to a request".to_owned())),
+            Body::Whole(response, _) => answers(response, id),
+            Body::Events(mut events) => {
+                while let Some(event) = events.next().await? {
+                    let Some(data) = event.data else { continue };
+                    if let Message::Response(response) = read(&data)? {
+                        return answers(response, id);
+                    }
+                }
+                Err(AnswerFault::Invalid("the stream ended before the answer".to_owned()))
+            }
+        }
+    }
+}
+
+impl Events {
+    /// The next event; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// When nothing arrives for too long, the stream breaks, or an event is too large.
+    pub async fn next(&mut self) -> Result<Option<sse::Event>, AnswerFault> {
+        loop {
+            if let Some(event) = self.decoder.next_event() {
+                return Ok(Some(event));
+            }
+            let frame = tokio::time::timeout(self.idle_max, self.body.frame()).await;
+            let frame = frame.map_err(|_| AnswerFault::Timeout(self.idle_max))?;
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame.map_err(|_| AnswerFault::Invalid("the stream broke off".to_owned()))?;
+            if let Ok(data) = frame.into_data() {
+                self.decoder.push(&data).map_err(|error| AnswerFault::Invalid(error.to_string()))?;
+            }
+        }
+    }
+}
+
+/// One message of a server, strictly.
+///
+/// # Errors
+/// [`AnswerFault::Invalid`] with what is wrong.
+pub fn read(data: &Bytes) -> Result<Message, AnswerFault> {
+    message::read_upstream(data, &Bounds::UPSTREAM).map_err(|error| AnswerFault::Invalid(error.to_string()))
+}
+
+/// Whether `response` is the answer to `id`; an error may leave the id out.
+///
+/// # Errors
+/// [`AnswerFault::Invalid`] when it answers something else.
+pub fn answers(response: Response, id: &RequestId) -> Result<Response, AnswerFault> {
+    let fits = match &response.id {
+        Some(answered) => answered == id,
+        None => response.outcome.is_err(),
+    };
+    if fits { Ok(response) } else { Err(AnswerFault::Invalid("an answer to another request".to_owned())) }
+}
+
+fn whole(bytes: Bytes) -> Result<Body, AnswerFault> {
+    match read(&bytes)? {
+        Message::Response(response) => Ok(Body::Whole(response, bytes)),
+        Message::Request(_) | Message::Notification(_) => {
+            Err(AnswerFault::Invalid("a message that is no response".to_owned()))
+        }
+    }
+}
+
+/// A status of 4xx, which may come with a JSON-RPC error that says more.
+async fn explained(status: StatusCode, media: &str, body: Incoming, idle_max: Duration) -> Result<Body, AnswerFault> {
+    if status == StatusCode::NOT_FOUND && media != "application/json" {
+        return Err(AnswerFault::SessionLost);
+    }
+    let unexplained = || AnswerFault::Invalid(format!("status {} without a JSON-RPC error", status.as_u16()));
+    let bytes = collect(body, idle_max).await?;
+    let Ok(Body::Whole(response, bytes)) = whole(bytes) else {
+        return Err(if status == StatusCode::NOT_FOUND { AnswerFault::SessionLost } else { unexplained() });
+    };
+    let forgotten =
+        status == StatusCode::BAD_REQUEST && response.id.is_none() && response.error_code() == Some(FORGOTTEN_SESSION);
+    if forgotten || (status == StatusCode::NOT_FOUND && response.id.is_none()) {
+        return Err(AnswerFault::SessionLost);
+    }
+    if response.outcome.is_ok() { Err(unexplained()) } else { Ok(Body::Whole(response, bytes)) }
+}
+
+async fn collect(mut body: Incoming, idle_max: Duration) -> Result<Bytes, AnswerFault> {
+    let mut collected = BytesMut::new();
+    loop {
+        let frame = tokio::time::timeout(idle_max, body.frame()).await;
+        let Some(frame) = frame.map_err(|_| AnswerFault::Timeout(idle_max))? else { return Ok(collected.freeze()) };
+        let frame = frame.map_err(|_| AnswerFault::Invalid("the answer broke off".to_owned()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if collected.len() + data.len() > JSON_BYTES_MAX {
+            return Err(AnswerFault::Invalid(format!("more than {JSON_BYTES_MAX} bytes")));
+        }
+        collected.extend_from_slice(&data);
+    }
+}
+
+/// Visible ASCII, as MCP demands, and of a bounded length.
+fn session_id(headers: &HeaderMap) -> Result<Option<String>, AnswerFault> {
+    let Some(value) = headers.get(header::SESSION_ID) else { return Ok(None) };
+    let visible = value.as_bytes().iter().all(u8::is_ascii_graphic);
+    if !visible || value.is_empty() || value.len() > SESSION_ID_BYTES_MAX {
+        return Err(AnswerFault::Invalid("a session id that is not visible ASCII".to_owned()));
+    }
+    Ok(value.to_str().ok().map(str::to_owned))
+}
+
+/// The essence of the content type, in lower case and short enough to be shown.
+fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    essence.chars().filter(char::is_ascii_graphic).take(64).collect::<String>().to_ascii_lowercase()
+}
