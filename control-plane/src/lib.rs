@@ -39,6 +39,8 @@ pub mod secret;
 pub mod servers;
 pub mod teams;
 pub mod tenants;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod usage;
 pub mod users;
 

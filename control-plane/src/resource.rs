@@ -38,7 +38,7 @@ mod schema;
 mod tests;
 
 pub use labels::Labels;
-pub(crate) use operations::begin;
+pub(crate) use operations::{begin, existing};
 pub use operations::{create, get, list, patch, remove, replace};
 pub use precondition::Precondition;
 
@@ -63,10 +63,12 @@ pub trait Kind: Clone + Debug + Serialize + DeserializeOwned + ToSchema + Send +
     /// The rows that `which` selects, in the order of their names.
     fn select(tx: &mut TenantTx, which: Which<'_>) -> impl Future<Output = Result<Vec<Row>, sqlx::Error>> + Send;
 
-    /// What the spec of the object `name` means; `None` when `faults` has got a fault.
+    /// What the spec of the object `name` means, where it takes the place of `current`; `None` when `faults` has
+    /// got a fault.
     fn interpret(
         &self,
         name: &Name,
+        current: Option<&Self>,
         tx: &mut TenantTx,
         faults: &mut Faults,
     ) -> impl Future<Output = Result<Option<Self::Meaning>, sqlx::Error>> + Send;

@@ -9,13 +9,15 @@ use axum::{
     extract::{DefaultBodyLimit, State},
     middleware,
     response::{IntoResponse, Response},
-    routing::{any, get},
+    routing::{any, get, post},
 };
 use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{app::App, console, error::ApiError, oauth, request, request_id, servers, teams};
+use crate::{
+    agents, app::App, console, error::ApiError, grants, limits, oauth, request, request_id, servers, teams, tenants,
+};
 
 mod openapi;
 
@@ -41,10 +43,20 @@ pub fn build(app: Arc<App>) -> Router {
 /// The routes of the REST API, which are its OpenAPI document too.
 fn rest() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(openapi::document())
+        .routes(routes!(tenants::api::get, tenants::api::patch))
         .routes(routes!(teams::api::list, teams::api::create))
         .routes(routes!(teams::api::get, teams::api::replace, teams::api::patch, teams::api::remove))
         .routes(routes!(servers::api::list, servers::api::create))
         .routes(routes!(servers::api::get, servers::api::replace, servers::api::patch, servers::api::remove))
+        .routes(routes!(agents::api::list, agents::api::create))
+        .routes(routes!(agents::api::get, agents::api::replace, agents::api::patch, agents::api::remove))
+        .route("/api/v1/tenants/{tenant}/agents/{name}", post(agents::api::act))
+        .routes(routes!(agents::credentials::api::list, agents::credentials::api::create))
+        .routes(routes!(agents::credentials::api::remove))
+        .routes(routes!(grants::api::list, grants::api::create))
+        .routes(routes!(grants::api::get, grants::api::replace, grants::api::patch, grants::api::remove))
+        .routes(routes!(limits::api::list, limits::api::create))
+        .routes(routes!(limits::api::get, limits::api::replace, limits::api::patch, limits::api::remove))
 }
 
 /// Ready when the database answers.

@@ -200,6 +200,7 @@ impl Kind for ServerSpec {
     async fn interpret(
         &self,
         name: &Name,
+        _: Option<&Self>,
         tx: &mut TenantTx,
         faults: &mut Faults,
     ) -> Result<Option<Meaning>, sqlx::Error> {

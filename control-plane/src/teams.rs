@@ -69,7 +69,13 @@ impl Kind for TeamSpec {
         sql::select(tx, which).await
     }
 
-    async fn interpret(&self, _: &Name, _: &mut TenantTx, faults: &mut Faults) -> Result<Option<Meaning>, sqlx::Error> {
+    async fn interpret(
+        &self,
+        _: &Name,
+        _: Option<&Self>,
+        _: &mut TenantTx,
+        faults: &mut Faults,
+    ) -> Result<Option<Meaning>, sqlx::Error> {
         let display_name = text(self.display_name.as_ref(), "/spec/display_name", faults);
         let cost_center = text(self.cost_center.as_ref(), "/spec/cost_center", faults);
         Ok(Some(Meaning { display_name, cost_center }))

@@ -144,7 +144,16 @@ pub(crate) async fn begin(app: &App, caller: &Caller) -> Result<TenantTx, ApiErr
     Ok(tx)
 }
 
-async fn existing<K: Kind>(tx: &mut TenantTx, app: &App, caller: &Caller, key: &str) -> Result<Object<K>, ApiError> {
+/// The object with this id or name, in an open transaction.
+///
+/// # Errors
+/// [`ApiError::NotFound`]; or when Postgres is away.
+pub(crate) async fn existing<K: Kind>(
+    tx: &mut TenantTx,
+    app: &App,
+    caller: &Caller,
+    key: &str,
+) -> Result<Object<K>, ApiError> {
     find(tx, app, caller, key).await?.ok_or_else(|| not_found::<K>(key))
 }
 
@@ -167,7 +176,7 @@ async fn write<K: Kind>(
     current: Option<Object<K>>,
     content: Content<K>,
 ) -> Result<Object<K>, ApiError> {
-    let meaning = check(tx, name, &content).await?;
+    let meaning = check(tx, name, current.as_ref().map(|current| &current.spec), &content).await?;
     let version = Version {
         id: current.as_ref().map_or_else(Uuid::now_v7, |current| current.id.into()),
         name,
@@ -185,11 +194,16 @@ async fn write<K: Kind>(
 }
 
 /// What `content` means for the object `name`, or everything that is wrong with it.
-async fn check<K: Kind>(tx: &mut TenantTx, name: &str, content: &Content<K>) -> Result<K::Meaning, ApiError> {
+async fn check<K: Kind>(
+    tx: &mut TenantTx,
+    name: &str,
+    current: Option<&K>,
+    content: &Content<K>,
+) -> Result<K::Meaning, ApiError> {
     let mut faults = Faults::default();
     let name = name.parse::<Name>().map_err(|error| ApiError::fault("/name", "name", error.to_string()))?;
     labels::check(&content.labels, &mut faults);
-    match content.spec.interpret(&name, tx, &mut faults).await? {
+    match content.spec.interpret(&name, current, tx, &mut faults).await? {
         Some(meaning) if faults.is_empty() => Ok(meaning),
         _ => Err(ApiError::Invalid(faults)),
     }

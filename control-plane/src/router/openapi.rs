@@ -5,7 +5,9 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-/// The document without its paths.
+use crate::agents;
+
+/// The document without the paths of routes.
 pub(super) fn document() -> utoipa::openapi::OpenApi {
     Root::openapi()
 }
@@ -26,6 +28,8 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
         (name = "grants", description = "What agents and teams may do"),
         (name = "limits", description = "How much an agent may ask for"),
     ),
+    // Actions on one object, behind the one route of `agents::api::act`.
+    paths(agents::api::suspend, agents::api::activate),
     modifiers(&Bearer)
 )]
 struct Root;
