@@ -3,7 +3,7 @@
 //! Invariant: only the digest of a key is kept; its text is handed out once, when it is made.
 
 use sqlx::PgConnection;
-use tollgate_proto::{ApiKeyId, TenantId};
+use tollgate_proto::{ApiKeyId, Name, TenantId};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -48,8 +48,8 @@ pub async fn caller(app: &App, key: &str, tenant: &str) -> Result<Caller, ApiErr
         return Err(ApiError::Unauthenticated);
     }
     let mut tx = app.db.platform().await?;
-    let id = tenant.parse::<TenantId>().ok();
-    let found = sql::find(&mut tx, &Digest::of(key), id, tenant).await?.ok_or(ApiError::Unauthenticated)?;
+    let (id, name) = (tenant.parse::<TenantId>().ok(), tenant.parse::<Name>().ok());
+    let found = sql::find(&mut tx, &Digest::of(key), id, name.as_ref()).await?.ok_or(ApiError::Unauthenticated)?;
     let (Some(tenant_id), Some(tenant_name)) = (found.tenant_id, found.tenant_name) else {
         return Err(ApiError::NotFound { noun: "tenant", key: tenant.to_owned() });
     };

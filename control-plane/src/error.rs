@@ -14,13 +14,15 @@ use http::{
     header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::ToSchema;
 
 use crate::{caller::Role, request_id};
 
 mod fault;
+mod responses;
 
 pub use fault::{Fault, Faults};
+pub use responses::{ReadProblems, WriteProblems};
 
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("2");
 
@@ -129,67 +131,6 @@ pub struct Problem {
     pub errors: Vec<Fault>,
     /// Whether the same request may succeed later.
     pub retryable: bool,
-}
-
-/// What any operation that reads may answer besides success.
-#[derive(IntoResponses)]
-pub enum ReadProblems {
-    /// The cursor or a query parameter cannot be read.
-    #[response(status = 400, content_type = "application/problem+json")]
-    BadRequest(#[to_schema] Problem),
-    /// No valid bearer.
-    #[response(status = 401, content_type = "application/problem+json")]
-    Unauthenticated(#[to_schema] Problem),
-    /// No such object or tenant, or another tenant's.
-    #[response(status = 404, content_type = "application/problem+json")]
-    NotFound(#[to_schema] Problem),
-    /// A defect, logged under the request's id.
-    #[response(status = 500, content_type = "application/problem+json")]
-    Internal(#[to_schema] Problem),
-    /// The database does not answer.
-    #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(#[to_schema] Problem),
-}
-
-/// What any operation that changes something may answer besides success.
-#[derive(IntoResponses)]
-pub enum WriteProblems {
-    /// The body is not JSON.
-    #[response(status = 400, content_type = "application/problem+json")]
-    BadRequest(#[to_schema] Problem),
-    /// No valid bearer.
-    #[response(status = 401, content_type = "application/problem+json")]
-    Unauthenticated(#[to_schema] Problem),
-    /// The caller's role may not.
-    #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(#[to_schema] Problem),
-    /// No such object or tenant, or another tenant's.
-    #[response(status = 404, content_type = "application/problem+json")]
-    NotFound(#[to_schema] Problem),
-    /// The name is taken, or others need the object.
-    #[response(status = 409, content_type = "application/problem+json")]
-    Conflict(#[to_schema] Problem),
-    /// `If-Match` or `If-None-Match` does not hold.
-    #[response(status = 412, content_type = "application/problem+json")]
-    PreconditionFailed(#[to_schema] Problem),
-    /// The body is larger than 1 MiB.
-    #[response(status = 413, content_type = "application/problem+json")]
-    BodyTooLarge(#[to_schema] Problem),
-    /// The body is not `application/json`.
-    #[response(status = 415, content_type = "application/problem+json")]
-    MediaType(#[to_schema] Problem),
-    /// What the body asks for is not valid; `errors` says where.
-    #[response(status = 422, content_type = "application/problem+json")]
-    Invalid(#[to_schema] Problem),
-    /// `If-Match` is missing.
-    #[response(status = 428, content_type = "application/problem+json")]
-    PreconditionRequired(#[to_schema] Problem),
-    /// A defect, logged under the request's id.
-    #[response(status = 500, content_type = "application/problem+json")]
-    Internal(#[to_schema] Problem),
-    /// The database does not answer.
-    #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(#[to_schema] Problem),
 }
 
 impl ApiError {

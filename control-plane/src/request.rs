@@ -37,6 +37,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         }
         let bytes = Bytes::from_request(request, state).await?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| ApiError::Malformed(error.to_string()))?;
+        if has_nul(&value) {
+            return Err(ApiError::Malformed("a text holds U+0000, which cannot be stored".to_owned()));
+        }
         decode(value).map(Self)
     }
 }
@@ -57,6 +60,16 @@ fn pointer_part(segment: &Segment) -> Option<String> {
         Segment::Seq { index } => Some(format!("/{index}")),
         Segment::Map { key } => Some(format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
         Segment::Enum { .. } | Segment::Unknown => None,
+    }
+}
+
+/// Postgres stores no text with U+0000 in it.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

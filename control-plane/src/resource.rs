@@ -254,12 +254,13 @@ impl<K: Kind> Object<K> {
 }
 
 impl<'a> Which<'a> {
-    /// The one object that `key` means: an id of `K`, else a name.
+    /// The one object that `key` means: an id of `K` or a name; nothing when it can be neither.
     #[must_use]
-    pub fn one<K: Kind>(key: &'a str) -> Self {
-        match key.parse::<K::Id>() {
-            Ok(id) => Self { id: Some(id.into()), ..Self::default() },
-            Err(_) => Self { name: Some(key), ..Self::default() },
+    pub fn one<K: Kind>(key: &'a str) -> Option<Self> {
+        match (key.parse::<K::Id>(), key.parse::<Name>()) {
+            (Ok(id), _) => Some(Self { id: Some(id.into()), ..Self::default() }),
+            (_, Ok(_)) => Some(Self { name: Some(key), ..Self::default() }),
+            _ => None,
         }
     }
 }

@@ -20,6 +20,8 @@ use crate::{
 };
 
 mod openapi;
+#[cfg(test)]
+mod tests;
 
 /// All routes, ready to serve.
 pub fn build(app: Arc<App>) -> Router {
@@ -27,7 +29,8 @@ pub fn build(app: Arc<App>) -> Router {
     let rest = rest
         .route("/api/openapi.json", get(Json(document)))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .route("/api/{*rest}", any(async || ApiError::NoRoute));
+        .route("/api/", any(no_route))
+        .route("/api/{*rest}", any(no_route));
     Router::new()
         .route("/healthz", get(async || Json(json!({ "status": "ok" }))))
         .route("/readyz", get(ready))
@@ -59,12 +62,17 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(limits::api::get, limits::api::replace, limits::api::patch, limits::api::remove))
 }
 
+async fn no_route() -> ApiError {
+    ApiError::NoRoute
+}
+
 /// Ready when the database answers.
 async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     app.db.platform().await?;
     Ok(Json(json!({ "status": "ready" })).into_response())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
     ApiError::internal(format!("a handler panicked: {}", said.unwrap_or("without a message"))).into_response()

@@ -52,7 +52,7 @@ pub struct ServerSpec {
     pub team: Option<Name>,
     /// What Tollgate presents to it; `{type: none}` unless told, and nothing else in this version.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub credential: Option<Credential>,
+    pub credential: Option<ServerCredential>,
     /// What becomes of tools it offers; `{approval: trust}` unless told, and nothing else in this version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catalog: Option<Catalog>,
@@ -91,9 +91,9 @@ pub enum Era {
 
 /// What Tollgate presents to a server.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct Credential {
+pub struct ServerCredential {
     /// The form of the credential.
-    pub r#type: CredentialType,
+    pub r#type: ServerCredentialType,
     /// What the form needs: nothing, for `none`.
     #[serde(flatten)]
     #[schema(value_type = Object)]
@@ -103,7 +103,7 @@ pub struct Credential {
 /// The form of a server's credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum CredentialType {
+pub enum ServerCredentialType {
     /// Nothing is presented.
     None,
     /// A header; not in this version.
@@ -245,7 +245,7 @@ fn refuse_unavailable(spec: &ServerSpec, faults: &mut Faults) {
         faults.not_available("/spec/transport", "the transport `sse`");
     }
     if let Some(credential) = &spec.credential {
-        if credential.r#type != CredentialType::None {
+        if credential.r#type != ServerCredentialType::None {
             faults.not_available("/spec/credential/type", "a credential other than `none`");
         } else if !credential.parameters.is_empty() {
             faults.add("/spec/credential", "shape", "a credential of type `none` has no other fields");

@@ -146,7 +146,7 @@ impl Bench {
     /// A request to `path`; below `acme` when it does not begin with a slash.
     pub(crate) fn call(&self, method: Method, path: &str) -> Call<'_> {
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/api/v1/tenants/acme/{path}") };
-        Call { bench: self, request: Request::builder().method(method).uri(path), key: None }.as_role(Role::Owner)
+        Call { bench: self, request: Request::builder().method(method).uri(path), key: None }.by(Role::Owner)
     }
 
     /// `GET path`.
@@ -191,7 +191,7 @@ impl Call<'_> {
     }
 
     /// Sends the key of this role in `acme`.
-    pub(crate) fn as_role(self, role: Role) -> Self {
+    pub(crate) fn by(self, role: Role) -> Self {
         let key = self.bench.keys.iter().find(|(known, _)| *known == role).map(|(_, key)| key.clone());
         Self { key, ..self }
     }
@@ -217,16 +217,8 @@ impl Call<'_> {
     }
 
     /// Sends `body` as it is.
-    pub(crate) async fn body(mut self, body: String) -> Answer {
-        if let Some(key) = &self.key {
-            self.request = self.request.header(header::AUTHORIZATION, format!("Bearer {key}"));
-        }
-        let request = self.request.body(Body::from(body)).expect("a request");
-        let response = self.bench.router.clone().oneshot(request).await.expect("the router answers");
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.expect("a whole body").to_bytes();
-        let json = serde_json::from_slice(&bytes).unwrap_or_default();
-        Answer { status: parts.status, headers: parts.headers, json }
+    pub(crate) async fn body(self, body: String) -> Answer {
+        send(&self.bench.router, self.request, self.key.as_deref(), body).await
     }
 }
 
@@ -250,6 +242,23 @@ impl Answer {
         let faults = faults.map(|fault| format!("{} {}", text(&fault["pointer"]), text(&fault["code"]))).collect();
         (text(&self.json["code"]), faults)
     }
+}
+
+/// Sends a request to `router`, with `key` as bearer.
+pub(crate) async fn send(
+    router: &Router,
+    mut request: http::request::Builder,
+    key: Option<&str>,
+    body: String,
+) -> Answer {
+    if let Some(key) = key {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
+    }
+    let request = request.body(Body::from(body)).expect("a request");
+    let response = router.clone().oneshot(request).await.expect("the router answers");
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.expect("a whole body").to_bytes();
+    Answer { status: parts.status, headers: parts.headers, json: serde_json::from_slice(&bytes).unwrap_or_default() }
 }
 
 /// A JSON string's text.

@@ -66,7 +66,7 @@ async fn suspending_and_activating_is_audited_once_and_reaches_the_policy() {
         bench.call(Method::POST, "agents/nobody:suspend").send().await.expect(404);
         bench.call(Method::POST, "agents/ci-bot:explode").send().await.expect(404);
         bench.call(Method::POST, "agents/ci-bot").send().await.expect(405);
-        bench.call(Method::POST, "agents/ci-bot:suspend").as_role(Role::Viewer).send().await.expect(403);
+        bench.call(Method::POST, "agents/ci-bot:suspend").by(Role::Viewer).send().await.expect(403);
     })
     .await;
 }

@@ -1,7 +1,7 @@
 //! Queries about API keys. They run before the tenant is known.
 
 use sqlx::PgConnection;
-use tollgate_proto::{ApiKeyId, TenantId};
+use tollgate_proto::{ApiKeyId, Name, TenantId};
 use uuid::Uuid;
 
 use super::NewKey;
@@ -40,7 +40,7 @@ pub(super) async fn find(
     connection: &mut PgConnection,
     digest: &Digest,
     tenant_id: Option<TenantId>,
-    tenant_name: &str,
+    tenant_name: Option<&Name>,
 ) -> Result<Option<Found>, sqlx::Error> {
     sqlx::query_as!(
         Found,
@@ -50,7 +50,7 @@ pub(super) async fn find(
            WHERE k.digest = $1 AND (k.expires_at IS NULL OR k.expires_at > now())"#,
         digest.as_bytes(),
         tenant_id.map(TenantId::uuid),
-        tenant_name,
+        tenant_name.map(Name::as_str),
     )
     .fetch_optional(connection)
     .await

@@ -163,7 +163,8 @@ async fn find<K: Kind>(
     caller: &Caller,
     key: &str,
 ) -> Result<Option<Object<K>>, ApiError> {
-    let rows = K::select(tx, Which::one::<K>(key)).await?;
+    let Some(which) = Which::one::<K>(key) else { return Ok(None) };
+    let rows = K::select(tx, which).await?;
     rows.into_iter().next().map(|row| Object::of(row, app, caller)).transpose()
 }
 

@@ -5,7 +5,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use crate::agents;
+use crate::{agents, error::Problem};
 
 /// The document without the paths of routes.
 pub(super) fn document() -> utoipa::openapi::OpenApi {
@@ -28,6 +28,7 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
         (name = "grants", description = "What agents and teams may do"),
         (name = "limits", description = "How much an agent may ask for"),
     ),
+    components(schemas(Problem)),
     // Actions on one object, behind the one route of `agents::api::act`.
     paths(agents::api::suspend, agents::api::activate),
     modifiers(&Bearer)

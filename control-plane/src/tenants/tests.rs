@@ -25,8 +25,7 @@ async fn a_tenant_says_where_it_is_and_what_applies() {
 #[tokio::test]
 async fn a_change_of_a_tenant_needs_an_admin_and_reaches_the_policy() {
     run(async |bench| {
-        let patch =
-            |role: Role| bench.call(Method::PATCH, "/api/v1/tenants/acme").header("if-match", "\"1\"").as_role(role);
+        let patch = |role: Role| bench.call(Method::PATCH, "/api/v1/tenants/acme").header("if-match", "\"1\"").by(role);
         let change =
             json!({ "labels": { "a": "b" }, "spec": { "access_token_ttl": "5m", "egress_allow": ["127.1.2.3/8"] } });
         let refused = patch(Role::Operator).json(change.clone()).await.expect(403);
