@@ -13,6 +13,7 @@ use crate::{
     caller::Caller,
     db::TenantTx,
     error::{ApiError, Faults},
+    page::Page,
     resource::{self, Content, Draft, Kind, Object, Removable, Row, Version, Which},
     teams,
 };
@@ -25,6 +26,8 @@ mod tests;
 
 /// An agent as the API shows it.
 pub type Agent = Object<AgentSpec>;
+/// One page of agents.
+pub type AgentPage = Page<Agent>;
 /// The body that creates an agent.
 pub type NewAgent = Draft<AgentSpec>;
 /// The body that replaces an agent.

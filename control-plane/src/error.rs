@@ -234,8 +234,10 @@ impl From<sqlx::Error> for ApiError {
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
             sqlx::Error::Database(database) => match database.code().as_deref() {
-                Some("23505" | "40001" | "40P01") => Self::Conflict,
-                // Connection lost, out of resources, shutting down (PostgreSQL's appendix A).
+                // Unique and foreign keys, serialisation, deadlock: all come from a change at the same time, since
+                // operations look before they write.
+                Some("23503" | "23505" | "40001" | "40P01") => Self::Conflict,
+                // The connection is lost, the server out of resources, shutting down (PostgreSQL's appendix A).
                 Some(code) if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
                     Self::Unavailable(error)
                 }

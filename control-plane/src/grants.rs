@@ -15,6 +15,7 @@ use crate::{
     caller::Caller,
     db::TenantTx,
     error::{ApiError, Faults},
+    page::Page,
     resource::{Content, Draft, Kind, Object, Removable, Row, Version, Which},
     servers, teams,
 };
@@ -28,6 +29,8 @@ const SCOPES_MAX: usize = 200;
 
 /// A grant as the API shows it.
 pub type Grant = Object<GrantSpec>;
+/// One page of grants.
+pub type GrantPage = Page<Grant>;
 /// The body that creates a grant.
 pub type NewGrant = Draft<GrantSpec>;
 /// The body that replaces a grant.

@@ -14,6 +14,7 @@ use crate::{
     db::TenantTx,
     duration,
     error::{ApiError, Faults},
+    page::Page,
     resource::{Content, Draft, Kind, Object, Removable, Row, Version, Which},
 };
 
@@ -27,6 +28,8 @@ const WINDOW_S_MAX: u64 = 86_400;
 
 /// A limit as the API shows it.
 pub type Limit = Object<LimitSpec>;
+/// One page of limits.
+pub type LimitPage = Page<Limit>;
 /// The body that creates a limit.
 pub type NewLimit = Draft<LimitSpec>;
 /// The body that replaces a limit.

@@ -12,6 +12,7 @@ use crate::{
     caller::Caller,
     db::TenantTx,
     error::{ApiError, Faults},
+    page::Page,
     resource::{Content, Draft, Kind, Object, Removable, Row, Version, Which},
     teams,
 };
@@ -28,6 +29,8 @@ const SLUG_LEN_MAX: usize = 40;
 
 /// A server as the API shows it.
 pub type Server = Object<ServerSpec>;
+/// One page of servers.
+pub type ServerPage = Page<Server>;
 /// The body that creates a server.
 pub type NewServer = Draft<ServerSpec>;
 /// The body that replaces a server.

@@ -11,6 +11,7 @@ use crate::{
     caller::Caller,
     db::TenantTx,
     error::{ApiError, Faults},
+    page::Page,
     resource::{Content, Draft, Kind, Object, Removable, Row, Version, Which},
 };
 
@@ -23,6 +24,8 @@ const TEXT_LEN_MAX: usize = 120;
 
 /// A team as the API shows it.
 pub type Team = Object<TeamSpec>;
+/// One page of teams.
+pub type TeamPage = Page<Team>;
 /// The body that creates a team.
 pub type NewTeam = Draft<TeamSpec>;
 /// The body that replaces a team.

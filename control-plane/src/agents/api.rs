@@ -8,13 +8,13 @@ use axum::{
 };
 use http::StatusCode;
 
-use super::{Agent, AgentContent, AgentSpec, AgentState, NewAgent};
+use super::{Agent, AgentContent, AgentPage, AgentSpec, AgentState, NewAgent};
 use crate::{
     agents,
     app::App,
     caller::Caller,
     error::{ApiError, ReadProblems, WriteProblems},
-    page::{Page, PageQuery},
+    page::PageQuery,
     request::{Body, Path, Query},
     resource::{self, InTenant, Named, Patch, Precondition, Written},
 };
@@ -24,12 +24,12 @@ use crate::{
 /// In the order of their names.
 #[utoipa::path(get, path = "/api/v1/tenants/{tenant}/agents", tag = "agents", operation_id = "agents.list",
     params(InTenant, PageQuery),
-    responses((status = 200, description = "A page of agents", body = Page<Agent>), ReadProblems))]
+    responses((status = 200, description = "A page of agents", body = AgentPage), ReadProblems))]
 pub async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
     Query(query): Query<PageQuery>,
-) -> Result<Page<Agent>, ApiError> {
+) -> Result<AgentPage, ApiError> {
     resource::list(&app, &caller, &query).await
 }
 

@@ -45,6 +45,9 @@ pub struct Credential {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
+/// The secrets of an agent.
+pub type CredentialPage = Page<Credential>;
+
 /// A secret that was just made.
 #[derive(Serialize, ToSchema)]
 pub struct NewCredential {
@@ -66,7 +69,7 @@ pub struct NewCredential {
 ///
 /// # Errors
 /// [`ApiError::NotFound`], [`ApiError::Forbidden`]; or when Postgres is away.
-pub async fn list(app: &App, caller: &Caller, agent: &str) -> Result<Page<Credential>, ApiError> {
+pub async fn list(app: &App, caller: &Caller, agent: &str) -> Result<CredentialPage, ApiError> {
     caller.require(Role::Viewer)?;
     let mut tx = app.db.tenant(caller.tenant).await?;
     let agent: Agent = resource::existing(&mut tx, app, caller, agent).await?;

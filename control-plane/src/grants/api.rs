@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::extract::State;
 use http::StatusCode;
 
-use super::{Grant, GrantContent, GrantSpec, NewGrant};
+use super::{Grant, GrantContent, GrantPage, GrantSpec, NewGrant};
 use crate::{
     app::App,
     caller::Caller,
     error::{ApiError, ReadProblems, WriteProblems},
-    page::{Page, PageQuery},
+    page::PageQuery,
     request::{Body, Path, Query},
     resource::{self, InTenant, Named, Patch, Precondition, Written},
 };
@@ -20,12 +20,12 @@ use crate::{
 /// In the order of their names.
 #[utoipa::path(get, path = "/api/v1/tenants/{tenant}/grants", tag = "grants", operation_id = "grants.list",
     params(InTenant, PageQuery),
-    responses((status = 200, description = "A page of grants", body = Page<Grant>), ReadProblems))]
+    responses((status = 200, description = "A page of grants", body = GrantPage), ReadProblems))]
 pub async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
     Query(query): Query<PageQuery>,
-) -> Result<Page<Grant>, ApiError> {
+) -> Result<GrantPage, ApiError> {
     resource::list(&app, &caller, &query).await
 }
 

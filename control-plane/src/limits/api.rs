@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::extract::State;
 use http::StatusCode;
 
-use super::{Limit, LimitContent, LimitSpec, NewLimit};
+use super::{Limit, LimitContent, LimitPage, LimitSpec, NewLimit};
 use crate::{
     app::App,
     caller::Caller,
     error::{ApiError, ReadProblems, WriteProblems},
-    page::{Page, PageQuery},
+    page::PageQuery,
     request::{Body, Path, Query},
     resource::{self, InTenant, Named, Patch, Precondition, Written},
 };
@@ -20,12 +20,12 @@ use crate::{
 /// In the order of their names.
 #[utoipa::path(get, path = "/api/v1/tenants/{tenant}/limits", tag = "limits", operation_id = "limits.list",
     params(InTenant, PageQuery),
-    responses((status = 200, description = "A page of limits", body = Page<Limit>), ReadProblems))]
+    responses((status = 200, description = "A page of limits", body = LimitPage), ReadProblems))]
 pub async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
     Query(query): Query<PageQuery>,
-) -> Result<Page<Limit>, ApiError> {
+) -> Result<LimitPage, ApiError> {
     resource::list(&app, &caller, &query).await
 }
 

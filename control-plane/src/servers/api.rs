@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::extract::State;
 use http::StatusCode;
 
-use super::{NewServer, Server, ServerContent, ServerSpec};
+use super::{NewServer, Server, ServerContent, ServerPage, ServerSpec};
 use crate::{
     app::App,
     caller::Caller,
     error::{ApiError, ReadProblems, WriteProblems},
-    page::{Page, PageQuery},
+    page::PageQuery,
     request::{Body, Path, Query},
     resource::{self, InTenant, Named, Patch, Precondition, Written},
 };
@@ -20,12 +20,12 @@ use crate::{
 /// In the order of their names.
 #[utoipa::path(get, path = "/api/v1/tenants/{tenant}/servers", tag = "servers", operation_id = "servers.list",
     params(InTenant, PageQuery),
-    responses((status = 200, description = "A page of servers", body = Page<Server>), ReadProblems))]
+    responses((status = 200, description = "A page of servers", body = ServerPage), ReadProblems))]
 pub async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
     Query(query): Query<PageQuery>,
-) -> Result<Page<Server>, ApiError> {
+) -> Result<ServerPage, ApiError> {
     resource::list(&app, &caller, &query).await
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::extract::State;
 use http::StatusCode;
 
-use super::{NewTeam, Team, TeamContent, TeamSpec};
+use super::{NewTeam, Team, TeamContent, TeamPage, TeamSpec};
 use crate::{
     app::App,
     caller::Caller,
     error::{ApiError, ReadProblems, WriteProblems},
-    page::{Page, PageQuery},
+    page::PageQuery,
     request::{Body, Path, Query},
     resource::{self, InTenant, Named, Patch, Precondition, Written},
 };
@@ -20,12 +20,12 @@ use crate::{
 /// In the order of their names.
 #[utoipa::path(get, path = "/api/v1/tenants/{tenant}/teams", tag = "teams", operation_id = "teams.list",
     params(InTenant, PageQuery),
-    responses((status = 200, description = "A page of teams", body = Page<Team>), ReadProblems))]
+    responses((status = 200, description = "A page of teams", body = TeamPage), ReadProblems))]
 pub async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
     Query(query): Query<PageQuery>,
-) -> Result<Page<Team>, ApiError> {
+) -> Result<TeamPage, ApiError> {
     resource::list(&app, &caller, &query).await
 }
 

@@ -11,12 +11,11 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{Credential, NewCredential};
+use super::{CredentialPage, NewCredential};
 use crate::{
     app::App,
     caller::Caller,
     error::{ApiError, ReadProblems, WriteProblems},
-    page::Page,
     request::Path,
     resource::Named,
 };
@@ -39,12 +38,12 @@ pub struct OfAgent {
 /// Without their texts, which are shown only once.
 #[utoipa::path(get, path = "/api/v1/tenants/{tenant}/agents/{name}/credentials", tag = "agents",
     operation_id = "agents.credentials.list", params(Named),
-    responses((status = 200, description = "Its secrets", body = Page<Credential>), ReadProblems))]
+    responses((status = 200, description = "Its secrets", body = CredentialPage), ReadProblems))]
 pub async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(at): Path<Named>,
-) -> Result<Page<Credential>, ApiError> {
+) -> Result<CredentialPage, ApiError> {
     super::list(&app, &caller, &at.name).await
 }
 
