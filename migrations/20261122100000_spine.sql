@@ -1,6 +1,7 @@
 -- The first tables. Rules that hold for every later migration:
 --   * a table that belongs to a tenant has `tenant_id`, a foreign key that includes it where it points at another
 --     such table, and row-level security on `tollgate.tenant`, the setting that every tenant transaction makes;
+--   * `spec` is what the client sent, word for word; the columns beside it are what it means;
 --   * the application works as `tollgate_app`, which owns nothing and cannot bypass that security;
 --   * forward only: expand, then contract.
 
@@ -43,6 +44,8 @@ CREATE TABLE tenants (
     access_token_ttl_s integer NOT NULL DEFAULT 900 CHECK (access_token_ttl_s BETWEEN 60 AND 86400),
     -- Networks in CIDR notation that servers may live in beside the public internet.
     egress_allow text[] NOT NULL DEFAULT '{}',
+    labels jsonb NOT NULL DEFAULT '{}',
+    spec jsonb NOT NULL DEFAULT '{}',
     -- Bumped in the transaction of every change that data planes must see; the row lock makes its order commit order.
     policy_revision bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -58,6 +61,7 @@ CREATE TABLE teams (
     display_name text NOT NULL DEFAULT '',
     cost_center text NOT NULL DEFAULT '',
     labels jsonb NOT NULL DEFAULT '{}',
+    spec jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     created_by text NOT NULL,
@@ -75,6 +79,7 @@ CREATE TABLE servers (
     era text NOT NULL DEFAULT 'auto' CHECK (era IN ('auto', 'legacy', 'modern')),
     team_id uuid,
     labels jsonb NOT NULL DEFAULT '{}',
+    spec jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     created_by text NOT NULL,
@@ -106,6 +111,7 @@ CREATE TABLE agents (
         CHECK (auth_method IN ('client_secret_basic', 'client_secret_post')),
     state text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'suspended')),
     labels jsonb NOT NULL DEFAULT '{}',
+    spec jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     created_by text NOT NULL,
@@ -139,6 +145,7 @@ CREATE TABLE grants (
     deny boolean NOT NULL DEFAULT false,
     expires_at timestamptz,
     labels jsonb NOT NULL DEFAULT '{}',
+    spec jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     created_by text NOT NULL,
@@ -159,6 +166,7 @@ CREATE TABLE limits (
     requests_count integer NOT NULL CHECK (requests_count > 0),
     window_s integer NOT NULL CHECK (window_s BETWEEN 1 AND 86400),
     labels jsonb NOT NULL DEFAULT '{}',
+    spec jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     created_by text NOT NULL,

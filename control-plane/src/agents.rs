@@ -1,1 +1,259 @@
-//! Not written yet.
+//! Agents: OAuth clients that call tools.
+//!
+//! Invariant: whether an agent is active is the server's to say, by [`set_state`]; no spec suspends or activates.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tollgate_proto::{AgentId, Name, TeamId};
+use utoipa::ToSchema;
+
+use crate::{
+    app::App,
+    audit,
+    caller::Caller,
+    db::TenantTx,
+    error::{ApiError, Faults},
+    page::Page,
+    resource::{self, Content, Draft, Kind, Object, Removable, Row, Version, Which},
+    teams,
+};
+
+pub mod api;
+pub mod credentials;
+mod sql;
+#[cfg(test)]
+mod tests;
+
+/// An agent as the API shows it.
+pub type Agent = Object<AgentSpec>;
+/// One page of agents.
+pub type AgentPage = Page<Agent>;
+/// The body that creates an agent.
+pub type NewAgent = Draft<AgentSpec>;
+/// The body that replaces an agent.
+pub type AgentContent = Content<AgentSpec>;
+
+/// What a client says about an agent.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentSpec {
+    /// The name of the team that owns it.
+    #[schema(value_type = String)]
+    pub team: Name,
+    /// On whose behalf it acts.
+    pub r#type: AgentType,
+    /// Where users come back to: none, for an autonomous agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect_uris: Option<Vec<String>>,
+    /// How it proves who it is at the token endpoint; `client_secret_basic` unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_method: Option<AuthMethod>,
+    /// Its public keys; not in this version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub jwks: Option<Value>,
+    /// Where its public keys are; not in this version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
+}
+
+/// On whose behalf an agent acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentType {
+    /// Its own.
+    Autonomous,
+    /// A user's; not in this version.
+    Interactive,
+}
+
+/// How an agent proves who it is (RFC 6749 section 2.3, RFC 7523).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMethod {
+    /// Id and secret as HTTP Basic.
+    ClientSecretBasic,
+    /// Id and secret in the form.
+    ClientSecretPost,
+    /// A signed assertion; not in this version.
+    PrivateKeyJwt,
+    /// Nothing; not in this version.
+    None,
+}
+
+/// Whether an agent may do anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentState {
+    /// It may do what its grants allow.
+    Active,
+    /// It gets no token, and its calls are refused.
+    Suspended,
+}
+
+/// What the server says about an agent.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct AgentStatus {
+    /// Its OAuth `client_id`.
+    #[schema(value_type = String)]
+    pub client_id: AgentId,
+    /// Whether it may do anything.
+    pub state: AgentState,
+    /// How many secrets it has in force.
+    pub credentials: i64,
+    /// What applies where the spec is silent.
+    pub effective: EffectiveAgent,
+}
+
+/// What applies where an agent's spec is silent.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct EffectiveAgent {
+    /// How it proves who it is.
+    pub auth_method: AuthMethod,
+}
+
+/// What an agent's spec means.
+#[derive(Debug)]
+pub struct Meaning {
+    team: TeamId,
+    auth_method: &'static str,
+}
+
+/// What the status of an agent needs beside its spec.
+#[derive(Debug, Deserialize)]
+struct Facts {
+    state: AgentState,
+    credentials: i64,
+}
+
+impl AgentState {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+        }
+    }
+}
+
+impl AgentSpec {
+    fn auth_method(&self) -> AuthMethod {
+        self.auth_method.unwrap_or(AuthMethod::ClientSecretBasic)
+    }
+}
+
+impl Kind for AgentSpec {
+    const TITLE: &'static str = "Agent";
+    const NOUN: &'static str = "agent";
+    const COLLECTION: &'static str = "agents";
+
+    type Id = AgentId;
+    type Status = AgentStatus;
+    type Meaning = Meaning;
+
+    async fn select(tx: &mut TenantTx, which: Which<'_>) -> Result<Vec<Row>, sqlx::Error> {
+        sql::select(tx, which).await
+    }
+
+    async fn interpret(
+        &self,
+        _: &Name,
+        _: Option<&Self>,
+        tx: &mut TenantTx,
+        faults: &mut Faults,
+    ) -> Result<Option<Meaning>, sqlx::Error> {
+        let auth_method = available(self, faults);
+        let team = teams::look_up(tx, &self.team, "/spec/team", faults).await?;
+        Ok(team.zip(auth_method).map(|(team, auth_method)| Meaning { team, auth_method }))
+    }
+
+    async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: Meaning) -> Result<(), sqlx::Error> {
+        sql::save(tx, version, &meaning).await
+    }
+
+    fn status(&self, row: &Row, _: &App, _: &Caller) -> Result<AgentStatus, ApiError> {
+        let facts = Facts::deserialize(&row.facts).map_err(ApiError::internal)?;
+        Ok(AgentStatus {
+            client_id: row.id.into(),
+            state: facts.state,
+            credentials: facts.credentials,
+            effective: EffectiveAgent { auth_method: self.auth_method() },
+        })
+    }
+}
+
+impl Removable for AgentSpec {
+    async fn delete(tx: &mut TenantTx, id: AgentId, _: &str) -> Result<(), ApiError> {
+        Ok(sql::delete(tx, id).await?)
+    }
+}
+
+/// The id of the agent `name`; a fault at `pointer` when there is none.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn look_up(
+    tx: &mut TenantTx,
+    name: &Name,
+    pointer: &str,
+    faults: &mut Faults,
+) -> Result<Option<AgentId>, sqlx::Error> {
+    let id = sql::id(tx, name).await?;
+    if id.is_none() {
+        faults.add(pointer, "agent_unknown", format!("there is no agent `{name}`"));
+    }
+    Ok(id)
+}
+
+/// Suspends or activates the agent with this id or name; nothing happens when it is in that state.
+///
+/// # Errors
+/// [`ApiError::NotFound`], [`ApiError::Forbidden`]; or when Postgres is away.
+pub async fn set_state(app: &App, caller: &Caller, key: &str, state: AgentState) -> Result<Agent, ApiError> {
+    caller.require(AgentSpec::WRITER)?;
+    let mut tx = resource::begin(app, caller).await?;
+    let agent: Agent = resource::existing(&mut tx, app, caller, key).await?;
+    if agent.status.state == state {
+        return Ok(agent);
+    }
+    sql::set_state(&mut tx, agent.id, state.as_str()).await?;
+    let event = audit::Event {
+        actor: &caller.actor,
+        action: match state {
+            AgentState::Active => "agent.activate",
+            AgentState::Suspended => "agent.suspend",
+        },
+        object_kind: AgentSpec::NOUN,
+        object_id: &agent.id.to_string(),
+        object_name: &agent.name,
+        detail: json!({ "revision": agent.revision + 1 }),
+    };
+    audit::record(&mut tx, event).await?;
+    let agent = resource::existing(&mut tx, app, caller, &agent.name).await?;
+    tx.commit().await?;
+    Ok(agent)
+}
+
+/// The authentication method as the database has it, unless the spec asks for what this version has not.
+fn available(spec: &AgentSpec, faults: &mut Faults) -> Option<&'static str> {
+    if spec.r#type == AgentType::Interactive {
+        faults.not_available("/spec/type", "the type `interactive`");
+    }
+    if spec.redirect_uris.as_ref().is_some_and(|uris| !uris.is_empty()) {
+        faults.not_available("/spec/redirect_uris", "redirect URIs");
+    }
+    if spec.jwks.is_some() {
+        faults.not_available("/spec/jwks", "keys of an agent");
+    }
+    if spec.jwks_uri.is_some() {
+        faults.not_available("/spec/jwks_uri", "keys of an agent");
+    }
+    match spec.auth_method() {
+        AuthMethod::ClientSecretBasic => Some("client_secret_basic"),
+        AuthMethod::ClientSecretPost => Some("client_secret_post"),
+        AuthMethod::PrivateKeyJwt | AuthMethod::None => {
+            let what = "a method other than `client_secret_basic` and `client_secret_post`";
+            faults.not_available("/spec/auth_method", what);
+            None
+        }
+    }
+}

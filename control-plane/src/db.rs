@@ -122,3 +122,6 @@ impl DerefMut for TenantTx {
         &mut self.tx
     }
 }
+
+#[cfg(test)]
+mod tests;

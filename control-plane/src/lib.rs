@@ -22,6 +22,7 @@ pub mod caller;
 pub mod config;
 pub mod console;
 pub mod db;
+pub mod duration;
 pub mod error;
 pub mod grants;
 pub mod grpc;
@@ -29,6 +30,8 @@ pub mod limits;
 pub mod oauth;
 pub mod page;
 pub mod policy;
+pub mod request;
+pub mod request_id;
 pub mod resource;
 pub mod router;
 pub mod seal;
@@ -36,6 +39,8 @@ pub mod secret;
 pub mod servers;
 pub mod teams;
 pub mod tenants;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod usage;
 pub mod users;
 

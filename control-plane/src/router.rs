@@ -1,12 +1,79 @@
 //! Every route of the HTTP listener: REST with its OpenAPI document, OAuth, the console.
+//!
+//! Invariant: a JSON route and its entry in the OpenAPI document are one line of [`rest`].
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, State},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{any, get, post},
+};
+use serde_json::json;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{app::App, console, oauth};
+use crate::{
+    agents, app::App, console, error::ApiError, grants, limits, oauth, request, request_id, servers, teams, tenants,
+};
+
+mod openapi;
+#[cfg(test)]
+mod tests;
 
 /// All routes, ready to serve.
 pub fn build(app: Arc<App>) -> Router {
-    Router::new().merge(oauth::routes()).merge(console::routes()).with_state(app)
+    let (rest, document) = rest().split_for_parts();
+    let rest = rest
+        .route("/api/openapi.json", get(Json(document)))
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .route("/api/", any(no_route))
+        .route("/api/{*rest}", any(no_route));
+    Router::new()
+        .route("/healthz", get(async || Json(json!({ "status": "ok" }))))
+        .route("/readyz", get(ready))
+        .merge(rest)
+        .merge(oauth::routes())
+        .merge(console::routes())
+        .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(request_id::assign))
+        .with_state(app)
+}
+
+/// The routes of the REST API, which are its OpenAPI document too.
+fn rest() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(openapi::document())
+        .routes(routes!(tenants::api::get, tenants::api::patch))
+        .routes(routes!(teams::api::list, teams::api::create))
+        .routes(routes!(teams::api::get, teams::api::replace, teams::api::patch, teams::api::remove))
+        .routes(routes!(servers::api::list, servers::api::create))
+        .routes(routes!(servers::api::get, servers::api::replace, servers::api::patch, servers::api::remove))
+        .routes(routes!(agents::api::list, agents::api::create))
+        .routes(routes!(agents::api::get, agents::api::replace, agents::api::patch, agents::api::remove))
+        .route("/api/v1/tenants/{tenant}/agents/{name}", post(agents::api::act))
+        .routes(routes!(agents::credentials::api::list, agents::credentials::api::create))
+        .routes(routes!(agents::credentials::api::remove))
+        .routes(routes!(grants::api::list, grants::api::create))
+        .routes(routes!(grants::api::get, grants::api::replace, grants::api::patch, grants::api::remove))
+        .routes(routes!(limits::api::list, limits::api::create))
+        .routes(routes!(limits::api::get, limits::api::replace, limits::api::patch, limits::api::remove))
+}
+
+async fn no_route() -> ApiError {
+    ApiError::NoRoute
+}
+
+/// Ready when the database answers.
+async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    app.db.platform().await?;
+    Ok(Json(json!({ "status": "ready" })).into_response())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
+    ApiError::internal(format!("a handler panicked: {}", said.unwrap_or("without a message"))).into_response()
 }

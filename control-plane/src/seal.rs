@@ -147,7 +147,7 @@ fn cipher(key: &Zeroizing<[u8; KEY_LEN]>) -> Result<LessSafeKey, SealError> {
 }
 
 /// `nonce | ciphertext | tag`.
-fn encrypt(key: &Zeroizing<[u8; KEY_LEN]>, associated: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+pub(crate) fn encrypt(key: &Zeroizing<[u8; KEY_LEN]>, associated: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
     let mut nonce = [0; NONCE_LEN];
     rand::fill(&mut nonce).map_err(|Unspecified| SealError::Cipher)?;
     let mut text = plain.to_vec();
@@ -157,7 +157,12 @@ fn encrypt(key: &Zeroizing<[u8; KEY_LEN]>, associated: &str, plain: &[u8]) -> Re
     Ok([nonce.as_slice(), &text].concat())
 }
 
-fn decrypt(key: &Zeroizing<[u8; KEY_LEN]>, associated: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+/// Opens what [`encrypt`] made for the same `associated`.
+pub(crate) fn decrypt(
+    key: &Zeroizing<[u8; KEY_LEN]>,
+    associated: &str,
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let (nonce, text) = sealed.split_at_checked(NONCE_LEN).ok_or(SealError::Damaged)?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|Unspecified| SealError::Damaged)?;
     let mut text = Zeroizing::new(text.to_vec());

@@ -1,1 +1,279 @@
-//! Not written yet.
+//! Servers: registered MCP servers, each with one or more running instances.
+//!
+//! Invariant: an instance keeps its id as long as its URL stays, so that sessions pinned to it survive an edit.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tollgate_proto::{Name, ServerId, TeamId};
+use utoipa::ToSchema;
+
+use crate::{
+    app::App,
+    caller::Caller,
+    db::TenantTx,
+    error::{ApiError, Faults},
+    page::Page,
+    resource::{Content, Draft, Kind, Object, Removable, Row, Version, Which},
+    teams,
+};
+
+pub mod api;
+mod instance_url;
+mod sql;
+#[cfg(test)]
+mod tests;
+
+const INSTANCES_MAX: usize = 16;
+/// Leaves room for a tool's name in the 64 characters of a federated tool name.
+const SLUG_LEN_MAX: usize = 40;
+
+/// A server as the API shows it.
+pub type Server = Object<ServerSpec>;
+/// One page of servers.
+pub type ServerPage = Page<Server>;
+/// The body that creates a server.
+pub type NewServer = Draft<ServerSpec>;
+/// The body that replaces a server.
+pub type ServerContent = Content<ServerSpec>;
+
+/// What a client says about a server.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSpec {
+    /// Where it runs: 1 to 16 copies.
+    #[schema(min_items = 1, max_items = 16)]
+    pub instances: Vec<InstanceSpec>,
+    /// How it is spoken to; `streamable-http` unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
+    /// Which protocol it speaks; found out by asking it unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub era: Option<Era>,
+    /// The name of the team that owns it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub team: Option<Name>,
+    /// What Tollgate presents to it; `{type: none}` unless told, and nothing else in this version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<ServerCredential>,
+    /// What becomes of tools it offers; `{approval: trust}` unless told, and nothing else in this version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<Catalog>,
+}
+
+/// One running copy.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceSpec {
+    /// Its MCP endpoint, `http` or `https`, without credentials.
+    #[schema(example = "http://127.0.0.1:3001/mcp")]
+    pub url: String,
+}
+
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// One endpoint, answering JSON or an event stream.
+    StreamableHttp,
+    /// The deprecated pair of endpoints; not in this version.
+    Sse,
+}
+
+/// Which protocol a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Era {
+    /// Found out by asking it.
+    Auto,
+    /// 2024-11-05 to 2025-11-25, with an `initialize` handshake.
+    Legacy,
+    /// 2026-07-28, stateless.
+    Modern,
+}
+
+/// What Tollgate presents to a server.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ServerCredential {
+    /// The form of the credential.
+    pub r#type: ServerCredentialType,
+    /// What the form needs: nothing, for `none`.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub parameters: Map<String, Value>,
+}
+
+/// The form of a server's credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerCredentialType {
+    /// Nothing is presented.
+    None,
+    /// A header; not in this version.
+    Header,
+    /// A token by client credentials; not in this version.
+    OauthClientCredentials,
+}
+
+/// What becomes of tools that a server offers.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Catalog {
+    /// Whether tools are looked at before they may be used.
+    pub approval: Approval,
+}
+
+/// Whether tools are looked at before they may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Approval {
+    /// They are used as offered.
+    Trust,
+    /// Changes are reported; not in this version.
+    Notify,
+    /// Changes wait for approval; not in this version.
+    Pinned,
+}
+
+/// What the server side says about a server.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ServerStatus {
+    /// Where agents reach it.
+    pub urls: ServerUrls,
+    /// What applies where the spec is silent.
+    pub effective: EffectiveServer,
+}
+
+/// Where agents reach a server.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ServerUrls {
+    /// Its own endpoint on the data planes.
+    pub mcp: String,
+}
+
+/// What applies where a server's spec is silent.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct EffectiveServer {
+    /// How it is spoken to.
+    pub transport: Transport,
+    /// Which protocol it speaks.
+    pub era: Era,
+}
+
+/// What a server's spec means.
+#[derive(Debug)]
+pub struct Meaning {
+    era: &'static str,
+    team: Option<TeamId>,
+    urls: Vec<String>,
+}
+
+impl Era {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Legacy => "legacy",
+            Self::Modern => "modern",
+        }
+    }
+}
+
+impl ServerSpec {
+    fn effective(&self) -> EffectiveServer {
+        EffectiveServer {
+            transport: self.transport.unwrap_or(Transport::StreamableHttp),
+            era: self.era.unwrap_or(Era::Auto),
+        }
+    }
+}
+
+impl Kind for ServerSpec {
+    const TITLE: &'static str = "Server";
+    const NOUN: &'static str = "server";
+    const COLLECTION: &'static str = "servers";
+
+    type Id = ServerId;
+    type Status = ServerStatus;
+    type Meaning = Meaning;
+
+    async fn select(tx: &mut TenantTx, which: Which<'_>) -> Result<Vec<Row>, sqlx::Error> {
+        sql::select(tx, which).await
+    }
+
+    async fn interpret(
+        &self,
+        name: &Name,
+        _: Option<&Self>,
+        tx: &mut TenantTx,
+        faults: &mut Faults,
+    ) -> Result<Option<Meaning>, sqlx::Error> {
+        if name.as_str().len() > SLUG_LEN_MAX {
+            faults.add("/name", "name", format!("the name of a server has at most {SLUG_LEN_MAX} characters"));
+        }
+        refuse_unavailable(self, faults);
+        let urls = instance_urls(&self.instances, faults);
+        let team = match &self.team {
+            Some(team) => teams::look_up(tx, team, "/spec/team", faults).await?,
+            None => None,
+        };
+        Ok(Some(Meaning { era: self.effective().era.as_str(), team, urls }))
+    }
+
+    async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: Meaning) -> Result<(), sqlx::Error> {
+        sql::save(tx, version, &meaning).await
+    }
+
+    fn status(&self, row: &Row, app: &App, caller: &Caller) -> Result<ServerStatus, ApiError> {
+        let mcp = app.urls.server(&caller.tenant_name, &row.name);
+        Ok(ServerStatus { urls: ServerUrls { mcp }, effective: self.effective() })
+    }
+}
+
+impl Removable for ServerSpec {
+    async fn delete(tx: &mut TenantTx, id: ServerId, _: &str) -> Result<(), ApiError> {
+        Ok(sql::delete(tx, id).await?)
+    }
+}
+
+/// Which of the servers `names` do not exist.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn unknown(tx: &mut TenantTx, names: &[String]) -> Result<Vec<String>, sqlx::Error> {
+    sql::unknown(tx, names).await
+}
+
+fn refuse_unavailable(spec: &ServerSpec, faults: &mut Faults) {
+    if spec.transport == Some(Transport::Sse) {
+        faults.not_available("/spec/transport", "the transport `sse`");
+    }
+    if let Some(credential) = &spec.credential {
+        if credential.r#type != ServerCredentialType::None {
+            faults.not_available("/spec/credential/type", "a credential other than `none`");
+        } else if !credential.parameters.is_empty() {
+            faults.add("/spec/credential", "shape", "a credential of type `none` has no other fields");
+        }
+    }
+    if spec.catalog.as_ref().is_some_and(|catalog| catalog.approval != Approval::Trust) {
+        faults.not_available("/spec/catalog/approval", "an approval other than `trust`");
+    }
+}
+
+fn instance_urls(instances: &[InstanceSpec], faults: &mut Faults) -> Vec<String> {
+    if instances.is_empty() {
+        faults.add("/spec/instances", "required", "name at least one instance");
+    }
+    if instances.len() > INSTANCES_MAX {
+        faults.add("/spec/instances", "too_many", format!("at most {INSTANCES_MAX} instances"));
+    }
+    let mut urls = Vec::new();
+    for (index, instance) in instances.iter().enumerate() {
+        let pointer = format!("/spec/instances/{index}/url");
+        match instance_url::read(&instance.url) {
+            Ok(url) if urls.contains(&url) => faults.add(pointer, "duplicate", "another instance has this URL"),
+            Ok(url) => urls.push(url),
+            Err(error) => faults.add(pointer, "url", error.to_string()),
+        }
+    }
+    urls
+}

@@ -1,1 +1,199 @@
-//! Not written yet.
+//! Tenants: the isolation boundary.
+//!
+//! Invariant: nobody makes or deletes a tenant through the API in this version; the first start makes `default`.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tollgate_proto::{DataPlaneId, Name, TenantId};
+use utoipa::ToSchema;
+
+use crate::{
+    app::App,
+    caller::{Caller, Role},
+    db::TenantTx,
+    duration,
+    error::{ApiError, Faults},
+    resource::{Kind, Object, Row, Version, Which},
+};
+
+pub mod api;
+mod sql;
+#[cfg(test)]
+mod tests;
+
+const TEXT_LEN_MAX: usize = 120;
+const NETWORKS_MAX: usize = 64;
+const TOKEN_TTL_S: std::ops::RangeInclusive<u64> = 60..=86_400;
+const TOKEN_TTL_DEFAULT: &str = "15m";
+
+/// A tenant as the API shows it.
+pub type Tenant = Object<TenantSpec>;
+
+/// What a client says about a tenant.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantSpec {
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// How long access tokens live, from `1m` to `24h`; `15m` unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "15m")]
+    pub access_token_ttl: Option<String>,
+    /// Networks that servers may live in beside the public internet, in CIDR notation; none unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 64, example = json!(["10.20.0.0/16"]))]
+    pub egress_allow: Option<Vec<String>>,
+}
+
+/// What the server says about a tenant.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct TenantStatus {
+    /// The issuer of its tokens.
+    pub issuer: String,
+    /// Where its agents get tokens.
+    pub token_url: String,
+    /// Its federated MCP endpoint.
+    pub mcp_url: String,
+    /// What applies where the spec is silent.
+    pub effective: EffectiveTenant,
+    /// How far its policy has come.
+    #[schema(value_type = PolicyStatus)]
+    pub policy: Value,
+}
+
+/// What applies where a tenant's spec is silent.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct EffectiveTenant {
+    /// How long access tokens live.
+    pub access_token_ttl: String,
+    /// Networks that servers may live in beside the public internet.
+    pub egress_allow: Vec<String>,
+}
+
+/// How far a tenant's policy has come.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct PolicyStatus {
+    /// The newest revision.
+    pub revision: i64,
+    /// Every data plane seen within the last hour.
+    pub data_planes: Vec<DataPlaneStatus>,
+}
+
+/// What one data plane serves of a tenant's policy.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct DataPlaneStatus {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: DataPlaneId,
+    /// Whether it was heard of within the last 5 s.
+    pub connected: bool,
+    /// The revision that it serves; null while it serves none.
+    pub acked_revision: Option<i64>,
+    /// A newer revision that it refused.
+    pub nacked_revision: Option<i64>,
+    /// Why it refused that revision.
+    pub nack_reason: Option<String>,
+}
+
+/// What a tenant's spec means.
+#[derive(Debug)]
+pub struct Meaning {
+    display_name: String,
+    access_token_ttl_s: i32,
+    egress_allow: Vec<String>,
+}
+
+impl TenantSpec {
+    fn access_token_ttl(&self) -> &str {
+        self.access_token_ttl.as_deref().unwrap_or(TOKEN_TTL_DEFAULT)
+    }
+}
+
+impl Kind for TenantSpec {
+    const TITLE: &'static str = "Tenant";
+    const NOUN: &'static str = "tenant";
+    const COLLECTION: &'static str = "tenants";
+    const WRITER: Role = Role::Admin;
+
+    type Id = TenantId;
+    type Status = TenantStatus;
+    type Meaning = Meaning;
+
+    /// The tenant of the transaction, whatever `which` says.
+    async fn select(tx: &mut TenantTx, _: Which<'_>) -> Result<Vec<Row>, sqlx::Error> {
+        let policy =
+            PolicyStatus { revision: sql::policy_revision(tx).await?, data_planes: sql::data_planes(tx).await? };
+        let mut row = sql::select(tx).await?;
+        row.facts = json!(policy);
+        Ok(vec![row])
+    }
+
+    async fn interpret(
+        &self,
+        _: &Name,
+        _: Option<&Self>,
+        _: &mut TenantTx,
+        faults: &mut Faults,
+    ) -> Result<Option<Meaning>, sqlx::Error> {
+        let display_name = self.display_name.clone().unwrap_or_default();
+        if display_name.chars().count() > TEXT_LEN_MAX || display_name.chars().any(char::is_control) {
+            faults.add("/spec/display_name", "text", format!("up to {TEXT_LEN_MAX} printable characters"));
+        }
+        let egress_allow = networks(self.egress_allow.as_deref().unwrap_or_default(), faults);
+        let access_token_ttl_s = token_ttl_s(self.access_token_ttl(), faults);
+        Ok(access_token_ttl_s.map(|access_token_ttl_s| Meaning { display_name, access_token_ttl_s, egress_allow }))
+    }
+
+    async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: Meaning) -> Result<(), sqlx::Error> {
+        sql::save(tx, version, &meaning).await
+    }
+
+    fn status(&self, row: &Row, app: &App, _: &Caller) -> Result<TenantStatus, ApiError> {
+        let issuer = app.urls.issuer(&row.name);
+        Ok(TenantStatus {
+            token_url: format!("{issuer}/oauth/token"),
+            mcp_url: app.urls.federated(&row.name),
+            effective: EffectiveTenant {
+                access_token_ttl: self.access_token_ttl().to_owned(),
+                egress_allow: self.egress_allow.clone().unwrap_or_default(),
+            },
+            policy: row.facts.clone(),
+            issuer,
+        })
+    }
+}
+
+fn token_ttl_s(text: &str, faults: &mut Faults) -> Option<i32> {
+    const POINTER: &str = "/spec/access_token_ttl";
+    match duration::seconds(text) {
+        Ok(ttl_s) if TOKEN_TTL_S.contains(&ttl_s) => i32::try_from(ttl_s).ok(),
+        Ok(_) => {
+            faults.add(POINTER, "out_of_range", "from `1m` to `24h`");
+            None
+        }
+        Err(error) => {
+            faults.add(POINTER, "duration", error.to_string());
+            None
+        }
+    }
+}
+
+/// The networks in their normal form, without host bits.
+fn networks(given: &[String], faults: &mut Faults) -> Vec<String> {
+    if given.len() > NETWORKS_MAX {
+        faults.add("/spec/egress_allow", "too_many", format!("at most {NETWORKS_MAX} networks"));
+    }
+    let mut networks = Vec::new();
+    for (index, text) in given.iter().enumerate() {
+        match text.parse::<IpNet>() {
+            Ok(network) => networks.push(network.trunc().to_string()),
+            Err(_) => {
+                let pointer = format!("/spec/egress_allow/{index}");
+                faults.add(pointer, "network", "write a network as in `10.20.0.0/16` or `fd00::/8`");
+            }
+        }
+    }
+    networks
+}

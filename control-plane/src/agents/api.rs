@@ -1,0 +1,137 @@
+//! Agents over REST.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::StatusCode;
+
+use super::{Agent, AgentContent, AgentPage, AgentSpec, AgentState, NewAgent};
+use crate::{
+    agents,
+    app::App,
+    caller::Caller,
+    error::{ApiError, ReadProblems, WriteProblems},
+    page::PageQuery,
+    request::{Body, Path, Query},
+    resource::{self, InTenant, Named, Patch, Precondition, Written},
+};
+
+/// Lists agents
+///
+/// In the order of their names.
+#[utoipa::path(get, path = "/api/v1/tenants/{tenant}/agents", tag = "agents", operation_id = "agents.list",
+    params(InTenant, PageQuery),
+    responses((status = 200, description = "A page of agents", body = AgentPage), ReadProblems))]
+pub async fn list(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<AgentPage, ApiError> {
+    resource::list(&app, &caller, &query).await
+}
+
+/// Gets an agent
+#[utoipa::path(get, path = "/api/v1/tenants/{tenant}/agents/{name}", tag = "agents", operation_id = "agents.get",
+    params(Named),
+    responses((status = 200, description = "The agent", body = Agent, headers(("ETag" = String))), ReadProblems))]
+pub async fn get(State(app): State<Arc<App>>, caller: Caller, Path(at): Path<Named>) -> Result<Agent, ApiError> {
+    resource::get(&app, &caller, &at.name).await
+}
+
+/// Creates an agent
+#[utoipa::path(post, path = "/api/v1/tenants/{tenant}/agents", tag = "agents", operation_id = "agents.create",
+    params(InTenant), request_body = NewAgent,
+    responses(
+        (status = 201, description = "The new agent", body = Agent, headers(("ETag" = String), ("Location" = String))),
+        WriteProblems))]
+pub async fn create(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Body(new): Body<NewAgent>,
+) -> Result<Written<AgentSpec>, ApiError> {
+    resource::create(&app, &caller, new).await
+}
+
+/// Creates or replaces an agent
+///
+/// Creates it when there is none of that name; else `If-Match` is required.
+#[utoipa::path(put, path = "/api/v1/tenants/{tenant}/agents/{name}", tag = "agents", operation_id = "agents.replace",
+    params(Named, Precondition), request_body = AgentContent,
+    responses(
+        (status = 200, description = "The agent as replaced", body = Agent, headers(("ETag" = String))),
+        (status = 201, description = "The new agent", body = Agent, headers(("ETag" = String), ("Location" = String))),
+        WriteProblems))]
+pub async fn replace(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(at): Path<Named>,
+    precondition: Precondition,
+    Body(content): Body<AgentContent>,
+) -> Result<Written<AgentSpec>, ApiError> {
+    resource::replace(&app, &caller, &at.name, &precondition, content).await
+}
+
+/// Changes parts of an agent
+///
+/// With a JSON Merge Patch (RFC 7396) of `{labels, spec}`.
+#[utoipa::path(patch, path = "/api/v1/tenants/{tenant}/agents/{name}", tag = "agents", operation_id = "agents.patch",
+    params(Named, Precondition),
+    request_body(content = Patch, content_type = "application/merge-patch+json"),
+    responses((status = 200, description = "The agent as changed", body = Agent, headers(("ETag" = String))), WriteProblems))]
+pub async fn patch(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(at): Path<Named>,
+    precondition: Precondition,
+    Body(patch): Body<Patch>,
+) -> Result<Agent, ApiError> {
+    resource::patch(&app, &caller, &at.name, &precondition, &patch).await
+}
+
+/// Deletes an agent
+///
+/// Its secrets, its limits and the grants to it go with it.
+#[utoipa::path(delete, path = "/api/v1/tenants/{tenant}/agents/{name}", tag = "agents", operation_id = "agents.remove",
+    params(Named, Precondition),
+    responses((status = 204, description = "Deleted"), WriteProblems))]
+pub async fn remove(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(at): Path<Named>,
+    precondition: Precondition,
+) -> Result<StatusCode, ApiError> {
+    resource::remove::<AgentSpec>(&app, &caller, &at.name, &precondition).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Dispatches `POST …/agents/{name}:{action}`, since a route cannot end in a suffix of a parameter. Each action is
+/// documented where it is done.
+pub async fn act(State(app): State<Arc<App>>, caller: Caller, Path(at): Path<Named>) -> Result<Response, ApiError> {
+    let (name, action) = at.name.rsplit_once(':').ok_or(ApiError::MethodNotAllowed)?;
+    match action {
+        "suspend" => suspend(&app, &caller, name).await.map(IntoResponse::into_response),
+        "activate" => activate(&app, &caller, name).await.map(IntoResponse::into_response),
+        _ => Err(ApiError::NoRoute),
+    }
+}
+
+/// Suspends an agent
+///
+/// It gets no token and its calls are refused, until it is activated.
+#[utoipa::path(post, path = "/api/v1/tenants/{tenant}/agents/{name}:suspend", tag = "agents",
+    operation_id = "agents.suspend", params(Named),
+    responses((status = 200, description = "The agent", body = Agent, headers(("ETag" = String))), WriteProblems))]
+pub(crate) async fn suspend(app: &App, caller: &Caller, name: &str) -> Result<Agent, ApiError> {
+    agents::set_state(app, caller, name, AgentState::Suspended).await
+}
+
+/// Activates a suspended agent
+#[utoipa::path(post, path = "/api/v1/tenants/{tenant}/agents/{name}:activate", tag = "agents",
+    operation_id = "agents.activate", params(Named),
+    responses((status = 200, description = "The agent", body = Agent, headers(("ETag" = String))), WriteProblems))]
+pub(crate) async fn activate(app: &App, caller: &Caller, name: &str) -> Result<Agent, ApiError> {
+    agents::set_state(app, caller, name, AgentState::Active).await
+}

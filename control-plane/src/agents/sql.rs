@@ -1,0 +1,74 @@
+//! Queries about agents.
+
+use tollgate_proto::{AgentId, Name};
+
+use super::Meaning;
+use crate::{
+    db::TenantTx,
+    resource::{Row, Version, Which},
+};
+
+pub(super) async fn select(tx: &mut TenantTx, which: Which<'_>) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT id, name, labels, spec, created_at, updated_at, created_by, revision,
+                  jsonb_build_object(
+                      'state', state,
+                      'credentials', (SELECT count(*) FROM agent_credentials c
+                                      WHERE c.agent_id = a.id AND (c.expires_at IS NULL OR c.expires_at > now()))
+                  ) AS "facts!"
+           FROM agents a
+           WHERE ($1::uuid IS NULL OR id = $1) AND ($2::text IS NULL OR name = $2) AND ($3::text IS NULL OR name > $3)
+           ORDER BY name LIMIT $4"#,
+        which.id,
+        which.name,
+        which.after,
+        which.limit,
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
+pub(super) async fn id(tx: &mut TenantTx, name: &Name) -> Result<Option<AgentId>, sqlx::Error> {
+    let id =
+        sqlx::query_scalar!("SELECT id FROM agents WHERE name = $1", name.as_str()).fetch_optional(&mut **tx).await?;
+    Ok(id.map(AgentId::from))
+}
+
+/// Leaves the state as it is.
+pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Meaning) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "INSERT INTO agents (tenant_id, id, name, labels, spec, revision, created_by, team_id, auth_method)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         ON CONFLICT (id) DO UPDATE SET labels = $4, spec = $5, revision = $6, updated_at = now(),
+             team_id = $8, auth_method = $9",
+        tenant,
+        version.id,
+        version.name,
+        version.labels,
+        version.spec,
+        version.revision,
+        version.actor,
+        meaning.team.uuid(),
+        meaning.auth_method,
+    )
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+}
+
+pub(super) async fn set_state(tx: &mut TenantTx, id: AgentId, state: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE agents SET state = $2, revision = revision + 1, updated_at = now() WHERE id = $1",
+        id.uuid(),
+        state
+    )
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+}
+
+pub(super) async fn delete(tx: &mut TenantTx, id: AgentId) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM agents WHERE id = $1", id.uuid()).execute(&mut **tx).await.map(drop)
+}

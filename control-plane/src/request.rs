@@ -1,0 +1,86 @@
+//! Reading requests strictly: JSON bodies, queries and paths whose faults become problems.
+//!
+//! Invariant: a field that is not known is refused, never skipped (each type says `deny_unknown_fields`).
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use bytes::Bytes;
+use http::{HeaderMap, header::CONTENT_TYPE};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_path_to_error::Segment;
+
+use crate::error::ApiError;
+
+/// Bodies above are refused with 413.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// A JSON body.
+#[derive(Debug)]
+pub struct Body<T>(pub T);
+
+/// The query string.
+#[derive(Debug, FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(ApiError))]
+pub struct Query<T>(pub T);
+
+/// The path's parameters.
+#[derive(Debug, FromRequestParts)]
+#[from_request(via(axum::extract::Path), rejection(ApiError))]
+pub struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if !says_json(request.headers()) {
+            return Err(ApiError::MediaType);
+        }
+        let bytes = Bytes::from_request(request, state).await?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| ApiError::Malformed(error.to_string()))?;
+        if has_nul(&value) {
+            return Err(ApiError::Malformed("a text holds U+0000, which cannot be stored".to_owned()));
+        }
+        decode(value).map(Self)
+    }
+}
+
+/// Reads `value` as a `T`.
+///
+/// # Errors
+/// [`ApiError::Invalid`] with a pointer to the first place that does not fit.
+pub fn decode<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let pointer: String = error.path().iter().filter_map(pointer_part).collect();
+        ApiError::fault(&pointer, "shape", error.into_inner().to_string())
+    })
+}
+
+fn pointer_part(segment: &Segment) -> Option<String> {
+    match segment {
+        Segment::Seq { index } => Some(format!("/{index}")),
+        Segment::Map { key } => Some(format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    }
+}
+
+/// Postgres stores no text with U+0000 in it.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// `application/json`, or a type with the suffix `+json` (RFC 6839) such as `application/merge-patch+json`.
+fn says_json(headers: &HeaderMap) -> bool {
+    let essence = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .map(|value| value.trim().to_ascii_lowercase());
+    essence.is_some_and(|essence| {
+        essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    })
+}

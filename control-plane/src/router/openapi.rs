@@ -1,0 +1,45 @@
+//! The parts of the OpenAPI document that are no route.
+
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
+
+use crate::{agents, error::Problem};
+
+/// The document without the paths of routes.
+pub(super) fn document() -> utoipa::openapi::OpenApi {
+    Root::openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tollgate",
+        description = "The REST API of Tollgate's control plane.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    security(("bearer" = [])),
+    tags(
+        (name = "tenants", description = "The isolation boundary: its own issuer, keys, users and policy"),
+        (name = "teams", description = "Cost centres that own agents and servers"),
+        (name = "servers", description = "Registered MCP servers"),
+        (name = "agents", description = "OAuth clients that call tools, and their secrets"),
+        (name = "grants", description = "What agents and teams may do"),
+        (name = "limits", description = "How much an agent may ask for"),
+    ),
+    components(schemas(Problem)),
+    // Actions on one object, behind the one route of `agents::api::act`.
+    paths(agents::api::suspend, agents::api::activate),
+    modifiers(&Bearer)
+)]
+struct Root;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        document.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+    }
+}

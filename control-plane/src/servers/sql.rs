@@ -1,0 +1,84 @@
+//! Queries about servers and their instances.
+
+use tollgate_proto::{InstanceId, ServerId, TeamId};
+use uuid::Uuid;
+
+use super::Meaning;
+use crate::{
+    db::TenantTx,
+    resource::{Row, Version, Which},
+};
+
+pub(super) async fn select(tx: &mut TenantTx, which: Which<'_>) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT id, name, labels, spec, created_at, updated_at, created_by, revision, '{}'::jsonb AS "facts!"
+           FROM servers
+           WHERE ($1::uuid IS NULL OR id = $1) AND ($2::text IS NULL OR name = $2) AND ($3::text IS NULL OR name > $3)
+           ORDER BY name LIMIT $4"#,
+        which.id,
+        which.name,
+        which.after,
+        which.limit,
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
+pub(super) async fn unknown(tx: &mut TenantTx, names: &[String]) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT DISTINCT given AS "given!" FROM unnest($1::text[]) AS given
+           WHERE NOT EXISTS (SELECT 1 FROM servers s WHERE s.name = given)"#,
+        names,
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
+pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Meaning) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "INSERT INTO servers (tenant_id, id, name, labels, spec, revision, created_by, era, team_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         ON CONFLICT (id) DO UPDATE SET labels = $4, spec = $5, revision = $6, updated_at = now(),
+             era = $8, team_id = $9",
+        tenant,
+        version.id,
+        version.name,
+        version.labels,
+        version.spec,
+        version.revision,
+        version.actor,
+        meaning.era,
+        meaning.team.map(TeamId::uuid),
+    )
+    .execute(&mut **tx)
+    .await?;
+    save_instances(tx, version.id, &meaning.urls).await
+}
+
+/// Instances whose URL stays keep their ids.
+async fn save_instances(tx: &mut TenantTx, server: Uuid, urls: &[String]) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!("DELETE FROM server_instances WHERE server_id = $1 AND url <> ALL ($2)", server, urls)
+        .execute(&mut **tx)
+        .await?;
+    let ids: Vec<Uuid> = urls.iter().map(|_| InstanceId::new().uuid()).collect();
+    sqlx::query!(
+        "INSERT INTO server_instances (tenant_id, id, server_id, position, url)
+         SELECT $1, new.id, $2, new.position, new.url
+         FROM unnest($3::uuid[], $4::text[]) WITH ORDINALITY AS new (id, url, position)
+         ON CONFLICT (tenant_id, server_id, url) DO UPDATE SET position = excluded.position",
+        tenant,
+        server,
+        &ids,
+        urls,
+    )
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+}
+
+pub(super) async fn delete(tx: &mut TenantTx, id: ServerId) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM servers WHERE id = $1", id.uuid()).execute(&mut **tx).await.map(drop)
+}

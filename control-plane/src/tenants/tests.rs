@@ -1,0 +1,84 @@
+use http::Method;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{caller::Role, testing::run};
+
+#[tokio::test]
+async fn a_tenant_says_where_it_is_and_what_applies() {
+    run(async |bench| {
+        let tenant = bench.get("/api/v1/tenants/acme").await.expect(200).json;
+        assert_eq!(tenant["name"], "acme");
+        assert_eq!(tenant["spec"], json!({}));
+        let status = &tenant["status"];
+        assert_eq!(status["issuer"], "http://control.test/t/acme");
+        assert_eq!(status["token_url"], "http://control.test/t/acme/oauth/token");
+        assert_eq!(status["mcp_url"], "http://data.test/t/acme/mcp");
+        assert_eq!(status["effective"], json!({ "access_token_ttl": "15m", "egress_allow": [] }));
+        assert_eq!(status["policy"], json!({ "revision": 1, "data_planes": [] }));
+        let by_id = format!("/api/v1/tenants/{}", bench.acme);
+        assert_eq!(bench.get(&by_id).await.expect(200).json, tenant);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_of_a_tenant_needs_an_admin_and_reaches_the_policy() {
+    run(async |bench| {
+        let patch = |role: Role| bench.call(Method::PATCH, "/api/v1/tenants/acme").header("if-match", "\"1\"").by(role);
+        let change =
+            json!({ "labels": { "a": "b" }, "spec": { "access_token_ttl": "5m", "egress_allow": ["127.1.2.3/8"] } });
+        let refused = patch(Role::Operator).json(change.clone()).await.expect(403);
+        assert_eq!(refused.problem().0, "role_insufficient");
+        let changed = patch(Role::Admin).json(change.clone()).await.expect(200);
+        assert_eq!(changed.json["spec"], change["spec"]);
+        assert_eq!(changed.json["status"]["policy"]["revision"], 2);
+        let stored: (i32, Vec<String>) =
+            sqlx::query_as("SELECT access_token_ttl_s, egress_allow FROM tenants WHERE id = $1")
+                .bind(bench.acme.uuid())
+                .fetch_one(bench.app.db.pool())
+                .await
+                .expect("the tenant");
+        assert_eq!(stored, (300, vec!["127.0.0.0/8".to_owned()]));
+        assert_eq!(bench.audit().await, ["tenant.update acme"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_fault_of_a_tenant_is_named_where_it_is() {
+    run(async |bench| {
+        let patch = bench.call(Method::PATCH, "/api/v1/tenants/acme").header("if-match", "\"1\"");
+        let spec = json!({ "display_name": "a".repeat(121), "access_token_ttl": "2d", "egress_allow": ["10.0.0.0/8", "home"] });
+        let refused = patch.json(json!({ "spec": spec })).await.expect(422);
+        let expected = ["/spec/display_name text", "/spec/egress_allow/1 network", "/spec/access_token_ttl out_of_range"];
+        assert_eq!(refused.problem().1, expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tenant_shows_what_data_planes_made_of_its_policy() {
+    run(async |bench| {
+        let id = Uuid::now_v7();
+        sqlx::query("INSERT INTO data_planes (id) VALUES ($1)")
+            .bind(id)
+            .execute(bench.app.db.pool())
+            .await
+            .expect("seen");
+        sqlx::query(
+            "INSERT INTO policy_acknowledgements (data_plane_id, tenant_id, acked_revision) VALUES ($1, $2, 1)",
+        )
+        .bind(id)
+        .bind(bench.acme.uuid())
+        .execute(bench.app.db.pool())
+        .await
+        .expect("acknowledged");
+        let tenant = bench.get("/api/v1/tenants/acme").await.expect(200).json;
+        let data_plane = &tenant["status"]["policy"]["data_planes"][0];
+        assert_eq!(data_plane["connected"], true);
+        assert_eq!(data_plane["acked_revision"], 1);
+        assert_eq!(data_plane["nack_reason"], json!(null));
+    })
+    .await;
+}
