@@ -353,3 +353,6 @@ fn quotable(text: &str) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,7 +91,7 @@ fn hello(watcher: &Watcher, policies: &Policies) -> Hello {
         digest: tenant.digest.clone(),
     });
     Hello {
-        data_plane_id: watcher.id.to_string(),
+        data_plane_id: watcher.id.uuid().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         epoch: snapshot.tenants().next().map(|tenant| tenant.epoch.clone()).unwrap_or_default(),
         held: held.collect(),

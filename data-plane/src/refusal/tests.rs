@@ -1,0 +1,137 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::mcp::{header::HeaderFault, version::Era};
+
+fn challenge() -> Challenge {
+    Challenge { resource_metadata: "http://data/.well-known/x".to_owned(), scope: "demo:echo".parse().ok() }
+}
+
+fn era_errors() -> [EraError; 9] {
+    let legacy = Era::Legacy;
+    [
+        EraError::Header(HeaderFault::Missing(crate::mcp::header::METHOD)),
+        EraError::MissingMeta("x"),
+        EraError::UnsupportedVersion { requested: "1999-01-01".into() },
+        EraError::UnknownMethod { method: "x".into(), era: Era::Modern },
+        EraError::UnknownMethod { method: "x".into(), era: legacy },
+        EraError::MissingParam { member: "name", era: legacy },
+        EraError::Batch,
+        EraError::UnexpectedResponse,
+        EraError::RequestWithoutId,
+    ]
+}
+
+fn unauthenticated() -> impl Iterator<Item = Refusal> {
+    let faults =
+        [TokenFault::Missing, TokenFault::Invalid, TokenFault::Expired, TokenFault::Revoked, TokenFault::Audience];
+    faults.into_iter().map(|fault| Refusal::Unauthenticated { fault, challenge: challenge() })
+}
+
+/// One of each; the compiler asks for a line here when a variant is added, by the match in `facts`.
+fn all() -> Vec<Refusal> {
+    let server = || "demo".to_owned();
+    let scope: Scope = "demo:echo".parse().unwrap();
+    let mut all = vec![
+        Refusal::Malformed { code: -32700, detail: "x".to_owned() },
+        Refusal::TooLarge { bytes_max: 1 },
+        Refusal::BodyTimeout,
+        Refusal::MediaType,
+        Refusal::NotAcceptable,
+        Refusal::HttpMethod,
+        Refusal::Origin,
+        Refusal::NotReady,
+        Refusal::TenantUnknown,
+        Refusal::ServerUnknown,
+        Refusal::ToolUnknown { tool: "x".to_owned() },
+        Refusal::ScopeInsufficient { scope: scope.clone(), challenge: challenge() },
+        Refusal::NotGranted { agent: "bot".to_owned(), scope, challenge: challenge() },
+        Refusal::RateLimited {
+            agent: "bot".to_owned(),
+            limit: "calls".to_owned(),
+            requests: 60,
+            window_s: 60,
+            retry_after_s: 13,
+        },
+        Refusal::SessionRequired,
+        Refusal::SessionUnknown,
+        Refusal::EraUnsupported {
+            server: server(),
+            wanted: ProtocolVersion::NEWEST_MODERN,
+            supported: &crate::mcp::version::SUPPORTED_LEGACY,
+        },
+        Refusal::UpstreamUnavailable { server: server() },
+        Refusal::UpstreamTimeout { server: server(), timeout_s: 30 },
+        Refusal::UpstreamInvalid { server: server(), detail: "garbage".to_owned() },
+        Refusal::StoreUnavailable,
+        Refusal::Overloaded,
+    ];
+    all.extend(era_errors().map(Refusal::Era));
+    all.extend(unauthenticated());
+    all
+}
+
+/// The rows of `docs/reasons.md`: reason to (HTTP, code) as written.
+fn documented() -> BTreeMap<&'static str, (&'static str, &'static str)> {
+    let document = include_str!("../../../docs/reasons.md");
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        (cells[0].trim_end_matches('`'), (cells[1], cells[2]))
+    })
+    .collect()
+}
+
+#[test]
+fn every_reason_is_documented_with_its_status_and_code() {
+    let documented = documented();
+    for refusal in all() {
+        let Facts { reason, status, code } = refusal.facts();
+        let (statuses, codes) = documented.get(reason).unwrap_or_else(|| panic!("`{reason}` has no row"));
+        assert!(statuses.contains(status.as_str()), "{reason}: {status} is not in `{statuses}`");
+        assert!(codes.split(", ").any(|known| known == code.to_string()), "{reason}: {code} is not in `{codes}`");
+    }
+}
+
+#[test]
+fn no_row_documents_a_reason_that_does_not_exist() {
+    let reasons: Vec<&str> = all().iter().map(|refusal| refusal.facts().reason).collect();
+    for reason in documented().keys() {
+        assert!(reasons.contains(reason), "`{reason}` is documented but never given");
+    }
+}
+
+#[test]
+fn a_challenge_is_one_header_that_every_client_can_parse() {
+    let refusal = Refusal::NotGranted {
+        agent: "bot".to_owned(),
+        scope: Scope::tool(&"demo".parse().unwrap(), "a \"quoted\" ä"),
+        challenge: Challenge {
+            resource_metadata: "http://data/.well-known/oauth-protected-resource/t/x/mcp".to_owned(),
+            scope: Some(Scope::tool(&"demo".parse().unwrap(), "a \"quoted\" ä")),
+        },
+    };
+    let headers = refusal.headers();
+    let value = headers[WWW_AUTHENTICATE].to_str().unwrap();
+    assert!(value.starts_with(r#"Bearer error="insufficient_scope", error_description=""#), "{value}");
+    assert!(value.contains(r#"scope="demo:a%20%22quoted%22%20%C3%A4""#), "{value}");
+    assert_eq!(value.matches('"').count(), 8, "four quoted parameters: {value}");
+}
+
+#[test]
+fn without_a_token_the_challenge_names_no_error() {
+    let refusal = Refusal::Unauthenticated { fault: TokenFault::Missing, challenge: challenge() };
+    let headers = refusal.headers();
+    let value = headers[WWW_AUTHENTICATE].to_str().unwrap();
+    assert_eq!(value, r#"Bearer scope="demo:echo", resource_metadata="http://data/.well-known/x""#);
+}
+
+#[test]
+fn what_can_be_tried_again_says_when() {
+    for refusal in all() {
+        let waits = refusal.headers().contains_key(RETRY_AFTER);
+        let status = refusal.facts().status;
+        let temporary = status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS;
+        assert_eq!(waits, temporary, "{refusal}");
+    }
+}
