@@ -10,7 +10,9 @@ use std::{error::Error, sync::Arc, time::Duration};
 use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tollgate_proto::policy::v1::policy_service_server::PolicyServiceServer;
+use tollgate_proto::{
+    policy::v1::policy_service_server::PolicyServiceServer, usage::v1::usage_service_server::UsageServiceServer,
+};
 use tonic::{
     Request, Status,
     metadata::MetadataMap,
@@ -18,7 +20,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use crate::{app::App, policy::PolicyStreams, secret::Digest};
+use crate::{app::App, policy::PolicyStreams, secret::Digest, usage::UsageIntake};
 
 /// A connection that does not answer a ping is closed, so that a vanished data plane does not count as connected.
 const PING_EVERY: Duration = Duration::from_secs(5);
@@ -34,12 +36,14 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stopping: CancellationT
         Some(token) if Digest::of(token).matches(expected.as_bytes()) => Ok(request),
         _ => Err(Status::unauthenticated("present the enrollment token as `authorization: Bearer …`")),
     };
-    let policy = PolicyStreams::new(app, stopping.clone(), streams.clone());
+    let policy = PolicyStreams::new(Arc::clone(&app), stopping.clone(), streams.clone());
     let policy = PolicyServiceServer::new(policy).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let usage = UsageServiceServer::new(UsageIntake::new(app)).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let served = Server::builder()
         .http2_keepalive_interval(Some(PING_EVERY))
         .http2_keepalive_timeout(Some(PONG_WITHIN))
         .add_service(InterceptedService::new(policy, admit))
+        .add_service(InterceptedService::new(usage, admit))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stopping.cancelled_owned())
         .await;
     if let Err(error) = served {
