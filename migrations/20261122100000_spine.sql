@@ -263,6 +263,17 @@ CREATE TABLE unattributed_requests (
     received_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- What data planes delivered and nobody could read: kept as it came, for a person to look at.
+CREATE TABLE quarantined_records (
+    data_plane_id uuid NOT NULL,
+    position bigint NOT NULL,
+    reason text NOT NULL,
+    -- The `UsageRecord` message of `usage.proto`.
+    payload bytea NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (data_plane_id, position)
+);
+
 -- Data planes as they last reported themselves, and how far their usage is stored.
 CREATE TABLE data_planes (
     id uuid PRIMARY KEY,
@@ -333,6 +344,8 @@ BEGIN
 END
 $$;
 -- What was audited or charged is never rewritten, and a tenant is never deleted by the application.
-REVOKE UPDATE, DELETE ON audit_events, usage_records, unattributed_requests FROM tollgate_app;
+REVOKE UPDATE, DELETE ON audit_events, usage_records, unattributed_requests, quarantined_records FROM tollgate_app;
+-- Row-level security guards the parent; a partition is reached through it only.
+REVOKE ALL ON usage_records_default FROM tollgate_app;
 REVOKE INSERT, DELETE ON deployment FROM tollgate_app;
 REVOKE DELETE ON tenants FROM tollgate_app;

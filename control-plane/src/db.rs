@@ -63,9 +63,17 @@ impl Db {
     /// When Postgres is away.
     pub async fn tenant(&self, tenant: TenantId) -> Result<TenantTx, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
-        sqlx::query!("SELECT set_config('tollgate.tenant', $1, true)", tenant.uuid().to_string())
-            .fetch_one(&mut *tx)
-            .await?;
+        enter(&mut tx, tenant).await?;
+        Ok(TenantTx { tenant, tx })
+    }
+
+    /// A transaction that reads one tenant as it was at one moment, however many queries it makes.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn tenant_snapshot(&self, tenant: TenantId) -> Result<TenantTx, sqlx::Error> {
+        let mut tx = self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        enter(&mut tx, tenant).await?;
         Ok(TenantTx { tenant, tx })
     }
 
@@ -83,6 +91,18 @@ impl Db {
     pub const fn pool(&self) -> &PgPool {
         &self.pool
     }
+}
+
+/// Shows the rest of the open transaction the rows of `tenant` alone. For the one place that writes for several
+/// tenants at once; everything else takes a [`TenantTx`].
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn enter(connection: &mut PgConnection, tenant: TenantId) -> Result<(), sqlx::Error> {
+    sqlx::query!("SELECT set_config('tollgate.tenant', $1, true)", tenant.uuid().to_string())
+        .fetch_one(connection)
+        .await
+        .map(drop)
 }
 
 /// A transaction in which Postgres shows the rows of one tenant. Queries take it instead of a connection, so that

@@ -21,6 +21,7 @@ pub mod bootstrap;
 pub mod caller;
 pub mod config;
 pub mod console;
+pub mod data_planes;
 pub mod db;
 pub mod duration;
 pub mod error;

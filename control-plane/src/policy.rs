@@ -1,23 +1,30 @@
 //! Policy: compiled from the database, published to every data plane.
+//!
+//! - `compile.rs` reads one tenant's whole policy at one revision.
+//! - `publish.rs` follows the database and keeps the newest policy of every tenant in [`Changes`], compiled once per
+//!   process.
+//! - `stream.rs` brings each data plane up to [`Changes`] and keeps it there; `ledger.rs` is its memory of what the
+//!   data plane holds.
+//!
+//! Invariant: a change bumps its tenant's revision in its own transaction ([`bump`]); everything else follows from
+//! that number.
 
-use std::sync::Arc;
+mod compile;
+mod ledger;
+mod publish;
+mod sql;
+mod stream;
+#[cfg(test)]
+mod tests;
 
-use tokio_util::sync::CancellationToken;
+pub use compile::{CompileError, compile};
+pub use publish::{Changes, Known, follow_changes};
+pub use stream::PolicyStreams;
 
-use crate::{app::App, db::TenantTx};
+use crate::db::TenantTx;
 
-/// Wakes the policy streams when a tenant's policy changed.
-#[derive(Debug)]
-pub struct Changes;
-
-impl Changes {
-    /// Nothing has changed yet.
-    #[must_use]
-    #[allow(clippy::new_without_default, reason = "made once, by name")]
-    pub fn new() -> Self {
-        Self
-    }
-}
+/// What Postgres is told to wake every control plane.
+const CHANNEL: &str = "tollgate_policy";
 
 /// Marks the tenant's policy as changed in the transaction that changes it; answers the new revision. The row lock
 /// makes revision order commit order.
@@ -25,18 +32,8 @@ impl Changes {
 /// # Errors
 /// When Postgres is away.
 pub async fn bump(tx: &mut TenantTx) -> Result<i64, sqlx::Error> {
-    let tenant = tx.tenant().uuid();
-    let revision = sqlx::query_scalar!(
-        "UPDATE tenants SET policy_revision = policy_revision + 1 WHERE id = $1 RETURNING policy_revision",
-        tenant
-    )
-    .fetch_one(&mut **tx)
-    .await?;
-    sqlx::query!("SELECT pg_notify('tollgate_policy', $1)", tenant.to_string()).fetch_one(&mut **tx).await?;
+    let tenant = tx.tenant();
+    let revision = sql::bump(tx, tenant).await?;
+    sql::notify(tx, CHANNEL, tenant).await?;
     Ok(revision)
-}
-
-/// Listens for changes until `stopping`.
-pub async fn follow_changes(_app: Arc<App>, stopping: CancellationToken) {
-    stopping.cancelled().await;
 }

@@ -29,6 +29,9 @@ use crate::{
     seal::MasterKey,
 };
 
+/// What data planes present to the control planes of tests.
+pub(crate) const ENROLLMENT_TOKEN: &str = "enrol";
+
 const SETTING: &str = "TOLLGATE_TEST_DATABASE_URL";
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
@@ -92,7 +95,7 @@ pub(crate) fn app(db: Db, master_key: MasterKey) -> App {
         db,
         master_key,
         urls: Urls { control: "http://control.test".to_owned(), data: "http://data.test".to_owned() },
-        enrollment_token: SecretString::from("enrol"),
+        enrollment_token: SecretString::from(ENROLLMENT_TOKEN),
         policy_changes: policy::Changes::new(),
     }
 }
@@ -293,7 +296,7 @@ async fn make_template() -> String {
 }
 
 /// Runs a statement on the administrator's database. Copies of one template are made one at a time.
-async fn administer(statement: &str) {
+pub(crate) async fn administer(statement: &str) {
     let mut connection = PgConnection::connect(admin_url().as_str()).await.expect("the administrator's database opens");
     sqlx::query("SELECT pg_advisory_lock(7400)").execute(&mut connection).await.expect("the lock");
     sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.expect(statement);

@@ -1,1 +1,214 @@
-//! Not written yet.
+//! Usage: the fact of every call, as data planes deliver it and people read it.
+//!
+//! - `intake.rs` stores what data planes deliver, each record once; `fact.rs` reads one record.
+//! - The operations here list records and add them up.
+//!
+//! Invariant: a fact is never rewritten.
+
+mod fact;
+mod intake;
+mod sql;
+#[cfg(test)]
+mod tests;
+
+pub use intake::UsageIntake;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use tollgate_proto::{AgentId, ServerId};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::db::TenantTx;
+
+/// One call, as people see it.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct UsageRecord {
+    /// UUIDv7; what `Tollgate-Call-Id` told the agent.
+    pub call_id: Uuid,
+    /// When the call arrived, by the clock of its data plane.
+    pub at: DateTime<Utc>,
+    /// The agent's name; empty when the caller was not identified.
+    pub agent: String,
+    /// `agt_…`.
+    #[schema(value_type = Option<String>)]
+    pub agent_id: Option<AgentId>,
+    /// The team that the agent belonged to at the time.
+    pub team: String,
+    /// The server's name; empty when the request named none.
+    pub server: String,
+    /// The tool as its server names it; empty when the request was no tool call.
+    pub tool: String,
+    /// The JSON-RPC method.
+    pub method: String,
+    /// The protocol version of the request.
+    pub protocol_version: String,
+    /// `ok`, `tool_error`, `rpc_error`, `timeout`, `upstream_error`, `refused`, `abandoned` or `unknown`.
+    pub outcome: String,
+    /// `allowed`, or the reason code of the refusal.
+    pub decision: String,
+    /// Whether a server saw the call.
+    pub forwarded: bool,
+    /// What the agent was answered.
+    pub http_status: i32,
+    /// The JSON-RPC error code of the answer.
+    pub rpc_error_code: Option<i64>,
+    /// Of the request's arguments.
+    pub input_bytes: i64,
+    /// Of the result.
+    pub output_bytes: i64,
+    /// Of the request's arguments.
+    pub input_tokens: i64,
+    /// Of the result.
+    pub output_tokens: i64,
+    /// How the tokens were counted: `estimated`.
+    pub token_method: String,
+    /// From arrival to the last byte answered.
+    pub duration_ms: f64,
+    /// From the first byte sent to the server to its last byte.
+    pub upstream_ms: f64,
+    /// W3C trace id; empty when the call was not traced.
+    pub trace_id: String,
+    /// The policy revision that decided.
+    pub policy_revision: i64,
+}
+
+/// Which records to list; what is absent does not restrict.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Name or id of the agent.
+    pub agent: Option<String>,
+    /// Name or id of the server.
+    pub server: Option<String>,
+    /// The tool as its server names it.
+    pub tool: Option<String>,
+    /// `allowed` or a reason code.
+    pub decision: Option<String>,
+    /// `ok`, `refused`, …
+    pub outcome: Option<String>,
+}
+
+/// Where a list goes on: behind this record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The record's time.
+    pub at: DateTime<Utc>,
+    /// Tells records of one millisecond apart.
+    pub call_id: Uuid,
+}
+
+impl UsageRecord {
+    /// Where a list goes on behind this record.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        Position { at: self.at, call_id: self.call_id }
+    }
+}
+
+/// What a report adds up by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Dimension {
+    /// The team that was charged.
+    Team,
+    /// The agent that called.
+    Agent,
+    /// The server that was called.
+    Server,
+    /// The tool that was called; tools of different servers are kept apart.
+    Tool,
+}
+
+impl Dimension {
+    /// `team`, `agent`, `server` or `tool`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Team => "team",
+            Self::Agent => "agent",
+            Self::Server => "server",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+/// One line of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportRow {
+    /// Name of the team, agent, server or tool at the time of the calls; empty when they named none.
+    pub name: String,
+    /// The tool's server, in a report by tool.
+    pub server: Option<String>,
+    /// Calls that a server saw.
+    pub calls: i64,
+    /// Calls that were turned away.
+    pub refused: i64,
+    /// Sum over the calls.
+    pub input_tokens: i64,
+    /// Sum over the calls.
+    pub output_tokens: i64,
+}
+
+/// What happened lately, in four numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub struct Summary {
+    /// Calls that a server saw.
+    pub calls: i64,
+    /// Calls that were turned away.
+    pub refused: i64,
+    /// Calls that were forwarded and did not end well.
+    pub errors: i64,
+    /// 95th percentile of what Tollgate added to a forwarded call; absent when there was none.
+    pub overhead_ms_p95: Option<f64>,
+}
+
+/// The tenant's records, newest first: at most `limit`, behind `after`.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn list(
+    tx: &mut TenantTx,
+    filter: &Filter,
+    after: Option<Position>,
+    limit: i64,
+) -> Result<Vec<UsageRecord>, sqlx::Error> {
+    let tenant = tx.tenant();
+    let (agent_id, agent) = id_or_name::<AgentId>(filter.agent.as_deref());
+    let (server_id, server) = id_or_name::<ServerId>(filter.server.as_deref());
+    let wanted = sql::Wanted { agent_id, agent, server_id, server, filter, after, limit };
+    sql::list(tx, tenant, wanted).await
+}
+
+/// Adds up the calls that arrived in `from..to`, by name in alphabetical order. A report by tool leaves out what was
+/// no tool call.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn report(
+    tx: &mut TenantTx,
+    by: Dimension,
+    from: Option<DateTime<Utc>>,
+    to: Option<DateTime<Utc>>,
+) -> Result<Vec<ReportRow>, sqlx::Error> {
+    let tenant = tx.tenant();
+    sql::report(tx, tenant, by, from, to).await
+}
+
+/// What happened since then.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn summary(tx: &mut TenantTx, since: DateTime<Utc>) -> Result<Summary, sqlx::Error> {
+    let tenant = tx.tenant();
+    sql::summary(tx, tenant, since).await
+}
+
+fn id_or_name<Id>(text: Option<&str>) -> (Option<Uuid>, Option<&str>)
+where
+    Id: std::str::FromStr + Into<Uuid>,
+{
+    match text.map(|text| text.parse::<Id>()) {
+        Some(Ok(id)) => (Some(id.into()), None),
+        Some(Err(_)) | None => (None, text),
+    }
+}

@@ -1,0 +1,76 @@
+//! One tenant's policy as data planes receive it.
+//!
+//! Invariant: everything in a policy is what the database held at the revision the policy names, and the same
+//! database yields the same bytes.
+
+use std::fmt::Write as _;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use prost::Message as _;
+use tollgate_proto::{TenantId, policy::v1::TenantPolicy};
+
+use super::sql;
+use crate::app::App;
+
+/// Why a tenant's policy could not be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// Postgres is away, or holds what cannot be read.
+    #[error("cannot read the policy: {0}")]
+    Database(#[from] sqlx::Error),
+    /// A number that the protocol cannot carry.
+    #[error("{what} is {value}, which no policy can hold")]
+    Number {
+        /// The column.
+        what: &'static str,
+        /// What it holds.
+        value: i64,
+    },
+}
+
+/// Compiles the tenant's policy; `None` when there is no such tenant.
+///
+/// Expired grants are in it: data planes watch the clock themselves, so that an expiry needs no new revision.
+///
+/// # Errors
+/// When the database cannot be read or holds a number that does not fit.
+pub async fn compile(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, CompileError> {
+    let mut tx = app.db.tenant_snapshot(tenant).await?;
+    let Some(head) = sql::head(&mut tx, tenant).await? else { return Ok(None) };
+    let agents = sql::agents(&mut tx, tenant).await?;
+    let servers = sql::servers(&mut tx, tenant).await?;
+    let grants = sql::grants(&mut tx, tenant).await?;
+    let limits = sql::limits(&mut tx, tenant).await?;
+    let keys = sql::public_keys(&mut tx, tenant).await?;
+    tx.commit().await?;
+
+    let mut policy = TenantPolicy {
+        tenant_id: tenant.to_string(),
+        issuer: app.urls.issuer(&head.name),
+        tenant: head.name,
+        revision: unsigned("tenants.policy_revision", head.policy_revision)?,
+        digest: String::new(),
+        epoch: head.epoch.to_string(),
+        jwks: serde_json::json!({ "keys": keys }).to_string(),
+        data_url: app.urls.data.clone(),
+        egress_allow: head.egress_allow,
+        agents,
+        servers,
+        grants,
+        limits: limits.into_iter().map(sql::LimitRow::into_message).collect::<Result<_, _>>()?,
+    };
+    policy.digest = hex_sha256(&policy.encode_to_vec());
+    Ok(Some(policy))
+}
+
+/// A count out of the database, which only has signed ones.
+pub(super) fn unsigned<U: TryFrom<i64>>(what: &'static str, value: i64) -> Result<U, CompileError> {
+    U::try_from(value).map_err(|_| CompileError::Number { what, value })
+}
+
+fn hex_sha256(bytes: &[u8]) -> String {
+    digest(&SHA256, bytes).as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
+        hex
+    })
+}

@@ -1,0 +1,180 @@
+//! Every query of the policy publisher. Lists are ordered by id, so that a policy's bytes depend on its rows alone.
+
+use serde_json::Value;
+use sqlx::PgConnection;
+use tollgate_proto::{
+    AgentId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId,
+    policy::v1::{Agent, Era, Grant, Instance, Limit, Server, grant::To},
+};
+use uuid::Uuid;
+
+use super::compile::{CompileError, unsigned};
+
+pub(super) async fn bump(connection: &mut PgConnection, tenant: TenantId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        "UPDATE tenants SET policy_revision = policy_revision + 1 WHERE id = $1 RETURNING policy_revision",
+        tenant.uuid()
+    )
+    .fetch_one(connection)
+    .await
+}
+
+pub(super) async fn notify(connection: &mut PgConnection, channel: &str, tenant: TenantId) -> Result<(), sqlx::Error> {
+    sqlx::query!("SELECT pg_notify($1, $2)", channel, tenant.uuid().to_string()).fetch_one(connection).await.map(drop)
+}
+
+/// The deployment's epoch and every tenant's revision, as of one moment.
+pub(super) struct Revisions {
+    pub(super) epoch: Uuid,
+    pub(super) tenants: Vec<(TenantId, i64)>,
+}
+
+pub(super) async fn revisions(connection: &mut PgConnection) -> Result<Revisions, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT deployment.epoch, tenants.id AS "id?", tenants.policy_revision AS "policy_revision?"
+           FROM deployment LEFT JOIN tenants ON true ORDER BY tenants.id"#
+    )
+    .fetch_all(connection)
+    .await?;
+    let epoch = rows.first().ok_or(sqlx::Error::RowNotFound)?.epoch;
+    let tenants = rows.into_iter().filter_map(|row| Some((TenantId::from(row.id?), row.policy_revision?))).collect();
+    Ok(Revisions { epoch, tenants })
+}
+
+/// What a policy says of its tenant.
+pub(super) struct Head {
+    pub(super) name: String,
+    pub(super) policy_revision: i64,
+    pub(super) egress_allow: Vec<String>,
+    pub(super) epoch: Uuid,
+}
+
+pub(super) async fn head(connection: &mut PgConnection, tenant: TenantId) -> Result<Option<Head>, sqlx::Error> {
+    sqlx::query_as!(
+        Head,
+        "SELECT tenants.name, tenants.policy_revision, tenants.egress_allow, deployment.epoch
+         FROM tenants CROSS JOIN deployment WHERE tenants.id = $1",
+        tenant.uuid()
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+pub(super) async fn agents(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<Agent>, sqlx::Error> {
+    sqlx::query!(
+        "SELECT agents.id, agents.name, agents.team_id, teams.name AS team, teams.cost_center, agents.state
+         FROM agents JOIN teams ON teams.tenant_id = agents.tenant_id AND teams.id = agents.team_id
+         WHERE agents.tenant_id = $1 ORDER BY agents.id",
+        tenant.uuid()
+    )
+    .map(|row| Agent {
+        id: AgentId::from(row.id).to_string(),
+        name: row.name,
+        team_id: TeamId::from(row.team_id).to_string(),
+        team: row.team,
+        cost_center: row.cost_center,
+        active: row.state == "active",
+    })
+    .fetch_all(connection)
+    .await
+}
+
+pub(super) async fn servers(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<Server>, sqlx::Error> {
+    let mut instances = sqlx::query!(
+        "SELECT server_id, id, url FROM server_instances WHERE tenant_id = $1 ORDER BY server_id, position, id",
+        tenant.uuid()
+    )
+    .fetch_all(&mut *connection)
+    .await?
+    .into_iter()
+    .peekable();
+    let servers =
+        sqlx::query!("SELECT id, name, display_name, era FROM servers WHERE tenant_id = $1 ORDER BY id", tenant.uuid())
+            .fetch_all(connection)
+            .await?;
+    // Both lists are in the order of the server's id, so one pass joins them.
+    let mut instances_of = |server_id| {
+        std::iter::from_fn(|| instances.next_if(|instance| instance.server_id == server_id))
+            .map(|instance| Instance { id: InstanceId::from(instance.id).to_string(), url: instance.url })
+            .collect()
+    };
+    Ok(servers
+        .into_iter()
+        .map(|server| Server {
+            id: ServerId::from(server.id).to_string(),
+            name: server.name,
+            display_name: server.display_name,
+            era: era(&server.era).into(),
+            instances: instances_of(server.id),
+        })
+        .collect())
+}
+
+fn era(text: &str) -> Era {
+    match text {
+        "legacy" => Era::Legacy,
+        "modern" => Era::Modern,
+        _ => Era::Unspecified,
+    }
+}
+
+pub(super) async fn grants(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<Grant>, sqlx::Error> {
+    sqlx::query!(
+        "SELECT id, name, agent_id, team_id, scopes, deny, expires_at FROM grants WHERE tenant_id = $1 ORDER BY id",
+        tenant.uuid()
+    )
+    .map(|row| Grant {
+        id: GrantId::from(row.id).to_string(),
+        name: row.name,
+        to: row
+            .agent_id
+            .map(|agent| To::AgentId(AgentId::from(agent).to_string()))
+            .or_else(|| row.team_id.map(|team| To::TeamId(TeamId::from(team).to_string()))),
+        scopes: row.scopes,
+        deny: row.deny,
+        // Rounded down: a grant never outlives its expiry. Zero would mean for ever.
+        expires_at: row.expires_at.map_or(0, |at| at.timestamp().max(1)),
+    })
+    .fetch_all(connection)
+    .await
+}
+
+/// A limit with the database's numbers.
+pub(super) struct LimitRow {
+    id: Uuid,
+    name: String,
+    agent_id: Uuid,
+    requests_count: i32,
+    window_s: i32,
+}
+
+impl LimitRow {
+    pub(super) fn into_message(self) -> Result<Limit, CompileError> {
+        Ok(Limit {
+            id: LimitId::from(self.id).to_string(),
+            name: self.name,
+            agent_id: AgentId::from(self.agent_id).to_string(),
+            requests: unsigned("limits.requests_count", self.requests_count.into())?,
+            window_s: unsigned("limits.window_s", self.window_s.into())?,
+        })
+    }
+}
+
+pub(super) async fn limits(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<LimitRow>, sqlx::Error> {
+    sqlx::query_as!(
+        LimitRow,
+        "SELECT id, name, agent_id, requests_count, window_s FROM limits WHERE tenant_id = $1 ORDER BY id",
+        tenant.uuid()
+    )
+    .fetch_all(connection)
+    .await
+}
+
+pub(super) async fn public_keys(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<Value>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT public_jwk FROM signing_keys WHERE tenant_id = $1 ORDER BY created_at, kid",
+        tenant.uuid()
+    )
+    .fetch_all(connection)
+    .await
+}

@@ -1,0 +1,219 @@
+//! `PolicyService.Watch`: one task per data plane.
+//!
+//! Invariant: a heartbeat, and with it the lease, goes out only behind every change that is known, and only while the
+//! database was seen lately.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{
+        mpsc::{self, UnboundedSender},
+        watch,
+    },
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tollgate_proto::{
+    DataPlaneId, TenantId,
+    policy::v1::{
+        Heartbeat, Hello, Synced, WatchRequest, WatchResponse, policy_service_server::PolicyService,
+        watch_request::Message as Request, watch_response::Message as Response,
+    },
+};
+use tonic::{Status, Streaming};
+use uuid::Uuid;
+
+use super::{ledger::Ledger, publish::Known};
+use crate::{
+    app::App,
+    data_planes::{self, Answer, Verdict},
+};
+
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+const LEASE: Duration = Duration::from_secs(10);
+/// Messages that may wait for the data plane to read them.
+const OUTBOUND_MESSAGES: usize = 16;
+const REASON_CHARS_MAX: usize = 1_000;
+const VERSION_CHARS_MAX: usize = 100;
+
+/// Serves policy to data planes.
+#[derive(Debug)]
+pub struct PolicyStreams {
+    app: Arc<App>,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl PolicyStreams {
+    /// Streams end at `stopping`; `tasks` knows of those that have not yet.
+    #[must_use]
+    pub const fn new(app: Arc<App>, stopping: CancellationToken, tasks: TaskTracker) -> Self {
+        Self { app, stopping, tasks }
+    }
+}
+
+#[tonic::async_trait]
+impl PolicyService for PolicyStreams {
+    type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
+
+    async fn watch(
+        &self,
+        request: tonic::Request<Streaming<WatchRequest>>,
+    ) -> Result<tonic::Response<Self::WatchStream>, Status> {
+        let (outbound, responses) = mpsc::channel(OUTBOUND_MESSAGES);
+        let (app, stopping, tasks) = (Arc::clone(&self.app), self.stopping.clone(), self.tasks.clone());
+        let inbound = request.into_inner();
+        self.tasks.spawn(async move {
+            let converse = converse(app, tasks, inbound, outbound.clone());
+            if let Some(Err(status)) = stopping.run_until_cancelled(converse).await {
+                tracing::debug!(%status, "a policy stream ended");
+                // The data plane may be gone, which is why the stream ended.
+                let _ = outbound.try_send(Err(status));
+            }
+        });
+        Ok(tonic::Response::new(ReceiverStream::new(responses)))
+    }
+}
+
+/// What is going on between this control plane and one data plane.
+struct Stream {
+    data_plane: DataPlaneId,
+    ledger: Ledger,
+    known: watch::Receiver<Known>,
+    answers: UnboundedSender<Answer>,
+    synced: bool,
+    heartbeat_due: bool,
+}
+
+/// Talks to one data plane until it goes away or says what makes no sense.
+async fn converse(
+    app: Arc<App>,
+    tasks: TaskTracker,
+    mut inbound: Streaming<WatchRequest>,
+    outbound: mpsc::Sender<Result<WatchResponse, Status>>,
+) -> Result<(), Status> {
+    let mut known = app.policy_changes.subscribe();
+    let Some(hello) = hear_hello(&mut inbound).await? else { return Ok(()) };
+    // The sender lives in `app`, so that waiting cannot fail.
+    let _ = known.wait_for(Known::is_complete).await;
+    let (mut stream, record) = Stream::open(&app, known, hello)?;
+    tasks.spawn(record);
+
+    let mut heartbeat = interval(HEARTBEAT_INTERVAL);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            permit = outbound.reserve(), if stream.has_something_to_say() => {
+                let Ok(permit) = permit else { return Ok(()) };
+                if let Some(message) = stream.say() {
+                    permit.send(Ok(WatchResponse { message: Some(message) }));
+                }
+            }
+            heard = inbound.message() => match heard? {
+                Some(request) => stream.hear(request)?,
+                None => return Ok(()),
+            },
+            _ = stream.known.changed() => stream.notice(),
+            _ = heartbeat.tick() => stream.heartbeat_due = true,
+        }
+    }
+}
+
+async fn hear_hello(inbound: &mut Streaming<WatchRequest>) -> Result<Option<Hello>, Status> {
+    let first = timeout(HELLO_TIMEOUT, inbound.message())
+        .await
+        .map_err(|_| Status::deadline_exceeded("no hello within 10 s of opening the stream"))??;
+    match first {
+        None => Ok(None),
+        Some(WatchRequest { message: Some(Request::Hello(hello)) }) => Ok(Some(hello)),
+        Some(_) => Err(Status::invalid_argument("the first message of a policy stream is a hello")),
+    }
+}
+
+impl Stream {
+    /// The stream after its hello, and the work of keeping the data plane's record.
+    fn open(
+        app: &App,
+        mut known: watch::Receiver<Known>,
+        hello: Hello,
+    ) -> Result<(Self, impl Future<Output = ()> + use<>), Status> {
+        let data_plane = Uuid::try_parse(&hello.data_plane_id)
+            .map(DataPlaneId::from)
+            .map_err(|_| Status::invalid_argument("`data_plane_id` is no UUID"))?;
+        let mut ledger = Ledger::new(&hello.epoch, hello.held)
+            .map_err(|error| Status::invalid_argument(format!("in `held`: {error}")))?;
+        let (answers, recorded) = mpsc::unbounded_channel();
+        {
+            let known = known.borrow_and_update();
+            for (tenant, revision) in ledger.held(&known) {
+                // The receiver is in the record below.
+                let _ = answers.send(Answer { tenant, revision, verdict: Verdict::Acknowledged });
+            }
+            ledger.compare(&known);
+        }
+        let version = printable(&hello.version, VERSION_CHARS_MAX);
+        tracing::info!(%data_plane, version, "a data plane opened its policy stream");
+        let record = data_planes::keep_record(app.db.clone(), data_plane, version, recorded);
+        Ok((Self { data_plane, ledger, known, answers, synced: false, heartbeat_due: false }, record))
+    }
+
+    /// Whether [`Stream::say`] is worth calling.
+    fn has_something_to_say(&self) -> bool {
+        !self.ledger.is_settled() || !self.synced || self.heartbeat_due
+    }
+
+    /// The next message: changes first, so that what follows them is true.
+    fn say(&mut self) -> Option<Response> {
+        if self.known.has_changed().unwrap_or(false) {
+            self.notice();
+        }
+        let known = self.known.borrow();
+        if let Some(message) = self.ledger.next(&known) {
+            return Some(message);
+        }
+        if !self.synced {
+            self.synced = true;
+            return Some(Response::Synced(Synced { epoch: known.epoch().to_owned() }));
+        }
+        let due = std::mem::take(&mut self.heartbeat_due);
+        let lease_ms = u64::try_from(LEASE.as_millis()).expect("ten seconds fit");
+        (due && known.is_current()).then_some(Response::Heartbeat(Heartbeat { lease_ms }))
+    }
+
+    /// Takes in what changed since the last time.
+    fn notice(&mut self) {
+        let known = self.known.borrow_and_update();
+        self.ledger.compare(&known);
+    }
+
+    fn hear(&mut self, request: WatchRequest) -> Result<(), Status> {
+        let (tenant_id, revision, verdict) = match request.message {
+            Some(Request::Ack(ack)) => (ack.tenant_id, ack.revision, Verdict::Acknowledged),
+            Some(Request::Nack(nack)) => {
+                let reason = printable(&nack.reason, REASON_CHARS_MAX);
+                (nack.tenant_id, nack.revision, Verdict::Refused { reason })
+            }
+            Some(Request::Hello(_)) => return Err(Status::invalid_argument("a policy stream has one hello")),
+            // Something that a newer data plane says beside the rest.
+            None => return Ok(()),
+        };
+        let tenant: TenantId = tenant_id.parse().map_err(|error| Status::invalid_argument(format!("{error}")))?;
+        if !self.ledger.answer(&self.known.borrow(), tenant, revision) {
+            tracing::warn!(data_plane = %self.data_plane, %tenant, revision, "an answer to no policy that was sent");
+            return Ok(());
+        }
+        if let Verdict::Refused { reason } = &verdict {
+            tracing::error!(data_plane = %self.data_plane, %tenant, revision, reason, "a data plane refused a policy");
+        }
+        // The receiver lives until this sender is gone.
+        let _ = self.answers.send(Answer { tenant, revision, verdict });
+        Ok(())
+    }
+}
+
+/// Text from a data plane as Postgres and a log can hold it.
+fn printable(text: &str, chars_max: usize) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(chars_max).collect()
+}

@@ -1,0 +1,248 @@
+//! Every query on usage.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use tollgate_proto::{AgentId, DataPlaneId, TenantId};
+use uuid::Uuid;
+
+use super::{Dimension, Filter, Position, ReportRow, Summary, UsageRecord, fact::Fact, intake::Quarantined};
+
+/// One column of many facts, as `UNNEST` takes it.
+fn column<'a, F, T>(facts: &'a [F], of: impl Fn(&'a F) -> T) -> Vec<T> {
+    facts.iter().map(of).collect()
+}
+
+/// Those of the tenants that exist, held fast until the transaction ends.
+pub(super) async fn lock_tenants(
+    connection: &mut PgConnection,
+    named: &[Uuid],
+) -> Result<HashSet<TenantId>, sqlx::Error> {
+    let known = sqlx::query_scalar!("SELECT id FROM tenants WHERE id = ANY($1) ORDER BY id FOR KEY SHARE", named)
+        .fetch_all(connection)
+        .await?;
+    Ok(known.into_iter().map(TenantId::from).collect())
+}
+
+/// Stores facts of the tenant that the transaction has entered; those stored before stay as they are.
+pub(super) async fn insert_facts(
+    connection: &mut PgConnection,
+    data_plane: DataPlaneId,
+    tenant: TenantId,
+    facts: &[Fact],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO usage_records
+             (data_plane_id, tenant_id, event_day, call_id, at, agent_id, agent, team_id, team, cost_center, server_id,
+              server, tool, method, protocol_version, outcome, decision, forwarded, http_status, rpc_error_code,
+              input_bytes, output_bytes, input_tokens, output_tokens, duration_us, upstream_us, trace_id,
+              policy_revision)
+         SELECT $1, $2, fact.*
+         FROM UNNEST($3::date[], $4::uuid[], $5::timestamptz[], $6::uuid[], $7::text[], $8::uuid[], $9::text[],
+                     $10::text[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
+                     $17::text[], $18::bool[], $19::int[], $20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[],
+                     $24::bigint[], $25::bigint[], $26::bigint[], $27::text[], $28::bigint[]) AS fact
+         ON CONFLICT (event_day, call_id) DO NOTHING",
+        data_plane.uuid(),
+        tenant.uuid(),
+        &column(facts, Fact::event_day),
+        &column(facts, |fact| fact.call_id),
+        &column(facts, |fact| fact.at),
+        &column(facts, |fact| fact.agent_id) as &[Option<Uuid>],
+        &column(facts, |fact| &*fact.agent) as &[&str],
+        &column(facts, |fact| fact.team_id) as &[Option<Uuid>],
+        &column(facts, |fact| &*fact.team) as &[&str],
+        &column(facts, |fact| &*fact.cost_center) as &[&str],
+        &column(facts, |fact| fact.server_id) as &[Option<Uuid>],
+        &column(facts, |fact| &*fact.server) as &[&str],
+        &column(facts, |fact| &*fact.tool) as &[&str],
+        &column(facts, |fact| &*fact.method) as &[&str],
+        &column(facts, |fact| &*fact.protocol_version) as &[&str],
+        &column(facts, |fact| fact.outcome) as &[&str],
+        &column(facts, |fact| &*fact.decision) as &[&str],
+        &column(facts, |fact| fact.forwarded),
+        &column(facts, |fact| fact.http_status),
+        &column(facts, |fact| fact.rpc_error_code) as &[Option<i64>],
+        &column(facts, |fact| fact.input_bytes),
+        &column(facts, |fact| fact.output_bytes),
+        &column(facts, |fact| fact.input_tokens),
+        &column(facts, |fact| fact.output_tokens),
+        &column(facts, |fact| fact.duration_us),
+        &column(facts, |fact| fact.upstream_us),
+        &column(facts, |fact| &*fact.trace_id) as &[&str],
+        &column(facts, |fact| fact.policy_revision),
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+pub(super) async fn insert_unattributed(
+    connection: &mut PgConnection,
+    data_plane: DataPlaneId,
+    facts: &[Fact],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO unattributed_requests (data_plane_id, call_id, at, decision, http_status)
+         SELECT $1, fact.* FROM UNNEST($2::uuid[], $3::timestamptz[], $4::text[], $5::int[]) AS fact
+         ON CONFLICT (call_id) DO NOTHING",
+        data_plane.uuid(),
+        &column(facts, |fact| fact.call_id),
+        &column(facts, |fact| fact.at),
+        &column(facts, |fact| &*fact.decision) as &[&str],
+        &column(facts, |fact| fact.http_status),
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+pub(super) async fn quarantine(
+    connection: &mut PgConnection,
+    data_plane: DataPlaneId,
+    records: &[Quarantined],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO quarantined_records (data_plane_id, position, reason, payload)
+         SELECT $1, record.* FROM UNNEST($2::bigint[], $3::text[], $4::bytea[]) AS record
+         ON CONFLICT (data_plane_id, position) DO NOTHING",
+        data_plane.uuid(),
+        &column(records, |record| record.position),
+        &column(records, |record| record.reason.to_string()),
+        &column(records, |record| &*record.payload) as &[&[u8]],
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// What a list asks for.
+pub(super) struct Wanted<'a> {
+    pub(super) agent_id: Option<Uuid>,
+    pub(super) agent: Option<&'a str>,
+    pub(super) server_id: Option<Uuid>,
+    pub(super) server: Option<&'a str>,
+    pub(super) filter: &'a Filter,
+    pub(super) after: Option<Position>,
+    pub(super) limit: i64,
+}
+
+pub(super) async fn list(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    wanted: Wanted<'_>,
+) -> Result<Vec<UsageRecord>, sqlx::Error> {
+    sqlx::query!(
+        "SELECT call_id, at, agent, agent_id, team, server, tool, method, protocol_version, outcome, decision,
+                forwarded, http_status, rpc_error_code, input_bytes, output_bytes, input_tokens, output_tokens,
+                token_method, duration_us, upstream_us, trace_id, policy_revision
+         FROM usage_records
+         WHERE tenant_id = $1
+           AND ($2::uuid IS NULL OR agent_id = $2) AND ($3::text IS NULL OR agent = $3)
+           AND ($4::uuid IS NULL OR server_id = $4) AND ($5::text IS NULL OR server = $5)
+           AND ($6::text IS NULL OR tool = $6)
+           AND ($7::text IS NULL OR decision = $7)
+           AND ($8::text IS NULL OR outcome = $8)
+           AND ($9::timestamptz IS NULL OR (at, call_id) < ($9, $10::uuid))
+         ORDER BY at DESC, call_id DESC
+         LIMIT $11",
+        tenant.uuid(),
+        wanted.agent_id,
+        wanted.agent,
+        wanted.server_id,
+        wanted.server,
+        wanted.filter.tool.as_deref(),
+        wanted.filter.decision.as_deref(),
+        wanted.filter.outcome.as_deref(),
+        wanted.after.map(|after| after.at),
+        wanted.after.map(|after| after.call_id),
+        wanted.limit,
+    )
+    .map(|row| UsageRecord {
+        call_id: row.call_id,
+        at: row.at,
+        agent: row.agent,
+        agent_id: row.agent_id.map(AgentId::from),
+        team: row.team,
+        server: row.server,
+        tool: row.tool,
+        method: row.method,
+        protocol_version: row.protocol_version,
+        outcome: row.outcome,
+        decision: row.decision,
+        forwarded: row.forwarded,
+        http_status: row.http_status,
+        rpc_error_code: row.rpc_error_code,
+        input_bytes: row.input_bytes,
+        output_bytes: row.output_bytes,
+        input_tokens: row.input_tokens,
+        output_tokens: row.output_tokens,
+        token_method: row.token_method,
+        duration_ms: milliseconds(row.duration_us),
+        upstream_ms: milliseconds(row.upstream_us),
+        trace_id: row.trace_id,
+        policy_revision: row.policy_revision,
+    })
+    .fetch_all(connection)
+    .await
+}
+
+/// Exact up to 285 years.
+#[allow(clippy::cast_precision_loss, reason = "no call takes 2^53 microseconds")]
+fn milliseconds(microseconds: i64) -> f64 {
+    microseconds as f64 / 1_000.0
+}
+
+pub(super) async fn report(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    by: Dimension,
+    from: Option<DateTime<Utc>>,
+    to: Option<DateTime<Utc>>,
+) -> Result<Vec<ReportRow>, sqlx::Error> {
+    // Sums stop at the largest bigint: a data plane that counts wrongly must not take the report away.
+    sqlx::query_as!(
+        ReportRow,
+        r#"SELECT CASE $2 WHEN 'team' THEN team WHEN 'agent' THEN agent WHEN 'server' THEN server ELSE tool END
+                      AS "name!",
+                  CASE $2 WHEN 'tool' THEN server END AS server,
+                  count(*) FILTER (WHERE forwarded) AS "calls!",
+                  count(*) FILTER (WHERE outcome = 'refused') AS "refused!",
+                  LEAST(sum(input_tokens), 9223372036854775807)::bigint AS "input_tokens!",
+                  LEAST(sum(output_tokens), 9223372036854775807)::bigint AS "output_tokens!"
+           FROM usage_records
+           WHERE tenant_id = $1
+             AND ($2 <> 'tool' OR tool <> '')
+             AND ($3::timestamptz IS NULL OR at >= $3)
+             AND ($4::timestamptz IS NULL OR at < $4)
+           GROUP BY 1, 2
+           ORDER BY 1, 2"#,
+        tenant.uuid(),
+        by.as_str(),
+        from,
+        to,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+pub(super) async fn summary(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    since: DateTime<Utc>,
+) -> Result<Summary, sqlx::Error> {
+    sqlx::query_as!(
+        Summary,
+        r#"SELECT count(*) FILTER (WHERE forwarded) AS "calls!",
+                  count(*) FILTER (WHERE outcome = 'refused') AS "refused!",
+                  count(*) FILTER (WHERE forwarded AND outcome NOT IN ('ok', 'abandoned')) AS "errors!",
+                  percentile_cont(0.95) WITHIN GROUP (ORDER BY (duration_us - upstream_us) / 1000.0::float8)
+                      FILTER (WHERE forwarded) AS overhead_ms_p95
+           FROM usage_records WHERE tenant_id = $1 AND at >= $2"#,
+        tenant.uuid(),
+        since,
+    )
+    .fetch_one(connection)
+    .await
+}
