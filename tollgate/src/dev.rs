@@ -189,7 +189,9 @@ async fn start(
     if let Some(objects) = objects {
         apply::apply_in_order(&api, objects).await?;
     }
-    data.ready().await;
+    if tokio::time::timeout(POLICY_TIMEOUT, data.ready()).await.is_err() {
+        return Err(Failure::new("the data plane got no policy").why("the control plane did not send it in time"));
+    }
     let policy = convergence::wait(&api, POLICY_TIMEOUT).await?;
     if !matches!(policy, convergence::Convergence::InStep { .. }) {
         return Err(Failure::new("the data plane does not follow the policy").why(policy.sentence()));
