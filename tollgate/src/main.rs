@@ -1,2 +1,68 @@
-//! Placeholder.
-fn main() {}
+//! Tollgate in one binary: every role and every client command.
+//!
+//! Where things are:
+//!
+//! - `cli.rs` is the command line. Each command is a module of its own with its `Args` and one `run`.
+//! - The roles: `control_plane.rs`, `data_plane.rs`, and `dev.rs`, which runs both with a database of its own
+//!   (`postgres.rs`) and a server to call (`demo_server.rs`). `settings.rs` is where roles get their settings.
+//! - The client commands speak to the control plane through `api_client.rs`; `call.rs` speaks MCP to a data plane.
+//!
+//! Invariant: standard output carries data, standard error everything else; the exit codes are those of
+//! [`failure::Exit`].
+
+use std::process::ExitCode;
+
+mod agents;
+mod api_client;
+mod apply;
+mod call;
+mod cli;
+mod control_plane;
+mod convergence;
+mod data_plane;
+mod demo_server;
+mod dev;
+mod doctor;
+mod failure;
+mod get;
+mod http_client;
+mod logging;
+mod manifest;
+mod postgres;
+mod settings;
+mod shutdown;
+mod sign_in_link;
+mod terminal;
+mod usage;
+
+use failure::{Exit, Failure, OrFail as _};
+
+fn main() -> ExitCode {
+    let command = match cli::parse() {
+        Ok(command) => command,
+        Err(error) => {
+            // The terminal may be gone; there is nobody left to tell.
+            let _ = error.print();
+            return if error.use_stderr() { code(Exit::Usage) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            code(failure.code())
+        }
+    }
+}
+
+fn run(command: cli::Command) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .or_fail("cannot start the runtime")?
+        .block_on(cli::run(command))
+}
+
+fn code(exit: Exit) -> ExitCode {
+    ExitCode::from(exit as u8)
+}

@@ -1,0 +1,24 @@
+# Everything a contributor runs. `make` lists it.
+
+.DEFAULT_GOAL := help
+.PHONY: help up test openapi sqlx
+
+help: ## list these
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## install what is missing, build, and run everything on this machine until Ctrl-C (ARGS="…" for more)
+	@scripts/setup.sh run
+	SQLX_OFFLINE=true cargo build --release -p tollgate
+	@exec target/release/tollgate dev $(ARGS)
+
+test: ## install what is missing, then formatting, lints and all tests
+	@scripts/setup.sh test
+	@scripts/test.sh
+
+openapi: ## rewrite openapi/control-plane.json from the routes
+	UPDATE_OPENAPI=1 SQLX_OFFLINE=true cargo test -p tollgate-control-plane --lib openapi
+
+sqlx: ## record the SQL queries anew (DATABASE_URL names a database with the migrations applied)
+	@test -n "$$DATABASE_URL" || { echo "set DATABASE_URL to a database with the migrations applied" >&2; exit 3; }
+	rm -rf .sqlx && mkdir .sqlx && touch control-plane/src/lib.rs
+	SQLX_OFFLINE_DIR="$(CURDIR)/.sqlx" cargo check -p tollgate-control-plane --all-targets

@@ -1,0 +1,111 @@
+//! `tollgate apply`: makes what a file declares true.
+//!
+//! Invariant: nothing is sent before the whole file was read without a mistake; what is as declared is left alone;
+//! and no change of someone else is overwritten unseen: every replacement names the version it replaces.
+
+use std::{
+    collections::BTreeSet,
+    io::Read as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::json;
+
+use crate::{
+    api_client::{ApiClient, ClientArgs, Precondition, Stored},
+    convergence,
+    failure::{Failure, OrFail as _},
+    manifest::{self, Object},
+    terminal,
+};
+
+const CONVERGENCE_TIMEOUT: Duration = Duration::from_secs(10);
+
+const EXAMPLES: &str = "\
+Examples:
+  tollgate apply -f team.yaml
+  tollgate apply -f team.yaml -f agents.yaml
+  tollgate get grants -o yaml | tollgate apply -f -
+
+A file holds documents of the kinds Team, Server, Agent, Grant and Limit, in any order:
+
+  apiVersion: tollgate/v1
+  kind: Server
+  metadata: {name: github}
+  spec: {instances: [{url: https://mcp.github.example/mcp}]}
+
+Prints a line for each object: created, updated or unchanged.";
+
+/// Create or update what a file declares
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// YAML file; `-` reads standard input
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    file: Vec<PathBuf>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Applies the files and waits until the data planes follow.
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    let mut objects = Vec::new();
+    for file in &args.file {
+        objects.extend(read_file(file)?);
+    }
+    objects.sort_by_key(|object| object.kind);
+    let api = ApiClient::from_args(&args.client)?;
+    for line in apply_in_order(&api, &objects).await? {
+        eprintln!("{line}");
+    }
+    Ok(())
+}
+
+/// Reads one file, or standard input for `-`.
+pub(crate) fn read_file(file: &Path) -> Result<Vec<Object>, Failure> {
+    if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).or_fail("cannot read standard input")?;
+        return manifest::read(&text, "standard input");
+    }
+    let text = std::fs::read_to_string(file).or_fail(format!("cannot read {}", file.display()))?;
+    manifest::read(&text, &file.display().to_string())
+}
+
+/// Applies objects that are in the order of application, printing what became of each; returns a line on the policy
+/// of every tenant concerned.
+pub(crate) async fn apply_in_order(api: &ApiClient, objects: &[Object]) -> Result<Vec<String>, Failure> {
+    for object in objects {
+        let done = apply_one(&tenant_of(api, object), object)
+            .await
+            .map_err(|failure| failure.during(format!("cannot apply {}", object.title())))?;
+        terminal::print(&format!("{done} {}\n", object.title()));
+    }
+    let tenants: BTreeSet<_> = objects.iter().map(|object| object.tenant.as_ref()).collect();
+    let mut lines = Vec::new();
+    for tenant in tenants {
+        let api = tenant.map_or_else(|| api.clone(), |tenant| api.in_tenant(tenant.as_str()));
+        lines.push(convergence::wait(&api, CONVERGENCE_TIMEOUT).await?.sentence());
+    }
+    Ok(lines)
+}
+
+fn tenant_of(api: &ApiClient, object: &Object) -> ApiClient {
+    object.tenant.as_ref().map_or_else(|| api.clone(), |tenant| api.in_tenant(tenant.as_str()))
+}
+
+async fn apply_one(api: &ApiClient, object: &Object) -> Result<&'static str, Failure> {
+    let collection = object.kind.collection();
+    let path = [collection.as_str(), object.name.as_str()];
+    let body = json!({ "labels": object.labels, "spec": object.spec });
+    match api.find(&path).await? {
+        None => api.put(&path, Precondition::Absent, &body).await.map(|_| "created"),
+        Some(stored) if is_as_declared(&stored, object) => Ok("unchanged"),
+        Some(stored) => api.put(&path, Precondition::Unchanged(&stored.etag), &body).await.map(|_| "updated"),
+    }
+}
+
+fn is_as_declared(stored: &Stored, object: &Object) -> bool {
+    stored.body["spec"] == object.spec && stored.body["labels"] == json!(object.labels)
+}

@@ -1,0 +1,88 @@
+//! The command line: which commands there are, and what they share.
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::{
+    agents, apply, call, control_plane, data_plane, demo_server, dev, doctor, failure::Failure, get, settings,
+    sign_in_link, usage,
+};
+
+const ABOUT: &str = "An MCP gateway: agents call tools through it, and every call is authorised, limited and recorded.";
+
+const MORE: &str = "\
+Start here:
+  tollgate dev                                  everything on this machine, with a demo server
+  tollgate call demo/add --arg a=2 --arg b=40   a governed call
+
+Exit codes: 0 done, 1 error, 2 a plan has changes, 3 usage, 4 not authorised, 5 not found, 6 conflict,
+7 unavailable, 130 interrupted.
+NO_COLOR turns colour off.";
+
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, about = ABOUT, after_help = MORE, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Everything that `tollgate` can be told to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Dev(dev::Args),
+    /// Run a control plane: REST, console, authorization server, policy stream
+    #[command(after_help = settings::CONTROL_PLANE_EXAMPLES)]
+    ControlPlane(settings::Args),
+    /// Run a data plane: the MCP endpoints that agents call
+    #[command(after_help = settings::DATA_PLANE_EXAMPLES)]
+    DataPlane(settings::Args),
+    DemoServer(demo_server::Args),
+    Apply(apply::Args),
+    Get(get::Args),
+    Agents(agents::Args),
+    Call(call::Args),
+    Usage(usage::Args),
+    SignInLink(sign_in_link::Args),
+    Doctor(doctor::Args),
+}
+
+/// Reads the command line of this process.
+pub(crate) fn parse() -> Result<Command, clap::Error> {
+    let mut command = settings::hide_other_roles(Cli::command());
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    Ok(cli.command)
+}
+
+/// Does what was asked.
+pub(crate) async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Dev(args) => dev::run(args).await,
+        Command::ControlPlane(args) => control_plane::run(args).await,
+        Command::DataPlane(args) => data_plane::run(args).await,
+        Command::DemoServer(args) => demo_server::run(args).await,
+        Command::Apply(args) => apply::run(args).await,
+        Command::Get(args) => get::run(args).await,
+        Command::Agents(args) => agents::run(args).await,
+        Command::Call(args) => call::run(args).await,
+        Command::Usage(args) => usage::run(args).await,
+        Command::SignInLink(args) => sign_in_link::run(args).await,
+        Command::Doctor(args) => doctor::run(args).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        settings::hide_other_roles(Cli::command()).debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{} has no description", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The role `tollgate control-plane`.
+
+use secrecy::SecretString;
+use tollgate_control_plane::{Config, seal::MasterKey, start};
+
+use crate::{
+    failure::{Failure, OrFail as _},
+    logging,
+    settings::{Args, Reader, Role, Settings},
+    shutdown, terminal,
+};
+
+/// Serves until Ctrl-C or SIGTERM.
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    let settings = Settings::load(Role::ControlPlane, &args)?;
+    if args.print_config {
+        terminal::print(&settings.print());
+        return Ok(());
+    }
+    let (config, log) = read(Reader::new(settings))?;
+    if args.check {
+        eprintln!("the settings are valid");
+        return Ok(());
+    }
+    logging::start(&log, logging::Format::for_a_server())?;
+    let plane = start(config).await.or_fail("the control plane cannot start")?;
+    tracing::info!(http = %plane.http_addr(), grpc = %plane.grpc_addr(), "ready");
+    shutdown::requested().await;
+    tracing::info!("stopping");
+    tokio::select! {
+        () = plane.stop() => {}
+        () = shutdown::requested() => tracing::warn!("stopped in a hurry"),
+    }
+    Ok(())
+}
+
+fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
+    let database_url = reader.required("database_url").map(SecretString::from);
+    let http_addr = reader.parsed("control_addr");
+    let grpc_addr = reader.parsed("grpc_addr");
+    let public_url = reader.base_url("public_control_url");
+    let public_data_url = reader.base_url("public_data_url");
+    let master_key = read_master_key(&mut reader);
+    let enrollment_token = reader.secret("enrollment_token", "enrollment_token_file");
+    let admin_token_file = reader.path("admin_token_file");
+    let log = reader.required("log");
+    let complete = || {
+        let config = Config {
+            database_url: database_url?,
+            http_addr: http_addr?,
+            grpc_addr: grpc_addr?,
+            public_url,
+            public_data_url: public_data_url?,
+            master_key: master_key?,
+            enrollment_token: enrollment_token?,
+            admin_token_file,
+        };
+        Some((config, log?))
+    };
+    reader.finish(complete())
+}
+
+fn read_master_key(reader: &mut Reader) -> Option<MasterKey> {
+    let file = reader.required("master_key_file")?.into();
+    let text = reader.read_file("master_key_file", &file)?;
+    match MasterKey::from_base64(&text) {
+        Ok(key) => Some(key),
+        Err(error) => {
+            reader.problem(format!("`master_key_file`: {}: {error}", file.display()));
+            None
+        }
+    }
+}

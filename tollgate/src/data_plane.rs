@@ -1,0 +1,109 @@
+//! The role `tollgate data-plane`, and the data plane inside `tollgate dev`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use secrecy::{ExposeSecret as _, SecretString};
+pub(crate) use tollgate_data_plane::DataPlane;
+use tollgate_data_plane::{Config, config::TlsFiles, start};
+
+use crate::{
+    failure::{Failure, OrFail as _},
+    logging,
+    settings::{Args, Reader, Role, Settings},
+    shutdown, terminal,
+};
+
+/// Serves until Ctrl-C or SIGTERM.
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    let settings = Settings::load(Role::DataPlane, &args)?;
+    if args.print_config {
+        terminal::print(&settings.print());
+        return Ok(());
+    }
+    let (config, log) = read(Reader::new(settings))?;
+    if args.check {
+        eprintln!("the settings are valid");
+        return Ok(());
+    }
+    logging::start(&log, logging::Format::for_a_server())?;
+    let plane = start(config).await.or_fail("the data plane cannot start")?;
+    tracing::info!(mcp = %plane.mcp_addr(), ops = %plane.ops_addr(), "listening");
+    let stop_asked = tokio::select! {
+        () = plane.ready() => false,
+        () = shutdown::requested() => true,
+    };
+    if !stop_asked {
+        tracing::info!("ready");
+        shutdown::requested().await;
+    }
+    tracing::info!("draining");
+    tokio::select! {
+        () = plane.stop() => {}
+        () = shutdown::requested() => tracing::warn!("stopped in a hurry"),
+    }
+    Ok(())
+}
+
+fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
+    let mcp_addr = reader.parsed("data_addr");
+    let ops_addr = reader.parsed("ops_addr");
+    let control_grpc_url = reader.base_url("control_url");
+    let enrollment_token = reader.secret("enrollment_token", "enrollment_token_file");
+    let redis_urls = reader.list("redis_url");
+    let state_dir = reader.path("state_dir");
+    let tls = read_tls(&mut reader);
+    let log = reader.required("log");
+    let complete = || {
+        let config = Config {
+            mcp_addr: mcp_addr?,
+            ops_addr: ops_addr?,
+            control_grpc_url: control_grpc_url?.to_string(),
+            enrollment_token: enrollment_token?.expose_secret().to_owned(),
+            redis_urls,
+            state_dir: state_dir?,
+            tls,
+            upstream_timeout: Config::UPSTREAM_TIMEOUT,
+            drain_timeout: Config::DRAIN_TIMEOUT,
+        };
+        Some((config, log?))
+    };
+    reader.finish(complete())
+}
+
+fn read_tls(reader: &mut Reader) -> Option<TlsFiles> {
+    match (reader.path("tls_cert"), reader.path("tls_key")) {
+        (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+        (None, None) => None,
+        _ => {
+            reader.problem("`tls_cert` and `tls_key` belong together: give both or none".to_owned());
+            None
+        }
+    }
+}
+
+/// What a data plane beside its control plane is told.
+pub(crate) struct Local {
+    pub(crate) mcp_addr: SocketAddr,
+    pub(crate) ops_addr: SocketAddr,
+    pub(crate) control_grpc: SocketAddr,
+    pub(crate) enrollment_token: SecretString,
+    pub(crate) redis_urls: Vec<String>,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) drain_timeout: Duration,
+}
+
+/// Starts a data plane in the process of its control plane.
+pub(crate) async fn start_local(local: Local) -> Result<DataPlane, Failure> {
+    let config = Config {
+        mcp_addr: local.mcp_addr,
+        ops_addr: local.ops_addr,
+        control_grpc_url: format!("http://{}", local.control_grpc),
+        enrollment_token: local.enrollment_token.expose_secret().to_owned(),
+        redis_urls: local.redis_urls,
+        state_dir: local.state_dir,
+        tls: None,
+        upstream_timeout: Config::UPSTREAM_TIMEOUT,
+        drain_timeout: local.drain_timeout,
+    };
+    start(config).await.or_fail("the data plane cannot start")
+}

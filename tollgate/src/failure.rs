@@ -1,0 +1,146 @@
+//! How a command fails: what, why, what to do, and the exit code that scripts go by.
+//!
+//! Invariant: no secret is ever put into a failure.
+
+use std::{error::Error, fmt};
+
+use crate::terminal;
+
+/// Exit codes; 0 is success, 130 an interrupt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Anything without a code of its own.
+    Error = 1,
+    /// The command line is wrong.
+    Usage = 3,
+    /// No valid credential, or not permitted.
+    Auth = 4,
+    /// What was named does not exist.
+    NotFound = 5,
+    /// Someone else changed it first, or it is in the way.
+    Conflict = 6,
+    /// Something that must answer does not.
+    Unavailable = 7,
+}
+
+/// One failed command, ready to be printed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    what: String,
+    why: Vec<String>,
+    cure: Option<String>,
+    request_id: Option<String>,
+}
+
+impl Failure {
+    /// A failure with exit code 1 that says only what failed.
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { exit: Exit::Error, what: what.into(), why: Vec::new(), cure: None, request_id: None }
+    }
+
+    /// Sets the exit code.
+    pub(crate) const fn exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// Adds a line that says why.
+    pub(crate) fn why(mut self, why: impl Into<String>) -> Self {
+        self.why.push(why.into());
+        self
+    }
+
+    /// Says what to do about it.
+    pub(crate) fn cure(mut self, cure: impl Into<String>) -> Self {
+        self.cure = Some(cure.into());
+        self
+    }
+
+    /// Names the request, so that it can be found in the log of who answered.
+    pub(crate) fn request_id(mut self, id: Option<String>) -> Self {
+        self.request_id = id;
+        self
+    }
+
+    /// Puts what was attempted in front; what failed becomes the first reason.
+    pub(crate) fn during(mut self, what: impl Into<String>) -> Self {
+        let cause = std::mem::replace(&mut self.what, what.into());
+        self.why.insert(0, cause);
+        self
+    }
+
+    /// The exit code.
+    pub(crate) const fn code(&self) -> Exit {
+        self.exit
+    }
+
+    /// Prints it to standard error.
+    pub(crate) fn print(&self) {
+        let style = terminal::stderr_style();
+        eprintln!("{} {}", style.red("error:"), self.what);
+        for why in &self.why {
+            eprintln!("  {} {why}", style.dim("why:"));
+        }
+        if let Some(cure) = &self.cure {
+            eprintln!("  {} {cure}", style.dim("do: "));
+        }
+        if let Some(id) = &self.request_id {
+            eprintln!("  {} {id}", style.dim("request id:"));
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        self.why.iter().try_for_each(|why| write!(f, ": {why}"))
+    }
+}
+
+/// Turns an error of another layer into a [`Failure`].
+pub(crate) trait OrFail<T> {
+    /// Says what failed; the error and its sources say why.
+    fn or_fail(self, what: impl Into<String>) -> Result<T, Failure>;
+}
+
+impl<T, E: Error> OrFail<T> for Result<T, E> {
+    fn or_fail(self, what: impl Into<String>) -> Result<T, Failure> {
+        self.map_err(|error| Failure::new(what).why(chain(&error)))
+    }
+}
+
+/// An error and its sources on one line; a source that its parent already quotes is not repeated.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let source_text = source.to_string();
+        if !text.contains(&source_text) {
+            text = format!("{text}: {source_text}");
+        }
+        next = source.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_attempted_stands_before_its_reasons() {
+        let inner = Failure::new("the port is taken").why("EADDRINUSE").exit(Exit::Conflict);
+        let failure = inner.during("cannot start");
+        assert_eq!(failure.to_string(), "cannot start: the port is taken: EADDRINUSE");
+        assert_eq!(failure.code(), Exit::Conflict);
+    }
+
+    #[test]
+    fn a_source_that_is_quoted_already_is_not_repeated() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot open: {0}")]
+        struct Quoting(#[source] std::io::Error);
+        assert_eq!(chain(&Quoting(std::io::Error::other("gone"))), "cannot open: gone");
+    }
+}

@@ -1,0 +1,117 @@
+//! `tollgate get`: shows what is stored.
+
+use clap::ValueEnum;
+use serde_json::Value;
+
+use crate::{
+    api_client::{ApiClient, ClientArgs},
+    failure::Failure,
+    manifest::{self, Kind},
+    terminal,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  tollgate get servers
+  tollgate get agent demo-agent -o json
+  tollgate get grants -o yaml > grants.yaml";
+
+/// Show teams, servers, agents, grants or limits
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// What to show: teams, servers, agents, grants or limits
+    kind: Kind,
+    /// One object, by name or id [without: all of them]
+    name: Option<String>,
+    /// How to print it; yaml is what `tollgate apply` takes
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+    Yaml,
+}
+
+/// Prints one object or all of a kind.
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    let api = ApiClient::from_args(&args.client)?;
+    let collection = args.kind.collection();
+    let shown = match &args.name {
+        Some(name) => api.get(&[&collection, name], &[]).await,
+        None => api.list(&collection).await.map(Value::Array),
+    };
+    let what = args.name.as_ref().map_or_else(|| collection.clone(), |name| format!("{}/{name}", args.kind.singular()));
+    let shown = shown.map_err(|failure| failure.during(format!("cannot get {what}")))?;
+    let objects = shown.as_array().cloned().unwrap_or_else(|| vec![shown.clone()]);
+    let text = match args.output {
+        Output::Json => format!("{shown:#}\n"),
+        Output::Yaml => {
+            let documents: Result<Vec<_>, _> =
+                objects.iter().map(|object| manifest::write(args.kind, object)).collect();
+            documents?.join("---\n")
+        }
+        Output::Table => table(args.kind, &objects),
+    };
+    terminal::print(&text);
+    Ok(())
+}
+
+fn table(kind: Kind, objects: &[Value]) -> String {
+    let details: &[(&str, &str)] = match kind {
+        Kind::Team => &[("DISPLAY NAME", "/spec/display_name"), ("COST CENTER", "/spec/cost_center")],
+        Kind::Server => &[("INSTANCES", "/spec/instances"), ("TEAM", "/spec/team")],
+        Kind::Agent => &[("TEAM", "/spec/team"), ("TYPE", "/spec/type")],
+        Kind::Grant => &[("TO", "/spec/to"), ("SCOPES", "/spec/scopes")],
+        Kind::Limit => &[("TO", "/spec/to"), ("REQUESTS", "/spec/requests")],
+    };
+    let columns = [&[("NAME", "/name")], details, &[("ID", "/id"), ("UPDATED", "/updated_at")]].concat();
+    let mut rows = vec![columns.iter().map(|(title, _)| (*title).to_owned()).collect()];
+    rows.extend(objects.iter().map(|object| {
+        columns.iter().map(|(_, pointer)| cell(object.pointer(pointer).unwrap_or(&Value::Null))).collect()
+    }));
+    terminal::table(&rows)
+}
+
+/// A value on one line, without JSON's punctuation.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => terminal::harmless(text),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
+        Value::Object(fields) => match (fields.get("count"), fields.get("per"), fields.get("url")) {
+            (Some(count), Some(per), _) => format!("{} per {}", cell(count), cell(per)),
+            (_, _, Some(url)) => cell(url),
+            _ => fields.iter().map(|(name, value)| format!("{name} {}", cell(value))).collect::<Vec<_>>().join(", "),
+        },
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_table_shows_what_a_kind_is_about() {
+        let grant = json!({
+            "id": "grt_1", "name": "bot-tools", "updated_at": "2026-11-22T10:00:00Z",
+            "spec": { "to": { "agent": "bot" }, "scopes": ["demo:add", "demo:echo"] },
+        });
+        let shown = table(Kind::Grant, &[grant]);
+        assert!(shown.starts_with("NAME       TO         SCOPES"), "{shown}");
+        assert!(shown.contains("bot-tools  agent bot  demo:add, demo:echo  grt_1"), "{shown}");
+    }
+
+    #[test]
+    fn a_rate_reads_like_a_sentence() {
+        assert_eq!(cell(&json!({ "count": 60, "per": "1m" })), "60 per 1m");
+    }
+}

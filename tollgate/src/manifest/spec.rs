@@ -1,0 +1,99 @@
+//! The shape of every kind's `spec`, to find a misspelt field before anything is sent.
+//!
+//! Invariant: these shapes only refuse. What is sent is what was written, not what was read into them.
+
+#![expect(dead_code, reason = "reading into the fields is the check")]
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tollgate_proto::{Name, Scope};
+use url::Url;
+
+use super::Kind;
+
+/// Says what is wrong with a spec.
+pub(super) fn check(kind: Kind, spec: &Value) -> Result<(), String> {
+    let read = match kind {
+        Kind::Team => Team::deserialize(spec).map(drop),
+        Kind::Server => Server::deserialize(spec).map(drop),
+        Kind::Agent => Agent::deserialize(spec).map(drop),
+        Kind::Grant => Grant::deserialize(spec).map(drop),
+        Kind::Limit => Limit::deserialize(spec).map(drop),
+    };
+    read.map_err(|error| error.to_string())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Team {
+    display_name: Option<String>,
+    cost_center: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Server {
+    instances: Vec<Instance>,
+    transport: Option<String>,
+    era: Option<String>,
+    team: Option<Name>,
+    credential: Option<Map<String, Value>>,
+    catalog: Option<Map<String, Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Instance {
+    url: Address,
+}
+
+/// An absolute URL.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Address(Url);
+
+impl TryFrom<String> for Address {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|error| format!("`{text}` is no URL: {error}"))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Agent {
+    team: Name,
+    #[serde(rename = "type")]
+    kind: String,
+    redirect_uris: Option<Vec<Address>>,
+    auth_method: Option<String>,
+    jwks: Option<Map<String, Value>>,
+    jwks_uri: Option<Address>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Grant {
+    to: Map<String, Value>,
+    scopes: Vec<Scope>,
+    deny: Option<bool>,
+    expires_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limit {
+    to: Map<String, Value>,
+    requests: Option<Rate>,
+    tokens: Option<Rate>,
+    concurrency: Option<u64>,
+    on_store_outage: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rate {
+    count: u64,
+    per: String,
+}

@@ -1,0 +1,91 @@
+use serde_json::json;
+
+use super::*;
+
+const FILE: &str = "\
+apiVersion: tollgate/v1
+kind: Limit
+metadata: {name: bot-requests}
+spec: {to: {agent: bot}, requests: {count: 60, per: 1m}}
+---
+apiVersion: tollgate/v1
+kind: Grant
+metadata: {name: bot-tools, labels: {owner: ada}}
+spec:
+  to: {agent: bot}
+  scopes: [\"demo:add\", \"demo:*\"]
+---
+apiVersion: tollgate/v1
+kind: Agent
+metadata: {name: bot}
+spec: {team: platform, type: autonomous}
+---
+apiVersion: tollgate/v1
+kind: Server
+metadata: {name: demo, tenant: other}
+spec: {instances: [{url: http://127.0.0.1:3001/mcp}]}
+---
+apiVersion: tollgate/v1
+kind: Team
+metadata: {name: platform}
+";
+
+fn mistakes(text: &str) -> String {
+    read(text, "t.yaml").expect_err("mistakes").to_string()
+}
+
+#[test]
+fn objects_come_in_the_order_of_application() {
+    let objects = read(FILE, "t.yaml").expect("reads");
+    let titles: Vec<_> = objects.iter().map(Object::title).collect();
+    assert_eq!(titles, ["team/platform", "server/demo", "agent/bot", "grant/bot-tools", "limit/bot-requests"]);
+    assert_eq!(objects[0].spec, json!({}));
+    assert_eq!(objects[1].tenant.as_ref().map(Name::as_str), Some("other"));
+    assert_eq!(objects[3].labels["owner"], "ada");
+    assert_eq!(objects[4].spec["requests"], json!({ "count": 60, "per": "1m" }));
+}
+
+#[test]
+fn a_mistake_names_its_line() {
+    let text = FILE.replace("instances:", "instance:");
+    assert!(mistakes(&text).contains("t.yaml:21: server/demo: unknown field `instance`"), "{}", mistakes(&text));
+    let text = FILE.replace("kind: Agent", "kind: Agents");
+    assert!(mistakes(&text).contains("t.yaml:14: `Agents` is no kind"), "{}", mistakes(&text));
+    let text = FILE.replace("name: bot}", "name: Bot}");
+    assert!(mistakes(&text).contains("`Bot` is no name"), "{}", mistakes(&text));
+    let text = FILE.replace("kind: Limit", "kind: [");
+    assert!(mistakes(&text).contains("t.yaml:"), "{}", mistakes(&text));
+}
+
+#[test]
+fn every_mistake_of_a_file_is_told() {
+    let text = FILE.replace("demo:*", "demo").replace("tollgate/v1\nkind: Team", "tollgate/v2\nkind: Team");
+    let mistakes = mistakes(&text);
+    assert!(mistakes.contains("`demo` is no scope"), "{mistakes}");
+    assert!(mistakes.contains("apiVersion must be `tollgate/v1`, not `tollgate/v2`"), "{mistakes}");
+}
+
+#[test]
+fn an_object_cannot_be_there_twice() {
+    let text = format!("{FILE}---\napiVersion: tollgate/v1\nkind: Team\nmetadata: {{name: platform}}\n");
+    assert!(mistakes(&text).contains("team/platform is there twice"), "{}", mistakes(&text));
+}
+
+#[test]
+fn kinds_are_known_in_singular_and_plural_and_any_case() {
+    for text in ["server", "servers", "Server", "SERVERS"] {
+        assert_eq!(text.parse(), Ok(Kind::Server));
+    }
+    assert!("serverses".parse::<Kind>().is_err());
+}
+
+#[test]
+fn what_is_written_reads_back_the_same() {
+    let spec =
+        json!({ "to": { "agent": "bot" }, "scopes": ["demo:*", "demo:a:b"], "expires_at": "2026-12-01T00:00:00Z" });
+    let envelope = json!({ "name": "bot-tools", "labels": { "owner": "yes" }, "spec": spec });
+    let text = write(Kind::Grant, &envelope).expect("writes");
+    let objects = read(&text, "t.yaml").expect("reads");
+    assert_eq!(objects[0].spec, spec, "{text}");
+    assert_eq!(objects[0].labels["owner"], "yes", "{text}");
+}

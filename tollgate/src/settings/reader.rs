@@ -1,0 +1,117 @@
+//! Turns texts into what a role needs, collecting every mistake on the way.
+
+use std::{fmt::Display, path::PathBuf, str::FromStr};
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::{Settings, table};
+use crate::failure::{Exit, Failure};
+
+/// Reads the settings of one role.
+pub(crate) struct Reader {
+    settings: Settings,
+}
+
+impl Reader {
+    pub(crate) const fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    /// A text that may be missing.
+    pub(crate) fn optional(&self, key: &str) -> Option<String> {
+        self.settings.values.get(key).map(|(value, _)| value.clone())
+    }
+
+    /// A text that must be there.
+    pub(crate) fn required(&mut self, key: &str) -> Option<String> {
+        let value = self.optional(key);
+        if value.is_none() {
+            let setting = table::find(key);
+            self.problem(format!("`{key}` is missing: give --{} or {}", setting.flag(), setting.variable()));
+        }
+        value
+    }
+
+    /// A path that may be missing.
+    pub(crate) fn path(&self, key: &str) -> Option<PathBuf> {
+        self.optional(key).map(PathBuf::from)
+    }
+
+    /// A value that may be missing, of any type with a text form.
+    pub(crate) fn parsed<T: FromStr<Err: Display>>(&mut self, key: &str) -> Option<T> {
+        let (value, source) = self.settings.values.get(key)?;
+        match value.parse() {
+            Ok(parsed) => Some(parsed),
+            Err(error) => {
+                let shown = table::find(key).shown(value);
+                let problem = format!("`{key}` is `{shown}` (from {source}): {error}");
+                self.problem(problem);
+                None
+            }
+        }
+    }
+
+    /// A base URL that may be missing: `http` or `https`, and nothing behind its path.
+    pub(crate) fn base_url(&mut self, key: &str) -> Option<Url> {
+        let url: Url = self.parsed(key)?;
+        if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
+            self.problem(format!("`{key}` is `{url}`: give an http or https URL without query and fragment"));
+            return None;
+        }
+        Some(url)
+    }
+
+    /// A list, separated by commas; empty when missing.
+    pub(crate) fn list(&self, key: &str) -> Vec<String> {
+        let values = self.optional(key).unwrap_or_default();
+        values.split(',').map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// A secret that must be there, given itself (`key`) or in a file (`key_file`).
+    pub(crate) fn secret(&mut self, key: &str, file_key: &str) -> Option<SecretString> {
+        if let Some(secret) = self.optional(key) {
+            return Some(secret.trim().into());
+        }
+        let Some(file) = self.path(file_key) else {
+            let setting = table::find(file_key);
+            let variable = table::find(key).variable();
+            self.problem(format!("`{key}` is missing: give --{} or {variable}", setting.flag()));
+            return None;
+        };
+        let secret = self.read_file(file_key, &file)?;
+        if secret.trim().is_empty() {
+            self.problem(format!("`{file_key}`: {} is empty", file.display()));
+            return None;
+        }
+        Some(secret.trim().into())
+    }
+
+    /// The text of a file that a setting names.
+    pub(crate) fn read_file(&mut self, key: &str, file: &PathBuf) -> Option<String> {
+        match std::fs::read_to_string(file) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                self.problem(format!("`{key}`: cannot read {}: {error}", file.display()));
+                None
+            }
+        }
+    }
+
+    /// Notes a mistake.
+    pub(crate) fn problem(&mut self, problem: String) {
+        self.settings.problems.push(problem);
+    }
+
+    /// What was read, or every mistake at once.
+    pub(crate) fn finish<T>(self, read: Option<T>) -> Result<T, Failure> {
+        match read {
+            Some(read) if self.settings.problems.is_empty() => Ok(read),
+            _ => {
+                let failure = Failure::new("the settings are not complete or not valid").exit(Exit::Usage);
+                let failure = self.settings.problems.into_iter().fold(failure, Failure::why);
+                Err(failure.cure("see what is in force and from where with --print-config"))
+            }
+        }
+    }
+}
