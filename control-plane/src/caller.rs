@@ -119,3 +119,26 @@ fn bearer(parts: &Parts) -> Option<&str> {
     let (scheme, token) = parts.headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_includes_what_it_must_and_no_more() {
+        let all = [Role::Owner, Role::Admin, Role::Operator, Role::Finance, Role::Viewer];
+        for (role, included) in [
+            (Role::Owner, &all[..]),
+            (Role::Admin, &all[1..]),
+            (Role::Operator, &[Role::Operator, Role::Viewer]),
+            (Role::Finance, &[Role::Finance, Role::Viewer]),
+            (Role::Viewer, &[Role::Viewer]),
+        ] {
+            for needed in all {
+                assert_eq!(role.includes(needed), included.contains(&needed), "{role} as {needed}");
+            }
+            assert_eq!(role.as_str().parse(), Ok(role));
+        }
+        assert!("root".parse::<Role>().is_err());
+    }
+}

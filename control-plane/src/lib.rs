@@ -7,6 +7,9 @@
 //!   console) and gRPC (`grpc.rs`: policy stream, usage intake).
 //! - One slice per noun: `teams.rs` has its types, rules and operations, `teams/api.rs` its JSON handlers,
 //!   `teams/sql.rs` every query. The console's pages are in `console/`, the authorization server in `oauth/`.
+//! - `resource.rs` is the envelope that all objects share and, in `resource/operations.rs`, how any of them is listed,
+//!   created, replaced, patched and removed; a slice says what its spec means. `caller.rs` is who asks, `error.rs` what
+//!   they are told when it cannot be done.
 //! - `db.rs` hands out [`db::TenantTx`], the only way to a tenant's rows: Postgres' row-level security is told the
 //!   tenant when it is made.
 //!

@@ -20,8 +20,6 @@ mod sql;
 #[cfg(test)]
 mod tests;
 
-const TEXT_LEN_MAX: usize = 120;
-
 /// A team as the API shows it.
 pub type Team = Object<TeamSpec>;
 /// One page of teams.
@@ -79,8 +77,10 @@ impl Kind for TeamSpec {
         _: &mut TenantTx,
         faults: &mut Faults,
     ) -> Result<Option<Meaning>, sqlx::Error> {
-        let display_name = text(self.display_name.as_ref(), "/spec/display_name", faults);
-        let cost_center = text(self.cost_center.as_ref(), "/spec/cost_center", faults);
+        let display_name = self.display_name.clone().unwrap_or_default();
+        let cost_center = self.cost_center.clone().unwrap_or_default();
+        faults.check_text("/spec/display_name", &display_name);
+        faults.check_text("/spec/cost_center", &cost_center);
         Ok(Some(Meaning { display_name, cost_center }))
     }
 
@@ -118,12 +118,4 @@ pub async fn look_up(
         faults.add(pointer, "team_unknown", format!("there is no team `{name}`"));
     }
     Ok(id)
-}
-
-fn text(given: Option<&String>, pointer: &str, faults: &mut Faults) -> String {
-    let text = given.cloned().unwrap_or_default();
-    if text.chars().count() > TEXT_LEN_MAX || text.chars().any(char::is_control) {
-        faults.add(pointer, "text", format!("up to {TEXT_LEN_MAX} printable characters"));
-    }
-    text
 }

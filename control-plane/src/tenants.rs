@@ -22,7 +22,6 @@ mod sql;
 #[cfg(test)]
 mod tests;
 
-const TEXT_LEN_MAX: usize = 120;
 const NETWORKS_MAX: usize = 64;
 const TOKEN_TTL_S: std::ops::RangeInclusive<u64> = 60..=86_400;
 const TOKEN_TTL_DEFAULT: &str = "15m";
@@ -138,9 +137,7 @@ impl Kind for TenantSpec {
         faults: &mut Faults,
     ) -> Result<Option<Meaning>, sqlx::Error> {
         let display_name = self.display_name.clone().unwrap_or_default();
-        if display_name.chars().count() > TEXT_LEN_MAX || display_name.chars().any(char::is_control) {
-            faults.add("/spec/display_name", "text", format!("up to {TEXT_LEN_MAX} printable characters"));
-        }
+        faults.check_text("/spec/display_name", &display_name);
         let egress_allow = networks(self.egress_allow.as_deref().unwrap_or_default(), faults);
         let access_token_ttl_s = token_ttl_s(self.access_token_ttl(), faults);
         Ok(access_token_ttl_s.map(|access_token_ttl_s| Meaning { display_name, access_token_ttl_s, egress_allow }))

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+const TEXT_LEN_MAX: usize = 120;
+
 /// One thing wrong with a body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Fault {
@@ -30,6 +32,13 @@ impl Faults {
     /// Notes that the contract knows a field or value which this version does not implement.
     pub fn not_available(&mut self, pointer: impl Into<String>, what: &str) {
         self.add(pointer, "not_available", format!("{what}: not in this version"));
+    }
+
+    /// Notes a text for people that is too long or does not print.
+    pub fn check_text(&mut self, pointer: &str, text: &str) {
+        if text.chars().count() > TEXT_LEN_MAX || text.chars().any(char::is_control) {
+            self.add(pointer, "text", format!("up to {TEXT_LEN_MAX} printable characters"));
+        }
     }
 
     /// Whether nothing is wrong.

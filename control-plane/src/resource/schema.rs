@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        Ref, RefOr, Schema,
-        schema::{ObjectBuilder, SchemaType, Type},
+        KnownFormat, Ref, RefOr, Schema, SchemaFormat,
+        schema::{AdditionalProperties, ObjectBuilder, Type},
     },
 };
 
@@ -30,11 +30,10 @@ impl<K: Kind> ToSchema for Object<K> {
 impl<K: Kind> PartialSchema for Object<K> {
     fn schema() -> RefOr<Schema> {
         let text = || ObjectBuilder::new().schema_type(Type::String);
-        let time =
-            || text().format(Some(utoipa::openapi::SchemaFormat::KnownFormat(utoipa::openapi::KnownFormat::DateTime)));
+        let time = || text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
         let whole =
             ObjectBuilder::new().schema_type(Type::Integer).description(Some("1 at first, one more with each change"));
-        let mut object = ObjectBuilder::new().schema_type(SchemaType::new(Type::Object));
+        let mut object = ObjectBuilder::new();
         let properties: [(&str, RefOr<Schema>); 10] = [
             ("id", text().description(Some("Its id, with the prefix of its kind")).into()),
             ("name", text().description(Some("Its name, fixed for life")).into()),
@@ -70,7 +69,7 @@ impl<K: Kind> PartialSchema for Draft<K> {
             .schema_type(Type::String)
             .pattern(Some("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))
             .description(Some("An RFC 1123 label, unique among the tenant's objects of the kind"));
-        ObjectBuilder::new()
+        closed()
             .property("name", name)
             .required("name")
             .property("labels", Labels::schema())
@@ -92,12 +91,17 @@ impl<K: Kind> ToSchema for Content<K> {
 
 impl<K: Kind> PartialSchema for Content<K> {
     fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new()
+        closed()
             .property("labels", Labels::schema())
             .property("spec", Ref::from_schema_name(K::name()))
             .required("spec")
             .into()
     }
+}
+
+/// An object that takes no other fields.
+fn closed() -> ObjectBuilder {
+    ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(false)))
 }
 
 fn part<T: ToSchema>(schemas: &mut Schemas) {

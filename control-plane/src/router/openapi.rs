@@ -19,6 +19,7 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
         description = "The REST API of Tollgate's control plane.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
+    servers((url = "/", description = "The control plane that serves this document")),
     security(("bearer" = [])),
     tags(
         (name = "tenants", description = "The isolation boundary: its own issuer, keys, users and policy"),
