@@ -1,0 +1,71 @@
+//! Tokens that an operator takes out in an agent's name.
+
+use serde_json::{Value, json};
+
+use super::token::verified;
+use crate::oauth::{
+    ScopeRefusal, TargetError,
+    testing::{Bed, run},
+    token::{IssueError, Issued, issue_for_operator},
+};
+
+const ACTOR: &str = "user:usr_test";
+
+async fn issue(bed: &Bed, agent: &str, resource: Option<&str>) -> Result<Issued, IssueError> {
+    issue_for_operator(&bed.app, bed.tenant, agent, resource, ACTOR).await
+}
+
+#[tokio::test]
+async fn an_operators_token_is_short_and_holds_what_the_agent_may() {
+    run(async |bed| {
+        let client = bed.agent("bot", &["demo:echo", "other:x"]).await;
+        bed.server("demo").await;
+        for agent in ["bot", client.id.as_str()] {
+            let issued = issue(bed, agent, Some("https://gw/t/acme/mcp/demo/")).await.expect("a token");
+            assert_eq!((issued.expires_in, issued.token_type), (300, "Bearer"));
+            assert_eq!((issued.scope.as_str(), issued.resource.as_str()), ("demo:echo", "https://gw/t/acme/mcp/demo"));
+            let claims = verified(bed, &issued.access_token, &issued.resource).await;
+            assert_eq!(claims["sub"], client.id.as_str());
+        }
+        assert_eq!(issue(bed, "bot", None).await.expect("a token").resource, "https://gw/t/acme/mcp");
+        bed.run("UPDATE tenants SET access_token_ttl_s = 60 WHERE id = $1", bed.tenant.uuid()).await;
+        assert_eq!(issue(bed, "bot", None).await.expect("a token").expires_in, 60);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operators_token_is_audited_without_the_token() {
+    run(async |bed| {
+        let client = bed.agent("bot", &["demo:echo"]).await;
+        let issued = issue(bed, "bot", None).await.expect("a token");
+        let mut tx = bed.tx().await;
+        let sql = "SELECT actor, object_id, object_name, detail FROM audit_events WHERE action = 'agent.token.issue'";
+        let event: (String, String, String, Value) = sqlx::query_as(sql).fetch_one(&mut *tx).await.expect("one event");
+        let detail = json!({ "resource": issued.resource, "scope": "demo:echo", "expires_in": 300 });
+        assert_eq!(event, (ACTOR.to_owned(), client.id, "bot".to_owned(), detail));
+        assert!(!format!("{issued:?}").contains(&issued.access_token));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operator_gets_no_token_that_the_agent_could_not_get() {
+    run(async |bed| {
+        let client = bed.agent("bot", &["demo:echo"]).await;
+        bed.agent("idle", &[]).await;
+        let elsewhere = bed.tenant("elsewhere").await;
+        for agent in ["nobody", "NO NAME", ""] {
+            assert!(matches!(issue(bed, agent, None).await, Err(IssueError::UnknownAgent)), "{agent}");
+        }
+        let foreign = issue_for_operator(&bed.app, elsewhere, &client.id, None, ACTOR).await;
+        assert!(matches!(foreign, Err(IssueError::UnknownAgent)));
+        let nothing = issue(bed, "idle", None).await;
+        assert!(matches!(nothing, Err(IssueError::Scope(ScopeRefusal::NothingGranted))));
+        let unknown = issue(bed, "bot", Some("https://gw/t/acme/mcp/demo")).await;
+        assert!(matches!(unknown, Err(IssueError::Target(TargetError::Unknown))), "no such server yet");
+        bed.run("UPDATE agents SET state = 'suspended' WHERE id = $1", client.agent.uuid()).await;
+        assert!(matches!(issue(bed, "bot", None).await, Err(IssueError::Suspended)));
+    })
+    .await;
+}
