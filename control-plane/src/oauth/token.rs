@@ -15,9 +15,10 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tollgate_proto::{AgentId, Name, Scope, TenantId};
+use utoipa::ToSchema;
 
 use super::{
     access_token::{self, Contents},
@@ -39,18 +40,31 @@ const TOKEN_TYPE: &str = "Bearer";
 const OPERATOR_TTL_S_MAX: u32 = 300;
 
 /// A token and what it is good for. The operator's API answers with exactly these members.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, ToSchema)]
+#[schema(as = AgentToken)]
 pub struct Issued {
     /// The JWT.
     pub access_token: String,
     /// `Bearer`.
+    #[schema(example = "Bearer")]
     pub token_type: &'static str,
     /// Life in seconds.
     pub expires_in: u32,
     /// Scopes, divided by spaces.
+    #[schema(example = "demo:echo demo:add")]
     pub scope: String,
     /// The endpoint it is for: its `aud`.
     pub resource: String,
+}
+
+/// What an operator says about the token.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AgentTokenRequest)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorRequest {
+    /// The endpoint that it is for; the tenant's federated endpoint when absent.
+    #[schema(example = "https://mcp.example.com/t/default/mcp/demo")]
+    pub resource: Option<String>,
 }
 
 impl fmt::Debug for Issued {

@@ -1,12 +1,16 @@
 //! Tokens that an operator takes out in an agent's name.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use super::token::verified;
-use crate::oauth::{
-    ScopeRefusal, TargetError,
-    testing::{Bed, run},
-    token::{IssueError, Issued, issue_for_operator},
+use crate::{
+    caller::Role,
+    oauth::{
+        ScopeRefusal, TargetError,
+        testing::{Bed, run},
+        token::{IssueError, Issued, issue_for_operator},
+    },
 };
 
 const ACTOR: &str = "user:usr_test";
@@ -66,6 +70,44 @@ async fn an_operator_gets_no_token_that_the_agent_could_not_get() {
         assert!(matches!(unknown, Err(IssueError::Target(TargetError::Unknown))), "no such server yet");
         bed.run("UPDATE agents SET state = 'suspended' WHERE id = $1", client.agent.uuid()).await;
         assert!(matches!(issue(bed, "bot", None).await, Err(IssueError::Suspended)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_route_gives_operators_a_token_and_says_why_not() {
+    crate::testing::run(async |bench| {
+        bench.put("teams/core", json!({ "spec": {} })).await.expect(201);
+        let instances = json!([{ "url": "https://mcp.example.com/mcp" }]);
+        bench.put("servers/demo", json!({ "spec": { "instances": instances } })).await.expect(201);
+        bench.put("agents/bot", json!({ "spec": { "team": "core", "type": "autonomous" } })).await.expect(201);
+        let ask = |role| bench.call(Method::POST, "agents/bot:token").by(role);
+        ask(Role::Viewer).send().await.expect(403);
+        ask(Role::Finance).send().await.expect(403);
+        let nothing = ask(Role::Operator).send().await.expect(422);
+        assert_eq!(nothing.problem(), ("invalid_scope", vec!["/resource invalid_scope".to_owned()]));
+
+        bench
+            .put("grants/bot", json!({ "spec": { "to": { "agent": "bot" }, "scopes": ["demo:echo"] } }))
+            .await
+            .expect(201);
+        let issued = ask(Role::Operator).send().await.expect(200);
+        assert_eq!(issued.header("cache-control"), "no-store");
+        let members: Vec<&str> = issued.json.as_object().expect("an object").keys().map(String::as_str).collect();
+        assert_eq!(members, ["access_token", "expires_in", "resource", "scope", "token_type"]);
+        assert_eq!(issued.json["resource"], bench.app.urls.federated("acme"));
+
+        let named = ask(Role::Operator).json(json!({ "resource": bench.app.urls.federated("acme") })).await;
+        named.expect(200);
+        for empty in [json!({}), json!(null), json!({ "resource": null })] {
+            ask(Role::Operator).json(empty).await.expect(200);
+        }
+        let elsewhere = ask(Role::Operator).json(json!({ "resource": "https://evil.example" })).await.expect(422);
+        assert_eq!(elsewhere.problem().0, "invalid_target");
+        ask(Role::Operator).json(json!({ "scope": "demo:echo" })).await.expect(422);
+        bench.post("agents/nobody:token", json!({})).await.expect(404);
+        bench.call(Method::POST, "agents/bot:suspend").send().await.expect(200);
+        assert_eq!(ask(Role::Owner).send().await.expect(409).problem().0, "agent_suspended");
     })
     .await;
 }
