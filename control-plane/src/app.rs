@@ -13,7 +13,7 @@ use crate::{
     bootstrap,
     config::Config,
     db::{Db, OpenError},
-    grpc, policy, router,
+    grpc, oauth, policy, router,
     seal::MasterKey,
 };
 
@@ -30,6 +30,12 @@ pub struct App {
     pub enrollment_token: SecretString,
     /// Wakes the policy streams when a tenant's policy changed.
     pub policy_changes: policy::Changes,
+    /// Keys that sign tokens, in the clear.
+    pub signing_keys: oauth::KeyRing,
+    /// Tenants that the authorization server was asked for.
+    pub issuers: oauth::Issuers,
+    /// Who shows wrong client secrets.
+    pub token_failures: oauth::Failures,
 }
 
 /// Public base URLs, without a trailing slash. Never derived from a request's `Host`.
@@ -107,13 +113,16 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
         master_key: config.master_key,
         urls: Urls { control, data: base(&config.public_data_url) },
         enrollment_token: config.enrollment_token,
+        signing_keys: oauth::KeyRing::default(),
+        issuers: oauth::Issuers::default(),
+        token_failures: oauth::Failures::default(),
     });
     bootstrap::run(&app, config.admin_token_file.as_deref()).await?;
 
     tasks.spawn(policy::follow_changes(Arc::clone(&app), stopping.clone()));
     tasks.spawn(grpc::serve(Arc::clone(&app), grpc, stopping.clone()));
-    let serve =
-        axum::serve(http, router::build(Arc::clone(&app))).with_graceful_shutdown(stopping.clone().cancelled_owned());
+    let service = router::build(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
+    let serve = axum::serve(http, service).with_graceful_shutdown(stopping.clone().cancelled_owned());
     tasks.spawn(async move {
         if let Err(error) = serve.await {
             tracing::error!(%error, "the HTTP listener failed");

@@ -93,6 +93,9 @@ pub enum ApiError {
     /// A third secret for one agent.
     #[error("the agent has two secrets already: delete one first")]
     CredentialLimit,
+    /// A token for an agent that may not act.
+    #[error("the agent is suspended: activate it first")]
+    AgentSuspended,
     /// Two callers changed the same thing at the same time.
     #[error("another change came in between: read the object again and repeat")]
     Conflict,
@@ -164,6 +167,7 @@ impl ApiError {
             Self::NameTaken { .. } => (StatusCode::CONFLICT, "name_taken"),
             Self::InUse { .. } => (StatusCode::CONFLICT, "in_use"),
             Self::CredentialLimit => (StatusCode::CONFLICT, "credential_limit"),
+            Self::AgentSuspended => (StatusCode::CONFLICT, "agent_suspended"),
             Self::Conflict => (StatusCode::CONFLICT, "conflict"),
             Self::PreconditionRequired => (StatusCode::PRECONDITION_REQUIRED, "precondition_required"),
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),

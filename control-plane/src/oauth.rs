@@ -1,12 +1,91 @@
-//! The authorization server of every tenant.
+//! The authorization server of every tenant: what agents show their secrets to, and get access tokens from.
+//!
+//! This version has one grant type, `client_credentials`. Where things are: `metadata.rs` and `jwks.rs` are what
+//! anyone may read, `token.rs` is the token endpoint, which reads a request through `form.rs` and `client_auth.rs`,
+//! then decides through `target.rs` (for which endpoint) and `scope_policy.rs` (to do what) and signs through
+//! `access_token.rs` with a key of `keys.rs`.
+//!
+//! Invariant: a fault of ours is never told as a fault of the client. When Postgres is away the answer is 503
+//! `temporarily_unavailable`, because clients throw their credentials away on `invalid_client`.
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{
+    Router,
+    http::{HeaderName, HeaderValue, header},
+    middleware::map_response,
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, any, get, post},
+};
 
 use crate::app::App;
 
+mod access_token;
+mod attempts;
+mod authorize;
+mod client_auth;
+mod document;
+mod error;
+mod form;
+mod issuer;
+mod jwks;
+pub mod keys;
+mod metadata;
+mod scope_policy;
+mod sql;
+mod target;
+pub mod token;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use attempts::Failures;
+pub use issuer::Issuers;
+pub use keys::KeyRing;
+pub use scope_policy::ScopeRefusal;
+pub use target::TargetError;
+
 /// Routes of all OAuth endpoints.
 pub fn routes() -> Router<Arc<App>> {
+    // Any web page may call these: none of them reads a cookie.
+    let public = Router::new()
+        .route("/.well-known/oauth-authorization-server/t/{tenant}", read_only(get(metadata::show)))
+        .route("/t/{tenant}/.well-known/oauth-authorization-server", read_only(get(metadata::show)))
+        .route("/t/{tenant}/oauth/jwks", read_only(get(jwks::show)))
+        .route("/t/{tenant}/oauth/token", post(token::answer).options(preflight).fallback(error::token_method))
+        .layer(map_response(allow_any_origin));
     Router::new()
+        .merge(public)
+        .route("/t/{tenant}/oauth/authorize", any(authorize::refuse))
+        .route("/.well-known/oauth-authorization-server", any(metadata::absent))
+        .route("/.well-known/openid-configuration", any(metadata::absent))
+        .route("/.well-known/openid-configuration/t/{tenant}", any(metadata::absent))
+        .route("/t/{tenant}/.well-known/openid-configuration", any(metadata::absent))
+}
+
+fn read_only(methods: MethodRouter<Arc<App>>) -> MethodRouter<Arc<App>> {
+    methods.options(preflight).fallback(error::document_method)
+}
+
+/// Answers the question that a browser asks before it sends a form with an `Authorization` header, or a discovery
+/// request with the MCP version in a header.
+async fn preflight() -> Response {
+    let headers = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST"),
+        // `*` would not cover `Authorization` (Fetch standard, CORS protocol).
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, MCP-Protocol-Version"),
+        (header::ACCESS_CONTROL_MAX_AGE, "3600"),
+    ];
+    (axum::http::StatusCode::NO_CONTENT, headers).into_response()
+}
+
+async fn allow_any_origin(mut response: Response) -> Response {
+    const HEADERS: [(HeaderName, HeaderValue); 2] = [
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("WWW-Authenticate, Retry-After")),
+    ];
+    response.headers_mut().extend(HEADERS);
+    response
 }

@@ -25,7 +25,7 @@ use crate::{
     app::{App, Urls},
     caller::{Caller, Role},
     db::Db,
-    policy, router,
+    oauth, policy, router,
     seal::MasterKey,
 };
 
@@ -97,6 +97,9 @@ pub(crate) fn app(db: Db, master_key: MasterKey) -> App {
         urls: Urls { control: "http://control.test".to_owned(), data: "http://data.test".to_owned() },
         enrollment_token: SecretString::from(ENROLLMENT_TOKEN),
         policy_changes: policy::Changes::new(),
+        signing_keys: oauth::KeyRing::default(),
+        issuers: oauth::Issuers::default(),
+        token_failures: oauth::Failures::default(),
     }
 }
 

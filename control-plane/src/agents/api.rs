@@ -3,20 +3,28 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::State,
+    Json,
+    extract::{FromRequest as _, Request, State},
     response::{IntoResponse, Response},
 };
-use http::StatusCode;
+use http::{
+    StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
 
 use super::{Agent, AgentContent, AgentPage, AgentSpec, AgentState, NewAgent};
 use crate::{
     agents,
     app::App,
-    caller::Caller,
+    caller::{Caller, Role},
     error::{ApiError, ReadProblems, WriteProblems},
+    oauth::{
+        keys::KeyError,
+        token::{IssueError, Issued, OperatorRequest, issue_for_operator},
+    },
     page::PageQuery,
     request::{Body, Path, Query},
-    resource::{self, InTenant, Named, Patch, Precondition, Written},
+    resource::{self, InTenant, Kind as _, Named, Patch, Precondition, Written},
 };
 
 /// Lists agents
@@ -109,11 +117,17 @@ pub async fn remove(
 
 /// Dispatches `POST …/agents/{name}:{action}`, since a route cannot end in a suffix of a parameter. Each action is
 /// documented where it is done.
-pub async fn act(State(app): State<Arc<App>>, caller: Caller, Path(at): Path<Named>) -> Result<Response, ApiError> {
+pub async fn act(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(at): Path<Named>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let (name, action) = at.name.rsplit_once(':').ok_or(ApiError::MethodNotAllowed)?;
     match action {
         "suspend" => suspend(&app, &caller, name).await.map(IntoResponse::into_response),
         "activate" => activate(&app, &caller, name).await.map(IntoResponse::into_response),
+        "token" => token(&app, &caller, name, request).await,
         _ => Err(ApiError::NoRoute),
     }
 }
@@ -134,4 +148,28 @@ pub(crate) async fn suspend(app: &App, caller: &Caller, name: &str) -> Result<Ag
     responses((status = 200, description = "The agent", body = Agent, headers(("ETag" = String))), WriteProblems))]
 pub(crate) async fn activate(app: &App, caller: &Caller, name: &str) -> Result<Agent, ApiError> {
     agents::set_state(app, caller, name, AgentState::Active).await
+}
+
+/// Issues a token in an agent's name
+///
+/// With everything that is granted to it for the resource, for at most five minutes, so that a person can call a tool
+/// as the agent would. The body may be left out.
+#[utoipa::path(post, path = "/api/v1/tenants/{tenant}/agents/{name}:token", tag = "agents",
+    operation_id = "agents.token", params(Named), request_body = Option<OperatorRequest>,
+    responses((status = 200, description = "The token", body = Issued), WriteProblems))]
+pub(crate) async fn token(app: &App, caller: &Caller, name: &str, request: Request) -> Result<Response, ApiError> {
+    caller.require(Role::Operator)?;
+    let Body(wanted): Body<Option<OperatorRequest>> =
+        if request.headers().contains_key(CONTENT_TYPE) { Body::from_request(request, &()).await? } else { Body(None) };
+    let resource = wanted.and_then(|wanted| wanted.resource);
+    let issued = issue_for_operator(app, caller.tenant, name, resource.as_deref(), &caller.actor).await;
+    let issued = issued.map_err(|error| match error {
+        IssueError::UnknownAgent => ApiError::NotFound { noun: AgentSpec::NOUN, key: name.to_owned() },
+        IssueError::Suspended => ApiError::AgentSuspended,
+        IssueError::Target(error) => ApiError::fault("/resource", "invalid_target", error.to_string()),
+        IssueError::Scope(error) => ApiError::fault("/resource", "invalid_scope", error.to_string()),
+        IssueError::Storage(error) | IssueError::Key(KeyError::Storage(error)) => error.into(),
+        IssueError::Key(error) => ApiError::internal(error),
+    })?;
+    Ok(([(CACHE_CONTROL, "no-store")], Json(issued)).into_response())
 }

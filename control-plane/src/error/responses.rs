@@ -19,7 +19,7 @@ const EVERYWHERE: [(&str, &str); 5] = [
 
 const CHANGES: [(&str, &str); 7] = [
     ("403", "The caller's role may not"),
-    ("409", "The name is taken, others need the object, or another change came in between"),
+    ("409", "The name is taken, others need the object, its state forbids it, or another change came in between"),
     ("412", "`If-Match` or `If-None-Match` does not hold"),
     ("413", "The body is larger than 1 MiB"),
     ("415", "The body is not JSON by its `Content-Type`"),

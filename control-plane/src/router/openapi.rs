@@ -31,7 +31,7 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
     ),
     components(schemas(Problem)),
     // Actions on one object, behind the one route of `agents::api::act`.
-    paths(agents::api::suspend, agents::api::activate),
+    paths(agents::api::suspend, agents::api::activate, agents::api::token),
     modifiers(&Bearer)
 )]
 struct Root;

@@ -1,0 +1,160 @@
+//! Everything an OAuth endpoint refuses, and how it says so (RFC 6749 section 5.2).
+//!
+//! Invariant: `error` and `error_description` hold the bytes %x20-21, %x23-5B and %x5D-7E only, whatever a client
+//! sent and is quoted back.
+
+use std::{borrow::Cow, error::Error as StdError, time::Duration};
+
+use axum::{
+    Json,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use super::{keys::KeyError, scope_policy::ScopeRefusal, target::TargetError, token::IssueError};
+
+/// Seconds after which a client may try again when a fault is ours.
+const RETRY_AFTER_S: u32 = 5;
+
+/// Why an OAuth endpoint did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OAuthError {
+    /// A parameter is missing, repeated or makes no sense.
+    #[error("{0}")]
+    InvalidRequest(Cow<'static, str>),
+    /// The body is longer than any honest request.
+    #[error("the body is longer than 64 KiB")]
+    BodyTooLarge,
+    /// The body did not arrive in time.
+    #[error("the body did not arrive in time")]
+    BodyTooSlow,
+    /// The endpoint does not know the method.
+    #[error("this endpoint answers {0} only")]
+    MethodNotAllowed(&'static str),
+    /// The path names no tenant.
+    #[error("there is no such authorization server")]
+    UnknownTenant,
+    /// Unknown client, wrong or expired secret, suspended agent: nobody learns which.
+    #[error("the client is unknown, suspended or did not prove who it is")]
+    InvalidClient {
+        /// The issuer, when the client tried the `Authorization` header and must be challenged in it.
+        realm: Option<String>,
+    },
+    /// Too many wrong secrets for this client from this address.
+    #[error("too many failed attempts for this client from this address")]
+    TooManyFailures {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// Another grant type than `client_credentials`.
+    #[error("the only grant type is client_credentials")]
+    UnsupportedGrantType,
+    /// No response type is supported: no agent may use the authorization endpoint.
+    #[error("no agent signs users in here: ask the token endpoint, with grant_type=client_credentials")]
+    NotInteractive,
+    /// RFC 8707 section 2.
+    #[error(transparent)]
+    InvalidTarget(#[from] TargetError),
+    /// RFC 6749 section 5.2.
+    #[error(transparent)]
+    InvalidScope(#[from] ScopeRefusal),
+    /// The fault is ours.
+    #[error("the authorization server cannot answer now, try again")]
+    Unavailable(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+impl OAuthError {
+    const fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::InvalidRequest(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
+            Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "invalid_request"),
+            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request"),
+            Self::UnknownTenant => (StatusCode::NOT_FOUND, "not_found"),
+            Self::InvalidClient { .. } => (StatusCode::UNAUTHORIZED, "invalid_client"),
+            // No RFC has a code for this; the MCP SDKs know this one and keep their credentials.
+            Self::TooManyFailures { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
+            Self::UnsupportedGrantType => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
+            Self::NotInteractive => (StatusCode::BAD_REQUEST, "unsupported_response_type"),
+            Self::InvalidTarget(_) => (StatusCode::BAD_REQUEST, "invalid_target"),
+            Self::InvalidScope(_) => (StatusCode::BAD_REQUEST, "invalid_scope"),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+        }
+    }
+
+    fn extra_header(&self) -> Option<(HeaderName, HeaderValue)> {
+        let (name, value) = match self {
+            Self::InvalidClient { realm: Some(realm) } => {
+                (header::WWW_AUTHENTICATE, format!("Basic realm=\"{realm}\", charset=\"UTF-8\""))
+            }
+            Self::TooManyFailures { retry_after } => {
+                (header::RETRY_AFTER, retry_after.as_millis().div_ceil(1000).to_string())
+            }
+            Self::MethodNotAllowed(allowed) => (header::ALLOW, (*allowed).to_owned()),
+            Self::Unavailable(_) => (header::RETRY_AFTER, RETRY_AFTER_S.to_string()),
+            _ => return None,
+        };
+        Some((name, HeaderValue::try_from(value).expect("an issuer is a URL, so all of these are ASCII")))
+    }
+}
+
+impl From<sqlx::Error> for OAuthError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+impl From<KeyError> for OAuthError {
+    fn from(error: KeyError) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+impl From<IssueError> for OAuthError {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::UnknownAgent | IssueError::Suspended => Self::InvalidClient { realm: None },
+            IssueError::Target(error) => error.into(),
+            IssueError::Scope(error) => error.into(),
+            IssueError::Storage(error) => error.into(),
+            IssueError::Key(error) => error.into(),
+        }
+    }
+}
+
+impl IntoResponse for OAuthError {
+    fn into_response(self) -> Response {
+        if let Self::Unavailable(source) = &self {
+            tracing::error!(error = %source, "the authorization server could not answer");
+        }
+        let (status, code) = self.status_and_code();
+        let body = json!({ "error": code, "error_description": speakable(&self.to_string()) });
+        let mut response = (status, Json(body)).into_response();
+        never_store(response.headers_mut());
+        response.headers_mut().extend(self.extra_header());
+        response
+    }
+}
+
+/// Forbids every cache to keep the answer (RFC 6749 section 5.1).
+pub(super) fn never_store(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+}
+
+/// Refuses every method but those of the token endpoint.
+pub(super) async fn token_method() -> OAuthError {
+    OAuthError::MethodNotAllowed("POST, OPTIONS")
+}
+
+/// Refuses every method but those of a document.
+pub(super) async fn document_method() -> OAuthError {
+    OAuthError::MethodNotAllowed("GET, HEAD, OPTIONS")
+}
+
+/// Replaces what RFC 6749 does not let stand in an `error_description`. Backticks quote, double quotes may not.
+fn speakable(text: &str) -> String {
+    let allowed = |character: char| matches!(character, ' '..='!' | '#'..='[' | ']'..='~');
+    text.chars().map(|character| if allowed(character) { character } else { '?' }).collect()
+}

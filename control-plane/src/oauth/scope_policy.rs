@@ -1,0 +1,143 @@
+//! Which scopes a token gets: what was asked for, within what grants allow at the endpoint the token is for.
+//!
+//! Invariant: no scope comes out that no grant covers or that a denial covers. The result is an upper bound: the data
+//! plane intersects it with the policy of the moment of each call.
+
+use std::collections::BTreeSet;
+
+use tollgate_proto::{Scope, ScopeError};
+
+use super::target::Target;
+
+/// More than any honest request names; comparing each with every grant stays cheap.
+const REQUESTED_MAX: usize = 500;
+
+/// RFC 6749 section 5.2: `invalid_scope`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScopeRefusal {
+    /// A text that is no scope.
+    #[error(transparent)]
+    Malformed(#[from] ScopeError),
+    /// Too many.
+    #[error("more than {REQUESTED_MAX} scopes: leave `scope` out to get all that is granted")]
+    TooMany,
+    /// A scope that the grants do not cover.
+    #[error("`{0}` is not granted for this resource")]
+    NotGranted(Scope),
+    /// There is nothing to put into a token.
+    #[error("nothing is granted for this resource")]
+    NothingGranted,
+}
+
+/// The scopes of a token, in a stable order, without any that another one covers. `requested` absent means all.
+pub(super) fn decide(
+    allowed: &[Scope],
+    denied: &[Scope],
+    target: &Target,
+    requested: Option<&str>,
+) -> Result<Vec<Scope>, ScopeRefusal> {
+    let concerned = |scope: &&Scope| target.server().is_none_or(|server| scope.server() == server);
+    let granted: BTreeSet<&Scope> = allowed.iter().filter(concerned).filter(|scope| !covered(scope, denied)).collect();
+    if granted.is_empty() {
+        return Err(ScopeRefusal::NothingGranted);
+    }
+    let Some(requested) = requested.map(parse).transpose()?.filter(|requested| !requested.is_empty()) else {
+        return Ok(without_covered(&granted.into_iter().cloned().collect()));
+    };
+    for scope in &requested {
+        if covered(scope, denied) || !covered(scope, granted.iter().copied()) {
+            return Err(ScopeRefusal::NotGranted(scope.clone()));
+        }
+    }
+    Ok(without_covered(&requested))
+}
+
+/// RFC 6749 section 3.3: scope-tokens divided by spaces.
+fn parse(requested: &str) -> Result<BTreeSet<Scope>, ScopeRefusal> {
+    let scopes: BTreeSet<Scope> =
+        requested.split(' ').filter(|token| !token.is_empty()).map(str::parse).collect::<Result<_, _>>()?;
+    if scopes.len() > REQUESTED_MAX { Err(ScopeRefusal::TooMany) } else { Ok(scopes) }
+}
+
+fn covered<'a>(scope: &Scope, by: impl IntoIterator<Item = &'a Scope>) -> bool {
+    by.into_iter().any(|other| other.covers(scope))
+}
+
+fn without_covered(scopes: &BTreeSet<Scope>) -> Vec<Scope> {
+    let redundant = |scope: &Scope| scopes.iter().any(|other| other != scope && other.covers(scope));
+    scopes.iter().filter(|scope| !redundant(scope)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scopes(texts: &[&str]) -> Vec<Scope> {
+        texts.iter().map(|text| text.parse().expect("a scope")).collect()
+    }
+
+    fn decided(allowed: &[&str], denied: &[&str], requested: Option<&str>) -> Result<String, ScopeRefusal> {
+        let decided = decide(&scopes(allowed), &scopes(denied), &Target::Federated, requested)?;
+        Ok(decided.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn no_scope_means_everything_granted_without_repetition() {
+        assert_eq!(decided(&["demo:*", "demo:echo", "b:x"], &[], None).as_deref(), Ok("b:x demo:*"));
+        assert_eq!(decided(&["demo:*"], &[], Some("  ")).as_deref(), Ok("demo:*"));
+    }
+
+    #[test]
+    fn a_wildcard_can_be_narrowed_and_never_widened() {
+        assert_eq!(decided(&["demo:*"], &[], Some("demo:echo")).as_deref(), Ok("demo:echo"));
+        let wildcard = "demo:*".parse().expect("a scope");
+        assert_eq!(decided(&["demo:echo"], &[], Some("demo:*")), Err(ScopeRefusal::NotGranted(wildcard)));
+    }
+
+    #[test]
+    fn a_denial_removes_what_it_covers() {
+        assert_eq!(decided(&["demo:a", "demo:b"], &["demo:a"], None).as_deref(), Ok("demo:b"));
+        assert_eq!(decided(&["demo:a", "demo:b"], &["demo:*"], None), Err(ScopeRefusal::NothingGranted));
+        let denied = "demo:a".parse().expect("a scope");
+        assert_eq!(decided(&["demo:*"], &["demo:a"], Some("demo:a")), Err(ScopeRefusal::NotGranted(denied)));
+        // The rest of the wildcard stays; the data plane knows the denial.
+        assert_eq!(decided(&["demo:*"], &["demo:a"], None).as_deref(), Ok("demo:*"));
+    }
+
+    #[test]
+    fn only_what_concerns_the_server_counts_at_its_endpoint() {
+        let target = Target::Server("demo".parse().expect("a name"));
+        let allowed = scopes(&["demo:echo", "other:x"]);
+        assert_eq!(decide(&allowed, &[], &target, None), Ok(scopes(&["demo:echo"])));
+        assert!(decide(&allowed, &[], &target, Some("other:x")).is_err());
+    }
+
+    #[test]
+    fn texts_that_are_no_scopes_are_named() {
+        assert!(matches!(decided(&["demo:*"], &[], Some("openid")), Err(ScopeRefusal::Malformed(_))));
+        let many = (0..=REQUESTED_MAX).map(|n| format!("demo:t{n}")).collect::<Vec<_>>().join(" ");
+        assert_eq!(decided(&["demo:*"], &[], Some(&many)), Err(ScopeRefusal::TooMany));
+    }
+
+    fn some_scopes() -> impl Strategy<Value = Vec<Scope>> {
+        prop::collection::vec("[ab]:([xyz]|\\*)".prop_map(|text| text.parse().expect("a scope")), 0..5)
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_comes_out_that_is_not_granted_or_is_denied(
+            allowed in some_scopes(), denied in some_scopes(), requested in prop::option::of(some_scopes()),
+        ) {
+            let text = requested.map(|scopes| scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+            if let Ok(decided) = decide(&allowed, &denied, &Target::Federated, text.as_deref()) {
+                prop_assert!(!decided.is_empty());
+                for scope in &decided {
+                    prop_assert!(covered(scope, &allowed));
+                    prop_assert!(!covered(scope, &denied));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The endpoints as clients meet them, on real Postgres.
+
+mod client_auth;
+mod documents;
+mod operator;
+mod token;

@@ -1,0 +1,232 @@
+//! The token endpoint (RFC 6749 sections 3.2 and 4.4), and tokens that an operator takes out in an agent's name.
+//!
+//! Invariant: a token is signed only after the transaction that decided about it has committed, and a refused
+//! request leaves no trace in the database.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
+
+use axum::{
+    Json,
+    extract::{ConnectInfo, Request, State},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tollgate_proto::{AgentId, Name, Scope, TenantId};
+use utoipa::ToSchema;
+
+use super::{
+    access_token::{self, Contents},
+    attempts::Guesser,
+    client_auth::Claim,
+    error::{self, OAuthError},
+    form::Form,
+    issuer::Issuer,
+    keys::KeyError,
+    scope_policy::{self, ScopeRefusal},
+    sql,
+    target::{Target, TargetError},
+};
+use crate::{app::App, audit};
+
+const GRANT_TYPE: &str = "client_credentials";
+const TOKEN_TYPE: &str = "Bearer";
+/// An operator's token is for one look, not for work.
+const OPERATOR_TTL_S_MAX: u32 = 300;
+
+/// A token and what it is good for. The operator's API answers with exactly these members.
+#[derive(Clone, Serialize, ToSchema)]
+#[schema(as = AgentToken)]
+pub struct Issued {
+    /// The JWT.
+    pub access_token: String,
+    /// `Bearer`.
+    #[schema(example = "Bearer")]
+    pub token_type: &'static str,
+    /// Life in seconds.
+    pub expires_in: u32,
+    /// Scopes, divided by spaces.
+    #[schema(example = "demo:echo demo:add")]
+    pub scope: String,
+    /// The endpoint it is for: its `aud`.
+    pub resource: String,
+}
+
+/// What an operator says about the token.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AgentTokenRequest)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorRequest {
+    /// The endpoint that it is for; the tenant's federated endpoint when absent.
+    #[schema(example = "https://mcp.example.com/t/default/mcp/demo")]
+    pub resource: Option<String>,
+}
+
+impl fmt::Debug for Issued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issued").field("scope", &self.scope).field("resource", &self.resource).finish_non_exhaustive()
+    }
+}
+
+/// Why no token was issued.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// No agent of the tenant has this id or name.
+    #[error("there is no such agent")]
+    UnknownAgent,
+    /// It may not act until it is resumed.
+    #[error("the agent is suspended")]
+    Suspended,
+    /// The resource is no endpoint of the tenant.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The grants do not give what was asked.
+    #[error(transparent)]
+    Scope(#[from] ScopeRefusal),
+    /// Postgres is away.
+    #[error("cannot read what decides about a token: {0}")]
+    Storage(#[from] sqlx::Error),
+    /// There is no key to sign with.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// `POST` of the token endpoint.
+pub(super) async fn answer(
+    State(app): State<Arc<App>>,
+    issuer: Issuer,
+    request: Request,
+) -> Result<Response, OAuthError> {
+    let peer = request.extensions().get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip());
+    let (parts, body) = request.into_parts();
+    let form = Form::read(&parts.headers, body).await?;
+    match form.get("grant_type") {
+        Some(GRANT_TYPE) => {}
+        Some(_) => return Err(OAuthError::UnsupportedGrantType),
+        None => return Err(OAuthError::InvalidRequest("`grant_type` is missing".into())),
+    }
+    let claim = Claim::read(&parts.headers, &form, &issuer.url)?;
+    let issued = issue_for_client(&app, &issuer, claim, peer, &form).await?;
+    let body = json!({
+        "access_token": issued.access_token,
+        "token_type": issued.token_type,
+        "expires_in": issued.expires_in,
+        "scope": issued.scope,
+    });
+    let mut response = Json(body).into_response();
+    error::never_store(response.headers_mut());
+    Ok(response)
+}
+
+/// The client credentials grant: who is it, where to, what for; then the token.
+async fn issue_for_client(
+    app: &App,
+    issuer: &Issuer,
+    claim: Claim,
+    peer: Option<IpAddr>,
+    form: &Form,
+) -> Result<Issued, OAuthError> {
+    let guesser = Guesser::new(issuer.tenant, claim.agent(), peer);
+    if let Some(retry_after) = app.token_failures.wait(&guesser, Instant::now()) {
+        return Err(OAuthError::TooManyFailures { retry_after });
+    }
+    // Told only to a client that proved who it is, but needed for the one query.
+    let target = Target::read(form.resources(), &app.urls, &issuer.name);
+    let server = target.as_ref().ok().and_then(Target::server);
+
+    let mut tx = app.db.tenant(issuer.tenant).await?;
+    let found = sql::agent(&mut tx, claim.looked_up(), Some(&claim.digest), server).await?;
+    let proven = claim.proves(found.as_ref());
+    let Some(agent) = found.as_ref().filter(|_| proven) else {
+        app.token_failures.note(guesser, Instant::now());
+        return Err(claim.refusal());
+    };
+    let decision = Decision::make(agent, target?, form.get("scope"))?;
+    if let Some(credential) = agent.credential.as_ref().filter(|credential| !credential.use_noted) {
+        sql::note_use(&mut tx, credential.id).await?;
+    }
+    tx.commit().await?;
+    Ok(decision.sign(app, issuer, agent.access_token_ttl_s).await?)
+}
+
+/// A token for an operator who wants to call a tool as an agent would: everything that is granted for `resource`
+/// (absent: the federated endpoint), for at most five minutes. `agent` is an id or a name. Audited as
+/// `agent.token.issue`.
+///
+/// # Errors
+/// [`IssueError`]; the caller has checked that `actor` may do this.
+pub async fn issue_for_operator(
+    app: &App,
+    tenant: TenantId,
+    agent: &str,
+    resource: Option<&str>,
+    actor: &str,
+) -> Result<Issued, IssueError> {
+    let mut tx = app.db.tenant(tenant).await?;
+    let name = sql::tenant_name(&mut tx).await?;
+    let issuer = Issuer { tenant, url: app.urls.issuer(name.as_str()), name };
+    let target = resource.map_or(Ok(Target::Federated), |url| Target::parse(url, &app.urls, &issuer.name))?;
+    let id = match (agent.parse::<AgentId>(), agent.parse::<Name>()) {
+        (Ok(id), _) => id,
+        (Err(_), Ok(name)) => sql::agent_named(&mut tx, &name).await?.ok_or(IssueError::UnknownAgent)?,
+        (Err(_), Err(_)) => return Err(IssueError::UnknownAgent),
+    };
+    let agent = sql::agent(&mut tx, id, None, target.server()).await?.ok_or(IssueError::UnknownAgent)?;
+    if !agent.active {
+        return Err(IssueError::Suspended);
+    }
+    let decision = Decision::make(&agent, target, None)?;
+    let ttl_s = agent.access_token_ttl_s.min(OPERATOR_TTL_S_MAX);
+    let event = audit::Event {
+        actor,
+        action: "agent.token.issue",
+        object_kind: "agent",
+        object_id: &agent.id.to_string(),
+        object_name: &agent.name,
+        detail: json!({
+            "resource": decision.target.url(&app.urls, &issuer.name),
+            "scope": decision.scope,
+            "expires_in": ttl_s,
+        }),
+    };
+    audit::record(&mut tx, event).await?;
+    tx.commit().await?;
+    decision.sign(app, &issuer, ttl_s).await
+}
+
+/// What a token will say. Made from one reading of the database, signed after its transaction.
+struct Decision {
+    client: AgentId,
+    target: Target,
+    scope: String,
+}
+
+impl Decision {
+    fn make(agent: &sql::Agent, target: Target, requested: Option<&str>) -> Result<Self, IssueError> {
+        if target.server().is_some() && !agent.server_exists {
+            return Err(TargetError::Unknown.into());
+        }
+        let scopes = scope_policy::decide(&agent.allowed, &agent.denied, &target, requested)?;
+        let scope = scopes.iter().map(Scope::to_string).collect::<Vec<_>>().join(" ");
+        Ok(Self { client: agent.id, target, scope })
+    }
+
+    async fn sign(self, app: &App, issuer: &Issuer, ttl_s: u32) -> Result<Issued, IssueError> {
+        let key = app.signing_keys.signing_key(&app.db, &app.master_key, issuer.tenant).await?;
+        let resource = self.target.url(&app.urls, &issuer.name);
+        let contents = Contents {
+            issuer: &issuer.url,
+            client_id: &self.client.to_string(),
+            audience: &resource,
+            scope: &self.scope,
+            ttl_s,
+        };
+        let access_token = access_token::sign(&key, &contents)?;
+        Ok(Issued { access_token, token_type: TOKEN_TYPE, expires_in: ttl_s, scope: self.scope, resource })
+    }
+}
