@@ -5,12 +5,13 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tollgate_proto::{DataPlaneId, Name, TenantId};
+use tollgate_proto::{Name, TenantId};
 use utoipa::ToSchema;
 
 use crate::{
     app::App,
     caller::{Caller, Role},
+    data_planes::{self, PolicyStatus},
     db::TenantTx,
     duration,
     error::{ApiError, Faults},
@@ -71,31 +72,6 @@ pub struct EffectiveTenant {
     pub egress_allow: Vec<String>,
 }
 
-/// How far a tenant's policy has come.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct PolicyStatus {
-    /// The newest revision.
-    pub revision: i64,
-    /// Every data plane seen within the last hour.
-    pub data_planes: Vec<DataPlaneStatus>,
-}
-
-/// What one data plane serves of a tenant's policy.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct DataPlaneStatus {
-    /// Its id.
-    #[schema(value_type = String)]
-    pub id: DataPlaneId,
-    /// Whether it was heard of within the last 5 s.
-    pub connected: bool,
-    /// The revision that it serves; null while it serves none.
-    pub acked_revision: Option<i64>,
-    /// A newer revision that it refused.
-    pub nacked_revision: Option<i64>,
-    /// Why it refused that revision.
-    pub nack_reason: Option<String>,
-}
-
 /// What a tenant's spec means.
 #[derive(Debug)]
 pub struct Meaning {
@@ -122,10 +98,8 @@ impl Kind for TenantSpec {
 
     /// The tenant of the transaction, whatever `which` says.
     async fn select(tx: &mut TenantTx, _: Which<'_>) -> Result<Vec<Row>, sqlx::Error> {
-        let policy =
-            PolicyStatus { revision: sql::policy_revision(tx).await?, data_planes: sql::data_planes(tx).await? };
         let mut row = sql::select(tx).await?;
-        row.facts = json!(policy);
+        row.facts = json!(data_planes::policy_status(tx).await?);
         Ok(vec![row])
     }
 

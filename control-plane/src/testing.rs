@@ -55,6 +55,8 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     /// Null when the body is none.
     pub(crate) json: Value,
+    /// The body as it came.
+    pub(crate) text: String,
 }
 
 /// A request in the making; by default with the key of an owner.
@@ -264,7 +266,8 @@ pub(crate) async fn send(
     let response = router.clone().oneshot(request).await.expect("the router answers");
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.expect("a whole body").to_bytes();
-    Answer { status: parts.status, headers: parts.headers, json: serde_json::from_slice(&bytes).unwrap_or_default() }
+    let json = serde_json::from_slice(&bytes).unwrap_or_default();
+    Answer { status: parts.status, headers: parts.headers, json, text: String::from_utf8_lossy(&bytes).into_owned() }
 }
 
 /// A JSON string's text.

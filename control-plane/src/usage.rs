@@ -1,10 +1,12 @@
 //! Usage: the fact of every call, as data planes deliver it and people read it.
 //!
 //! - `intake.rs` stores what data planes deliver, each record once; `fact.rs` reads one record.
-//! - The operations here list records and add them up.
+//! - The operations here list records and add them up; `api.rs` shows them, `csv.rs` writes reports for spreadsheets.
 //!
 //! Invariant: a fact is never rewritten.
 
+pub mod api;
+mod csv;
 mod fact;
 mod intake;
 mod sql;
@@ -19,7 +21,7 @@ use tollgate_proto::{AgentId, ServerId};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::db::TenantTx;
+use crate::{db::TenantTx, page::Page};
 
 /// One call, as people see it.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -73,8 +75,11 @@ pub struct UsageRecord {
     pub policy_revision: i64,
 }
 
+/// One page of records.
+pub type UsageRecordPage = Page<UsageRecord>;
+
 /// Which records to list; what is absent does not restrict.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Filter {
     /// Name or id of the agent.
     pub agent: Option<String>,
@@ -86,6 +91,12 @@ pub struct Filter {
     pub decision: Option<String>,
     /// `ok`, `refused`, …
     pub outcome: Option<String>,
+}
+
+impl Filter {
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        [&self.agent, &self.server, &self.tool, &self.decision, &self.outcome].into_iter().filter_map(Option::as_deref)
+    }
 }
 
 /// Where a list goes on: behind this record.
@@ -108,6 +119,7 @@ impl UsageRecord {
 /// What a report adds up by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ReportDimension)]
 pub enum Dimension {
     /// The team that was charged.
     Team,

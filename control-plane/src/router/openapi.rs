@@ -28,6 +28,7 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
         (name = "agents", description = "OAuth clients that call tools, and their secrets"),
         (name = "grants", description = "What agents and teams may do"),
         (name = "limits", description = "How much an agent may ask for"),
+        (name = "usage", description = "Every call, and what calls add up to"),
     ),
     components(schemas(Problem)),
     // Actions on one object, behind the one route of `agents::api::act`.

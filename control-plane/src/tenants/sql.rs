@@ -1,6 +1,6 @@
 //! Queries about tenants. The table has no row-level security, so each names the tenant of its transaction.
 
-use super::{DataPlaneStatus, Meaning};
+use super::Meaning;
 use crate::{
     db::TenantTx,
     resource::{Row, Version},
@@ -35,26 +35,4 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
     .execute(&mut **tx)
     .await
     .map(drop)
-}
-
-pub(super) async fn policy_revision(tx: &mut TenantTx) -> Result<i64, sqlx::Error> {
-    let tenant = tx.tenant().uuid();
-    sqlx::query_scalar!("SELECT policy_revision FROM tenants WHERE id = $1", tenant).fetch_one(&mut **tx).await
-}
-
-pub(super) async fn data_planes(tx: &mut TenantTx) -> Result<Vec<DataPlaneStatus>, sqlx::Error> {
-    let tenant = tx.tenant().uuid();
-    sqlx::query_as!(
-        DataPlaneStatus,
-        r#"SELECT d.id, d.last_seen_at > now() - interval '5 s' AS "connected!",
-                  NULLIF(a.acked_revision, 0) AS acked_revision,
-                  a.nacked_revision AS "nacked_revision?", a.nack_reason AS "nack_reason?"
-           FROM data_planes d
-           LEFT JOIN policy_acknowledgements a ON a.data_plane_id = d.id AND a.tenant_id = $1
-           WHERE d.last_seen_at > now() - interval '1 h'
-           ORDER BY d.id"#,
-        tenant
-    )
-    .fetch_all(&mut **tx)
-    .await
 }

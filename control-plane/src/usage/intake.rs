@@ -75,10 +75,10 @@ impl UsageService for UsageIntake {
 }
 
 /// A record with its position in the spool.
-type Delivered = (i64, Option<UsageRecord>);
+pub(super) type Delivered = (i64, Option<UsageRecord>);
 
 /// Stores what is new of a batch; answers up to where everything is stored.
-async fn store(db: &Db, data_plane: DataPlaneId, delivered: Vec<Delivered>) -> Result<i64, sqlx::Error> {
+pub(super) async fn store(db: &Db, data_plane: DataPlaneId, delivered: Vec<Delivered>) -> Result<i64, sqlx::Error> {
     let mut tx = db.platform().await?;
     let stored = data_planes::lock_usage_position(&mut tx, data_plane).await?;
     let Some(last) = delivered.iter().map(|(position, _)| *position).max().filter(|last| *last > stored) else {
