@@ -44,12 +44,24 @@ pub(super) fn decide(
     let Some(requested) = requested.map(parse).transpose()?.filter(|requested| !requested.is_empty()) else {
         return Ok(without_covered(&granted.into_iter().cloned().collect()));
     };
-    for scope in &requested {
-        if covered(scope, denied) || !covered(scope, granted.iter().copied()) {
-            return Err(ScopeRefusal::NotGranted(scope.clone()));
-        }
+    let mut decided = BTreeSet::new();
+    for scope in requested {
+        decided.extend(within(&granted, denied, scope)?);
     }
-    Ok(without_covered(&requested))
+    Ok(without_covered(&decided))
+}
+
+/// What a requested scope comes to. A whole server that is granted in part is narrowed to that part (RFC 6749 section
+/// 3.3), so that a client may ask for what the endpoint's metadata names without knowing its grants.
+fn within(granted: &BTreeSet<&Scope>, denied: &[Scope], requested: Scope) -> Result<Vec<Scope>, ScopeRefusal> {
+    if covered(&requested, denied) {
+        return Err(ScopeRefusal::NotGranted(requested));
+    }
+    if covered(&requested, granted.iter().copied()) {
+        return Ok(vec![requested]);
+    }
+    let part: Vec<Scope> = granted.iter().copied().filter(|scope| requested.covers(scope)).cloned().collect();
+    if part.is_empty() { Err(ScopeRefusal::NotGranted(requested)) } else { Ok(part) }
 }
 
 /// RFC 6749 section 3.3: scope-tokens divided by spaces.
@@ -92,8 +104,9 @@ mod tests {
     #[test]
     fn a_wildcard_can_be_narrowed_and_never_widened() {
         assert_eq!(decided(&["demo:*"], &[], Some("demo:echo")).as_deref(), Ok("demo:echo"));
+        assert_eq!(decided(&["demo:echo", "b:x"], &[], Some("demo:*")).as_deref(), Ok("demo:echo"));
         let wildcard = "demo:*".parse().expect("a scope");
-        assert_eq!(decided(&["demo:echo"], &[], Some("demo:*")), Err(ScopeRefusal::NotGranted(wildcard)));
+        assert_eq!(decided(&["b:x"], &[], Some("demo:*")), Err(ScopeRefusal::NotGranted(wildcard)));
     }
 
     #[test]
