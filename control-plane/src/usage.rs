@@ -119,7 +119,6 @@ impl UsageRecord {
 /// What a report adds up by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-#[schema(as = ReportDimension)]
 pub enum Dimension {
     /// The team that was charged.
     Team,

@@ -57,6 +57,28 @@ fn the_committed_openapi_document_is_the_routes_own() {
 }
 
 #[test]
+fn every_schema_that_the_openapi_document_refers_to_is_in_it() {
+    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(members) => {
+                found.extend(members.get("$ref").and_then(Value::as_str));
+                members.values().for_each(|member| references(member, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+    let document = serde_json::to_value(rest().into_openapi()).expect("a document");
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(!found.is_empty());
+    for reference in found {
+        let pointer = reference.strip_prefix('#').expect("a reference within the document");
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+}
+
+#[test]
 fn operations_have_ids_tags_and_typed_answers() {
     let document = serde_json::to_value(rest().into_openapi()).expect("a document");
     assert!(text(&document["openapi"]).starts_with("3.1"));

@@ -56,6 +56,7 @@ pub struct RecordsQuery {
 #[into_params(parameter_in = Query)]
 pub struct ReportQuery {
     /// What to add up by: `team` unless told.
+    #[param(inline)]
     by: Option<Dimension>,
     /// The first moment that counts: RFC 3339, or a day in UTC.
     #[param(example = "2026-11-01")]
@@ -64,6 +65,7 @@ pub struct ReportQuery {
     #[param(example = "2026-12-01")]
     to: Option<String>,
     /// How to write it: as `Accept` prefers unless told, else JSON.
+    #[param(inline)]
     format: Option<ReportFormat>,
 }
 
