@@ -10,7 +10,10 @@ use prost::Message as _;
 use tollgate_proto::{TenantId, policy::v1::TenantPolicy};
 
 use super::sql;
-use crate::app::App;
+use crate::{
+    app::App,
+    oauth::keys::{self, KeyError},
+};
 
 /// Why a tenant's policy could not be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +21,9 @@ pub enum CompileError {
     /// Postgres is away, or holds what cannot be read.
     #[error("cannot read the policy: {0}")]
     Database(#[from] sqlx::Error),
+    /// The tenant's keys cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// A number that the protocol cannot carry.
     #[error("{what} is {value}, which no policy can hold")]
     Number {
@@ -41,7 +47,7 @@ pub async fn compile(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>
     let servers = sql::servers(&mut tx, tenant).await?;
     let grants = sql::grants(&mut tx, tenant).await?;
     let limits = sql::limits(&mut tx, tenant).await?;
-    let keys = sql::public_keys(&mut tx, tenant).await?;
+    let jwks = keys::public_jwks(&mut tx).await?;
     tx.commit().await?;
 
     let mut policy = TenantPolicy {
@@ -51,7 +57,7 @@ pub async fn compile(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>
         revision: unsigned("tenants.policy_revision", head.policy_revision)?,
         digest: String::new(),
         epoch: head.epoch.to_string(),
-        jwks: serde_json::json!({ "keys": keys }).to_string(),
+        jwks,
         data_url: app.urls.data.clone(),
         egress_allow: head.egress_allow,
         agents,

@@ -25,7 +25,7 @@ use super::{
     compile::{CompileError, compile},
     sql,
 };
-use crate::app::App;
+use crate::{app::App, oauth::keys::KeyError};
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(2);
@@ -220,7 +220,11 @@ impl Follower<'_> {
             }
             // Gone since the look began; the next look says so.
             Ok(None) => {}
-            Err(CompileError::Database(error)) if is_unreachable(&error) => return Err(error),
+            Err(CompileError::Database(error) | CompileError::Keys(KeyError::Storage(error)))
+                if is_unreachable(&error) =>
+            {
+                return Err(error);
+            }
             Err(error) => {
                 if self.failed.insert(tenant, revision) != Some(revision) {
                     tracing::error!(

@@ -1,6 +1,5 @@
 //! Every query of the policy publisher. Lists are ordered by id, so that a policy's bytes depend on its rows alone.
 
-use serde_json::Value;
 use sqlx::PgConnection;
 use tollgate_proto::{
     AgentId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId,
@@ -164,15 +163,6 @@ pub(super) async fn limits(connection: &mut PgConnection, tenant: TenantId) -> R
     sqlx::query_as!(
         LimitRow,
         "SELECT id, name, agent_id, requests_count, window_s FROM limits WHERE tenant_id = $1 ORDER BY id",
-        tenant.uuid()
-    )
-    .fetch_all(connection)
-    .await
-}
-
-pub(super) async fn public_keys(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<Value>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "SELECT public_jwk FROM signing_keys WHERE tenant_id = $1 ORDER BY created_at, kid",
         tenant.uuid()
     )
     .fetch_all(connection)

@@ -22,6 +22,7 @@ use super::{bump, compile};
 use crate::{
     data_planes::{self, DataPlaneStatus},
     grpc::testing::{ControlPlane, Database, run, with_token},
+    oauth::keys,
 };
 
 /// Longer than any message but a heartbeat takes.
@@ -196,9 +197,7 @@ impl Furnished {
                  INSERT INTO grants (tenant_id, id, name, team_id, scopes, created_by)
                      VALUES ('{tenant}', '{to_team}', 'g2', '{team}', '{{demo:*}}', 'system');
                  INSERT INTO limits (tenant_id, id, name, agent_id, requests_count, window_s, created_by)
-                     VALUES ('{tenant}', '{limit}', 'l', '{agent}', 60, 30, 'system');
-                 INSERT INTO signing_keys (tenant_id, kid, public_jwk, private_sealed)
-                     VALUES ('{tenant}', 'k1', '{{\"kid\": \"k1\"}}', '');"
+                     VALUES ('{tenant}', '{limit}', 'l', '{agent}', 60, 30, 'system');"
             ))
             .await;
         made
@@ -222,8 +221,8 @@ impl Furnished {
             tenant_id: self.tenant.to_string(),
             tenant: "default".to_owned(),
             revision: 1,
+            jwks: r#"{"keys":[]}"#.to_owned(),
             issuer: "http://control.test/t/default".to_owned(),
-            jwks: r#"{"keys":[{"kid":"k1"}]}"#.to_owned(),
             data_url: "http://data.test".to_owned(),
             egress_allow: vec!["127.0.0.0/8".to_owned()],
             agents: vec![Agent {
@@ -323,6 +322,24 @@ async fn a_change_is_sent_for_its_tenant_alone() {
         assert_eq!((policy.tenant.as_str(), policy.revision), ("changed", revision));
         data_plane.acknowledge(&policy);
         data_plane.hears_nothing_new().await;
+        control_plane.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_signing_key_is_sent_like_any_change() {
+    run(async |database| {
+        let tenant = database.make_tenant("default").await;
+        let control_plane = ControlPlane::start(database).await;
+        let mut data_plane = DataPlane::hello(&control_plane, "", &[]).await;
+        data_plane.sync().await;
+        keys::ensure(&control_plane.app, tenant).await.unwrap();
+        let mut tx = control_plane.app.db.tenant(tenant).await.unwrap();
+        let jwks = keys::public_jwks(&mut tx).await.unwrap();
+        drop(tx);
+        assert!(jwks.contains("kid"), "{jwks}");
+        assert_eq!(data_plane.hear_policy().await.jwks, jwks);
         control_plane.stop().await;
     })
     .await;
