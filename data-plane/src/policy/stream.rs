@@ -23,6 +23,8 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Heartbeats come every second: a stream silent for this long is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// A tenant comes whole: far above what the largest is expected to take.
+const POLICY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// At most one unacknowledged policy per tenant is in flight, so this never fills.
 const ANSWERS_QUEUED: usize = 1024;
 
@@ -70,7 +72,8 @@ async fn watch(watcher: &Watcher, policies: &Policies) -> Result<(), Status> {
     send(watch_request::Message::Hello(hello(watcher, policies)))?;
     let mut request = Request::new(ReceiverStream::new(outgoing));
     request.metadata_mut().insert("authorization", watcher.authorization.clone());
-    let mut stream = PolicyServiceClient::new(watcher.channel.clone()).watch(request).await?.into_inner();
+    let mut client = PolicyServiceClient::new(watcher.channel.clone()).max_decoding_message_size(POLICY_BYTES_MAX);
+    let mut stream = client.watch(request).await?.into_inner();
     loop {
         let message = tokio::time::timeout(SILENCE_MAX, stream.message())
             .await
