@@ -7,7 +7,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -39,6 +39,8 @@ use data_dir::DataDir;
 use first_run::Demo;
 
 const TENANT: &str = "default";
+const DEFAULT_DATA_DIR: &str = ".tollgate";
+const DEFAULT_CONTROL_URL: &str = "http://127.0.0.1:7400";
 const POLICY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Someone at a terminal waits for this, not a load balancer.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,7 +59,7 @@ demo agent's credential (demo.json). Ctrl-C stops in order, a second Ctrl-C at o
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Where everything is kept
-    #[arg(long, value_name = "DIR", default_value = ".tollgate")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
     data_dir: PathBuf,
     /// Where REST, console and OAuth listen
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
@@ -196,7 +198,7 @@ async fn start(
     if !matches!(policy, convergence::Convergence::InStep { .. }) {
         return Err(Failure::new("the data plane does not follow the policy").why(policy.sentence()));
     }
-    welcome(&api, addresses, dir, demo.as_ref()).await?;
+    welcome(&api, args, addresses, dir, demo.as_ref()).await?;
     stack.is_ready = true;
     Ok(())
 }
@@ -234,17 +236,39 @@ async fn start_demo_server(dir: &DataDir) -> Result<DemoServer, Failure> {
     Ok(server)
 }
 
-async fn welcome(api: &ApiClient, addresses: &Addresses, dir: &DataDir, demo: Option<&Demo>) -> Result<(), Failure> {
+async fn welcome(
+    api: &ApiClient,
+    args: &Args,
+    addresses: &Addresses,
+    dir: &DataDir,
+    demo: Option<&Demo>,
+) -> Result<(), Failure> {
     let link = sign_in_link::make(api, ADMINISTRATOR).await?;
+    let program = std::env::args().next().unwrap_or_else(|| "tollgate".to_owned());
+    let control_url = addresses.control_url();
+    let control_url = control_url.as_str().trim_end_matches('/');
     let block = welcome::block(&welcome::Facts {
         link: &link,
-        control_url: addresses.control_url().as_str().trim_end_matches('/'),
+        control_url,
+        command: (&program, &client_options(args, dir, control_url)),
         ops_addr: addresses.ops,
         data_dir: dir.path(),
         demo,
     });
     terminal::print(&block);
     Ok(())
+}
+
+/// What a client command must be told beyond its defaults to find this installation from the same directory.
+fn client_options(args: &Args, dir: &DataDir, control_url: &str) -> String {
+    let mut options = String::new();
+    if control_url != DEFAULT_CONTROL_URL {
+        options.push_str(&format!(" --url {control_url}"));
+    }
+    if args.data_dir != Path::new(DEFAULT_DATA_DIR) {
+        options.push_str(&format!(" --token-file {}", dir.admin_token_file().display()));
+    }
+    options
 }
 
 /// The four addresses, none of them taken, with the ports that were left open chosen.

@@ -120,8 +120,10 @@ fn take(event: &str) -> Option<Value> {
 }
 
 fn progress_line(params: &Value) -> String {
-    let done = &params["progress"];
-    let steps = if params["total"].is_null() { done.to_string() } else { format!("{done} of {}", params["total"]) };
+    // As `f64` prints it: a whole number without its fraction.
+    let number = |value: &Value| value.as_f64().map(|number| number.to_string());
+    let done = number(&params["progress"]).unwrap_or_default();
+    let steps = number(&params["total"]).map_or_else(|| done.clone(), |total| format!("{done} of {total}"));
     let message = params["message"].as_str().map(|message| format!(": {}", terminal::harmless(message)));
     format!("progress {steps}{}", message.unwrap_or_default())
 }
@@ -151,7 +153,7 @@ mod tests {
 
     #[test]
     fn progress_reads_as_a_sentence() {
-        let line = progress_line(&json!({ "progress": 1, "total": 3, "message": "2 left\u{1b}" }));
+        let line = progress_line(&json!({ "progress": 1.0, "total": 3, "message": "2 left\u{1b}" }));
         assert_eq!(line, "progress 1 of 3: 2 left\\u{1b}");
         assert_eq!(progress_line(&json!({ "progress": 0.5 })), "progress 0.5");
     }

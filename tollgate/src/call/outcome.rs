@@ -8,6 +8,9 @@ use crate::{
     terminal,
 };
 
+/// The server needs something of its client that this command does not have (MCP 2026-07-28).
+const MISSING_CLIENT_CAPABILITY: i64 = -32021;
+
 /// How a call ended.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -26,7 +29,7 @@ pub(super) fn judge(reply: &Reply, target: &Target) -> Outcome {
     if let Some(reason) = error["data"]["reason"].as_str() {
         return Outcome::Refused { reason: reason.to_owned(), failure: refusal(reply, reason, target) };
     }
-    if result["resultType"] == "input_required" {
+    if result["resultType"] == "input_required" || error["code"] == MISSING_CLIENT_CAPABILITY {
         let failure = Failure::new(format!("{target} asks its user a question, which this command cannot put"));
         return Outcome::ToolFailed(failure.cure("call it from an MCP client with elicitation"));
     }

@@ -51,7 +51,13 @@ pub(super) async fn obtain(http: &HttpClient, args: &Args) -> Result<Access, Fai
             Ok(Access { endpoint, token })
         }
         (_, Some(api)) => {
-            let endpoint = endpoint(&place_of(&api).await?.mcp_url, &args.target.server)?;
+            let server = args.target.server.as_str();
+            if api.find(&["servers", server]).await?.is_none() {
+                return Err(Failure::new(format!("there is no server {server}"))
+                    .exit(Exit::NotFound)
+                    .cure("see what there is with `tollgate get servers`"));
+            }
+            let endpoint = endpoint(&place_of(&api).await?.mcp_url, server)?;
             let agent = match &args.agent {
                 Some(agent) => agent.clone(),
                 None => only_agent(&api).await?,

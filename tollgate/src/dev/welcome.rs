@@ -11,6 +11,8 @@ use crate::sign_in_link::SignInLink;
 pub(super) struct Facts<'a> {
     pub(super) link: &'a SignInLink,
     pub(super) control_url: &'a str,
+    /// How to call this very binary for this very installation, up to the subcommand and behind its arguments.
+    pub(super) command: (&'a str, &'a str),
     pub(super) ops_addr: SocketAddr,
     pub(super) data_dir: &'a Path,
     pub(super) demo: Option<&'a Demo>,
@@ -31,21 +33,21 @@ pub(super) fn block(facts: &Facts<'_>) -> String {
         ops = facts.ops_addr,
     );
     if let Some(demo) = facts.demo {
-        text.push_str(&demo_block(demo));
+        text.push_str(&demo_block(demo, facts.command));
     }
     text.push_str("\nready\n");
     text
 }
 
-fn demo_block(demo: &Demo) -> String {
+fn demo_block(demo: &Demo, (program, options): (&str, &str)) -> String {
     let mut text = format!(
         "\x20 MCP URL      {}   (all servers: {})\n\
          \x20 Client id    {}   (agent {AGENT})\n\
-         \x20 Client secret {}\n\n\
+         \x20 Secret       {}\n\n\
          Call a tool:\n\n{}\n\n\
          The same with the command line, and a call that policy refuses:\n\n\
-         tollgate call {SERVER}/add --arg a=2 --arg b=40\n\
-         tollgate call {SERVER}/reset_counter\n\n\
+         {program} call {SERVER}/add --arg a=2 --arg b=40{options}\n\
+         {program} call {SERVER}/reset_counter{options}\n\n\
          Connect a client, after giving it a token (good for 15 minutes):\n\n{}\n\n",
         demo.mcp_url,
         demo.federated_url,
@@ -96,7 +98,7 @@ fn clients(url: &str) -> [(&'static str, String); 4] {
         (
             "Claude Code",
             format!(
-                "claude mcp add --transport http --header \"Authorization: Bearer $TOLLGATE_DEMO_TOKEN\" tollgate-demo {url}"
+                "claude mcp add --transport http tollgate-demo {url} --header \"Authorization: Bearer $TOLLGATE_DEMO_TOKEN\""
             ),
         ),
         (
@@ -137,7 +139,8 @@ mod tests {
     fn shown(demo: Option<&Demo>) -> String {
         let link = SignInLink { url: "http://c/sign-in/tgl_3".to_owned(), expires_at: "soon".to_owned() };
         let ops_addr = ([127, 0, 0, 1], 7403).into();
-        block(&Facts { link: &link, control_url: "http://c", ops_addr, data_dir: Path::new("/d"), demo })
+        let command = ("bin/tollgate", " --url http://c");
+        block(&Facts { link: &link, control_url: "http://c", command, ops_addr, data_dir: Path::new("/d"), demo })
     }
 
     #[test]
