@@ -86,7 +86,7 @@ pub(crate) struct Args {
     #[arg(long)]
     no_demo: bool,
     /// What to log: error, warn, info, debug, trace, or directives as in RUST_LOG, which wins
-    #[arg(long, value_name = "FILTER", default_value = "warn")]
+    #[arg(long, value_name = "FILTER", default_value = "warn,rmcp=error")]
     log: String,
 }
 
