@@ -17,6 +17,7 @@ use crate::{
     api_keys::{self, NewKey},
     app::App,
     caller::Role,
+    oauth::keys::{self, KeyError},
     seal::SealError,
 };
 
@@ -47,6 +48,9 @@ pub enum BootstrapError {
     /// The canary could not be sealed, or is damaged.
     #[error("cannot check the master key against the database: {0}")]
     Canary(#[source] SealError),
+    /// The tenant's signing key could not be made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// An empty database, and nowhere to put the administrator's token.
     #[error(
         "the database is empty, and the first start makes an administrator's token: say where to write it with \
@@ -63,8 +67,8 @@ pub enum BootstrapError {
     },
 }
 
-/// Makes, on an empty database, tenant `default` with a team, an owner and an administrator's token; on any other,
-/// checks that the master key is the database's.
+/// Makes, on an empty database, tenant `default` with a team, an owner, a signing key and an administrator's token; on
+/// any other, checks that the master key is the database's.
 ///
 /// # Errors
 /// When the database or the token's file cannot be written, or the master key is another.
@@ -94,6 +98,8 @@ pub async fn run(app: &App, admin_token_file: Option<&Path>) -> Result<(), Boots
         .await
         .map_err(|source| BootstrapError::AdminTokenFile { path: path.to_owned(), source })?;
     tx.commit().await?;
+    // The first policy that data planes get then holds the key that signs the first token.
+    keys::ensure(app, tenant).await?;
     tracing::info!(tenant = TENANT, token_file = %path.display(), "prepared an empty database");
     Ok(())
 }

@@ -67,6 +67,14 @@ async fn the_first_start_makes_a_tenant_and_a_token_that_works() {
         let teams = send(&router, request, Some(&token(&file)), String::new()).await.expect(200);
         assert_eq!(teams.json["items"][0]["name"], "default");
         assert_eq!(teams.json["items"][0]["created_by"], "system");
+
+        let tenant: Uuid =
+            sqlx::query_scalar("SELECT id FROM tenants").fetch_one(app.db.pool()).await.expect("a tenant");
+        let mut tx = app.db.tenant(tenant.into()).await.expect("a transaction");
+        let keys: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM signing_keys").fetch_one(&mut *tx).await.expect("a count");
+        assert_eq!(keys, 1);
+        drop(tx);
         app.db.pool().close().await;
     })
     .await;
