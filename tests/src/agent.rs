@@ -1,0 +1,119 @@
+//! Agents: how they are made, and how they get their tokens.
+//!
+//! Invariant: every secret and every token of an agent is remembered by its deployment, whose logs must not hold it.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    deployment::Deployment,
+    http::{Answer, Http},
+    mcp::McpClient,
+};
+
+/// An agent that is yet to be made.
+#[derive(Debug)]
+pub struct AgentDraft<'a> {
+    deployment: &'a Deployment,
+    name: String,
+    scopes: Vec<String>,
+}
+
+/// An agent and its credential.
+#[derive(Debug, Clone)]
+pub struct Agent<'a> {
+    deployment: &'a Deployment,
+    /// Its name.
+    pub name: String,
+    /// Its `client_id`.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: String,
+}
+
+impl<'a> AgentDraft<'a> {
+    pub(crate) fn new(deployment: &'a Deployment, name: &str) -> Self {
+        Self { deployment, name: name.to_owned(), scopes: Vec::new() }
+    }
+
+    /// Grants it a scope (`server:tool` or `server:*`).
+    #[must_use]
+    pub fn grant(mut self, scope: &str) -> Self {
+        self.scopes.push(scope.to_owned());
+        self
+    }
+
+    /// Makes it, with its grants and a secret, and waits until they are in force.
+    ///
+    /// # Panics
+    /// When something is refused.
+    pub async fn create(self) -> Agent<'a> {
+        let (deployment, name) = (self.deployment, self.name);
+        deployment.put("teams/stories", json!({"spec": {}})).await;
+        deployment.put(&format!("agents/{name}"), json!({"spec": {"team": "stories", "type": "autonomous"}})).await;
+        if !self.scopes.is_empty() {
+            let spec = json!({"to": {"agent": name}, "scopes": self.scopes});
+            deployment.put(&format!("grants/{name}"), json!({"spec": spec})).await;
+        }
+        let path = format!("agents/{name}/credentials");
+        let credential = deployment.rest(Method::POST, &path, &[], &json!({})).await;
+        assert_eq!(credential.status, 201, "POST {path}: {}", credential.text());
+        let credential = credential.json();
+        let member = |name: &str| credential[name].as_str().unwrap_or_else(|| panic!("no {name}")).to_owned();
+        deployment.policy_in_force().await;
+        Agent::existing(deployment, &name, &member("client_id"), &member("client_secret"))
+    }
+}
+
+impl<'a> Agent<'a> {
+    pub(crate) fn existing(deployment: &'a Deployment, name: &str, client_id: &str, client_secret: &str) -> Self {
+        deployment.remember_secret(client_secret);
+        Self {
+            deployment,
+            name: name.to_owned(),
+            client_id: client_id.to_owned(),
+            client_secret: client_secret.to_owned(),
+        }
+    }
+
+    /// Asks the token endpoint with these form parameters beside `grant_type`.
+    ///
+    /// # Panics
+    /// When the control plane cannot be reached.
+    pub async fn ask_for_token(&self, parameters: &[(&str, &str)]) -> Answer {
+        let credentials = [self.client_id.as_str(), self.client_secret.as_str()].join(":");
+        let basic = format!("Basic {}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, credentials));
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "client_credentials").extend_pairs(parameters);
+        let headers = [("authorization", basic.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+        let answer = Http::default().send(Method::POST, &self.deployment.token_url(), &headers, form.finish()).await;
+        answer.unwrap_or_else(|error| panic!("the token endpoint: {error:#}"))
+    }
+
+    /// A token for a resource, with everything that is granted there.
+    ///
+    /// # Panics
+    /// When none is given.
+    pub async fn token(&self, resource: &str) -> String {
+        let answer = self.ask_for_token(&[("resource", resource)]).await;
+        assert_eq!(answer.status, 200, "no token for {resource}: {}", answer.text());
+        let body: Value = answer.json();
+        let token = body["access_token"].as_str().expect("a token answer has a token").to_owned();
+        self.deployment.remember_secret(&token);
+        token
+    }
+
+    /// A modern client of one server's endpoint, with a token for it.
+    pub async fn at_server(&self, server: &str) -> McpClient {
+        let client = self.deployment.server(server);
+        let token = self.token(client.url()).await;
+        client.with_token(&token)
+    }
+
+    /// A modern client of the federated endpoint, with a token for it.
+    pub async fn at_all_servers(&self) -> McpClient {
+        let client = self.deployment.federated();
+        let token = self.token(client.url()).await;
+        client.with_token(&token)
+    }
+}

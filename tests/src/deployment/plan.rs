@@ -1,0 +1,199 @@
+//! What is to be started.
+//!
+//! Invariant: starting returns when everything is ready, and every port, folder and database is this deployment's own.
+
+use super::{Database, Deployment, Folder, Http, Redis, Service, SpanReceiver, free_address};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use uuid::Uuid;
+
+/// The draft of a [`Deployment`].
+#[derive(Debug)]
+pub struct Plan {
+    /// None: `tollgate dev`.
+    data_planes: Option<usize>,
+    with_redis: bool,
+    embedded_postgres: bool,
+    environment: Vec<(String, String)>,
+    arguments: Vec<String>,
+}
+
+impl Plan {
+    pub(super) fn dev() -> Self {
+        Self {
+            data_planes: None,
+            with_redis: false,
+            embedded_postgres: false,
+            environment: Vec::new(),
+            arguments: Vec::new(),
+        }
+    }
+
+    pub(super) fn separate(data_planes: usize) -> Self {
+        Self { data_planes: Some(data_planes), with_redis: true, ..Self::dev() }
+    }
+
+    /// Keeps sessions and counters in a Redis.
+    #[must_use]
+    pub fn with_redis(mut self) -> Self {
+        self.with_redis = true;
+        self
+    }
+
+    /// Lets `dev` run a Postgres of its own.
+    #[must_use]
+    pub fn embedded_postgres(mut self) -> Self {
+        self.embedded_postgres = true;
+        self
+    }
+
+    /// Sets a variable for every process.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds an argument to `dev`, or to every data plane.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Exports spans, at once, to a receiver of the test.
+    #[must_use]
+    pub fn spans_to(self, receiver: &SpanReceiver) -> Self {
+        self.env("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.endpoint())
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+            .env("OTEL_BSP_SCHEDULE_DELAY", "100")
+    }
+
+    /// Starts it and waits until everything answers.
+    ///
+    /// # Panics
+    /// When something does not start.
+    pub async fn start(self) -> Deployment {
+        let database = if self.embedded_postgres { None } else { Some(Database::create().await) };
+        let redis = if self.with_redis { Some(Redis::start().await) } else { None };
+        let folder = Folder::create();
+        let (mut services, control_url, data_url) = match self.data_planes {
+            None => self.dev_service(&folder, database.as_ref(), redis.as_ref()),
+            Some(count) => self.separate_services(count, &folder, database.as_ref(), redis.as_ref()),
+        };
+        for service in &mut services {
+            service.start().await;
+        }
+        let admin_token = std::fs::read_to_string(folder.0.join("admin-token")).expect("the first start writes it");
+        let deployment = Deployment {
+            services,
+            control_url,
+            data_url,
+            admin_token: admin_token.trim().to_owned(),
+            folder,
+            secrets: Vec::new().into(),
+            tolerated: Vec::new().into(),
+            http: Http::default(),
+            _redis: redis,
+            _database: database,
+        };
+        deployment.remember_secret(deployment.admin_token());
+        deployment.policy_in_force().await;
+        deployment
+    }
+
+    fn dev_service(
+        &self,
+        folder: &Folder,
+        database: Option<&Database>,
+        redis: Option<&Redis>,
+    ) -> (Vec<Service>, String, String) {
+        let (control_url, control) = free_address();
+        let (_, grpc) = free_address();
+        let (data_url, data) = free_address();
+        let (ops_url, ops) = free_address();
+        let folder = folder.0.display().to_string();
+        let mut arguments: Vec<String> = ["dev", "--data-dir", &folder, "--control-addr", &control, "--grpc-addr", &grpc]
+            .into_iter()
+            .chain(["--data-addr", &data, "--ops-addr", &ops])
+            .map(str::to_owned)
+            .collect();
+        arguments.extend(database.into_iter().flat_map(|database| ["--database-url".to_owned(), database.url()]));
+        arguments.extend(redis.into_iter().flat_map(|redis| ["--redis-url".to_owned(), redis.url()]));
+        arguments.extend(self.arguments.clone());
+        let service = Service {
+            name: "tollgate dev".to_owned(),
+            arguments,
+            environment: self.environment.clone(),
+            ops_url,
+            mcp_url: Some(data_url.clone()),
+            process: None,
+            log: String::new(),
+        };
+        (vec![service], control_url, data_url)
+    }
+
+    fn separate_services(
+        &self,
+        data_planes: usize,
+        folder: &Folder,
+        database: Option<&Database>,
+        redis: Option<&Redis>,
+    ) -> (Vec<Service>, String, String) {
+        let (control_url, control) = free_address();
+        let (grpc_url, grpc) = free_address();
+        let planes: Vec<_> = (0..data_planes).map(|_| free_address()).collect();
+        let data_url = planes.first().expect("a deployment has a data plane").0.clone();
+        let mut shared = self.environment.clone();
+        shared.extend(
+            [
+                ("TOLLGATE_ENROLLMENT_TOKEN", format!("tge_{}", Uuid::new_v4().simple())),
+                ("TOLLGATE_PUBLIC_CONTROL_URL", control_url.clone()),
+                ("TOLLGATE_PUBLIC_DATA_URL", data_url.clone()),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
+        let master_key = folder.0.join("master-key");
+        let key = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
+        std::fs::write(&master_key, STANDARD.encode(key)).expect("the folder is writable");
+        let control_plane = Service {
+            name: "tollgate control-plane".to_owned(),
+            arguments: vec!["control-plane".to_owned()],
+            environment: with(&shared, [
+                ("TOLLGATE_CONTROL_ADDR", control),
+                ("TOLLGATE_GRPC_ADDR", grpc),
+                ("TOLLGATE_DATABASE_URL", database.map(Database::url).unwrap_or_default()),
+                ("TOLLGATE_MASTER_KEY_FILE", master_key.display().to_string()),
+                ("TOLLGATE_ADMIN_TOKEN_FILE", folder.0.join("admin-token").display().to_string()),
+            ]),
+            ops_url: control_url.clone(),
+            mcp_url: None,
+            process: None,
+            log: String::new(),
+        };
+        let mut services = vec![control_plane];
+        for (index, (mcp_url, data)) in planes.into_iter().enumerate() {
+            let (ops_url, ops) = free_address();
+            let data_dir = folder.0.join(format!("data-plane-{index}")).display().to_string();
+            services.push(Service {
+                name: format!("tollgate data-plane {index}"),
+                arguments: [vec!["data-plane".to_owned()], self.arguments.clone()].concat(),
+                environment: with(&shared, [
+                    ("TOLLGATE_DATA_ADDR", data),
+                    ("TOLLGATE_OPS_ADDR", ops),
+                    ("TOLLGATE_CONTROL_URL", grpc_url.clone()),
+                    ("TOLLGATE_REDIS_URL", redis.map(Redis::url).unwrap_or_default()),
+                    ("TOLLGATE_DATA_DIR", data_dir),
+                ]),
+                ops_url,
+                mcp_url: Some(mcp_url),
+                process: None,
+                log: String::new(),
+            });
+        }
+        (services, control_url, data_url)
+    }
+}
+
+fn with(shared: &[(String, String)], more: [(&str, String); 5]) -> Vec<(String, String)> {
+    shared.iter().cloned().chain(more.map(|(name, value)| (name.to_owned(), value))).collect()
+}

@@ -1,0 +1,63 @@
+//! A database of one's own on the cluster that the test run was given.
+//!
+//! Invariant: a [`Database`] is empty when it is made, and dropped with whoever made it.
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use url::Url;
+use uuid::Uuid;
+
+/// Names the variable with the URL of a superuser on a running Postgres.
+const CLUSTER: &str = "TOLLGATE_TEST_DATABASE_URL";
+
+/// An empty database.
+#[derive(Debug)]
+pub struct Database {
+    cluster: Url,
+    name: String,
+}
+
+impl Database {
+    /// Makes one.
+    ///
+    /// # Panics
+    /// When no cluster was named, or it is away.
+    pub async fn create() -> Self {
+        let cluster = std::env::var(CLUSTER)
+            .unwrap_or_else(|_| panic!("{CLUSTER} is not set: run `make test`, or name a Postgres superuser's URL"));
+        let cluster = Url::parse(&cluster).unwrap_or_else(|error| panic!("{CLUSTER} is no URL: {error}"));
+        let name = format!("story_{}", Uuid::new_v4().simple());
+        execute(&cluster, format!("CREATE DATABASE {name}")).await.expect("the cluster makes databases");
+        Self { cluster, name }
+    }
+
+    /// How to connect to it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let mut url = self.cluster.clone();
+        url.set_path(&self.name);
+        url.into()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let (cluster, statement) = (self.cluster.clone(), format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        // `drop` cannot wait for a future, and may itself run inside a runtime: hence a thread with its own.
+        let dropping = std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map(|runtime| runtime.block_on(execute(&cluster, statement)))
+        });
+        if !matches!(dropping.join(), Ok(Ok(Ok(())))) {
+            eprintln!("the database {} was left behind", self.name);
+        }
+    }
+}
+
+async fn execute(cluster: &Url, statement: String) -> Result<(), sqlx::Error> {
+    let mut connection = PgConnection::connect(cluster.as_str()).await?;
+    // The only variable part is a name that this module made.
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
+    connection.close().await
+}

@@ -1,0 +1,315 @@
+//! A server under the test's control, behind the gateway.
+//!
+//! Invariant: it does exactly what its script says, well-behaved or not, and remembers every request it saw before it
+//! answers: its list of calls is the ledger of what really ran.
+
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+
+use crate::mcp::{Era, MODERN};
+
+/// What a tool does when it is called.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// A result, as JSON.
+    Result(Value),
+    /// A JSON-RPC error, with HTTP status 200.
+    Error(i64, String),
+    /// Whatever is given: status, content type, body.
+    Raw(u16, String, String),
+    /// An event stream, piece by piece.
+    Events(Vec<Piece>),
+    /// A redirect to somewhere else.
+    Redirect(String),
+    /// No answer at all.
+    Hang,
+}
+
+/// A piece of an event stream.
+#[derive(Debug, Clone)]
+pub enum Piece {
+    /// A notification.
+    Notification(Value),
+    /// The answer to the request.
+    Result(Value),
+    /// Any bytes.
+    Bytes(String),
+    /// Waits until the test releases it.
+    Until(Arc<Notify>),
+    /// Breaks the connection off.
+    Abort,
+}
+
+/// A request as the server saw it.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// HTTP method.
+    pub http_method: String,
+    /// Every header.
+    pub headers: HeaderMap,
+    /// The body; null when it was no JSON.
+    pub message: Value,
+    /// The body as it came.
+    pub body: String,
+}
+
+/// The draft of a [`ScriptedServer`].
+#[derive(Debug, Clone)]
+pub struct Script {
+    era: Era,
+    tools: BTreeMap<String, Reply>,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct ScriptedServer {
+    state: Arc<Stage>,
+    port: u16,
+    serving: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Stage {
+    era: Era,
+    tools: Mutex<BTreeMap<String, Reply>>,
+    seen: Mutex<Vec<Seen>>,
+    sessions: AtomicU64,
+}
+
+impl Reply {
+    /// A result with one text.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self::Result(json!({"content": [{"type": "text", "text": text}]}))
+    }
+}
+
+impl ScriptedServer {
+    /// A server of the modern era.
+    #[must_use]
+    pub fn modern() -> Script {
+        Script { era: Era::Modern, tools: BTreeMap::new() }
+    }
+
+    /// A server of the legacy era, with sessions.
+    #[must_use]
+    pub fn legacy() -> Script {
+        Script { era: Era::Legacy, tools: BTreeMap::new() }
+    }
+
+    /// Its MCP endpoint.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/mcp", self.port)
+    }
+
+    /// Changes what a tool does.
+    pub fn set(&self, tool: &str, reply: Reply) {
+        lock(&self.state.tools).insert(tool.to_owned(), reply);
+    }
+
+    /// Every request so far.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        lock(&self.state.seen).clone()
+    }
+
+    /// Every `tools/call` so far.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Seen> {
+        self.seen().into_iter().filter(|seen| seen.message["method"] == "tools/call").collect()
+    }
+
+    /// The call ids of every `tools/call` so far: the server's ledger.
+    #[must_use]
+    pub fn ledger(&self) -> Vec<String> {
+        self.calls().iter().map(|call| call.header("tollgate-call-id").unwrap_or_default().to_owned()).collect()
+    }
+
+    /// Stops listening, as a server that went down.
+    pub fn stop(&self) {
+        self.serving.abort();
+    }
+}
+
+impl Drop for ScriptedServer {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Seen {
+    /// A header's value.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+impl Script {
+    /// Adds a tool.
+    #[must_use]
+    pub fn tool(mut self, name: &str, reply: Reply) -> Self {
+        self.tools.insert(name.to_owned(), reply);
+        self
+    }
+
+    /// Starts the server on a free port.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub async fn start(self) -> ScriptedServer {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a free port");
+        let port = listener.local_addr().expect("a listener has an address").port();
+        let state = Arc::new(Stage {
+            era: self.era,
+            tools: Mutex::new(self.tools),
+            seen: Mutex::default(),
+            sessions: AtomicU64::new(1),
+        });
+        let router = Router::new().fallback(answer).with_state(state.clone());
+        let serving = tokio::spawn(async move {
+            axum::serve(listener, router).await.expect("an accept loop goes on");
+        });
+        ScriptedServer { state, port, serving }
+    }
+}
+
+async fn answer(State(stage): State<Arc<Stage>>, method: Method, headers: HeaderMap, body: Bytes) -> Response {
+    let message: Value = serde_json::from_slice(&body).unwrap_or_default();
+    lock(&stage.seen).push(Seen {
+        http_method: method.to_string(),
+        headers: headers.clone(),
+        message: message.clone(),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    });
+    if method == Method::DELETE {
+        return StatusCode::OK.into_response();
+    }
+    if method != Method::POST {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    if message.get("id").is_none() {
+        return StatusCode::ACCEPTED.into_response();
+    }
+    let id = message["id"].clone();
+    match (&stage.era, message["method"].as_str().unwrap_or_default()) {
+        (Era::Modern, "server/discover") => result(&id, discovered()),
+        (Era::Legacy, "initialize") => stage.initialized(&id, &message),
+        (Era::Legacy, _) if !headers.contains_key("mcp-session-id") => {
+            failure(StatusCode::BAD_REQUEST, &id, -32000, "Bad Request: no session")
+        }
+        (_, "tools/list") => result(&id, stage.tool_list()),
+        (_, "tools/call") => stage.call(&id, message["params"]["name"].as_str().unwrap_or_default()).await,
+        (_, "ping") => result(&id, json!({})),
+        (Era::Modern, _) => failure(StatusCode::NOT_FOUND, &id, -32601, "Method not found"),
+        (Era::Legacy, _) => failure(StatusCode::OK, &id, -32601, "Method not found"),
+    }
+}
+
+impl Stage {
+    fn initialized(&self, id: &Value, message: &Value) -> Response {
+        let session = self.sessions.fetch_add(1, Ordering::Relaxed);
+        let welcome = json!({
+            "protocolVersion": message["params"]["protocolVersion"],
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "scripted", "version": "1"},
+        });
+        ([("mcp-session-id", format!("scripted-{session}"))], result(id, welcome)).into_response()
+    }
+
+    fn tool_list(&self) -> Value {
+        let tools: Vec<Value> = lock(&self.tools)
+            .keys()
+            .map(|name| json!({"name": name, "description": name, "inputSchema": {"type": "object"}}))
+            .collect();
+        complete(json!({"tools": tools, "ttlMs": 0, "cacheScope": "public"}))
+    }
+
+    async fn call(&self, id: &Value, tool: &str) -> Response {
+        let reply = lock(&self.tools).get(tool).cloned();
+        match reply {
+            None => failure(StatusCode::OK, id, -32602, "Unknown tool"),
+            Some(Reply::Result(value)) => result(id, complete(value)),
+            Some(Reply::Error(code, text)) => failure(StatusCode::OK, id, code, &text),
+            Some(Reply::Raw(status, kind, body)) => {
+                let status = StatusCode::from_u16(status).expect("a script names a real status");
+                (status, [("content-type", kind)], body).into_response()
+            }
+            Some(Reply::Redirect(to)) => (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response(),
+            Some(Reply::Hang) => std::future::pending().await,
+            Some(Reply::Events(pieces)) => events(id.clone(), pieces),
+        }
+    }
+}
+
+fn events(id: Value, pieces: Vec<Piece>) -> Response {
+    let body = stream::iter(pieces).then(move |piece| {
+        let id = id.clone();
+        async move {
+            match piece {
+                Piece::Notification(value) => Ok(event(&value)),
+                Piece::Result(value) => Ok(event(&json!({"jsonrpc": "2.0", "id": id, "result": complete(value)}))),
+                Piece::Bytes(text) => Ok(Bytes::from(text)),
+                Piece::Until(released) => {
+                    released.notified().await;
+                    Ok(Bytes::from_static(b": released\n\n"))
+                }
+                Piece::Abort => Err(std::io::Error::other("the script breaks off")),
+            }
+        }
+    });
+    ([("content-type", "text/event-stream")], Body::from_stream(body)).into_response()
+}
+
+fn event(message: &Value) -> Bytes {
+    Bytes::from(format!("event: message\ndata: {message}\n\n"))
+}
+
+fn discovered() -> Value {
+    complete(json!({
+        "supportedVersions": [MODERN],
+        "capabilities": {"tools": {}},
+        "ttlMs": 0,
+        "cacheScope": "public",
+    }))
+}
+
+/// The modern era asks for `resultType`; the legacy one lets unknown members be.
+fn complete(mut value: Value) -> Value {
+    if value.get("resultType").is_none() {
+        value["resultType"] = json!("complete");
+    }
+    value
+}
+
+fn result(id: &Value, value: Value) -> Response {
+    axum::Json(json!({"jsonrpc": "2.0", "id": id, "result": value})).into_response()
+}
+
+fn failure(status: StatusCode, id: &Value, code: i64, text: &str) -> Response {
+    (status, axum::Json(json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": text}}))).into_response()
+}
+
+fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
