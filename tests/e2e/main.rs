@@ -1,1 +1,21 @@
-//! x
+//! The stories of Tollgate, told end to end: real binary, real Postgres, real Redis, real clients.
+//!
+//! One module per theme; `scene.rs` holds the setting that many of them share.
+
+mod scene;
+
+mod bad_requests;
+mod bad_servers;
+mod bad_tokens;
+mod command_line;
+mod console;
+mod discovery;
+mod first_five_minutes;
+mod ledgers;
+mod limits;
+mod policy;
+mod real_clients;
+mod real_servers;
+mod sessions;
+mod telemetry;
+mod upstream;

@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    deployment::Deployment,
+    deployment::{Deployment, Secrets},
     http::{Answer, Http},
     mcp::McpClient,
 };
@@ -21,8 +21,10 @@ pub struct AgentDraft<'a> {
 
 /// An agent and its credential.
 #[derive(Debug, Clone)]
-pub struct Agent<'a> {
-    deployment: &'a Deployment,
+pub struct Agent {
+    token_url: String,
+    data_url: String,
+    secrets: Secrets,
     /// Its name.
     pub name: String,
     /// Its `client_id`.
@@ -47,7 +49,7 @@ impl<'a> AgentDraft<'a> {
     ///
     /// # Panics
     /// When something is refused.
-    pub async fn create(self) -> Agent<'a> {
+    pub async fn create(self) -> Agent {
         let (deployment, name) = (self.deployment, self.name);
         deployment.put("teams/stories", json!({"spec": {}})).await;
         deployment.put(&format!("agents/{name}"), json!({"spec": {"team": "stories", "type": "autonomous"}})).await;
@@ -61,15 +63,19 @@ impl<'a> AgentDraft<'a> {
         let credential = credential.json();
         let member = |name: &str| credential[name].as_str().unwrap_or_else(|| panic!("no {name}")).to_owned();
         deployment.policy_in_force().await;
-        Agent::existing(deployment, &name, &member("client_id"), &member("client_secret"))
+        Agent::with_credential(deployment, &name, &member("client_id"), &member("client_secret"))
     }
 }
 
-impl<'a> Agent<'a> {
-    pub(crate) fn existing(deployment: &'a Deployment, name: &str, client_id: &str, client_secret: &str) -> Self {
+impl Agent {
+    /// An agent that exists already.
+    #[must_use]
+    pub fn with_credential(deployment: &Deployment, name: &str, client_id: &str, client_secret: &str) -> Self {
         deployment.remember_secret(client_secret);
         Self {
-            deployment,
+            token_url: deployment.token_url(),
+            data_url: deployment.data_url().to_owned(),
+            secrets: deployment.secrets().clone(),
             name: name.to_owned(),
             client_id: client_id.to_owned(),
             client_secret: client_secret.to_owned(),
@@ -82,11 +88,12 @@ impl<'a> Agent<'a> {
     /// When the control plane cannot be reached.
     pub async fn ask_for_token(&self, parameters: &[(&str, &str)]) -> Answer {
         let credentials = [self.client_id.as_str(), self.client_secret.as_str()].join(":");
-        let basic = format!("Basic {}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, credentials));
+        let basic =
+            format!("Basic {}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, credentials));
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "client_credentials").extend_pairs(parameters);
         let headers = [("authorization", basic.as_str()), ("content-type", "application/x-www-form-urlencoded")];
-        let answer = Http::default().send(Method::POST, &self.deployment.token_url(), &headers, form.finish()).await;
+        let answer = Http::default().send(Method::POST, &self.token_url, &headers, form.finish()).await;
         answer.unwrap_or_else(|error| panic!("the token endpoint: {error:#}"))
     }
 
@@ -99,21 +106,21 @@ impl<'a> Agent<'a> {
         assert_eq!(answer.status, 200, "no token for {resource}: {}", answer.text());
         let body: Value = answer.json();
         let token = body["access_token"].as_str().expect("a token answer has a token").to_owned();
-        self.deployment.remember_secret(&token);
+        self.secrets.remember(&token);
         token
     }
 
     /// A modern client of one server's endpoint, with a token for it.
     pub async fn at_server(&self, server: &str) -> McpClient {
-        let client = self.deployment.server(server);
-        let token = self.token(client.url()).await;
-        client.with_token(&token)
+        self.at(&format!("{}/t/default/mcp/{server}", self.data_url)).await
     }
 
     /// A modern client of the federated endpoint, with a token for it.
     pub async fn at_all_servers(&self) -> McpClient {
-        let client = self.deployment.federated();
-        let token = self.token(client.url()).await;
-        client.with_token(&token)
+        self.at(&format!("{}/t/default/mcp", self.data_url)).await
+    }
+
+    async fn at(&self, resource: &str) -> McpClient {
+        McpClient::new(resource).with_token(&self.token(resource).await)
     }
 }

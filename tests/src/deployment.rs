@@ -4,8 +4,8 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
-    sync::{Mutex, PoisonError},
+    process::{Command, ExitStatus},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use http::Method;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    agent::AgentDraft,
+    agent::{Agent, AgentDraft},
     binary::{self, CommandOutput, tollgate_binary},
     http::{Answer, Http},
     mcp::McpClient,
@@ -42,12 +42,12 @@ pub struct Deployment {
     data_url: String,
     admin_token: String,
     folder: Folder,
-    secrets: Mutex<Vec<String>>,
+    secrets: Secrets,
     tolerated: Mutex<Vec<String>>,
     http: Http,
-    // Dropped last, in this order: nothing must still write to them.
+    // Dropped last: nothing may still write to them.
     _redis: Option<Redis>,
-    _database: Option<Database>,
+    database: Option<Database>,
 }
 
 /// One process of a deployment, and how to start it again.
@@ -64,6 +64,10 @@ pub(crate) struct Service {
     /// What earlier runs of it logged.
     log: String,
 }
+
+/// What no log may hold.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Secrets(Arc<Mutex<Vec<String>>>);
 
 /// A folder of one's own, removed at the end.
 #[derive(Debug)]
@@ -160,6 +164,17 @@ impl Deployment {
         self.services[position].process.as_mut().expect("the process runs")
     }
 
+    /// Stops data plane `index` (in `dev`: everything) by a signal, and says how it ended.
+    ///
+    /// # Panics
+    /// When it does not stop, or does not run.
+    pub fn stop_data_plane(&mut self, index: usize, signal: Signal) -> ExitStatus {
+        let position = self.position(index);
+        let mut status = None;
+        self.services[position].end(|process| status = Some(process.stop(signal)));
+        status.expect("the process ran")
+    }
+
     /// `kill -9` of data plane `index` (in `dev`: of everything).
     pub fn crash_data_plane(&mut self, index: usize) {
         let position = self.position(index);
@@ -186,7 +201,11 @@ impl Deployment {
 
     /// Remembers a secret: no log may ever hold it.
     pub fn remember_secret(&self, secret: &str) {
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).push(secret.to_owned());
+        self.secrets.remember(secret);
+    }
+
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Errors in the log that hold this text are what the story provokes.
@@ -208,7 +227,7 @@ impl Deployment {
 
     /// An agent that is yet to be made, in team `stories`.
     #[must_use]
-    pub fn agent<'a>(&'a self, name: &str) -> AgentDraft<'a> {
+    pub fn agent(&self, name: &str) -> AgentDraft<'_> {
         AgentDraft::new(self, name)
     }
 
@@ -217,10 +236,22 @@ impl Deployment {
     /// # Panics
     /// When `demo.json` lacks a member.
     #[must_use]
-    pub fn demo_agent(&self) -> crate::Agent<'_> {
+    pub fn demo_agent(&self) -> Agent {
         let demo = self.demo();
         let text = |name: &str| demo[name].as_str().unwrap_or_else(|| panic!("demo.json has no {name}")).to_owned();
-        crate::Agent::existing(self, "demo", &text("client_id"), &text("client_secret"))
+        Agent::with_credential(self, "demo", &text("client_id"), &text("client_secret"))
+    }
+
+    /// Lets servers live on this machine, which `dev` does by itself and a control plane does not.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn allow_loopback_servers(&self) {
+        let tenant = self.rest(Method::GET, "", &[], &Value::Null).await;
+        let etag = tenant.header("etag").expect("a tenant has an ETag");
+        let change = json!({"spec": {"egress_allow": ["127.0.0.0/8"]}});
+        let answer = self.rest(Method::PATCH, "", &[("if-match", etag)], &change).await;
+        assert_eq!(answer.status, 200, "PATCH tenant: {}", answer.text());
     }
 
     /// Registers a scripted server under a name.
@@ -272,7 +303,8 @@ impl Deployment {
     /// # Panics
     /// When the control plane cannot be reached.
     pub async fn rest(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
-        let url = format!("{}/api/v1/tenants/default{}{path}", self.control_url, if path.is_empty() { "" } else { "/" });
+        let url =
+            format!("{}/api/v1/tenants/default{}{path}", self.control_url, if path.is_empty() { "" } else { "/" });
         let bearer = format!("Bearer {}", self.admin_token);
         let mut headers = headers.to_vec();
         headers.push(("authorization", &bearer));
@@ -334,6 +366,14 @@ impl Deployment {
         .await;
     }
 
+    /// Asks the database itself, for what no interface shows or allows. Each row is its first column, as text.
+    ///
+    /// # Panics
+    /// When the deployment has an embedded Postgres, or the statement fails.
+    pub async fn sql(&self, statement: &str) -> Vec<String> {
+        self.database.as_ref().expect("a database that the harness made").query(statement).await
+    }
+
     fn data_plane(&self, index: usize) -> &Service {
         &self.services[self.position(index)]
     }
@@ -366,6 +406,16 @@ impl Service {
             how(&mut process);
             self.log.push_str(&process.stderr());
         }
+    }
+}
+
+impl Secrets {
+    pub(crate) fn remember(&self, secret: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(secret.to_owned());
+    }
+
+    fn are_in(&self, line: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|secret| line.contains(secret))
     }
 }
 

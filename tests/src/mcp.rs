@@ -153,6 +153,14 @@ impl McpClient {
         self.request("tools/call", json!({"name": tool, "arguments": arguments})).await
     }
 
+    /// Calls a tool while processes come and go.
+    ///
+    /// # Errors
+    /// When the gateway cannot be reached or breaks off.
+    pub async fn try_call(&self, tool: &str, arguments: Value) -> anyhow::Result<McpAnswer> {
+        self.try_open("tools/call", json!({"name": tool, "arguments": arguments})).await?.try_finish().await
+    }
+
     /// The names in the first page of `tools/list`.
     ///
     /// # Panics
@@ -173,7 +181,11 @@ impl McpClient {
     ///
     /// # Panics
     /// When the endpoint cannot be reached.
-    pub async fn open(&self, method: &str, mut params: Value) -> McpStream {
+    pub async fn open(&self, method: &str, params: Value) -> McpStream {
+        self.try_open(method, params).await.unwrap_or_else(|error| panic!("{method} at {}: {error:#}", self.url))
+    }
+
+    async fn try_open(&self, method: &str, mut params: Value) -> anyhow::Result<McpStream> {
         let name = params["name"].as_str().or(params["uri"].as_str()).map(str::to_owned);
         let mut headers = vec![ACCEPT, JSON];
         if let Some((version, id)) = &self.session {
@@ -186,7 +198,7 @@ impl McpClient {
             headers.extend(name.as_deref().map(|name| ("mcp-name", name)));
         }
         let message = json!({"jsonrpc": "2.0", "id": self.id(), "method": method, "params": params});
-        self.open_raw(Method::POST, &headers, message.to_string()).await
+        self.try_open_raw(Method::POST, &headers, message.to_string()).await
     }
 
     /// Sends a legacy notification.
@@ -207,7 +219,8 @@ impl McpClient {
     /// Ends the legacy session.
     pub async fn terminate(&self) -> McpAnswer {
         let (version, id) = self.session.as_ref().expect("a session is open");
-        let headers = [("mcp-protocol-version", version.as_str()), ("mcp-session-id", id.as_deref().unwrap_or_default())];
+        let headers =
+            [("mcp-protocol-version", version.as_str()), ("mcp-session-id", id.as_deref().unwrap_or_default())];
         self.open_raw(Method::DELETE, &headers, "").await.finish().await
     }
 
@@ -227,6 +240,16 @@ impl McpClient {
     /// # Panics
     /// When the endpoint cannot be reached.
     pub async fn open_raw(&self, method: Method, headers: &[(&str, &str)], body: impl Into<Bytes>) -> McpStream {
+        let answer = self.try_open_raw(method, headers, body).await;
+        answer.unwrap_or_else(|error| panic!("no answer from {}: {error:#}", self.url))
+    }
+
+    async fn try_open_raw(
+        &self,
+        method: Method,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<McpStream> {
         let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
         let mut headers = headers.to_vec();
         headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
@@ -237,15 +260,14 @@ impl McpClient {
             target.set_port(other.port()).expect("an HTTP URL takes a port");
             headers.push(("host", &host));
         }
-        let response = self.http.open(method, target.as_str(), &headers, body).await;
-        let (head, body) = response.unwrap_or_else(|error| panic!("no answer from {target}: {error:#}")).into_parts();
-        McpStream {
+        let (head, body) = self.http.open(method, target.as_str(), &headers, body).await?.into_parts();
+        Ok(McpStream {
             status: head.status.as_u16(),
             headers: head.headers,
             body,
             pending: BytesMut::new(),
             raw: BytesMut::new(),
-        }
+        })
     }
 
     fn id(&self) -> u64 {
@@ -273,40 +295,52 @@ impl McpStream {
     /// # Panics
     /// When the connection breaks or a message is no JSON.
     pub async fn next(&mut self) -> Option<Value> {
+        self.try_next().await.expect("the gateway ends an answer in an orderly way")
+    }
+
+    /// Reads the rest.
+    ///
+    /// # Panics
+    /// As [`McpStream::next`].
+    pub async fn finish(self) -> McpAnswer {
+        self.try_finish().await.expect("the gateway ends an answer in an orderly way")
+    }
+
+    async fn try_next(&mut self) -> anyhow::Result<Option<Value>> {
         loop {
             while let Some(event) = self.take_event() {
-                let data: Vec<&str> = event.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim).collect();
+                let data: Vec<&str> =
+                    event.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim).collect();
                 if !data.concat().is_empty() {
-                    let text = data.join("\n");
-                    return Some(serde_json::from_str(&text).unwrap_or_else(|error| panic!("event ({error}): {text}")));
+                    return Ok(Some(serde_json::from_str(&data.join("\n"))?));
                 }
             }
-            let frame = self.body.frame().await?.expect("the gateway ends an answer in an orderly way");
-            if let Ok(data) = frame.into_data() {
+            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            if let Ok(data) = frame?.into_data() {
                 self.pending.extend_from_slice(&data);
                 self.raw.extend_from_slice(&data);
             }
         }
     }
 
-    /// Reads the rest.
-    pub async fn finish(mut self) -> McpAnswer {
+    async fn try_finish(mut self) -> anyhow::Result<McpAnswer> {
         let mut messages = Vec::new();
-        while let Some(message) = self.next().await {
+        while let Some(message) = self.try_next().await? {
             messages.push(message);
         }
         let body = String::from_utf8_lossy(&self.raw).into_owned();
         if messages.is_empty() {
             messages.extend(serde_json::from_str::<Value>(&body));
         }
-        McpAnswer { status: self.status, headers: self.headers, messages, body }
+        Ok(McpAnswer { status: self.status, headers: self.headers, messages, body })
     }
 
     fn take_event(&mut self) -> Option<String> {
-        let is_events = self.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let is_events =
+            self.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
         let text = std::str::from_utf8(&self.pending).ok().filter(|_| is_events)?.replace("\r\n", "\n");
         let end = text.find("\n\n")?;
-        self.pending = BytesMut::from(text[end + 2..].as_bytes());
+        self.pending = BytesMut::from(&text.as_bytes()[end + 2..]);
         Some(text[..end].to_owned())
     }
 }

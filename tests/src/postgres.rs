@@ -2,7 +2,7 @@
 //!
 //! Invariant: a [`Database`] is empty when it is made, and dropped with whoever made it.
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use url::Url;
 use uuid::Uuid;
 
@@ -36,6 +36,14 @@ impl Database {
         let mut url = self.cluster.clone();
         url.set_path(&self.name);
         url.into()
+    }
+
+    /// Runs a statement as the superuser and returns the first column of every row, as text.
+    pub(crate) async fn query(&self, statement: &str) -> Vec<String> {
+        let mut connection = PgConnection::connect(&self.url()).await.expect("the cluster takes connections");
+        let rows = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).fetch_all(&mut connection).await;
+        let rows = rows.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        rows.iter().map(|row| row.try_get_unchecked::<String, _>(0).expect("the first column is text")).collect()
     }
 }
 

@@ -25,9 +25,10 @@ impl Redis {
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &port.to_string()]);
         let server = Process::spawn("redis-server", command);
-        eventually_true("Redis to listen", || async move {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok()
-        })
+        eventually_true(
+            "Redis to listen",
+            || async move { TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok() },
+        )
         .await;
         Self { port, _server: server }
     }

@@ -212,14 +212,14 @@ async fn answer(State(stage): State<Arc<Stage>>, method: Method, headers: Header
     }
     let id = message["id"].clone();
     match (&stage.era, message["method"].as_str().unwrap_or_default()) {
-        (Era::Modern, "server/discover") => result(&id, discovered()),
+        (Era::Modern, "server/discover") => result(&id, &discovered()),
         (Era::Legacy, "initialize") => stage.initialized(&id, &message),
         (Era::Legacy, _) if !headers.contains_key("mcp-session-id") => {
             failure(StatusCode::BAD_REQUEST, &id, -32000, "Bad Request: no session")
         }
-        (_, "tools/list") => result(&id, stage.tool_list()),
+        (_, "tools/list") => result(&id, &stage.tool_list()),
         (_, "tools/call") => stage.call(&id, message["params"]["name"].as_str().unwrap_or_default()).await,
-        (_, "ping") => result(&id, json!({})),
+        (_, "ping") => result(&id, &json!({})),
         (Era::Modern, _) => failure(StatusCode::NOT_FOUND, &id, -32601, "Method not found"),
         (Era::Legacy, _) => failure(StatusCode::OK, &id, -32601, "Method not found"),
     }
@@ -233,7 +233,7 @@ impl Stage {
             "capabilities": {"tools": {}},
             "serverInfo": {"name": "scripted", "version": "1"},
         });
-        ([("mcp-session-id", format!("scripted-{session}"))], result(id, welcome)).into_response()
+        ([("mcp-session-id", format!("scripted-{session}"))], result(id, &welcome)).into_response()
     }
 
     fn tool_list(&self) -> Value {
@@ -248,7 +248,7 @@ impl Stage {
         let reply = lock(&self.tools).get(tool).cloned();
         match reply {
             None => failure(StatusCode::OK, id, -32602, "Unknown tool"),
-            Some(Reply::Result(value)) => result(id, complete(value)),
+            Some(Reply::Result(value)) => result(id, &complete(value)),
             Some(Reply::Error(code, text)) => failure(StatusCode::OK, id, code, &text),
             Some(Reply::Raw(status, kind, body)) => {
                 let status = StatusCode::from_u16(status).expect("a script names a real status");
@@ -301,7 +301,7 @@ fn complete(mut value: Value) -> Value {
     value
 }
 
-fn result(id: &Value, value: Value) -> Response {
+fn result(id: &Value, value: &Value) -> Response {
     axum::Json(json!({"jsonrpc": "2.0", "id": id, "result": value})).into_response()
 }
 
@@ -312,4 +312,3 @@ fn failure(status: StatusCode, id: &Value, code: i64, text: &str) -> Response {
 fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
-

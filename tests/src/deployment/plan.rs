@@ -2,7 +2,7 @@
 //!
 //! Invariant: starting returns when everything is ready, and every port, folder and database is this deployment's own.
 
-use super::{Database, Deployment, Folder, Http, Redis, Service, SpanReceiver, free_address};
+use super::{Database, Deployment, Folder, Http, Redis, Secrets, Service, SpanReceiver, free_address};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use uuid::Uuid;
 
@@ -90,11 +90,11 @@ impl Plan {
             data_url,
             admin_token: admin_token.trim().to_owned(),
             folder,
-            secrets: Vec::new().into(),
+            secrets: Secrets::default(),
             tolerated: Vec::new().into(),
             http: Http::default(),
             _redis: redis,
-            _database: database,
+            database,
         };
         deployment.remember_secret(deployment.admin_token());
         deployment.policy_in_force().await;
@@ -112,11 +112,12 @@ impl Plan {
         let (data_url, data) = free_address();
         let (ops_url, ops) = free_address();
         let folder = folder.0.display().to_string();
-        let mut arguments: Vec<String> = ["dev", "--data-dir", &folder, "--control-addr", &control, "--grpc-addr", &grpc]
-            .into_iter()
-            .chain(["--data-addr", &data, "--ops-addr", &ops])
-            .map(str::to_owned)
-            .collect();
+        let mut arguments: Vec<String> =
+            ["dev", "--data-dir", &folder, "--control-addr", &control, "--grpc-addr", &grpc]
+                .into_iter()
+                .chain(["--data-addr", &data, "--ops-addr", &ops])
+                .map(str::to_owned)
+                .collect();
         arguments.extend(database.into_iter().flat_map(|database| ["--database-url".to_owned(), database.url()]));
         arguments.extend(redis.into_iter().flat_map(|redis| ["--redis-url".to_owned(), redis.url()]));
         arguments.extend(self.arguments.clone());
@@ -158,13 +159,16 @@ impl Plan {
         let control_plane = Service {
             name: "tollgate control-plane".to_owned(),
             arguments: vec!["control-plane".to_owned()],
-            environment: with(&shared, [
-                ("TOLLGATE_CONTROL_ADDR", control),
-                ("TOLLGATE_GRPC_ADDR", grpc),
-                ("TOLLGATE_DATABASE_URL", database.map(Database::url).unwrap_or_default()),
-                ("TOLLGATE_MASTER_KEY_FILE", master_key.display().to_string()),
-                ("TOLLGATE_ADMIN_TOKEN_FILE", folder.0.join("admin-token").display().to_string()),
-            ]),
+            environment: with(
+                &shared,
+                [
+                    ("TOLLGATE_CONTROL_ADDR", control),
+                    ("TOLLGATE_GRPC_ADDR", grpc),
+                    ("TOLLGATE_DATABASE_URL", database.map(Database::url).unwrap_or_default()),
+                    ("TOLLGATE_MASTER_KEY_FILE", master_key.display().to_string()),
+                    ("TOLLGATE_ADMIN_TOKEN_FILE", folder.0.join("admin-token").display().to_string()),
+                ],
+            ),
             ops_url: control_url.clone(),
             mcp_url: None,
             process: None,
@@ -177,13 +181,16 @@ impl Plan {
             services.push(Service {
                 name: format!("tollgate data-plane {index}"),
                 arguments: [vec!["data-plane".to_owned()], self.arguments.clone()].concat(),
-                environment: with(&shared, [
-                    ("TOLLGATE_DATA_ADDR", data),
-                    ("TOLLGATE_OPS_ADDR", ops),
-                    ("TOLLGATE_CONTROL_URL", grpc_url.clone()),
-                    ("TOLLGATE_REDIS_URL", redis.map(Redis::url).unwrap_or_default()),
-                    ("TOLLGATE_DATA_DIR", data_dir),
-                ]),
+                environment: with(
+                    &shared,
+                    [
+                        ("TOLLGATE_DATA_ADDR", data),
+                        ("TOLLGATE_OPS_ADDR", ops),
+                        ("TOLLGATE_CONTROL_URL", grpc_url.clone()),
+                        ("TOLLGATE_REDIS_URL", redis.map(Redis::url).unwrap_or_default()),
+                        ("TOLLGATE_DATA_DIR", data_dir),
+                    ],
+                ),
                 ops_url,
                 mcp_url: Some(mcp_url),
                 process: None,
