@@ -7,7 +7,7 @@ use tollgate_tests::{Http, McpAnswer, eventually};
 use crate::scene::{Refused, Scene};
 
 const fn unauthorised(reason: &'static str) -> Refused {
-    Refused { status: 401, code: -32600, reason }
+    Refused { status: 401, code: 40100, reason }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use tollgate_tests::{Deployment, Era, McpAnswer, McpClient};
 
 use crate::scene::{Refused, Scene, assert_refusal};
 
-const LIMITED: Refused = Refused { status: 429, code: -32600, reason: "rate_limited_requests" };
+const LIMITED: Refused = Refused { status: 429, code: 42900, reason: "rate_limited_requests" };
 
 #[tokio::test]
 async fn the_61st_call_in_a_minute_is_refused() {

@@ -3,6 +3,8 @@
 use serde_json::json;
 use tollgate_tests::{Agent, Deployment, PythonClient, RealServer};
 
+use crate::scene::{Refused, assert_refusal};
+
 async fn setting() -> (Deployment, RealServer, Agent) {
     let server = RealServer::everything().await;
     let tollgate = Deployment::dev().argument("--no-demo").start().await;
@@ -71,11 +73,5 @@ async fn the_everything_server_works_over_plain_http() {
 async fn a_modern_client_is_told_that_the_everything_server_speaks_another_era() {
     let (_tollgate, _server, agent) = setting().await;
     let answer = agent.at_server("everything").await.call("echo", json!({"message": "hello"})).await;
-    assert!(answer.status >= 400, "{}", answer.body);
-    assert_eq!(answer.error()["data"]["call_id"], json!(answer.call_id()));
-    assert!(
-        answer.error()["message"]
-            .as_str()
-            .is_some_and(|message| message.contains("2025-11-25") || message.contains("era"))
-    );
+    assert_refusal(&answer, Refused { status: 400, code: -32022, reason: "era_unsupported" });
 }

@@ -5,7 +5,7 @@ use tollgate_tests::{Deployment, Era};
 
 use crate::scene::{Refused, Scene};
 
-const UNKNOWN: Refused = Refused { status: 404, code: -32600, reason: "session_unknown" };
+const UNKNOWN: Refused = Refused { status: 404, code: 40400, reason: "session_unknown" };
 
 #[tokio::test]
 async fn a_legacy_client_works_in_a_session_that_is_the_gateways_own() {
@@ -69,9 +69,7 @@ async fn a_session_goes_on_at_another_data_plane() {
 async fn a_modern_client_is_told_that_a_legacy_server_speaks_another_era() {
     let scene = Scene::legacy().await;
     let answer = scene.client.call("read", json!({})).await;
-    assert!(answer.status >= 400, "{}", answer.body);
-    assert_eq!(answer.error()["data"]["call_id"], json!(answer.call_id()));
-    let message = answer.error()["message"].as_str().unwrap_or_default();
-    assert!(message.contains("era") || message.contains("2025-11-25"), "not clear: {message}");
+    crate::scene::assert_refusal(&answer, Refused { status: 400, code: -32022, reason: "era_unsupported" });
+    assert!(answer.error()["data"]["supported"].as_array().is_some_and(|versions| versions.contains(&json!("2025-11-25"))));
     assert!(scene.server.calls().is_empty());
 }

@@ -188,7 +188,7 @@ impl Plan {
                         ("TOLLGATE_OPS_ADDR", ops),
                         ("TOLLGATE_CONTROL_URL", grpc_url.clone()),
                         ("TOLLGATE_REDIS_URL", redis.map(Redis::url).unwrap_or_default()),
-                        ("TOLLGATE_DATA_DIR", data_dir),
+                        ("TOLLGATE_STATE_DIR", data_dir),
                     ],
                 ),
                 ops_url,
