@@ -11,6 +11,7 @@ mod command_line;
 mod console;
 mod discovery;
 mod first_five_minutes;
+mod harness;
 mod ledgers;
 mod limits;
 mod policy;

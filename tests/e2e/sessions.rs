@@ -70,6 +70,8 @@ async fn a_modern_client_is_told_that_a_legacy_server_speaks_another_era() {
     let scene = Scene::legacy().await;
     let answer = scene.client.call("read", json!({})).await;
     crate::scene::assert_refusal(&answer, Refused { status: 400, code: -32022, reason: "era_unsupported" });
-    assert!(answer.error()["data"]["supported"].as_array().is_some_and(|versions| versions.contains(&json!("2025-11-25"))));
+    assert!(
+        answer.error()["data"]["supported"].as_array().is_some_and(|versions| versions.contains(&json!("2025-11-25")))
+    );
     assert!(scene.server.calls().is_empty());
 }

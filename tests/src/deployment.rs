@@ -4,33 +4,31 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, ExitStatus},
+    process::ExitStatus,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use http::Method;
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
     agent::{Agent, AgentDraft},
-    binary::{self, CommandOutput, tollgate_binary},
-    http::{Answer, Http},
+    http::Http,
     mcp::McpClient,
     ports::free_port,
     postgres::Database,
     process::Process,
     redis::Redis,
-    scripted::ScriptedServer,
-    spans::SpanReceiver,
-    wait::eventually_true,
 };
 
+mod admin;
 mod plan;
+mod service;
 mod verdict;
 
 pub use plan::Plan;
+use service::Service;
 
 /// A running deployment.
 #[derive(Debug)]
@@ -48,21 +46,6 @@ pub struct Deployment {
     // Dropped last: nothing may still write to them.
     _redis: Option<Redis>,
     database: Option<Database>,
-}
-
-/// One process of a deployment, and how to start it again.
-#[derive(Debug)]
-pub(crate) struct Service {
-    name: String,
-    arguments: Vec<String>,
-    environment: Vec<(String, String)>,
-    /// Base URL of its `/readyz` and `/metrics`.
-    ops_url: String,
-    /// Base URL of its MCP listener; the control plane has none.
-    mcp_url: Option<String>,
-    process: Option<Process>,
-    /// What earlier runs of it logged.
-    log: String,
 }
 
 /// What no log may hold.
@@ -242,130 +225,6 @@ impl Deployment {
         Agent::with_credential(self, "demo", &text("client_id"), &text("client_secret"))
     }
 
-    /// Lets servers live on this machine, which `dev` does by itself and a control plane does not.
-    ///
-    /// # Panics
-    /// When it is refused.
-    pub async fn allow_loopback_servers(&self) {
-        let tenant = self.rest(Method::GET, "", &[], &Value::Null).await;
-        let etag = tenant.header("etag").expect("a tenant has an ETag");
-        let change = json!({"spec": {"egress_allow": ["127.0.0.0/8"]}});
-        let answer = self.rest(Method::PATCH, "", &[("if-match", etag)], &change).await;
-        assert_eq!(answer.status, 200, "PATCH tenant: {}", answer.text());
-    }
-
-    /// Registers a scripted server under a name.
-    pub async fn register(&self, name: &str, server: &ScriptedServer) {
-        self.register_url(name, &server.url()).await;
-    }
-
-    /// Registers whatever speaks MCP at a URL.
-    pub async fn register_url(&self, name: &str, url: &str) {
-        self.put(&format!("servers/{name}"), json!({"spec": {"instances": [{"url": url}]}})).await;
-        self.policy_in_force().await;
-    }
-
-    /// Limits an agent's requests.
-    pub async fn limit(&self, agent: &str, count: u32, per: &str) {
-        let spec = json!({"to": {"agent": agent}, "requests": {"count": count, "per": per}});
-        self.put(&format!("limits/{agent}"), json!({"spec": spec})).await;
-        self.policy_in_force().await;
-    }
-
-    /// Applies YAML with the real command, and waits until it is in force.
-    ///
-    /// # Panics
-    /// When the command fails.
-    pub async fn apply(&self, yaml: &str) -> CommandOutput {
-        let output = self.command_with_input(&["apply", "-f", "-"], yaml).await.success();
-        self.policy_in_force().await;
-        output
-    }
-
-    /// Runs a client command as the administrator.
-    pub async fn command(&self, arguments: &[&str]) -> CommandOutput {
-        self.command_with_input(arguments, "").await
-    }
-
-    /// Runs a client command as the administrator, with something on its standard input.
-    pub async fn command_with_input(&self, arguments: &[&str], input: &str) -> CommandOutput {
-        let mut command = Command::new(tollgate_binary());
-        command
-            .args(arguments)
-            .env("TOLLGATE_URL", &self.control_url)
-            .env("TOLLGATE_TOKEN", &self.admin_token)
-            .env("NO_COLOR", "1");
-        binary::run(command, input.as_bytes().to_vec()).await
-    }
-
-    /// Sends a request to the REST API of tenant `default` as the administrator. `path` starts behind the tenant.
-    ///
-    /// # Panics
-    /// When the control plane cannot be reached.
-    pub async fn rest(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
-        let url =
-            format!("{}/api/v1/tenants/default{}{path}", self.control_url, if path.is_empty() { "" } else { "/" });
-        let bearer = format!("Bearer {}", self.admin_token);
-        let mut headers = headers.to_vec();
-        headers.push(("authorization", &bearer));
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            headers.push(("content-type", "application/json"));
-            body.to_string()
-        };
-        self.http.send(method, &url, &headers, body).await.unwrap_or_else(|error| panic!("{url}: {error:#}"))
-    }
-
-    /// Reads from the REST API.
-    ///
-    /// # Panics
-    /// When it is refused.
-    pub async fn get(&self, path: &str) -> Value {
-        let answer = self.rest(Method::GET, path, &[], &Value::Null).await;
-        assert_eq!(answer.status, 200, "GET {path}: {}", answer.text());
-        answer.json()
-    }
-
-    /// Creates or replaces an object.
-    ///
-    /// # Panics
-    /// When it is refused.
-    pub async fn put(&self, path: &str, body: Value) -> Value {
-        let now = self.rest(Method::GET, path, &[], &Value::Null).await;
-        let etag = now.header("etag").filter(|_| now.status == 200);
-        let precondition: Vec<(&str, &str)> = etag.map(|etag| ("if-match", etag)).into_iter().collect();
-        let answer = self.rest(Method::PUT, path, &precondition, &body).await;
-        assert!(matches!(answer.status, 200 | 201), "PUT {path}: {} {}", answer.status, answer.text());
-        answer.json()
-    }
-
-    /// Deletes an object, and waits until that is in force.
-    ///
-    /// # Panics
-    /// When it is refused.
-    pub async fn delete(&self, path: &str) {
-        let now = self.rest(Method::GET, path, &[], &Value::Null).await;
-        let etag = now.header("etag").unwrap_or_else(|| panic!("no ETag at {path}: {}", now.text()));
-        let answer = self.rest(Method::DELETE, path, &[("if-match", etag)], &Value::Null).await;
-        assert_eq!(answer.status, 204, "DELETE {path}: {}", answer.text());
-        self.policy_in_force().await;
-    }
-
-    /// Waits until every connected data plane serves the tenant's newest policy.
-    pub async fn policy_in_force(&self) {
-        eventually_true("the data planes to acknowledge the newest policy", || async {
-            let policy = &self.get("").await["status"]["policy"];
-            let newest = policy["revision"].as_i64();
-            let planes = policy["data_planes"].as_array().cloned().unwrap_or_default();
-            let connected: Vec<_> = planes.iter().filter(|plane| plane["connected"] == true).collect();
-            newest.is_some()
-                && !connected.is_empty()
-                && connected.iter().all(|plane| plane["acked_revision"].as_i64() == newest)
-        })
-        .await;
-    }
-
     /// Asks the database itself, for what no interface shows or allows. Each row is its first column, as text.
     ///
     /// # Panics
@@ -381,31 +240,6 @@ impl Deployment {
     /// In `dev` the only process is both planes.
     fn position(&self, index: usize) -> usize {
         if self.services.len() == 1 { 0 } else { index + 1 }
-    }
-}
-
-impl Service {
-    pub(crate) async fn start(&mut self) {
-        assert!(self.process.is_none(), "{} runs already", self.name);
-        let mut command = Command::new(tollgate_binary());
-        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let mut process = Process::spawn(&self.name, command);
-        let (http, ready) = (Http::default(), format!("{}/readyz", self.ops_url));
-        eventually_true(&format!("{} to be ready", self.name), || {
-            assert!(process.is_running(), "{} ended at its start:\n{}", self.name, process.both());
-            let (http, ready) = (http.clone(), ready.clone());
-            async move { http.send(Method::GET, &ready, &[], "").await.is_ok_and(|answer| answer.status == 200) }
-        })
-        .await;
-        self.process = Some(process);
-    }
-
-    /// Ends the process and keeps what it logged.
-    fn end(&mut self, how: impl FnOnce(&mut Process)) {
-        if let Some(mut process) = self.process.take() {
-            how(&mut process);
-            self.log.push_str(&process.stderr());
-        }
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! Invariant: starting returns when everything is ready, and every port, folder and database is this deployment's own.
 
-use super::{Database, Deployment, Folder, Http, Redis, Secrets, Service, SpanReceiver, free_address};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use uuid::Uuid;
+
+use super::{Deployment, Folder, Secrets, Service, free_address};
+use crate::{http::Http, postgres::Database, redis::Redis, spans::SpanReceiver};
 
 /// The draft of a [`Deployment`].
 #[derive(Debug)]

@@ -6,7 +6,8 @@ use std::sync::PoisonError;
 
 use nix::sys::signal::Signal;
 
-use super::{Deployment, Process};
+use super::Deployment;
+use crate::process::Process;
 
 impl Drop for Deployment {
     fn drop(&mut self) {

@@ -1,0 +1,49 @@
+//! One process of a deployment, and how to start it again.
+//!
+//! Invariant: what it logged is kept over all its runs.
+
+use http::Method;
+
+use crate::{binary::tollgate_binary, http::Http, process::Process, wait::eventually_true};
+use std::process::Command;
+
+/// A process, running or not.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) name: String,
+    pub(super) arguments: Vec<String>,
+    pub(super) environment: Vec<(String, String)>,
+    /// Base URL of its `/readyz` and `/metrics`.
+    pub(super) ops_url: String,
+    /// Base URL of its MCP listener; the control plane has none.
+    pub(super) mcp_url: Option<String>,
+    pub(super) process: Option<Process>,
+    /// What earlier runs of it logged.
+    pub(super) log: String,
+}
+
+impl Service {
+    /// Starts it and waits until it is ready.
+    pub(super) async fn start(&mut self) {
+        assert!(self.process.is_none(), "{} runs already", self.name);
+        let mut command = Command::new(tollgate_binary());
+        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let mut process = Process::spawn(&self.name, command);
+        let (http, ready) = (Http::default(), format!("{}/readyz", self.ops_url));
+        eventually_true(&format!("{} to be ready", self.name), || {
+            assert!(process.is_running(), "{} ended at its start:\n{}", self.name, process.both());
+            let (http, ready) = (http.clone(), ready.clone());
+            async move { http.send(Method::GET, &ready, &[], "").await.is_ok_and(|answer| answer.status == 200) }
+        })
+        .await;
+        self.process = Some(process);
+    }
+
+    /// Ends the process and keeps what it logged.
+    pub(super) fn end(&mut self, how: impl FnOnce(&mut Process)) {
+        if let Some(mut process) = self.process.take() {
+            how(&mut process);
+            self.log.push_str(&process.stderr());
+        }
+    }
+}
