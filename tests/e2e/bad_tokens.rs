@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::json;
 use tollgate_tests::{Http, McpAnswer, eventually};
 
-use crate::scene::{Refused, Scene};
+use crate::scene::{Refused, Scene, modern_call};
 
 const fn unauthorised(reason: &'static str) -> Refused {
     Refused { status: 401, code: 40100, reason }
@@ -84,17 +84,29 @@ async fn an_agents_token_is_no_administrators_token() {
 #[tokio::test]
 async fn two_authorization_headers_are_refused() {
     let scene = Scene::modern().await;
-    let message = crate::scene::modern_call("read").to_string();
-    let headers = [
-        ("accept", "application/json, text/event-stream"),
-        ("content-type", "application/json"),
-        ("mcp-protocol-version", "2026-07-28"),
-        ("mcp-method", "tools/call"),
-        ("mcp-name", "read"),
-        ("authorization", "Bearer something"),
-    ];
-    let answer = scene.client.post(&headers, message).await;
+    let another = [("authorization", "Bearer something")];
+    let answer = scene.client.post_as_call_with(&another, "read", modern_call("read").to_string()).await;
     assert_eq!(answer.status, 400, "{}", answer.body);
+    assert!(scene.server.calls().is_empty());
+    scene.assert_goes_on().await;
+}
+
+#[tokio::test]
+async fn the_scheme_may_be_written_in_any_case() {
+    let scene = Scene::modern().await;
+    let token = scene.agent.token(scene.client.url()).await;
+    let bearer = format!("bEARER {token}");
+    let client = scene.client.clone().without_token();
+    let call = modern_call("read").to_string();
+    let answer = client.post_as_call_with(&[("authorization", &bearer)], "read", call).await;
+    assert_eq!(answer.text(), "content");
+}
+
+#[tokio::test]
+async fn an_endless_token_is_refused() {
+    let scene = Scene::modern().await;
+    let answer = scene.client.clone().with_token(&"x".repeat(9 * 1024)).call("read", json!({})).await;
+    assert!(matches!(answer.status, 401 | 431), "{} {}", answer.status, answer.body);
     assert!(scene.server.calls().is_empty());
     scene.assert_goes_on().await;
 }

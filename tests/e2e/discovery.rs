@@ -17,6 +17,8 @@ async fn every_endpoint_describes_itself_as_a_protected_resource() {
         assert_eq!(document["resource"], format!("{data}{path}"));
         assert_eq!(document["authorization_servers"], json!([issuer]));
         assert_eq!(document["bearer_methods_supported"], json!(["header"]));
+        let scopes = document["scopes_supported"].to_string();
+        assert!(!scopes.contains("openid") && !scopes.contains("offline_access"), "{scopes}");
         assert!(members(&document).all(|member| *member != json!([])), "an empty array is left out: {document}");
     }
 }
@@ -61,6 +63,8 @@ async fn the_token_endpoint_keeps_to_what_is_granted() {
     let all = scene.agent.ask_for_token(&[("resource", resource)]).await;
     assert_eq!((all.status, &all.json()["scope"]), (200, &json!("files:read")));
     assert_eq!(all.header("cache-control"), Some("no-store"));
+    let with_slash = scene.agent.ask_for_token(&[("resource", &format!("{resource}/"))]).await;
+    assert_eq!((with_slash.status, &with_slash.json()["resource"]), (200, &json!(resource)));
     for (parameters, error) in [
         (vec![("resource", resource), ("scope", "files:write")], "invalid_scope"),
         (vec![("resource", resource), ("scope", "files:read files:write")], "invalid_scope"),

@@ -208,8 +208,13 @@ impl McpClient {
 
     /// Posts a body with the headers that a modern `tools/call` of `tool` has.
     pub async fn post_as_call(&self, tool: &str, body: impl Into<Bytes>) -> McpAnswer {
+        self.post_as_call_with(&[], tool, body).await
+    }
+
+    /// The same, with further headers.
+    pub async fn post_as_call_with(&self, more: &[(&str, &str)], tool: &str, body: impl Into<Bytes>) -> McpAnswer {
         let call = [("mcp-protocol-version", MODERN), ("mcp-method", "tools/call"), ("mcp-name", tool)];
-        self.post(&[&[ACCEPT, JSON], &call[..]].concat(), body).await
+        self.post(&[&[ACCEPT, JSON], &call[..], more].concat(), body).await
     }
 
     /// Sends exactly this request (and the token).
