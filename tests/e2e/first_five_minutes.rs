@@ -72,7 +72,7 @@ fn printed_curl(block: &str) -> String {
     let mut lines = block.lines().skip_while(|line| !line.trim_start().starts_with("curl"));
     let mut command = Vec::new();
     for line in lines.by_ref() {
-        command.push(line.trim().to_owned());
+        command.push(line);
         if !line.trim_end().ends_with('\\') {
             break;
         }

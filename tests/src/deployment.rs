@@ -222,7 +222,7 @@ impl Deployment {
     pub fn demo_agent(&self) -> Agent {
         let demo = self.demo();
         let text = |name: &str| demo[name].as_str().unwrap_or_else(|| panic!("demo.json has no {name}")).to_owned();
-        Agent::with_credential(self, "demo", &text("client_id"), &text("client_secret"))
+        Agent::with_credential(self, "demo-agent", &text("client_id"), &text("client_secret"))
     }
 
     /// Asks the database itself, for what no interface shows or allows. Each row is its first column, as text.

@@ -13,7 +13,7 @@ const pages = [
   ['a new server', '/new/server'],
   ['removing a server', '/servers/demo/delete'],
   ['Agents', '/agents'],
-  ['an agent', '/agents/demo'],
+  ['an agent', '/agents/demo-agent'],
   ['a new agent', '/new/agent'],
   ['Access', '/access'],
   ['a new grant', '/new/grant'],
