@@ -234,6 +234,17 @@ async fn a_wildcard_grant_can_be_narrowed() {
 }
 
 #[tokio::test]
+async fn a_whole_server_is_narrowed_to_the_part_that_is_granted() {
+    run(async |bed| {
+        let client = bed.agent("bot", &["demo:echo", "demo:add", "other:x"]).await;
+        let answer = bed.token(&client, "&scope=demo:*").await;
+        assert_eq!(answer.json()["scope"], "demo:add demo:echo");
+        assert_eq!(claims(bed, &answer, FEDERATED).await["scope"], "demo:add demo:echo");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_scope_that_is_not_granted_or_no_scope_is_invalid() {
     run(async |bed| {
         let client = bed.agent("bot", &["demo:echo"]).await;
@@ -241,7 +252,8 @@ async fn a_scope_that_is_not_granted_or_no_scope_is_invalid() {
         bed.server("demo").await;
         bed.server("other").await;
         for more in [
-            "&scope=demo:*",
+            "&scope=other:*",
+            "&scope=demo:*+other:*",
             "&scope=demo:echo+demo:add",
             "&scope=other:x",
             "&scope=openid",
