@@ -36,13 +36,6 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-impl Config {
-    /// `upstream_timeout` unless set.
-    pub const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(30);
-    /// `drain_timeout` unless set.
-    pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(130);
-}
-
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")

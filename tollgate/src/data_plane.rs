@@ -52,6 +52,8 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
     let redis_urls = reader.list("redis_url");
     let state_dir = reader.path("state_dir");
     let tls = read_tls(&mut reader);
+    let upstream_timeout = reader.duration("upstream_timeout");
+    let drain_timeout = reader.duration("drain_timeout");
     let log = reader.required("log");
     let complete = || {
         let config = Config {
@@ -62,8 +64,8 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
             redis_urls,
             state_dir: state_dir?,
             tls,
-            upstream_timeout: Config::UPSTREAM_TIMEOUT,
-            drain_timeout: Config::DRAIN_TIMEOUT,
+            upstream_timeout: upstream_timeout?,
+            drain_timeout: drain_timeout?,
         };
         Some((config, log?))
     };
@@ -89,6 +91,7 @@ pub(crate) struct Local {
     pub(crate) enrollment_token: SecretString,
     pub(crate) redis_urls: Vec<String>,
     pub(crate) state_dir: PathBuf,
+    pub(crate) upstream_timeout: Duration,
     pub(crate) drain_timeout: Duration,
 }
 
@@ -102,7 +105,7 @@ pub(crate) async fn start_local(local: Local) -> Result<DataPlane, Failure> {
         redis_urls: local.redis_urls,
         state_dir: local.state_dir,
         tls: None,
-        upstream_timeout: Config::UPSTREAM_TIMEOUT,
+        upstream_timeout: local.upstream_timeout,
         drain_timeout: local.drain_timeout,
     };
     start(config).await.or_fail("the data plane cannot start")

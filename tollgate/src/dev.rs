@@ -26,7 +26,7 @@ use crate::{
     failure::{Exit, Failure, OrFail as _},
     logging,
     postgres::EmbeddedPostgres,
-    shutdown,
+    settings, shutdown,
     sign_in_link::{self, ADMINISTRATOR},
     terminal,
 };
@@ -79,6 +79,9 @@ pub(crate) struct Args {
     /// Redis to use; several for Redis Cluster [without: sessions and counters in this process]
     #[arg(long, value_name = "URL", value_delimiter = ',')]
     redis_url: Vec<String>,
+    /// How long a server may take to begin its answer, and between two events
+    #[arg(long, value_name = "DURATION", env = "TOLLGATE_UPSTREAM_TIMEOUT", default_value = "30s", value_parser = settings::duration)]
+    upstream_timeout: Duration,
     /// File to apply at the start, as `tollgate apply` does
     #[arg(long, value_name = "FILE")]
     apply: Option<PathBuf>,
@@ -178,6 +181,7 @@ async fn start(
         enrollment_token,
         redis_urls: args.redis_url.clone(),
         state_dir: dir.path().join("data-plane"),
+        upstream_timeout: args.upstream_timeout,
         drain_timeout: DRAIN_TIMEOUT,
     };
     let data = stack.data.insert(data_plane::start_local(settings).await?);

@@ -15,7 +15,7 @@ use crate::failure::{Exit, Failure, OrFail as _};
 mod reader;
 mod table;
 
-pub(crate) use reader::Reader;
+pub(crate) use reader::{Reader, duration};
 use table::{SETTINGS, Setting};
 
 pub(crate) const CONTROL_PLANE_EXAMPLES: &str = "\

@@ -1,12 +1,19 @@
 //! Turns texts into what a role needs, collecting every mistake on the way.
 
-use std::{fmt::Display, path::PathBuf, str::FromStr};
+use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
 use secrecy::SecretString;
 use url::Url;
 
+use tollgate_control_plane::duration::{self, DurationError};
+
 use super::{Settings, table};
 use crate::failure::{Exit, Failure};
+
+/// A duration such as `30s` or `2m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, DurationError> {
+    duration::seconds(text).map(Duration::from_secs)
+}
 
 /// Reads the settings of one role.
 pub(crate) struct Reader {
@@ -50,6 +57,12 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// A duration such as `30s` or `2m`.
+    pub(crate) fn duration(&mut self, key: &str) -> Option<Duration> {
+        let text: String = self.parsed(key)?;
+        duration(&text).map_err(|error| self.problem(format!("`{key}`: {error}"))).ok()
     }
 
     /// A base URL that may be missing: `http` or `https`, and nothing behind its path.
