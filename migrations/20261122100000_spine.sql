@@ -321,6 +321,8 @@ CREATE TABLE console_sessions (
     digest bytea PRIMARY KEY,
     tenant_id uuid NOT NULL,
     user_id uuid NOT NULL,
+    -- Begun by a one-time link: then a forgotten password may be replaced without it.
+    by_link boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT now(),
     last_seen_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz NOT NULL,

@@ -15,6 +15,7 @@ use crate::{
     db::{Db, OpenError},
     grpc, oauth, policy, router,
     seal::MasterKey,
+    users,
 };
 
 /// What handlers and jobs share.
@@ -36,6 +37,8 @@ pub struct App {
     pub issuers: oauth::Issuers,
     /// Who shows wrong client secrets.
     pub token_failures: oauth::Failures,
+    /// Bounds how many people sign in at a time, and how often one may fail.
+    pub sign_ins: users::SignIns,
 }
 
 /// Public base URLs, without a trailing slash. Never derived from a request's `Host`.
@@ -116,6 +119,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
         signing_keys: oauth::KeyRing::default(),
         issuers: oauth::Issuers::default(),
         token_failures: oauth::Failures::default(),
+        sign_ins: users::SignIns::new(),
     });
     bootstrap::run(&app, config.admin_token_file.as_deref()).await?;
 

@@ -17,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     agents, app::App, console, error::ApiError, grants, limits, oauth, request, request_id, servers, teams, tenants,
-    usage,
+    usage, users,
 };
 
 mod openapi;
@@ -61,6 +61,7 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(grants::api::get, grants::api::replace, grants::api::patch, grants::api::remove))
         .routes(routes!(limits::api::list, limits::api::create))
         .routes(routes!(limits::api::get, limits::api::replace, limits::api::patch, limits::api::remove))
+        .route("/api/v1/tenants/{tenant}/users/{email}", post(users::api::act))
         .routes(routes!(usage::api::records))
         .routes(routes!(usage::api::report))
 }

@@ -27,6 +27,7 @@ use crate::{
     db::Db,
     oauth, policy, router,
     seal::MasterKey,
+    users,
 };
 
 /// What data planes present to the control planes of tests.
@@ -102,6 +103,7 @@ pub(crate) fn app(db: Db, master_key: MasterKey) -> App {
         signing_keys: oauth::KeyRing::default(),
         issuers: oauth::Issuers::default(),
         token_failures: oauth::Failures::default(),
+        sign_ins: users::SignIns::new(),
     }
 }
 

@@ -1,1 +1,361 @@
-//! Not written yet.
+//! People: who may use the console, and how they sign in.
+//!
+//! Invariant: the text of a link or of a session is known to its holder only; the database keeps digests, and a
+//! link is spent by the one statement that finds it unspent.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use tollgate_proto::{TenantId, UserId};
+use zeroize::Zeroizing;
+
+use crate::{
+    app::App,
+    audit,
+    caller::{Caller, Role},
+    db::TenantTx,
+    error::ApiError,
+    secret::{self, Digest, Purpose},
+};
+
+pub mod api;
+mod attempts;
+mod password;
+mod sql;
+#[cfg(test)]
+mod tests;
+
+pub use password::{Busy, Weakness};
+
+use attempts::{Attempts, Subject};
+use password::Hashing;
+
+const EMAIL_LENGTH_MAX: usize = 254;
+
+/// What sign-ins share in one process: the queue of hashes and the count of failures.
+#[derive(Debug)]
+pub struct SignIns {
+    hashing: Hashing,
+    attempts: Attempts,
+}
+
+impl SignIns {
+    /// Nobody has tried yet.
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "made once, by name")]
+    pub fn new() -> Self {
+        Self { hashing: Hashing::new(), attempts: Attempts::default() }
+    }
+}
+
+/// A human in a tenant.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// The id.
+    pub id: UserId,
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// The tenant's name.
+    pub tenant: String,
+    /// The address to sign in with, as first written.
+    pub email: String,
+    /// What the user may do.
+    pub role: Role,
+    /// Whether a password was chosen.
+    pub has_password: bool,
+}
+
+impl User {
+    /// As audit events name the user.
+    #[must_use]
+    pub fn actor(&self) -> String {
+        format!("user:{}", self.email)
+    }
+
+    /// The user as every operation sees them.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        Caller {
+            actor: self.actor(),
+            role: self.role,
+            tenant: self.tenant_id,
+            tenant_name: self.tenant.clone(),
+            platform: false,
+        }
+    }
+}
+
+/// A live console session.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Who is signed in.
+    pub user: User,
+    /// What the session is stored under.
+    pub digest: Digest,
+    /// Begun by a one-time link.
+    pub by_link: bool,
+}
+
+/// A session just begun: its text goes into the cookie and nowhere else.
+pub struct Begun {
+    /// What the cookie holds.
+    pub text: Zeroizing<String>,
+    /// The tenant's name.
+    pub tenant: String,
+}
+
+/// A one-time sign-in link.
+pub struct SignInLink {
+    /// The address to open; whoever opens it first is signed in.
+    pub url: String,
+    /// When it stops working.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Why somebody was not signed in.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// Unknown tenant or user, or wrong password; which of them is nobody's business.
+    #[error("the e-mail address or the password is wrong")]
+    Wrong,
+    /// The link is spent, expired or was never made.
+    #[error("the link is spent or expired")]
+    Spent,
+    /// Too many failures for this address from this peer.
+    #[error("too many attempts")]
+    Limited {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// Too many sign-ins at once.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// Postgres is away.
+    #[error("the database is unavailable")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Why a password was not set.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// The new one is too weak.
+    #[error(transparent)]
+    Weak(#[from] Weakness),
+    /// The old one had to be given, and is wrong or could not be checked.
+    #[error(transparent)]
+    Old(#[from] SignInError),
+}
+
+/// Makes a user, without a password, when the tenant has none with this address; answers whether it did.
+///
+/// # Errors
+/// [`ApiError::Invalid`] when `email` is no address; or when Postgres is away.
+pub async fn ensure(tx: &mut TenantTx, actor: &str, email: &str, role: Role) -> Result<bool, ApiError> {
+    if !is_address(email) {
+        return Err(ApiError::fault("/email", "email", "write an e-mail address, as in `ada@example.com`"));
+    }
+    let id = UserId::new();
+    let created = sql::insert(tx, id, email, role.as_str()).await?;
+    if created {
+        record(tx, actor, "user.create", id, email, json!({ "role": role.as_str() })).await?;
+    }
+    Ok(created)
+}
+
+/// Makes a link that signs the user with this address in once, within `ttl`.
+///
+/// # Errors
+/// [`ApiError::Forbidden`] to all but admins and owners, and to admins when the user is an owner;
+/// [`ApiError::NotFound`]; or when Postgres is away.
+pub async fn create_sign_in_link(
+    app: &App,
+    caller: &Caller,
+    email: &str,
+    ttl: Duration,
+) -> Result<SignInLink, ApiError> {
+    caller.require(Role::Admin)?;
+    let mut tx = app.db.tenant(caller.tenant).await?;
+    let unknown = || ApiError::NotFound { noun: "user", key: email.to_owned() };
+    let user = sql::by_email(&mut tx, email).await?.ok_or_else(unknown)?;
+    // Whoever opens the link acts as the user: nobody may give out more than they have.
+    caller.require(user.role.parse().map_err(ApiError::internal)?)?;
+    let link = secret::generate(Purpose::SignInLink);
+    let expires_at = sql::insert_link(&mut tx, &link.digest, user.id.into(), ttl.as_secs_f64()).await?;
+    let detail = json!({ "expires_at": expires_at });
+    record(&mut tx, &caller.actor, "user.sign-in-link.create", user.id.into(), &user.email, detail).await?;
+    tx.commit().await?;
+    Ok(SignInLink { url: format!("{}/sign-in?token={}", app.urls.control, *link.text), expires_at })
+}
+
+/// Spends a one-time link and begins a session.
+///
+/// # Errors
+/// [`SignInError::Spent`] for every link but a live one.
+pub async fn redeem_link(app: &App, text: &str) -> Result<Begun, SignInError> {
+    if !secret::well_formed(Purpose::SignInLink, text) {
+        return Err(SignInError::Spent);
+    }
+    let digest = Digest::of(text);
+    let mut platform = app.db.platform().await?;
+    let tenant = sql::tenant_of_link(&mut platform, &digest).await?.ok_or(SignInError::Spent)?;
+    drop(platform);
+    let mut tx = app.db.tenant(tenant).await?;
+    let user = sql::consume_link(&mut tx, &digest).await?.ok_or(SignInError::Spent)?;
+    begin(tx, user, true).await
+}
+
+/// Checks a password and begins a session.
+///
+/// # Errors
+/// [`SignInError::Wrong`] after the time of one hash whether or not the user exists; [`SignInError::Limited`] after
+/// ten failures in a quarter of an hour.
+pub async fn sign_in(
+    app: &App,
+    tenant: &str,
+    email: &str,
+    password: Zeroizing<String>,
+    peer: IpAddr,
+) -> Result<Begun, SignInError> {
+    let subject = Subject::new(tenant, email, peer);
+    let limited = |retry_after| SignInError::Limited { retry_after };
+    app.sign_ins.attempts.take(subject, Instant::now()).map_err(limited)?;
+    let found = find(app, tenant, email).await?;
+    let phc = found.as_ref().and_then(|(_, user)| user.password_phc.clone());
+    if !app.sign_ins.hashing.verify(password, phc).await? {
+        return Err(SignInError::Wrong);
+    }
+    let (tenant, user) = found.ok_or(SignInError::Wrong)?;
+    app.sign_ins.attempts.forgive(&subject);
+    begin(app.db.tenant(tenant).await?, user.id.into(), false).await
+}
+
+/// The live session that a cookie's text names.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn resume(app: &App, text: &str) -> Result<Option<Session>, sqlx::Error> {
+    if !secret::well_formed(Purpose::Session, text) {
+        return Ok(None);
+    }
+    let digest = Digest::of(text);
+    let mut platform = app.db.platform().await?;
+    let Some(session) = sql::session(&mut platform, &digest).await? else { return Ok(None) };
+    platform.commit().await?;
+    let tenant_id = session.tenant_id.into();
+    let Some(user) = sql::by_id(&mut app.db.tenant(tenant_id).await?, session.user_id.into()).await? else {
+        return Ok(None);
+    };
+    // A role that this version does not know is no role.
+    let Ok(role) = user.role.parse() else { return Ok(None) };
+    let user = User {
+        id: user.id.into(),
+        tenant_id,
+        tenant: session.tenant,
+        email: user.email,
+        role,
+        has_password: user.password_phc.is_some(),
+    };
+    Ok(Some(Session { user, digest, by_link: session.by_link }))
+}
+
+/// Ends a session.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn sign_out(app: &App, session: &Session) -> Result<(), sqlx::Error> {
+    let user = &session.user;
+    let mut tx = app.db.tenant(user.tenant_id).await?;
+    sql::delete_session(&mut tx, &session.digest).await?;
+    record(&mut tx, &user.actor(), "user.sign-out", user.id, &user.email, json!({})).await?;
+    tx.commit().await
+}
+
+/// Sets the password of who is signed in, ends all their sessions and begins a new one. The old password is asked
+/// for when there is one and the session was not begun by a link.
+///
+/// # Errors
+/// [`PasswordError`].
+pub async fn set_password(
+    app: &App,
+    session: &Session,
+    old: Zeroizing<String>,
+    new: Zeroizing<String>,
+    peer: IpAddr,
+) -> Result<Begun, PasswordError> {
+    let user = &session.user;
+    password::check_strength(&new, &user.email)?;
+    if asks_old_password(session) {
+        check_password(app, user, old, peer).await?;
+    }
+    let phc = app.sign_ins.hashing.hash(new).await.map_err(SignInError::from)?;
+    let mut tx = app.db.tenant(user.tenant_id).await.map_err(SignInError::from)?;
+    replace_password(&mut tx, user, &phc).await.map_err(SignInError::from)?;
+    Ok(begin(tx, user.id, false).await?)
+}
+
+/// Whether [`set_password`] wants the old password too.
+#[must_use]
+pub const fn asks_old_password(session: &Session) -> bool {
+    session.user.has_password && !session.by_link
+}
+
+async fn find(app: &App, tenant: &str, email: &str) -> Result<Option<(TenantId, sql::UserRow)>, sqlx::Error> {
+    let Some(tenant) = sql::tenant_by_name(&mut *app.db.platform().await?, tenant).await? else { return Ok(None) };
+    let user = sql::by_email(&mut app.db.tenant(tenant).await?, email).await?;
+    Ok(user.map(|user| (tenant, user)))
+}
+
+async fn check_password(app: &App, user: &User, given: Zeroizing<String>, peer: IpAddr) -> Result<(), SignInError> {
+    let subject = Subject::new(&user.tenant, &user.email, peer);
+    let limited = |retry_after| SignInError::Limited { retry_after };
+    app.sign_ins.attempts.take(subject, Instant::now()).map_err(limited)?;
+    let stored = sql::by_id(&mut app.db.tenant(user.tenant_id).await?, user.id).await?;
+    if !app.sign_ins.hashing.verify(given, stored.and_then(|user| user.password_phc)).await? {
+        return Err(SignInError::Wrong);
+    }
+    app.sign_ins.attempts.forgive(&subject);
+    Ok(())
+}
+
+async fn replace_password(tx: &mut TenantTx, user: &User, phc: &str) -> Result<(), sqlx::Error> {
+    sql::set_password(tx, user.id, phc).await?;
+    sql::delete_sessions_of(tx, user.id).await?;
+    record(tx, &user.actor(), "user.password.set", user.id, &user.email, json!({})).await
+}
+
+async fn begin(mut tx: TenantTx, user: UserId, by_link: bool) -> Result<Begun, SignInError> {
+    let user = sql::by_id(&mut tx, user).await?.ok_or(SignInError::Wrong)?;
+    let tenant = sql::tenant_name(&mut tx).await?;
+    let session = secret::generate(Purpose::Session);
+    sql::delete_expired(&mut tx).await?;
+    sql::insert_session(&mut tx, &session.digest, user.id.into(), by_link).await?;
+    let actor = format!("user:{}", user.email);
+    let detail = json!({ "by": if by_link { "link" } else { "password" } });
+    record(&mut tx, &actor, "user.sign-in", user.id.into(), &user.email, detail).await?;
+    tx.commit().await?;
+    Ok(Begun { text: session.text, tenant })
+}
+
+async fn record(
+    tx: &mut TenantTx,
+    actor: &str,
+    action: &str,
+    user: UserId,
+    email: &str,
+    detail: serde_json::Value,
+) -> Result<(), sqlx::Error> {
+    let object_id = user.to_string();
+    let event = audit::Event { actor, action, object_kind: "user", object_id: &object_id, object_name: email, detail };
+    audit::record(tx, event).await
+}
+
+/// As much of an address as can be checked without writing to it.
+fn is_address(email: &str) -> bool {
+    email.len() <= EMAIL_LENGTH_MAX
+        && !email.chars().any(|char| char.is_whitespace() || char.is_control())
+        && email.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
+}

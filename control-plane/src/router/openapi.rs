@@ -5,7 +5,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use crate::{agents, error::Problem};
+use crate::{agents, error::Problem, users};
 
 /// The document without the paths of routes.
 pub(super) fn document() -> utoipa::openapi::OpenApi {
@@ -28,11 +28,12 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
         (name = "agents", description = "OAuth clients that call tools, and their secrets"),
         (name = "grants", description = "What agents and teams may do"),
         (name = "limits", description = "How much an agent may ask for"),
+        (name = "users", description = "People, and how they sign in"),
         (name = "usage", description = "Every call, and what calls add up to"),
     ),
     components(schemas(Problem)),
-    // Actions on one object, behind the one route of `agents::api::act`.
-    paths(agents::api::suspend, agents::api::activate, agents::api::token),
+    // Actions on one object, behind the one route of their kind's `act`.
+    paths(agents::api::suspend, agents::api::activate, users::api::create_sign_in_link, agents::api::token),
     modifiers(&Bearer)
 )]
 struct Root;
