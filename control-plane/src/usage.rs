@@ -186,8 +186,27 @@ pub async fn list(
     let tenant = tx.tenant();
     let (agent_id, agent) = id_or_name::<AgentId>(filter.agent.as_deref());
     let (server_id, server) = id_or_name::<ServerId>(filter.server.as_deref());
-    let wanted = sql::Wanted { agent_id, agent, server_id, server, filter, after, limit };
+    let wanted = sql::Wanted { agent_id, agent, server_id, server, filter, call_id: None, after, limit };
     sql::list(tx, tenant, wanted).await
+}
+
+/// The record of one call.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn get(tx: &mut TenantTx, call_id: Uuid) -> Result<Option<UsageRecord>, sqlx::Error> {
+    let tenant = tx.tenant();
+    let wanted = sql::Wanted {
+        agent_id: None,
+        agent: None,
+        server_id: None,
+        server: None,
+        filter: &Filter::default(),
+        call_id: Some(call_id),
+        after: None,
+        limit: 1,
+    };
+    Ok(sql::list(tx, tenant, wanted).await?.pop())
 }
 
 /// Adds up the calls that arrived in `from..to`, by name in alphabetical order. A report by tool leaves out what was

@@ -124,6 +124,7 @@ pub(super) struct Wanted<'a> {
     pub(super) server_id: Option<Uuid>,
     pub(super) server: Option<&'a str>,
     pub(super) filter: &'a Filter,
+    pub(super) call_id: Option<Uuid>,
     pub(super) after: Option<Position>,
     pub(super) limit: i64,
 }
@@ -145,6 +146,7 @@ pub(super) async fn list(
            AND ($7::text IS NULL OR decision = $7)
            AND ($8::text IS NULL OR outcome = $8)
            AND ($9::timestamptz IS NULL OR (at, call_id) < ($9, $10::uuid))
+           AND ($12::uuid IS NULL OR call_id = $12)
          ORDER BY at DESC, call_id DESC
          LIMIT $11",
         tenant.uuid(),
@@ -158,6 +160,7 @@ pub(super) async fn list(
         wanted.after.map(|after| after.at),
         wanted.after.map(|after| after.call_id),
         wanted.limit,
+        wanted.call_id,
     )
     .map(|row| UsageRecord {
         call_id: row.call_id,
