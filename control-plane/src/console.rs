@@ -1,12 +1,156 @@
-//! The admin web UI.
+//! The admin web UI: server-rendered pages that work as plain links and forms; a script only adds comfort.
+//!
+//! Each page reads and changes through the operations that the REST API has, as the [`crate::caller::Caller`] that
+//! its visitor is. Templates are in `web/templates`, styles and script in `web/static`.
+//!
+//! Invariant: a page adds no rule of its own. What it may show or do is decided by the operation behind it.
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{
+    Router,
+    extract::{Path, Query, State},
+    middleware,
+    response::Response,
+    routing::{get, post},
+};
 
-use crate::app::App;
+use crate::{
+    agents::AgentSpec,
+    app::App,
+    grants::GrantSpec,
+    limits::LimitSpec,
+    page::PageQuery,
+    resource::{self, Kind, Object},
+    servers::ServerSpec,
+    teams::TeamSpec,
+};
+
+mod access;
+mod account;
+mod agents;
+mod assets;
+mod calls;
+mod connect;
+mod cookie;
+mod csrf;
+mod filters;
+mod form;
+mod home;
+mod page;
+mod search;
+mod servers;
+mod sign_in;
+mod sql;
+#[cfg(test)]
+mod tests;
+mod visitor;
+mod yaml;
+
+use form::{Editable, Entries};
+use page::PageError;
+use visitor::{Posted, Visitor};
+
+const PAGE_OBJECTS_MAX: u16 = 500;
 
 /// Routes of all pages and their static files.
-pub fn routes() -> Router<Arc<App>> {
+pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
+    let pages = Router::new()
+        .route("/", get(home::show_home))
+        .route("/sign-in", get(sign_in::form).post(sign_in::submit))
+        .route("/sign-out", post(sign_in::leave))
+        .route("/account", get(account::show_account))
+        .route("/account/password", post(account::set_password))
+        .route("/account/theme", post(account::set_theme))
+        .route("/search", get(search::show_results))
+        .route("/servers", get(servers::show_list))
+        .route("/servers/{name}", get(servers::show_detail))
+        .route("/agents", get(agents::show_list))
+        .route("/agents/{name}", get(agents::show_detail))
+        .route("/agents/{name}/credentials", post(agents::create_credential))
+        .route("/agents/{name}/credentials/{id}/revoke", post(agents::revoke_credential))
+        .route("/agents/{name}/suspend", post(agents::suspend))
+        .route("/agents/{name}/activate", post(agents::activate))
+        .route("/access", get(access::show_access))
+        .route("/calls", get(calls::show_list))
+        .route("/calls/{call_id}", get(calls::show_detail))
+        .merge(forms::<ServerSpec>())
+        .merge(forms::<AgentSpec>())
+        .merge(forms::<GrantSpec>())
+        .merge(forms::<LimitSpec>())
+        .merge(forms::<TeamSpec>())
+        .fallback(page::not_found)
+        .layer(middleware::from_fn_with_state(Arc::clone(app), page::dress));
+    Router::new().route("/static/{file}", get(assets::serve)).merge(pages)
+}
+
+/// The forms of one kind: `/new/server`, `/servers/{name}/edit`, `/servers/{name}/delete`.
+fn forms<K: Editable>() -> Router<Arc<App>> {
     Router::new()
+        .route(&format!("/new/{}", K::NOUN), get(show_new::<K>).post(create::<K>))
+        .route(&format!("/{}/{{name}}/edit", K::COLLECTION), get(show_edit::<K>).post(save::<K>))
+        .route(&format!("/{}/{{name}}/delete", K::COLLECTION), get(show_delete::<K>).post(delete::<K>))
+}
+
+async fn show_new<K: Editable>(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    Query(entries): Query<Entries>,
+) -> Result<Response, PageError> {
+    form::show_new::<K>(&app, &visitor, &entries).await
+}
+
+async fn create<K: Editable>(State(app): State<Arc<App>>, posted: Posted<Entries>) -> Result<Response, PageError> {
+    form::create::<K>(&app, posted).await
+}
+
+async fn show_edit<K: Editable>(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    Path(name): Path<String>,
+) -> Result<Response, PageError> {
+    form::show_edit::<K>(&app, &visitor, &name).await
+}
+
+async fn save<K: Editable>(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    posted: Posted<Entries>,
+) -> Result<Response, PageError> {
+    form::save::<K>(&app, &name, posted).await
+}
+
+async fn show_delete<K: Editable>(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    Path(name): Path<String>,
+) -> Result<Response, PageError> {
+    form::show_delete::<K>(&app, &visitor, &name).await
+}
+
+async fn delete<K: Editable>(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    posted: Posted<Entries>,
+) -> Result<Response, PageError> {
+    form::delete::<K>(&app, &name, posted).await
+}
+
+/// Every object of a kind, in the order of their names.
+async fn all<K: Kind>(app: &App, visitor: &Visitor) -> Result<Vec<Object<K>>, PageError> {
+    let mut objects = Vec::new();
+    let mut query = PageQuery { limit: Some(PAGE_OBJECTS_MAX), cursor: None };
+    loop {
+        let page = resource::list::<K>(app, &visitor.caller, &query).await?;
+        objects.extend(page.items);
+        match page.next_cursor {
+            Some(cursor) => query.cursor = Some(cursor),
+            None => return Ok(objects),
+        }
+    }
+}
+
+/// The name of every object of a kind.
+async fn names<K: Kind>(app: &App, visitor: &Visitor) -> Result<Vec<String>, PageError> {
+    Ok(all::<K>(app, visitor).await?.into_iter().map(|object| object.name).collect())
 }

@@ -37,7 +37,7 @@ pub fn build(app: Arc<App>) -> Router {
         .route("/readyz", get(ready))
         .merge(rest)
         .merge(oauth::routes())
-        .merge(console::routes())
+        .merge(console::routes(&app))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(request_id::assign))

@@ -1,0 +1,175 @@
+//! How values read on a page: the filters of the templates.
+//!
+//! Invariant: text that a server, a client or another tenant's user wrote goes through [`untrusted`], so that no
+//! invisible character can make it look like something else.
+
+#![allow(unreachable_pub, reason = "the filter attribute makes public structs")]
+
+use std::fmt::{Display, Write as _};
+
+use askama::{Result, Values};
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::{
+    servers::{Era, ServerSpec},
+    usage::UsageRecord,
+};
+
+const UNTRUSTED_CHARS_MAX: usize = 200;
+
+/// Shows control, bidirectional, zero-width and tag characters as `‹U+202E›` and cuts what is very long.
+#[askama::filter_fn]
+pub(super) fn untrusted(text: impl Display, _: &dyn Values) -> Result<String> {
+    Ok(visible(&text.to_string()))
+}
+
+/// `2026-11-22 17:04:05 UTC`.
+#[askama::filter_fn]
+pub(super) fn at(time: &DateTime<Utc>, _: &dyn Values) -> Result<String> {
+    Ok(time.format("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+/// `22 Nov 17:04:05`.
+#[askama::filter_fn]
+pub(super) fn brief(time: &DateTime<Utc>, _: &dyn Values) -> Result<String> {
+    Ok(time.format("%-d %b %H:%M:%S").to_string())
+}
+
+/// For the attribute `datetime`: RFC 3339.
+#[askama::filter_fn]
+pub(super) fn machine(time: &DateTime<Utc>, _: &dyn Values) -> Result<String> {
+    Ok(time.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+/// `12 345`, with thin spaces between the thousands.
+#[askama::filter_fn]
+pub(super) fn count(number: &i64, _: &dyn Values) -> Result<String> {
+    Ok(grouped(*number))
+}
+
+/// Milliseconds as `0.8 ms`, `45 ms`, `3.4 s`.
+#[askama::filter_fn]
+pub(super) fn duration(ms: &f64, _: &dyn Values) -> Result<String> {
+    Ok(duration_text(*ms))
+}
+
+/// How much of a call's time was Tollgate's.
+#[askama::filter_fn]
+pub(super) fn overhead(call: &UsageRecord, _: &dyn Values) -> Result<String> {
+    Ok(duration_text((call.duration_ms - call.upstream_ms).max(0.0)))
+}
+
+/// What a server speaks, in words.
+#[askama::filter_fn]
+pub(super) fn era(spec: &ServerSpec, _: &dyn Values) -> Result<&'static str> {
+    Ok(match spec.era {
+        Some(Era::Legacy) => "legacy",
+        Some(Era::Modern) => "modern",
+        Some(Era::Auto) | None => "found out by asking",
+    })
+}
+
+/// The end of an id that is too long to be read: the beginnings of ids are alike.
+#[askama::filter_fn]
+pub(super) fn short(id: impl Display, _: &dyn Values) -> Result<String> {
+    let text = id.to_string();
+    let tail = text.char_indices().rev().nth(7).map_or(0, |(index, _)| index);
+    Ok(if tail == 0 { text } else { format!("…{}", &text[tail..]) })
+}
+
+/// The colour of a decision's dot.
+#[askama::filter_fn]
+pub(super) fn decision_tone(decision: impl Display, _: &dyn Values) -> Result<&'static str> {
+    Ok(match decision.to_string().as_str() {
+        "allowed" => "good",
+        limited if limited.ends_with("limited") || limited.starts_with("rate_") || limited == "overloaded" => "warn",
+        _ => "bad",
+    })
+}
+
+/// The colour of an outcome's dot.
+#[askama::filter_fn]
+pub(super) fn outcome_tone(outcome: impl Display, _: &dyn Values) -> Result<&'static str> {
+    Ok(match outcome.to_string().as_str() {
+        "ok" => "good",
+        "refused" => "",
+        "tool_error" | "rpc_error" | "abandoned" | "unknown" => "warn",
+        _ => "bad",
+    })
+}
+
+/// An outcome in words.
+#[askama::filter_fn]
+pub(super) fn outcome_words(outcome: impl Display, _: &dyn Values) -> Result<String> {
+    Ok(outcome.to_string().replace('_', " "))
+}
+
+pub(super) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for (index, char) in text.chars().enumerate() {
+        if index == UNTRUSTED_CHARS_MAX {
+            shown.push('…');
+            break;
+        }
+        if deceives(char) {
+            // Writing to a string does not fail.
+            let _ = write!(shown, "‹U+{:04X}›", u32::from(char));
+        } else {
+            shown.push(char);
+        }
+    }
+    shown
+}
+
+/// Characters that have no glyph of their own or change how their neighbours are shown.
+fn deceives(char: char) -> bool {
+    char.is_control()
+        || matches!(char,
+            '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' |
+            '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' |
+            '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF9}'..='\u{FFFB}' |
+            '\u{E0000}'..='\u{E0FFF}')
+}
+
+pub(super) fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut shown = String::from(if number < 0 { "−" } else { "" });
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            shown.push('\u{2009}');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+pub(super) fn duration_text(ms: f64) -> String {
+    match ms {
+        ..9.95 => format!("{ms:.1} ms"),
+        ..999.5 => format!("{ms:.0} ms"),
+        _ => format!("{:.1} s", ms / 1_000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deceiving_characters_become_visible() {
+        assert_eq!(visible("pay\u{202E}gnp.exe"), "pay‹U+202E›gnp.exe");
+        assert_eq!(visible("a\u{200B}b\nc\u{E0041}"), "a‹U+200B›b‹U+000A›c‹U+E0041›");
+        assert_eq!(visible("Grüße <b>"), "Grüße <b>");
+        assert_eq!(visible(&"x".repeat(500)).chars().count(), UNTRUSTED_CHARS_MAX + 1);
+    }
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(grouped(1_234_567), "1\u{2009}234\u{2009}567");
+        assert_eq!(grouped(-12), "−12");
+        assert_eq!(duration_text(0.84), "0.8 ms");
+        assert_eq!(duration_text(45.4), "45 ms");
+        assert_eq!(duration_text(999.7), "1.0 s");
+        assert_eq!(duration_text(3_440.0), "3.4 s");
+    }
+}

@@ -1,0 +1,167 @@
+//! Pages of servers: the list, one server, and its forms.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, Query, State},
+    response::Response,
+};
+use chrono::{TimeDelta, Utc};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::{
+    all,
+    calls::Calls,
+    filters,
+    form::{Choice, Choices, Control, Editable, Entries, Field},
+    page::{PageError, Section, Shell, show},
+    visitor::Visitor,
+    yaml,
+};
+use crate::{
+    app::App,
+    grants::{Grant, GrantSpec},
+    page::PageQuery,
+    resource::{self, Object},
+    servers::{Era, Server, ServerSpec},
+    usage::{self, Dimension},
+};
+
+const RECENT_CALLS: i64 = 10;
+
+/// A server in the list.
+struct Row {
+    server: Server,
+    hosts: String,
+    calls: i64,
+}
+
+#[derive(Template)]
+#[template(path = "servers/list.html")]
+struct ListPage {
+    shell: Shell,
+    rows: Vec<Row>,
+    next: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "servers/detail.html")]
+struct DetailPage {
+    shell: Shell,
+    server: Server,
+    grants: Vec<Grant>,
+    calls: Calls,
+    yaml: String,
+}
+
+/// `GET /servers`.
+pub(super) async fn show_list(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    Query(query): Query<PageQuery>,
+) -> Result<Response, PageError> {
+    let page = resource::list::<ServerSpec>(&app, &visitor.caller, &query).await?;
+    let since = Utc::now() - TimeDelta::hours(24);
+    let mut tx = app.db.tenant(visitor.caller.tenant).await?;
+    let traffic = usage::report(&mut tx, Dimension::Server, Some(since), None).await?;
+    let calls = |name: &str| traffic.iter().find(|row| row.name == name).map_or(0, |row| row.calls);
+    let rows = page
+        .items
+        .into_iter()
+        .map(|server| Row { hosts: hosts(&server.spec), calls: calls(&server.name), server })
+        .collect();
+    show(&ListPage { shell: Shell::new(&visitor, Section::Servers, "Servers"), rows, next: page.next_cursor })
+}
+
+/// `GET /servers/{name}`.
+pub(super) async fn show_detail(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    Path(name): Path<String>,
+) -> Result<Response, PageError> {
+    let server: Server = resource::get(&app, &visitor.caller, &name).await?;
+    let mut grants = all::<GrantSpec>(&app, &visitor).await?;
+    grants.retain(|grant| grant.spec.scopes.iter().any(|scope| scope_names(scope, &server.name)));
+    let filter = usage::Filter { server: Some(server.id.to_string()), ..usage::Filter::default() };
+    let calls = Calls::latest(&app, &visitor, &filter, RECENT_CALLS).await?;
+    let yaml = yaml::manifest("Server", &visitor.caller.tenant_name, &server);
+    let shell = Shell::new(&visitor, Section::Servers, server.name.clone()).under("Servers", "/servers");
+    show(&DetailPage { shell, server, grants, calls, yaml })
+}
+
+impl Editable for ServerSpec {
+    const SECTION: Section = Section::Servers;
+    const LIST: (&'static str, &'static str) = ("Servers", "/servers");
+    const PRECIOUS: bool = true;
+    const LOSS: &'static str = "Agents can no longer call it. Grants keep the scopes that name it; they allow nothing \
+                                until a server of this name exists again.";
+
+    fn fields(choices: &Choices) -> Vec<Field> {
+        let era = |value: &str, label: &str| Choice { value: value.to_owned(), label: label.to_owned() };
+        vec![
+            Field::new("instances", "Instances", Control::Lines)
+                .hint("The MCP endpoint of each running copy, one a line, as in http://127.0.0.1:3001/mcp.")
+                .required(),
+            Field::new(
+                "era",
+                "Protocol era",
+                Control::Select(vec![
+                    era("", "Find out by asking"),
+                    era("legacy", "Legacy: 2024-11-05 to 2025-11-25"),
+                    era("modern", "Modern: 2026-07-28"),
+                ]),
+            ),
+            Field::new("team", "Team", Control::Select(Choice::none_or("No team", &choices.teams)))
+                .hint("Who answers for it."),
+        ]
+    }
+
+    fn entries(object: &Object<Self>) -> Entries {
+        let urls: Vec<&str> = object.spec.instances.iter().map(|instance| instance.url.as_str()).collect();
+        let era = match object.spec.era {
+            Some(Era::Legacy) => "legacy",
+            Some(Era::Modern) => "modern",
+            Some(Era::Auto) | None => "",
+        };
+        Entries::default()
+            .with("instances", urls.join("\n"))
+            .with("era", era)
+            .with("team", object.spec.team.as_ref().map(ToString::to_string).unwrap_or_default())
+    }
+
+    fn spec(entries: &Entries) -> Value {
+        let instances: Vec<Value> = entries.lines("instances").into_iter().map(|url| json!({ "url": url })).collect();
+        json!({ "instances": instances, "era": entries.text("era"), "team": entries.text("team") })
+    }
+
+    fn field_at(pointer: &str) -> &'static str {
+        match pointer.split('/').nth(2) {
+            Some("instances") => "instances",
+            Some("era") => "era",
+            Some("team") => "team",
+            _ => "",
+        }
+    }
+
+    fn page(name: &str) -> String {
+        format!("/servers/{name}")
+    }
+}
+
+/// The hosts of a server's instances, each once.
+fn hosts(spec: &ServerSpec) -> String {
+    let mut hosts: Vec<String> = spec
+        .instances
+        .iter()
+        .filter_map(|instance| Url::parse(&instance.url).ok())
+        .map(|url| url[url::Position::BeforeHost..url::Position::AfterPort].to_owned())
+        .collect();
+    hosts.dedup();
+    hosts.join(", ")
+}
+
+fn scope_names(scope: &str, server: &str) -> bool {
+    scope.split_once(':').is_some_and(|(named, _)| named == server)
+}

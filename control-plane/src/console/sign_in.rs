@@ -1,0 +1,192 @@
+//! Signing in and out.
+//!
+//! Invariant: a session's cookie is set only here and in [`super::account`], each time with a new secret.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    body::Body,
+    extract::{FromRequest, Query, Request, State},
+    response::{IntoResponse, Redirect, Response},
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::{
+    cookie::{self, Cookies},
+    csrf,
+    page::{Done, Lone, PageError, show_with},
+    visitor::{Nothing, Posted, peer, read_form},
+};
+use crate::{
+    app::App,
+    secret::{self, Digest, Purpose},
+    users::{self, Begun, SignInError},
+};
+
+const DEFAULT_TENANT: &str = "default";
+
+/// What the address of the page may say.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct SignInQuery {
+    token: Option<String>,
+    #[serde(default)]
+    tenant: String,
+    #[serde(default)]
+    next: String,
+    done: Option<String>,
+}
+
+/// What the form sends.
+#[derive(Deserialize)]
+struct SignInForm {
+    email: String,
+    password: String,
+    tenant: String,
+    next: String,
+}
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage {
+    shell: Lone,
+    csrf: String,
+    tenant: String,
+    next: String,
+    email: String,
+    done: Option<Done>,
+    wrong: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "link_spent.html")]
+struct LinkSpentPage {
+    shell: Lone,
+}
+
+/// `GET /sign-in`: redeems a one-time link, or shows the form.
+pub(super) async fn form(
+    State(app): State<Arc<App>>,
+    method: Method,
+    headers: HeaderMap,
+    Query(query): Query<SignInQuery>,
+) -> Result<Response, PageError> {
+    // What only asks for the headers must not spend a link.
+    if let (Some(token), Method::GET) = (&query.token, method) {
+        return match users::redeem_link(&app, token).await {
+            Ok(begun) => Ok(enter(&app, &headers, &begun, "/")),
+            Err(SignInError::Database(error)) => Err(error.into()),
+            Err(_) => show_with(StatusCode::GONE, &LinkSpentPage { shell: Lone::new(&headers, "This link is spent") }),
+        };
+    }
+    let done = query.done.as_deref().and_then(|code| Done::of_query(&format!("done={code}")));
+    let SignInQuery { tenant, next, .. } = query;
+    show_form(&app, &headers, StatusCode::OK, Filled { tenant, next, done, ..Filled::default() })
+}
+
+/// `POST /sign-in`: checks e-mail address and password.
+pub(super) async fn submit(State(app): State<Arc<App>>, request: Request) -> Result<Response, PageError> {
+    let (parts, body) = request.into_parts();
+    let (headers, peer) = (parts.headers.clone(), peer(&parts));
+    let holder = Cookies::of(&headers).form(&app).map(Digest::of).ok_or(PageError::Forged)?;
+    let form: SignInForm = read_form(&app, parts, body, &holder).await?;
+    let tenant = if form.tenant.is_empty() { DEFAULT_TENANT } else { &form.tenant };
+    let password = Zeroizing::new(form.password);
+    let error = match users::sign_in(&app, tenant, form.email.trim(), password, peer).await {
+        Ok(begun) => return Ok(enter(&app, &headers, &begun, &form.next)),
+        Err(SignInError::Database(error)) => return Err(error.into()),
+        Err(error) => error,
+    };
+    let (status, retry_after_s) = refusal(&error);
+    let wrong = Some(explain(&error));
+    let filled = Filled { tenant: form.tenant, next: form.next, email: form.email, wrong, done: None };
+    let mut response = show_form(&app, &headers, status, filled)?;
+    response.headers_mut().extend(retry_after_s.map(|seconds| (header::RETRY_AFTER, HeaderValue::from(seconds))));
+    Ok(response)
+}
+
+/// `POST /sign-out`.
+pub(super) async fn leave(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, PageError> {
+    let headers = request.headers().clone();
+    let posted: Posted<Nothing> = Posted::from_request(request, &app).await?;
+    users::sign_out(&app, &posted.visitor.session).await?;
+    let cookies = cookie::end_session(&app, &Cookies::of(&headers));
+    Ok((cookies, Done::SignedOut.then("/sign-in")).into_response())
+}
+
+/// What the form starts with.
+#[derive(Default)]
+struct Filled {
+    tenant: String,
+    next: String,
+    email: String,
+    done: Option<Done>,
+    wrong: Option<String>,
+}
+
+fn show_form(app: &App, headers: &HeaderMap, status: StatusCode, filled: Filled) -> Result<Response, PageError> {
+    // Another tab's form stays valid: the secret is kept while the browser has one.
+    let held = Cookies::of(headers).form(app).map(|text| Zeroizing::new(text.to_owned()));
+    let held = held.filter(|text| secret::well_formed(Purpose::Session, text));
+    let secret = held.unwrap_or_else(|| secret::generate(Purpose::Session).text);
+    let page = SignInPage {
+        shell: Lone::new(headers, "Sign in"),
+        csrf: csrf::token(app, &Digest::of(&secret)),
+        tenant: filled.tenant,
+        next: filled.next,
+        email: filled.email,
+        done: filled.done,
+        wrong: filled.wrong,
+    };
+    Ok((cookie::begin_form(app, &secret), show_with(status, &page)?).into_response())
+}
+
+fn enter(app: &App, headers: &HeaderMap, begun: &Begun, next: &str) -> Response {
+    let cookies = cookie::begin_session(app, &Cookies::of(headers), &begun.tenant, &begun.text);
+    (cookies, Redirect::to(own_path(next))).into_response()
+}
+
+/// `next` when it is a path of ours, else home: the sign-in sends nobody to another site.
+pub(super) fn own_path(next: &str) -> &str {
+    let own = next.starts_with('/')
+        && !next.starts_with("//")
+        && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if own { next } else { "/" }
+}
+
+pub(super) fn refusal(error: &SignInError) -> (StatusCode, Option<u64>) {
+    match error {
+        SignInError::Limited { retry_after } => (StatusCode::TOO_MANY_REQUESTS, Some(retry_after.as_secs() + 1)),
+        SignInError::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, Some(2)),
+        SignInError::Wrong | SignInError::Spent => (StatusCode::UNPROCESSABLE_ENTITY, None),
+        SignInError::Database(_) => (StatusCode::SERVICE_UNAVAILABLE, Some(2)),
+    }
+}
+
+fn explain(error: &SignInError) -> String {
+    match error {
+        SignInError::Limited { retry_after } => {
+            let minutes = retry_after.as_secs().div_ceil(60);
+            format!("Too many attempts for this address. Try again in {minutes} minutes, or use a one-time link.")
+        }
+        SignInError::Busy(_) => "Many people are signing in right now. Try again in a moment.".to_owned(),
+        _ => "The e-mail address or the password is wrong.".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own_path;
+
+    #[test]
+    fn the_sign_in_sends_nobody_to_another_site() {
+        for path in ["/", "/servers?q=a", "/agents/demo"] {
+            assert_eq!(own_path(path), path);
+        }
+        for path in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\nb", "servers", "/\t/evil"] {
+            assert_eq!(own_path(path), "/", "{path:?}");
+        }
+    }
+}

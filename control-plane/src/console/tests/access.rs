@@ -1,0 +1,165 @@
+//! Who sees and does what, and text that others wrote.
+
+use uuid::Uuid;
+
+use super::{Browser, SERVER};
+use crate::{
+    caller::Role,
+    testing::{Bench, run},
+};
+
+/// Stores the record of a call of `tool`.
+async fn call(bench: &Bench, tool: &str) -> Uuid {
+    let call_id = Uuid::now_v7();
+    let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
+    sqlx::query(
+        "INSERT INTO usage_records (tenant_id, event_day, call_id, at, agent, server, tool, method, outcome, decision,
+             forwarded, http_status, input_bytes, output_bytes, input_tokens, output_tokens, duration_us, upstream_us,
+             policy_revision, data_plane_id)
+         VALUES ($1, current_date, $2, now(), 'bot', 'files', $3, 'tools/call', 'ok', 'allowed', true, 200, 10, 20, 3,
+             6, 4200, 3000, 1, $2)",
+    )
+    .bind(bench.acme.uuid())
+    .bind(call_id)
+    .bind(tool)
+    .execute(&mut *tx)
+    .await
+    .expect("a record");
+    tx.commit().await.expect("committed");
+    call_id
+}
+
+#[tokio::test]
+async fn another_tenants_objects_do_not_exist() {
+    run(async |bench| {
+        let mut ours = Browser::of(bench, Role::Owner).await;
+        ours.post("/new/server", &SERVER).await.expect(303);
+        let id = bench.get("servers/files").await.json["id"].as_str().expect("an id").to_owned();
+        let call = call(bench, "read").await;
+        let other = bench.tenant("other").await;
+        let mut theirs = Browser::in_tenant(bench, other, "other", Role::Owner).await;
+        for page in ["/servers/files", &format!("/servers/{id}"), &format!("/calls/{call}"), "/servers/files/edit"] {
+            theirs.get(page).await.expect(404);
+        }
+        theirs.post(&format!("/servers/{id}/delete"), &[("confirm", "files")]).await.expect(404);
+        for list in ["/", "/servers", "/calls", "/search?q=files", &format!("/search?q={}", &call.to_string()[..13])] {
+            let page = theirs.get(list).await.expect(200);
+            assert!(!page.text.contains("href=\"/servers/files"), "{list}");
+            assert!(!page.text.contains(&format!("/calls/{call}")), "{list}");
+        }
+        ours.get(&format!("/servers/{id}")).await.expect(200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_viewer_sees_everything_and_changes_nothing() {
+    run(async |bench| {
+        let mut operator = Browser::of(bench, Role::Operator).await;
+        operator.post("/new/team", &[("name", "core")]).await.expect(303);
+        operator.post("/new/server", &SERVER).await.expect(303);
+        operator.post("/new/agent", &[("name", "bot"), ("team", "core")]).await.expect(303);
+        for role in [Role::Viewer, Role::Finance] {
+            let mut browser = Browser::of(bench, role).await;
+            for page in ["/", "/servers", "/servers/files", "/agents/bot", "/access", "/calls"] {
+                let html = browser.get(page).await.expect(200).text;
+                let main = &html[html.find("<main").expect("a page")..];
+                assert!(!main.contains("method=\"post\""), "{page} offers {role} a form");
+                assert!(!main.contains("/edit\""), "{page} offers {role} an edit");
+            }
+            for form in ["/new/server", "/servers/files/edit", "/servers/files/delete", "/new/grant"] {
+                let refused = browser.get(form).await.expect(403);
+                assert!(refused.text.contains(&format!("This needs the role operator; yours is {role}.")), "{form}");
+            }
+            let posts: [(&str, &[(&str, &str)]); 6] = [
+                ("/new/server", &[("name", "more"), ("instances", "https://m.example.com/mcp")]),
+                ("/servers/files/edit", &[("instances", "https://m.example.com/mcp"), ("etag", "\"1\"")]),
+                ("/servers/files/delete", &[("confirm", "files"), ("etag", "\"1\"")]),
+                ("/agents/bot/credentials", &[]),
+                ("/agents/bot/suspend", &[]),
+                ("/new/team", &[("name", "more")]),
+            ];
+            for (path, form) in posts {
+                browser.post(path, form).await.expect(403);
+            }
+        }
+        assert_eq!(bench.get("servers/files").await.expect(200).json["revision"], 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_shown_or_done_without_a_session() {
+    run(async |bench| {
+        let mut browser = Browser::new(bench);
+        for page in ["/", "/servers", "/agents/x", "/access", "/calls", "/search?q=a", "/account", "/new/server"] {
+            let answer = browser.get(page).await.expect(303);
+            assert!(answer.header("location").starts_with("/sign-in"), "{page}");
+        }
+        for path in ["/new/server", "/sign-out", "/account/password", "/agents/x/credentials", "/teams/x/delete"] {
+            let answer = browser.post(path, &[("name", "x")]).await.expect(303);
+            assert_eq!(answer.header("location"), "/sign-in", "{path}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_name_of_a_tool_cannot_deceive() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::Viewer).await;
+        let call = call(bench, "<script>alert(1)</script>\u{202E}\u{200B}").await;
+        for page in ["/", "/calls", &format!("/calls/{call}")] {
+            let html = browser.get(page).await.expect(200).text;
+            assert!(!html.contains("<script>alert"), "{page}");
+            assert!(html.contains("‹U+202E›‹U+200B›"), "{page}");
+            assert!(!html.contains('\u{202E}'), "{page}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn calls_are_filtered_and_paged() {
+    run(async |bench| {
+        for number in 0..60 {
+            call(bench, if number % 2 == 0 { "read" } else { "write" }).await;
+        }
+        let mut browser = Browser::of(bench, Role::Viewer).await;
+        let rows = |html: &str| html.matches("href=\"/calls/").count();
+        let first = browser.get("/calls").await.expect(200).text;
+        assert_eq!(rows(&first), 50);
+        let start = first.find("href=\"/calls?cursor=").expect("a next page") + "href=\"".len();
+        let next = first[start..].split('"').next().expect("an address").to_owned();
+        assert_eq!(rows(&browser.get(&next).await.expect(200).text), 10);
+        assert_eq!(rows(&browser.get("/calls?tool=read").await.expect(200).text), 30);
+        let none = browser.get("/calls?tool=none&decision=allowed").await.expect(200).text;
+        assert!(none.contains("No call fits these filters"));
+        let other_list = next.replace("/calls?", "/calls?tool=read&");
+        browser.get(&other_list).await.expect(400);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn search_finds_objects_by_name_and_id_and_calls_by_id() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::Operator).await;
+        browser.post("/new/server", &SERVER).await.expect(303);
+        let id = bench.get("servers/files").await.json["id"].as_str().expect("an id").to_owned();
+        let call = call(bench, "read").await.to_string();
+        for (query, hit) in [
+            ("ile", "/servers/files"),
+            ("FILES", "/servers/files"),
+            (id.as_str(), "/servers/files"),
+            (&id[..20], "/servers/files"),
+            (call.as_str(), &*format!("/calls/{call}")),
+            (&call[..18], &*format!("/calls/{call}")),
+        ] {
+            let page = browser.get(&format!("/search?q={query}")).await.expect(200);
+            assert!(page.text.contains(&format!("href=\"{hit}\"")), "{query}");
+        }
+        assert!(browser.get("/search?q=%3Cb%3E").await.expect(200).text.contains("Nothing found"));
+    })
+    .await;
+}

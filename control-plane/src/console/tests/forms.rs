@@ -1,0 +1,155 @@
+//! Forms that create, edit and delete.
+
+use super::{Browser, SERVER, hidden};
+use crate::{caller::Role, testing::run};
+
+#[tokio::test]
+async fn a_form_creates_a_server_and_its_page_shows_it() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::Operator).await;
+        assert!(browser.get("/servers").await.text.contains("No servers yet"));
+        let created = browser.post("/new/server", &[SERVER[0], SERVER[1], ("labels", "env=prod")]).await.expect(303);
+        assert_eq!(created.header("location"), "/servers/files?done=created");
+        let page = browser.get("/servers/files?done=created").await.expect(200);
+        for part in
+            ["Created.", "http://data.test/t/acme/mcp/files", "https://files.example.com/mcp", "env=prod", "srv_"]
+        {
+            assert!(page.text.contains(part), "{part}");
+        }
+        assert!(page.text.contains("by user:operator@acme.test"));
+        let answer = bench.get("servers/files").await.expect(200);
+        assert_eq!(answer.json["spec"]["instances"][0]["url"], "https://files.example.com/mcp");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_beside_its_field_and_what_was_entered_stays() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::Operator).await;
+        let entered = [("name", "Files!"), ("instances", "ftp://files.example.com"), ("era", "modern")];
+        let page = browser.post("/new/server", &entered).await.expect(422);
+        assert!(page.text.contains("id=\"error-summary\""));
+        assert!(page.text.contains("value=\"Files!\""), "{}", page.text);
+        assert!(page.text.contains("ftp://files.example.com</textarea>"));
+        assert!(page.text.contains("<option value=\"modern\" selected>"));
+        let page = browser.post("/new/server", &[("name", "files")]).await.expect(422);
+        assert!(page.text.contains("<a href=\"#instances\">“Instances” is required.</a>"), "{}", page.text);
+        assert!(page.text.contains("aria-describedby=\"instances-hint instances-wrong\""));
+        browser.post("/new/server", &SERVER).await.expect(303);
+        let taken = browser.post("/new/server", &SERVER).await.expect(422);
+        assert!(taken.text.contains("id=\"name-wrong\""));
+        assert!(browser.get("/new/limit?agent=x&count=5").await.text.contains("value=\"5\""));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_edit_changes_what_the_form_shows_and_nothing_else() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::Operator).await;
+        let spec = serde_json::json!({ "instances": [{ "url": "https://a.example.com/mcp" }], "catalog": { "approval": "trust" } });
+        let body = serde_json::json!({ "name": "files", "labels": { "old": "1", "kept": "2" }, "spec": spec });
+        bench.post("servers", body).await.expect(201);
+        let form = browser.get("/servers/files/edit").await.expect(200);
+        let etag = hidden(&form.text, "etag").expect("a version");
+        let entered = [("instances", "https://b.example.com/mcp"), ("labels", "kept=2\nnew=3"), ("etag", etag.as_str())];
+        browser.post("/servers/files/edit", &entered).await.expect(303);
+        let json = bench.get("servers/files").await.expect(200).json;
+        assert_eq!(json["spec"]["instances"][0]["url"], "https://b.example.com/mcp");
+        assert_eq!(json["spec"]["catalog"]["approval"], "trust", "a field that the form does not show stays");
+        assert_eq!(json["labels"], serde_json::json!({ "kept": "2", "new": "3" }));
+
+        let stale = browser.post("/servers/files/edit", &entered).await.expect(409);
+        assert!(stale.text.contains("Somebody else changed this server"));
+        assert_eq!(bench.get("servers/files").await.json["revision"], 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_is_deleted_only_under_its_name() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::Operator).await;
+        browser.post("/new/server", &SERVER).await.expect(303);
+        let form = browser.get("/servers/files/delete").await.expect(200);
+        let etag = hidden(&form.text, "etag").expect("a version");
+        browser.post("/servers/files/delete", &[("confirm", "file"), ("etag", &etag)]).await.expect(422);
+        browser.get("/servers/files").await.expect(200);
+        browser.post("/servers/files/delete", &[("confirm", "files"), ("etag", &etag)]).await.expect(303);
+        browser.get("/servers/files").await.expect(404);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn grants_limits_and_teams_have_forms() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::Operator).await;
+        browser.post("/new/team", &[("name", "core"), ("cost_center", "CC-1")]).await.expect(303);
+        browser.post("/new/server", &SERVER).await.expect(303);
+        browser.post("/new/agent", &[("name", "bot"), ("team", "core")]).await.expect(303);
+        let grant = [("name", "all"), ("agent", "bot"), ("scopes", "files:read\nfiles:list"), ("deny", "yes")];
+        browser.post("/new/grant", &grant).await.expect(303);
+        let limit = [("name", "minute"), ("agent", "bot"), ("count", "60"), ("per", "1m")];
+        browser.post("/new/limit", &limit).await.expect(303);
+        let page = browser.get("/access").await.expect(200).text;
+        for part in ["What is not granted is refused.", "files:read", "forbids", "60 requests per 1m", "CC-1"] {
+            assert!(page.contains(part), "{part}");
+        }
+        let wrong = [("name", "no"), ("agent", "bot"), ("count", "many"), ("per", "1m")];
+        let page = browser.post("/new/limit", &wrong).await.expect(422);
+        assert!(page.text.contains("id=\"count-wrong\""), "{}", page.text);
+        let wrong = [("name", "no"), ("agent", "bot"), ("scopes", "nowhere:*")];
+        let page = browser.post("/new/grant", &wrong).await.expect(422);
+        assert!(page.text.contains("id=\"scopes-wrong\""), "{}", page.text);
+
+        let form = browser.get("/grants/all/edit").await.expect(200);
+        let etag = hidden(&form.text, "etag").expect("a version");
+        let changed = [("team", "core"), ("scopes", "files:*"), ("etag", etag.as_str())];
+        browser.post("/grants/all/edit", &changed).await.expect(303);
+        let spec = bench.get("grants/all").await.json["spec"].clone();
+        assert_eq!(spec, serde_json::json!({ "to": { "team": "core" }, "scopes": ["files:*"] }));
+        let form = browser.get("/teams/core/delete").await.expect(200);
+        let etag = hidden(&form.text, "etag").expect("a version");
+        let owned = browser.post("/teams/core/delete", &[("etag", &etag)]).await.expect(409);
+        assert!(owned.text.contains("still owns"), "{}", owned.text);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_secret_is_shown_once() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::Operator).await;
+        browser.post("/new/team", &[("name", "core")]).await.expect(303);
+        browser.post("/new/agent", &[("name", "bot"), ("team", "core")]).await.expect(303);
+        for _ in 0..2 {
+            let made = browser.post("/agents/bot/credentials", &[]).await.expect(200);
+            assert!(made.text.contains("tgs_"));
+        }
+        let page = browser.get("/agents/bot").await.expect(200);
+        assert!(!page.text.contains("tgs_"));
+        let full = browser.post("/agents/bot/credentials", &[]).await.expect(409);
+        assert!(full.text.contains("The agent has two secrets already"));
+        let start = page.text.find("/agents/bot/credentials/crd_").expect("a secret to revoke");
+        let action = page.text[start..].split('"').next().expect("an address").to_owned();
+        browser.post(&action, &[]).await.expect(303);
+        assert_eq!(bench.get("agents/bot").await.json["status"]["credentials"], 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_is_suspended_and_activated() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::Operator).await;
+        browser.post("/new/team", &[("name", "core")]).await.expect(303);
+        browser.post("/new/agent", &[("name", "bot"), ("team", "core")]).await.expect(303);
+        browser.post("/agents/bot/suspend", &[]).await.expect(303);
+        assert_eq!(bench.get("agents/bot").await.json["status"]["state"], "suspended");
+        browser.post("/agents/bot/activate", &[]).await.expect(303);
+        assert_eq!(bench.get("agents/bot").await.json["status"]["state"], "active");
+    })
+    .await;
+}

@@ -1,0 +1,135 @@
+//! Who looks at a page: the signed-in user, or a redirect to the sign-in.
+//!
+//! Invariant: the rights of a visitor are those of the [`Caller`] that the REST API would see; pages add no rule.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
+
+use axum::{
+    Form,
+    body::{Body, to_bytes},
+    extract::{ConnectInfo, FromRequest, FromRequestParts, Request},
+};
+use http::{HeaderMap, Method, request::Parts};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    cookie::Cookies,
+    csrf,
+    page::{Done, PageError},
+};
+use crate::{
+    app::App,
+    caller::{Caller, Role},
+    error::ApiError,
+    secret::Digest,
+    users::{self, Session},
+};
+
+const FORM_BYTES_MAX: usize = 256 * 1024;
+
+/// A signed-in user and how they came.
+#[derive(Debug)]
+pub(super) struct Visitor {
+    pub(super) session: Session,
+    pub(super) caller: Caller,
+    pub(super) theme: Option<&'static str>,
+    /// The token for this session's forms.
+    pub(super) csrf: String,
+    /// What the visitor has just done.
+    pub(super) done: Option<Done>,
+}
+
+impl Visitor {
+    /// Whether the forms that change things are of use to the visitor.
+    pub(super) fn may_edit(&self) -> bool {
+        self.caller.require(Role::Operator).is_ok()
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Visitor {
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, PageError> {
+        let cookies = Cookies::of(&parts.headers);
+        let session = match cookies.session(app) {
+            Some(text) => users::resume(app, text).await.map_err(ApiError::from)?,
+            None => None,
+        };
+        let Some(session) = session else {
+            let asked = parts.uri.path_and_query().filter(|_| parts.method == Method::GET);
+            let next = asked.map(ToString::to_string).unwrap_or_default();
+            return Err(PageError::SignIn { next });
+        };
+        Ok(Self {
+            caller: session.user.caller(),
+            theme: cookies.theme(),
+            csrf: csrf::token(app, &session.digest),
+            done: parts.uri.query().and_then(Done::of_query),
+            session,
+        })
+    }
+}
+
+/// A form that a page of ours sent in the visitor's session.
+#[derive(Debug)]
+pub(super) struct Posted<T> {
+    pub(super) visitor: Visitor,
+    pub(super) form: T,
+}
+
+/// A form that says nothing but that it was sent.
+#[derive(Debug, Deserialize)]
+pub(super) struct Nothing {}
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for Posted<T> {
+    type Rejection = PageError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, PageError> {
+        let (mut parts, body) = request.into_parts();
+        let visitor = Visitor::from_request_parts(&mut parts, app).await?;
+        let form = read_form(app, parts, body, &visitor.session.digest).await?;
+        Ok(Self { visitor, form })
+    }
+}
+
+/// Reads a form whose token is that of `holder`.
+///
+/// # Errors
+/// [`PageError::Forged`] when it was not sent by a page of ours.
+pub(super) async fn read_form<T: DeserializeOwned>(
+    app: &App,
+    parts: Parts,
+    body: Body,
+    holder: &Digest,
+) -> Result<T, PageError> {
+    if !csrf::sent_by_us(app, &parts.headers) {
+        return Err(PageError::Forged);
+    }
+    let bytes = to_bytes(body, FORM_BYTES_MAX).await.map_err(|_| ApiError::BodyTooLarge)?;
+    let token = form_urlencoded::parse(&bytes).find(|(name, _)| name == "csrf").map(|(_, value)| value.into_owned());
+    if !token.is_some_and(|token| csrf::matches(app, holder, &token)) {
+        return Err(PageError::Forged);
+    }
+    let request = Request::from_parts(parts, Body::from(bytes));
+    let Form(form) = Form::from_request(request, &()).await.map_err(|rejection| {
+        // Only a form that was not written by our pages lacks a field or has one of another type.
+        PageError::from(ApiError::Query(rejection.body_text()))
+    })?;
+    Ok(form)
+}
+
+/// The address that the request came from; all unknown ones count as one.
+pub(super) fn peer(parts: &Parts) -> IpAddr {
+    parts
+        .extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map_or(Ipv6Addr::UNSPECIFIED.into(), |ConnectInfo(peer)| peer.ip().to_canonical())
+}
+
+/// The chosen theme of a visitor who need not be signed in.
+pub(super) fn theme(headers: &HeaderMap) -> Option<&'static str> {
+    Cookies::of(headers).theme()
+}
