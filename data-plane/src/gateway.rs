@@ -20,7 +20,7 @@ use crate::{
     listener::{self, TlsError},
     mcp::header,
     metadata, ops, pipeline,
-    policy::{Policies, Snapshot, stream},
+    policy::{Policies, Shelf, Snapshot, stream},
     refusal::Refusal,
     stage::identify::TokenCache,
     store::{Store, StoreError},
@@ -78,6 +78,9 @@ pub enum StartError {
     /// The spool cannot be opened.
     #[error("cannot open the usage spool: {0}")]
     Spool(#[from] SpoolError),
+    /// The last policies cannot be kept.
+    #[error("cannot open the directory of the last policies: {0}")]
+    Shelf(#[source] std::io::Error),
     /// Records could never be delivered.
     #[error("cannot deliver usage: {0}")]
     Ship(#[from] ShipError),
@@ -107,7 +110,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
     let store = if config.redis_urls.is_empty() { Store::memory() } else { Store::redis(&config.redis_urls)? };
     let stopping = CancellationToken::new();
     let gateway = Arc::new(Gateway {
-        policies: Arc::new(Policies::new()),
+        policies: Arc::new(Policies::open(Shelf::open(config.state_dir.join("policy")).map_err(StartError::Shelf)?)),
         tokens: TokenCache::default(),
         store,
         upstreams: Upstreams::new(config.upstream_timeout),

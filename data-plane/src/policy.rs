@@ -4,6 +4,7 @@
 //! not at all.
 
 mod convert;
+pub mod disk;
 pub mod egress;
 pub mod snapshot;
 pub mod stream;
@@ -15,8 +16,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+use tollgate_proto::{TenantId, policy::v1::TenantPolicy};
 
 pub use convert::SnapshotError;
+pub use disk::Shelf;
 pub use egress::Egress;
 pub use snapshot::{Agent, Instance, Limit, Permission, Server, Snapshot, Tenant};
 
@@ -25,19 +28,32 @@ pub use snapshot::{Agent, Instance, Limit, Permission, Server, Snapshot, Tenant}
 pub struct Policies {
     current: ArcSwap<Snapshot>,
     synced: watch::Sender<bool>,
+    shelf: Shelf,
     heard_at: Mutex<Instant>,
 }
 
 impl Policies {
-    /// Nothing is known, so nothing is allowed and the data plane is not ready.
+    /// What was last in force, as the shelf has it. Where it has nothing, nothing is allowed and the data plane is not
+    /// ready.
     #[must_use]
-    #[allow(clippy::new_without_default, reason = "made once, by name")]
-    pub fn new() -> Self {
-        Self {
+    pub fn open(shelf: Shelf) -> Self {
+        let policies = Self {
             current: ArcSwap::from_pointee(Snapshot::default()),
             synced: watch::Sender::new(false),
             heard_at: Mutex::new(Instant::now()),
+            shelf,
+        };
+        for kept in policies.shelf.load() {
+            match Tenant::try_from(kept) {
+                Ok(tenant) => {
+                    tracing::info!(tenant = %tenant.name, revision = tenant.revision, "serving the policy kept on disk");
+                    policies.swap_in(tenant);
+                    policies.mark_synced();
+                }
+                Err(error) => tracing::error!(%error, "a policy kept on disk cannot be served"),
+            }
         }
+        policies
     }
 
     /// The snapshot in force.
@@ -69,13 +85,27 @@ impl Policies {
         *self.heard_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    fn put(&self, tenant: Tenant) {
-        let tenant = Arc::new(tenant);
-        self.current.rcu(|snapshot| snapshot.with(Arc::clone(&tenant)));
+    /// Puts a tenant's policy in force and on disk.
+    fn put(&self, sent: &TenantPolicy) -> Result<(), SnapshotError> {
+        let tenant = Tenant::try_from(sent.clone())?;
+        tracing::debug!(tenant = %tenant.name, revision = tenant.revision, "policy in force");
+        self.swap_in(tenant);
+        if let Err(error) = self.shelf.put(sent) {
+            tracing::error!(%error, "the policy is in force but could not be kept on disk");
+        }
+        Ok(())
     }
 
-    fn remove(&self, tenant: tollgate_proto::TenantId) {
+    fn remove(&self, tenant: TenantId) {
         self.current.rcu(|snapshot| snapshot.without(tenant));
+        if let Err(error) = self.shelf.remove(tenant) {
+            tracing::error!(%error, "a removed tenant's policy is still on disk");
+        }
+    }
+
+    fn swap_in(&self, tenant: Tenant) {
+        let tenant = Arc::new(tenant);
+        self.current.rcu(|snapshot| snapshot.with(Arc::clone(&tenant)));
     }
 
     fn mark_synced(&self) {

@@ -17,7 +17,7 @@ use tollgate_proto::{
 };
 use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
 
-use crate::policy::{Policies, Tenant};
+use crate::policy::Policies;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -121,12 +121,8 @@ fn receive(message: WatchResponse, policies: &Policies) -> Option<watch_request:
 
 fn apply(policy: TenantPolicy, policies: &Policies) -> watch_request::Message {
     let (tenant_id, revision) = (policy.tenant_id.clone(), policy.revision);
-    match Tenant::try_from(policy) {
-        Ok(tenant) => {
-            tracing::debug!(tenant = %tenant.name, revision, "policy in force");
-            policies.put(tenant);
-            watch_request::Message::Ack(Ack { tenant_id, revision })
-        }
+    match policies.put(&policy) {
+        Ok(()) => watch_request::Message::Ack(Ack { tenant_id, revision }),
         Err(error) => {
             tracing::error!(%tenant_id, revision, %error, "policy refused; the last good one stays in force");
             watch_request::Message::Nack(Nack { tenant_id, revision, reason: error.to_string() })

@@ -127,7 +127,8 @@ impl Received {
             Body::Whole(response, _) => answers(response, id),
             Body::Events(mut events) => {
                 while let Some(event) = events.next().await? {
-                    let Some(data) = event.data else { continue };
+                    // A priming event has an id and nothing to read.
+                    let Some(data) = event.data.filter(|data| !data.is_empty()) else { continue };
                     if let Message::Response(response) = read(&data)? {
                         return answers(response, id);
                     }

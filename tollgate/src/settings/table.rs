@@ -68,7 +68,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("redis_url", "URL", None, Kind::UrlWithPassword, DATA,
         "Redis for sessions and counters; several for Redis Cluster [without: in process, for one data plane only]"),
     setting("state_dir", "DIR", Some(".tollgate/data-plane"), Kind::Plain, DATA,
-        "Where usage waits until it is delivered"),
+        "Where usage waits until it is delivered, and the last policy is kept"),
     setting("upstream_timeout", "DURATION", Some("30s"), Kind::Plain, DATA,
         "How long a server may take to begin its answer, and between two events"),
     setting("drain_timeout", "DURATION", Some("130s"), Kind::Plain, DATA,
