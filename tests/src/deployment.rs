@@ -237,9 +237,13 @@ impl Deployment {
         &self.services[self.position(index)]
     }
 
+    fn is_dev(&self) -> bool {
+        self.services.len() == 1
+    }
+
     /// In `dev` the only process is both planes.
     fn position(&self, index: usize) -> usize {
-        if self.services.len() == 1 { 0 } else { index + 1 }
+        if self.is_dev() { 0 } else { index + 1 }
     }
 }
 

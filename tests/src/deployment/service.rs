@@ -29,6 +29,10 @@ impl Service {
         let mut command = Command::new(tollgate_binary());
         command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut process = Process::spawn(&self.name, command);
+        if self.arguments[0] == "dev" {
+            // It answers before it has set up everything; this line says that it has.
+            process.stdout_line("`ready`", |line| line == "ready").await;
+        }
         let (http, ready) = (Http::default(), format!("{}/readyz", self.ops_url));
         eventually_true(&format!("{} to be ready", self.name), || {
             assert!(process.is_running(), "{} ended at its start:\n{}", self.name, process.both());
