@@ -103,7 +103,7 @@ fn hello(watcher: &Watcher, policies: &Policies) -> Hello {
 
 fn receive(message: WatchResponse, policies: &Policies) -> Option<watch_request::Message> {
     match message.message? {
-        watch_response::Message::Policy(policy) => Some(apply(policy, policies)),
+        watch_response::Message::Policy(policy) => Some(apply(&policy, policies)),
         watch_response::Message::Removed(removed) => {
             match removed.tenant_id.parse() {
                 Ok(tenant) => policies.remove(tenant),
@@ -119,9 +119,9 @@ fn receive(message: WatchResponse, policies: &Policies) -> Option<watch_request:
     }
 }
 
-fn apply(policy: TenantPolicy, policies: &Policies) -> watch_request::Message {
+fn apply(policy: &TenantPolicy, policies: &Policies) -> watch_request::Message {
     let (tenant_id, revision) = (policy.tenant_id.clone(), policy.revision);
-    match policies.put(&policy) {
+    match policies.put(policy) {
         Ok(()) => watch_request::Message::Ack(Ack { tenant_id, revision }),
         Err(error) => {
             tracing::error!(%tenant_id, revision, %error, "policy refused; the last good one stays in force");
