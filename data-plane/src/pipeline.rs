@@ -43,7 +43,7 @@ async fn run(
 ) -> Result<Relayed, Refusal> {
     let snapshot = gateway.snapshot()?;
     let now = gateway.now();
-    let read = read(call, endpoint, request).await?;
+    let read = read(call, &snapshot, endpoint, request).await?;
     let caller = identify(call, &gateway.tokens, &snapshot, &read, now)?;
     let route = route(call, &gateway.store, &caller, read).await?;
     let permit = authorize(&caller, &route, now)?;

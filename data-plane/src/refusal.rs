@@ -45,6 +45,9 @@ pub enum Refusal {
     /// The answer's media types are not acceptable to the caller.
     #[error("the `Accept` header must allow both `application/json` and `text/event-stream`")]
     NotAcceptable,
+    /// Two `Authorization` headers: nobody can tell which one counts.
+    #[error("send one `Authorization` header")]
+    AuthorizationRepeated,
     /// A method of HTTP that this endpoint does not serve.
     #[error("this endpoint serves POST, and DELETE to end a session")]
     HttpMethod,
@@ -212,6 +215,7 @@ impl Refusal {
             Self::BodyTimeout => facts("request_timeout", S::REQUEST_TIMEOUT, 40800),
             Self::MediaType => facts("media_type_unsupported", S::UNSUPPORTED_MEDIA_TYPE, 41500),
             Self::NotAcceptable => facts("not_acceptable", S::NOT_ACCEPTABLE, 40600),
+            Self::AuthorizationRepeated => facts("request_malformed", S::BAD_REQUEST, -32600),
             Self::HttpMethod => facts("http_method_not_allowed", S::METHOD_NOT_ALLOWED, 40500),
             Self::Origin => facts("origin_forbidden", S::FORBIDDEN, 40300),
             Self::Era(error) => facts(era_reason(error), error.http_status(), error.code()),

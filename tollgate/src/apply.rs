@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::{
     api_client::{ApiClient, ClientArgs, Precondition, Stored},
-    convergence,
+    convergence::{self, Presence},
     failure::{Failure, OrFail as _},
     manifest::{self, Object},
     terminal,
@@ -86,7 +86,7 @@ pub(crate) async fn apply_in_order(api: &ApiClient, objects: &[Object]) -> Resul
     let mut lines = Vec::new();
     for tenant in tenants {
         let api = tenant.map_or_else(|| api.clone(), |tenant| api.in_tenant(tenant.as_str()));
-        lines.push(convergence::wait(&api, CONVERGENCE_TIMEOUT).await?.sentence());
+        lines.push(convergence::wait(&api, Presence::Unknown, CONVERGENCE_TIMEOUT).await?.sentence());
     }
     Ok(lines)
 }

@@ -41,13 +41,25 @@ impl Convergence {
     }
 }
 
-/// Waits until the policy is in force everywhere or refused somewhere, at most `within`. Without a connected data plane
-/// there is nothing to wait for.
-pub(crate) async fn wait(api: &ApiClient, within: Duration) -> Result<Convergence, Failure> {
+/// Whether data planes are known to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// Without a connected data plane there is nothing to wait for.
+    Unknown,
+    /// One is there, and connects if it has not yet.
+    Certain,
+}
+
+/// Waits until the policy is in force everywhere or refused somewhere, at most `within`.
+pub(crate) async fn wait(api: &ApiClient, presence: Presence, within: Duration) -> Result<Convergence, Failure> {
     let deadline = Instant::now() + within;
     loop {
         let state = judge(&api.get(&[], &[]).await?["status"]["policy"]);
-        let may_change = matches!(state, Convergence::Behind { .. });
+        let may_change = match state {
+            Convergence::Behind { .. } => true,
+            Convergence::NobodyConnected => presence == Presence::Certain,
+            Convergence::InStep { .. } | Convergence::Refused { .. } => false,
+        };
         if !may_change || Instant::now() >= deadline {
             return Ok(state);
         }

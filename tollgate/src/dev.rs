@@ -20,7 +20,8 @@ use url::Url;
 
 use crate::{
     api_client::ApiClient,
-    apply, convergence,
+    apply,
+    convergence::{self, Presence},
     data_plane::{self, DataPlane},
     demo_server::DemoServer,
     failure::{Exit, Failure, OrFail as _},
@@ -198,7 +199,7 @@ async fn start(
     if tokio::time::timeout(POLICY_TIMEOUT, data.ready()).await.is_err() {
         return Err(Failure::new("the data plane got no policy").why("the control plane did not send it in time"));
     }
-    let policy = convergence::wait(&api, POLICY_TIMEOUT).await?;
+    let policy = convergence::wait(&api, Presence::Certain, POLICY_TIMEOUT).await?;
     if !matches!(policy, convergence::Convergence::InStep { .. }) {
         return Err(Failure::new("the data plane does not follow the policy").why(policy.sentence()));
     }

@@ -38,6 +38,7 @@ fn all() -> Vec<Refusal> {
         Refusal::BodyTimeout,
         Refusal::MediaType,
         Refusal::NotAcceptable,
+        Refusal::AuthorizationRepeated,
         Refusal::HttpMethod,
         Refusal::Origin,
         Refusal::NotReady,

@@ -84,9 +84,8 @@ pub fn identify(
 ) -> Result<Caller, Refusal> {
     let endpoint = read.endpoint();
     let tenant = snapshot.tenant(&endpoint.tenant).ok_or(Refusal::TenantUnknown)?;
-    call.tenant(tenant);
     let refused = |fault| Refusal::Unauthenticated { fault, challenge: challenge(tenant, endpoint) };
-    let presented = bearer(read.headers()).map_err(refused)?;
+    let presented = bearer(read.headers())?.map_err(refused)?;
     let verified = tokens.verify(tenant, presented).map_err(refused)?;
     if now >= verified.expires_at() {
         return Err(refused(TokenFault::Expired));
@@ -114,13 +113,16 @@ fn challenge(tenant: &Tenant, endpoint: &Endpoint) -> Challenge {
 }
 
 /// The one `Authorization: Bearer` header (RFC 6750 section 2.1; the scheme is case-insensitive).
-fn bearer(headers: &HeaderMap) -> Result<&str, TokenFault> {
+fn bearer(headers: &HeaderMap) -> Result<Result<&str, TokenFault>, Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next().ok_or(TokenFault::Missing)?;
-    if values.next().is_some() {
-        return Err(TokenFault::Invalid);
+    match (values.next(), values.next()) {
+        (None, _) => Ok(Err(TokenFault::Missing)),
+        (Some(value), None) => Ok(value.to_str().map_err(|_| TokenFault::Invalid).and_then(token)),
+        (Some(_), Some(_)) => Err(Refusal::AuthorizationRepeated),
     }
-    let value = value.to_str().map_err(|_| TokenFault::Invalid)?;
+}
+
+fn token(value: &str) -> Result<&str, TokenFault> {
     let (scheme, token) = value.trim().split_once(' ').ok_or(TokenFault::Missing)?;
     let token = token.trim();
     if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {

@@ -18,6 +18,7 @@ use crate::{
         json::Bounds,
         message::{self, Incoming},
     },
+    policy::Snapshot,
     refusal::Refusal,
 };
 
@@ -25,6 +26,8 @@ use crate::{
 pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(15);
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+const DISCARDED_BYTES_MAX: usize = 16 * 1024 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Evidence that a request was read.
 #[derive(Debug)]
@@ -73,8 +76,17 @@ impl Read {
 ///
 /// # Errors
 /// When it is no single JSON-RPC message that MCP allows, or arrives in no form that this endpoint serves.
-pub async fn read(call: &mut Call, endpoint: Endpoint, request: Request<HttpBody>) -> Result<Read, Refusal> {
+pub async fn read(
+    call: &mut Call,
+    snapshot: &Snapshot,
+    endpoint: Endpoint,
+    request: Request<HttpBody>,
+) -> Result<Read, Refusal> {
     let (head, body) = request.into_parts();
+    // Whatever is wrong with the request, its record is for the tenant whose URL it was sent to.
+    if let Some(tenant) = snapshot.tenant(&endpoint.tenant) {
+        call.tenant(tenant);
+    }
     call.trace_header(&head.headers);
     if head.headers.contains_key(ORIGIN) && !same_origin(&head.headers) {
         return Err(Refusal::Origin);
@@ -99,9 +111,8 @@ fn same_origin(headers: &HeaderMap) -> bool {
 }
 
 async fn collect(mut body: HttpBody) -> Result<Bytes, Refusal> {
-    let too_large = Refusal::TooLarge { bytes_max: BODY_BYTES_MAX };
     if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
-        return Err(too_large);
+        return Err(too_large(body).await);
     }
     let deadline = Instant::now() + BODY_TIMEOUT;
     let mut collected = BytesMut::new();
@@ -112,10 +123,27 @@ async fn collect(mut body: HttpBody) -> Result<Bytes, Refusal> {
         let broken = |_| Refusal::Malformed { code: -32700, detail: "the body ended early".to_owned() };
         let Ok(chunk) = frame.map_err(broken)?.into_data() else { continue };
         if collected.len() + chunk.len() > BODY_BYTES_MAX {
-            return Err(too_large);
+            return Err(too_large(body).await);
         }
         collected.extend_from_slice(&chunk);
     }
+}
+
+/// Reads on for a while and throws away what comes, so that the client has stopped writing when the refusal arrives:
+/// a connection that is closed under a client's hands loses the answer too.
+async fn too_large(mut body: HttpBody) -> Refusal {
+    let mut left = DISCARDED_BYTES_MAX;
+    let discard = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Out of time or at the end: either way the refusal is due.
+    let _ = timeout(DISCARD_TIMEOUT, discard).await;
+    Refusal::TooLarge { bytes_max: BODY_BYTES_MAX }
 }
 
 fn message(call: &mut Call, body: &Bytes) -> Result<Incoming, Refusal> {

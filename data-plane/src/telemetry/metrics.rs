@@ -44,8 +44,8 @@ pub struct Metrics {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OperationLabels {
     mcp_method_name: &'static str,
-    server: String,
-    tool: String,
+    tollgate_mcp_server_name: String,
+    gen_ai_tool_name: String,
     decision: &'static str,
 }
 
@@ -133,8 +133,8 @@ impl Metrics {
         self.in_flight.dec();
         let labels = OperationLabels {
             mcp_method_name: operation.method.map_or(OTHER, Method::as_str),
-            server: operation.server.to_owned(),
-            tool: self.tool_label(&operation),
+            tollgate_mcp_server_name: operation.server.to_owned(),
+            gen_ai_tool_name: self.tool_label(&operation),
             decision: operation.decision,
         };
         self.operation.get_or_create(&labels).observe(operation.duration.as_secs_f64());
@@ -199,8 +199,8 @@ mod tests {
         }
         let text = metrics.render((0, 0), Duration::ZERO);
         assert!(!text.contains("made-up"), "{text}");
-        assert!(text.contains(r#"tool="echo",decision="allowed"} 1"#), "{text}");
-        assert!(text.contains(r#"tool="_other",decision="tool_not_granted"} 1"#), "{text}");
+        assert!(text.contains(r#"gen_ai_tool_name="echo",decision="allowed"} 1"#), "{text}");
+        assert!(text.contains(r#"gen_ai_tool_name="_other",decision="tool_not_granted"} 1"#), "{text}");
         assert!(text.contains("tollgate_calls_in_flight 0"), "{text}");
     }
 }
