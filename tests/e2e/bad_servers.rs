@@ -1,6 +1,9 @@
 //! What the agent gets when the server behind the gateway misbehaves.
 
+use std::sync::Arc;
+
 use serde_json::json;
+use tokio::sync::Notify;
 use tollgate_tests::{Deployment, Era, McpAnswer, Piece, Reply, ScriptedServer, free_port};
 
 use crate::scene::{Refused, Scene, assert_refusal};
@@ -75,11 +78,13 @@ async fn a_server_error_is_told_as_such() {
 #[tokio::test]
 async fn a_stream_that_stops_in_the_middle_ends_with_an_error() {
     let scene = Scene::modern().await;
-    scene.server.set("read", Reply::Events(vec![Piece::Notification(progress()), Piece::Abort]));
-    let answer = scene.client.call("read", json!({})).await;
-    assert_eq!(answer.status, 200, "the head was sent before the server stopped: {}", answer.body);
-    assert_eq!(answer.messages.len(), 2, "{}", answer.body);
-    assert_eq!(answer.messages[0]["method"], "notifications/progress");
+    let stop = Arc::new(Notify::new());
+    let pieces = vec![Piece::Notification(progress()), Piece::Until(Arc::clone(&stop)), Piece::Abort];
+    scene.server.set("read", Reply::Events(pieces));
+    let mut stream = scene.client.open("tools/call", json!({"name": "read", "arguments": {}})).await;
+    assert_eq!(stream.next().await.map(|message| message["method"].clone()), Some(json!("notifications/progress")));
+    stop.notify_one();
+    let answer = stream.finish().await;
     assert_refusal(&answer, Refused { status: 200, ..INVALID });
     assert_recorded(&scene, &answer).await;
 }
@@ -118,7 +123,9 @@ async fn garbage(reply: Reply) {
 async fn assert_recorded(scene: &Scene, answer: &McpAnswer) {
     scene.assert_tells_nothing(answer);
     let record = scene.tollgate.usage_of(answer.call_id()).await;
-    assert_eq!(record.decision, answer.reason());
+    assert_eq!(record.decision, "allowed", "Tollgate let the call pass");
+    let outcome = if answer.reason() == "upstream_timeout" { "timeout" } else { "upstream_error" };
+    assert_eq!(record.outcome, outcome);
     assert_eq!(record.http_status, i64::from(answer.status));
     if answer.reason() != "upstream_unavailable" {
         assert_eq!(scene.server.ledger(), [answer.call_id()], "the server saw the call once");

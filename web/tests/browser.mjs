@@ -32,6 +32,7 @@ export async function launch() {
 // A page whose every complaint is remembered: errors of scripts, of the console, of the security policy, of requests.
 export async function watchedPage(context) {
   const page = await context.newPage();
+  page.setDefaultTimeout(15_000);
   const complaints = [];
   page.on('pageerror', (error) => complaints.push(`script error: ${error.message}`));
   page.on('console', (message) => {

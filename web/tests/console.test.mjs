@@ -65,33 +65,6 @@ describe('signing in', () => {
     assert.deepEqual(complaints.filter((complaint) => !/401|403|422/.test(complaint)), []);
     await context.close();
   });
-
-  test('a password is set, and signs in', async () => {
-    const { state: own } = await signIn(browser);
-    const context = await browser.newContext({ storageState: own });
-    const { page } = await watchedPage(context);
-    await page.goto(`${consoleUrl}/account`);
-    const secret = 'a long enough pass phrase 7';
-    for (const field of await page.locator('form[action="/account/password"] input[type=password]').all()) {
-      await field.fill(secret);
-    }
-    await page.click('form[action="/account/password"] button');
-    const email = (await page.locator('.menu-body strong').textContent()).trim();
-    await context.close();
-
-    const fresh = await browser.newContext();
-    const door = await fresh.newPage();
-    await door.goto(`${consoleUrl}/sign-in`);
-    await door.fill('#email', email);
-    await door.fill('#password', secret);
-    await door.click('form[action="/sign-in"] button');
-    assert.equal(new URL(door.url()).pathname, '/');
-    await door.locator('.menu summary').click();
-    await door.click('form[action="/sign-out"] button');
-    await door.goto(`${consoleUrl}/servers`);
-    assert.equal(new URL(door.url()).pathname, '/sign-in', 'signed out is signed out');
-    await fresh.close();
-  });
 });
 
 describe('every page', () => {
@@ -104,6 +77,7 @@ describe('every page', () => {
         for (const [name, path] of pages) {
           const response = await page.goto(consoleUrl + path);
           if (response.status() !== 200) faults.push(`${name}: status ${response.status()}`);
+          if (!page.url().endsWith(path)) faults.push(`${name}: led to ${page.url()}`);
           faults.push(...(await accessibilityFaults(page)).map((fault) => `${name}: ${fault}`));
           const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
           if (overflow > 0) faults.push(`${name}: ${overflow} px wider than the window`);
@@ -226,6 +200,34 @@ for (const javaScriptEnabled of [true, false]) {
     });
   });
 }
+
+// Last, because a new password ends every other session of its user.
+test('a password is set, and signs in', async () => {
+  const { state: own } = await signIn(browser);
+  const context = await browser.newContext({ storageState: own });
+  const { page } = await watchedPage(context);
+  await page.goto(`${consoleUrl}/account`);
+  const secret = 'a long enough pass phrase 7';
+  for (const field of await page.locator('form[action="/account/password"] input[type=password]').all()) {
+    await field.fill(secret);
+  }
+  await page.click('form[action="/account/password"] button');
+  const email = (await page.locator('.menu-body strong').textContent()).trim();
+  await context.close();
+
+  const fresh = await browser.newContext();
+  const door = await fresh.newPage();
+  await door.goto(`${consoleUrl}/sign-in`);
+  await door.fill('#email', email);
+  await door.fill('#password', secret);
+  await door.click('form[action="/sign-in"] button');
+  assert.equal(new URL(door.url()).pathname, '/');
+  await door.locator('.menu summary').click();
+  await door.click('form[action="/sign-out"] button');
+  await door.goto(`${consoleUrl}/servers`);
+  assert.equal(new URL(door.url()).pathname, '/sign-in', 'signed out is signed out');
+  await fresh.close();
+});
 
 async function submit(page) {
   await page.click('main form.form button:not([type=button])');

@@ -71,6 +71,7 @@ impl Deployment {
             .args(arguments)
             .env("TOLLGATE_URL", &self.control_url)
             .env("TOLLGATE_TOKEN", &self.admin_token)
+            .env("TOLLGATE_OPS_URL", self.ops_url(0))
             .env("NO_COLOR", "1");
         binary::run(command, input.as_bytes().to_vec()).await
     }
