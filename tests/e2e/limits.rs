@@ -80,7 +80,8 @@ async fn the_61st_call(scene: Scene) {
     let answer = scene.client.call("read", json!({})).await;
     assert_limited(&answer);
     let seconds = retry_after(&answer);
-    assert!((1..=60).contains(&seconds), "{seconds}");
+    // Requests are counted in slots of a second, so the window may end one slot later.
+    assert!((1..=61).contains(&seconds), "{seconds}");
     assert_eq!(scene.server.calls().len(), 60, "the 61st did not reach the server");
     let record = scene.tollgate.usage_of(answer.call_id()).await;
     assert_eq!((record.decision.as_str(), record.forwarded), ("rate_limited_requests", false));

@@ -40,7 +40,11 @@ export async function watchedPage(context) {
       complaints.push(`console: ${message.text()}`);
     }
   });
-  page.on('requestfailed', (request) => complaints.push(`request failed: ${request.url()}`));
+  page.on('requestfailed', (request) => {
+    // Leaving a page before all of it is there is no fault of the page.
+    const why = request.failure()?.errorText;
+    if (why !== 'net::ERR_ABORTED') complaints.push(`request failed: ${request.url()} ${why}`);
+  });
   page.on('response', (response) => {
     const foreign = !response.url().startsWith(consoleUrl);
     if (foreign || response.status() >= 500) complaints.push(`${response.status()} ${response.url()}`);

@@ -137,6 +137,10 @@ for (const javaScriptEnabled of [true, false]) {
       await page.fill('#instances', 'this is no URL');
       await submit(page);
       assert.ok(await page.locator('#error-summary').isVisible());
+      assert.equal(await page.locator('#name').getAttribute('aria-invalid'), 'true');
+      await page.fill('#name', 'a-name');
+      await submit(page);
+      assert.equal(await page.locator('#name').getAttribute('aria-invalid'), null);
       assert.equal(await page.locator('#instances').getAttribute('aria-invalid'), 'true');
       assert.equal((await page.locator('#instances').inputValue()).trim(), 'this is no URL');
       if (javaScriptEnabled) assert.deepEqual(await accessibilityFaults(page), []);
@@ -174,12 +178,13 @@ for (const javaScriptEnabled of [true, false]) {
     test('a grant is created and removed', async () => {
       await page.goto(`${consoleUrl}/new/grant`);
       await page.fill('#name', `robot-may-${suffix}`);
-      await page.selectOption('#to', { label: await labelWith(page, '#to', `robot-${suffix}`) });
+      await page.selectOption('#agent', { label: await labelWith(page, '#agent', `robot-${suffix}`) });
       await page.fill('#scopes', 'demo:echo');
       await submit(page);
       await page.goto(`${consoleUrl}/access`);
       assert.ok((await page.locator('main').innerText()).includes(`robot-may-${suffix}`));
       await page.goto(`${consoleUrl}/grants/robot-may-${suffix}/delete`);
+      if (await page.locator('#confirm').count()) await page.fill('#confirm', `robot-may-${suffix}`);
       await submit(page);
       await page.goto(`${consoleUrl}/access`);
       assert.ok(!(await page.locator('main table, main ul').allInnerTexts()).join().includes(`robot-may-${suffix}`));
