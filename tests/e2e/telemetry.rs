@@ -60,13 +60,13 @@ async fn durations_are_counted_by_method_tool_and_decision() {
     let page = eventually("the metrics of three calls", || async {
         let page = Http::default().get(&url).await;
         assert_eq!(page.status, 200);
-        Some(page.text()).filter(|text| text.contains(r#"tool="read""#))
+        Some(page.text()).filter(|text| text.contains(r#"gen_ai_tool_name="read""#))
     })
     .await;
     let counts: Vec<&str> =
         page.lines().filter(|line| line.starts_with("mcp_server_operation_duration_seconds_count")).collect();
     let count = |wanted: &[&str]| counts.iter().any(|line| wanted.iter().all(|part| line.contains(part)));
-    assert!(count(&[r#"mcp_method_name="tools/call""#, r#"tool="read""#, r#"decision="allowed""#]), "{counts:#?}");
+    assert!(count(&[r#"mcp_method_name="tools/call""#, r#"gen_ai_tool_name="read""#, r#"decision="allowed""#]), "{counts:#?}");
     assert!(!page.contains("invented"), "a name that an agent invented is no label");
 }
 
