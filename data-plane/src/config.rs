@@ -17,6 +17,8 @@ pub struct Config {
     pub enrollment_token: String,
     /// Redis; several for a cluster, none: sessions and counters live in this process.
     pub redis_urls: Vec<String>,
+    /// How long Redis may take before a call is told that sessions and limits cannot be reached.
+    pub store_timeout: Duration,
     /// Where the spool is kept.
     pub state_dir: PathBuf,
     /// Certificate and key; without them agents are served in plain HTTP.

@@ -107,7 +107,10 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
         GrpcEndpoint::from_shared(config.control_grpc_url.clone()).map_err(|error| unusable(&error))?.connect_lazy();
     let authorization =
         MetadataValue::try_from(format!("Bearer {}", config.enrollment_token)).map_err(|error| unusable(&error))?;
-    let store = if config.redis_urls.is_empty() { Store::memory() } else { Store::redis(&config.redis_urls)? };
+    let store = match config.redis_urls.as_slice() {
+        [] => Store::memory(),
+        urls => Store::redis(urls, config.store_timeout)?,
+    };
     let stopping = CancellationToken::new();
     let gateway = Arc::new(Gateway {
         policies: Arc::new(Policies::open(Shelf::open(config.state_dir.join("policy")).map_err(StartError::Shelf)?)),

@@ -15,6 +15,8 @@ mod tests;
 
 pub use admission::{Admission, Charge, ChargedAt, Class, Loaded, RingKey, RingState, Verdict};
 pub use session::{Leg, Owner, Session, SessionId, SessionIdError};
+use std::time::Duration;
+
 use tollgate_proto::{ServerId, TenantId};
 
 /// A session that nobody uses for this long is forgotten, in seconds.
@@ -59,12 +61,13 @@ impl Store {
     }
 
     /// The store in Redis: one URL for one server, several for the nodes of a cluster. It connects in the
-    /// background, so that a data plane starts while Redis is away. Must be called in a Tokio runtime.
+    /// background, so that a data plane starts while Redis is away. An operation that takes longer than `deadline` is
+    /// given up. Must be called in a Tokio runtime.
     ///
     /// # Errors
     /// [`StoreError::Address`] when a URL is not usable.
-    pub fn redis(urls: &[String]) -> Result<Self, StoreError> {
-        redis::Store::open(urls, redis::Settings::default()).map(Self::Redis)
+    pub fn redis(urls: &[String], deadline: Duration) -> Result<Self, StoreError> {
+        redis::Store::open(urls, redis::Settings { deadline, ..redis::Settings::default() }).map(Self::Redis)
     }
 
     /// Keeps a new session under a new id.

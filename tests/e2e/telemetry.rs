@@ -66,7 +66,10 @@ async fn durations_are_counted_by_method_tool_and_decision() {
     let counts: Vec<&str> =
         page.lines().filter(|line| line.starts_with("mcp_server_operation_duration_seconds_count")).collect();
     let count = |wanted: &[&str]| counts.iter().any(|line| wanted.iter().all(|part| line.contains(part)));
-    assert!(count(&[r#"mcp_method_name="tools/call""#, r#"gen_ai_tool_name="read""#, r#"decision="allowed""#]), "{counts:#?}");
+    assert!(
+        count(&[r#"mcp_method_name="tools/call""#, r#"gen_ai_tool_name="read""#, r#"decision="allowed""#]),
+        "{counts:#?}"
+    );
     assert!(!page.contains("invented"), "a name that an agent invented is no label");
 }
 

@@ -50,6 +50,7 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
     let control_grpc_url = reader.base_url("control_url");
     let enrollment_token = reader.secret("enrollment_token", "enrollment_token_file");
     let redis_urls = reader.list("redis_url");
+    let store_timeout = reader.duration("store_timeout");
     let state_dir = reader.path("state_dir");
     let tls = read_tls(&mut reader);
     let upstream_timeout = reader.duration("upstream_timeout");
@@ -62,6 +63,7 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
             control_grpc_url: control_grpc_url?.to_string(),
             enrollment_token: enrollment_token?.expose_secret().to_owned(),
             redis_urls,
+            store_timeout: store_timeout?,
             state_dir: state_dir?,
             tls,
             upstream_timeout: upstream_timeout?,
@@ -90,6 +92,7 @@ pub(crate) struct Local {
     pub(crate) control_grpc: SocketAddr,
     pub(crate) enrollment_token: SecretString,
     pub(crate) redis_urls: Vec<String>,
+    pub(crate) store_timeout: Duration,
     pub(crate) state_dir: PathBuf,
     pub(crate) upstream_timeout: Duration,
     pub(crate) drain_timeout: Duration,
@@ -103,6 +106,7 @@ pub(crate) async fn start_local(local: Local) -> Result<DataPlane, Failure> {
         control_grpc_url: format!("http://{}", local.control_grpc),
         enrollment_token: local.enrollment_token.expose_secret().to_owned(),
         redis_urls: local.redis_urls,
+        store_timeout: local.store_timeout,
         state_dir: local.state_dir,
         tls: None,
         upstream_timeout: local.upstream_timeout,

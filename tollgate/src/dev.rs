@@ -80,6 +80,9 @@ pub(crate) struct Args {
     /// Redis to use; several for Redis Cluster [without: sessions and counters in this process]
     #[arg(long, value_name = "URL", value_delimiter = ',')]
     redis_url: Vec<String>,
+    /// How long Redis may take before a call is refused
+    #[arg(long, value_name = "DURATION", env = "TOLLGATE_STORE_TIMEOUT", default_value = "50ms", value_parser = settings::duration)]
+    store_timeout: Duration,
     /// How long a server may take to begin its answer, and between two events
     #[arg(long, value_name = "DURATION", env = "TOLLGATE_UPSTREAM_TIMEOUT", default_value = "30s", value_parser = settings::duration)]
     upstream_timeout: Duration,
@@ -182,6 +185,7 @@ async fn start(
         enrollment_token,
         redis_urls: args.redis_url.clone(),
         state_dir: dir.path().join("data-plane"),
+        store_timeout: args.store_timeout,
         upstream_timeout: args.upstream_timeout,
         drain_timeout: DRAIN_TIMEOUT,
     };

@@ -25,7 +25,8 @@ impl Plan {
             data_planes: None,
             with_redis: false,
             embedded_postgres: false,
-            environment: Vec::new(),
+            // Tests share two cores: a Redis that waits for one of them is not away.
+            environment: vec![("TOLLGATE_STORE_TIMEOUT".to_owned(), "10s".to_owned())],
             arguments: Vec::new(),
         }
     }

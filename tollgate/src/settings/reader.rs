@@ -10,9 +10,12 @@ use tollgate_control_plane::duration::{self, DurationError};
 use super::{Settings, table};
 use crate::failure::{Exit, Failure};
 
-/// A duration such as `30s` or `2m`.
+/// A duration such as `50ms`, `30s` or `2m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, DurationError> {
-    duration::seconds(text).map(Duration::from_secs)
+    match text.strip_suffix("ms").and_then(|count| count.parse().ok()) {
+        Some(count) if count > 0 => Ok(Duration::from_millis(count)),
+        _ => duration::seconds(text).map(Duration::from_secs),
+    }
 }
 
 /// Reads the settings of one role.

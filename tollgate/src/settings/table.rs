@@ -67,6 +67,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Where /healthz, /readyz and /metrics listen"),
     setting("redis_url", "URL", None, Kind::UrlWithPassword, DATA,
         "Redis for sessions and counters; several for Redis Cluster [without: in process, for one data plane only]"),
+    setting("store_timeout", "DURATION", Some("50ms"), Kind::Plain, DATA,
+        "How long Redis may take before a call is refused as `store_unavailable`"),
     setting("state_dir", "DIR", Some(".tollgate/data-plane"), Kind::Plain, DATA,
         "Where usage waits until it is delivered, and the last policy is kept"),
     setting("upstream_timeout", "DURATION", Some("30s"), Kind::Plain, DATA,

@@ -95,6 +95,6 @@ async fn a_redis_that_forgot_the_functions_learns_them_again() {
 async fn what_is_no_redis_url_is_refused_at_once() {
     for urls in [vec![], vec!["http://localhost"], vec!["redis://a", "nonsense"]] {
         let urls: Vec<String> = urls.into_iter().map(str::to_owned).collect();
-        assert!(matches!(Store::redis(&urls), Err(StoreError::Address(_))), "{urls:?}");
+        assert!(matches!(Store::redis(&urls, settings().deadline), Err(StoreError::Address(_))), "{urls:?}");
     }
 }
