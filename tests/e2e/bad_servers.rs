@@ -45,6 +45,13 @@ async fn an_answer_with_a_duplicate_key_is_not_passed_on() {
 }
 
 #[tokio::test]
+async fn an_endless_answer_is_cut_off() {
+    let text = "x".repeat(20 * 1024 * 1024);
+    let endless = json!({"jsonrpc": "2.0", "id": 1, "result": {"content": [{"type": "text", "text": text}]}});
+    garbage(Reply::Raw(200, "application/json".to_owned(), endless.to_string())).await;
+}
+
+#[tokio::test]
 async fn a_stream_without_an_answer_is_not_passed_on_as_one() {
     let scene = Scene::modern().await;
     scene.server.set("read", Reply::Events(vec![Piece::Notification(progress())]));

@@ -34,6 +34,22 @@ async fn a_grant_to_a_team_counts_for_its_agents() {
 }
 
 #[tokio::test]
+async fn resources_and_prompts_need_the_whole_server() {
+    let tollgate = Deployment::dev().start().await;
+    let all = tollgate.agent("all").grant("demo:*").create().await.at_server("demo").await;
+    let one = tollgate.agent("one").grant("demo:echo").create().await.at_server("demo").await;
+    for (method, params) in
+        [("resources/read", json!({"uri": "demo://about"})), ("prompts/get", json!({"name": "tour", "arguments": {}}))]
+    {
+        let answer = all.request(method, params.clone()).await;
+        assert!(answer.result().is_object(), "{}", answer.body);
+        let refused = one.request(method, params).await;
+        assert_eq!(refused.status, 403, "{}", refused.body);
+    }
+    assert_eq!(all.request("resources/list", json!({})).await.result()["resources"][0]["uri"], "demo://about");
+}
+
+#[tokio::test]
 async fn a_deny_outweighs_a_grant() {
     let scene = Scene::modern().await;
     let all = MAY_WRITE.replace("files:write", "files:*");

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tollgate_tests::{Deployment, Era};
 
-use crate::scene::{Refused, Scene};
+use crate::scene::{Refused, Scene, assert_refusal};
 
 const UNKNOWN: Refused = Refused { status: 404, code: 40400, reason: "session_unknown" };
 
@@ -26,7 +26,7 @@ async fn a_session_that_was_terminated_is_unknown() {
     let session = scene.client.initialize("2025-11-25").await;
     assert!(matches!(session.terminate().await.status, 200 | 204));
     let answer = session.call("read", json!({})).await;
-    crate::scene::assert_refusal(&answer, UNKNOWN);
+    assert_refusal(&answer, UNKNOWN);
     assert!(scene.server.calls().is_empty());
 }
 
@@ -35,7 +35,7 @@ async fn an_invented_session_is_unknown() {
     let scene = Scene::legacy().await;
     let invented = scene.client.clone().with_session("2025-11-25", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
     let answer = invented.call("read", json!({})).await;
-    crate::scene::assert_refusal(&answer, UNKNOWN);
+    assert_refusal(&answer, UNKNOWN);
     let record = scene.tollgate.usage_of(answer.call_id()).await;
     assert_eq!((record.decision.as_str(), record.forwarded), ("session_unknown", false));
 }
@@ -48,7 +48,7 @@ async fn another_agents_session_is_unknown() {
     let other = scene.tollgate.agent("thief").grant("files:read").create().await;
     let stolen = other.at_server("files").await.with_session("2025-11-25", id);
     let answer = stolen.call("read", json!({})).await;
-    crate::scene::assert_refusal(&answer, UNKNOWN);
+    assert_refusal(&answer, UNKNOWN);
     assert!(scene.server.calls().is_empty());
     assert_eq!(session.call("read", json!({})).await.text(), "content", "its owner keeps it");
 }
@@ -66,10 +66,21 @@ async fn a_session_goes_on_at_another_data_plane() {
 }
 
 #[tokio::test]
+async fn a_session_is_not_lost_but_unavailable_while_redis_is_away() {
+    let mut scene = Scene::set(Deployment::separate(1), &Era::Legacy).await;
+    let session = scene.client.initialize("2025-11-25").await;
+    scene.tollgate.stop_redis();
+    let answer = session.call("read", json!({})).await;
+    assert_refusal(&answer, Refused { status: 503, code: 50300, reason: "store_unavailable" });
+    assert!(answer.header("retry-after").is_some());
+    assert!(scene.server.calls().is_empty());
+}
+
+#[tokio::test]
 async fn a_modern_client_is_told_that_a_legacy_server_speaks_another_era() {
     let scene = Scene::legacy().await;
     let answer = scene.client.call("read", json!({})).await;
-    crate::scene::assert_refusal(&answer, Refused { status: 400, code: -32022, reason: "era_unsupported" });
+    assert_refusal(&answer, Refused { status: 400, code: -32022, reason: "era_unsupported" });
     assert!(
         answer.error()["data"]["supported"].as_array().is_some_and(|versions| versions.contains(&json!("2025-11-25")))
     );

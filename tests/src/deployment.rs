@@ -44,7 +44,7 @@ pub struct Deployment {
     tolerated: Mutex<Vec<String>>,
     http: Http,
     // Dropped last: nothing may still write to them.
-    _redis: Option<Redis>,
+    redis: Option<Redis>,
     database: Option<Database>,
 }
 
@@ -180,6 +180,11 @@ impl Deployment {
     /// Starts the control plane again and waits until it is ready.
     pub async fn start_control_plane(&mut self) {
         self.services[0].start().await;
+    }
+
+    /// Takes Redis away.
+    pub fn stop_redis(&mut self) {
+        self.redis = None;
     }
 
     /// Remembers a secret: no log may ever hold it.

@@ -96,7 +96,7 @@ impl Plan {
             secrets: Secrets::default(),
             tolerated: Vec::new().into(),
             http: Http::default(),
-            _redis: redis,
+            redis,
             database,
         };
         deployment.remember_secret(deployment.admin_token());
