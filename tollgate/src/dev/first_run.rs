@@ -21,12 +21,10 @@ const TEAM: &str = "platform";
 pub(super) const SERVER: &str = "demo";
 pub(super) const AGENT: &str = "demo-agent";
 const GRANT: &str = "demo-agent-tools";
-const LIMIT: &str = "demo-agent-requests";
 const ALLOWED_TOOLS: [&str; 7] =
     ["add", "confirm_order", "countdown", "counter_increment", "counter_read", "echo", "slow"];
 /// So that a newcomer sees a refusal too.
 const DENIED_TOOLS: [&str; 1] = ["reset_counter"];
-const REQUESTS_PER_MINUTE: u32 = 60;
 
 /// The demo agent and where it calls.
 #[derive(Debug)]
@@ -97,11 +95,6 @@ async fn provide_objects(api: &ApiClient, server: &DemoServer) -> Result<(), Fai
         ("servers", SERVER, json!({ "instances": [{ "url": server.url() }], "team": TEAM })),
         ("agents", AGENT, json!({ "team": TEAM, "type": "autonomous" })),
         ("grants", GRANT, json!({ "to": { "agent": AGENT }, "scopes": scopes })),
-        (
-            "limits",
-            LIMIT,
-            json!({ "to": { "agent": AGENT }, "requests": { "count": REQUESTS_PER_MINUTE, "per": "1m" } }),
-        ),
     ];
     for (collection, name, spec) in objects {
         let path = [collection, name];
