@@ -1,36 +1,20 @@
-//! A running data plane: what all calls share, and which requests are calls.
+//! What all calls share.
 //!
-//! Invariant: everything shared is built once, in [`start`]; nothing else reads settings.
+//! Invariant: it is built once, when the data plane starts, and nothing else reads settings.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
-use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
-use hyper::body::Incoming;
-use serde_json::json;
-use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tollgate_proto::CallId;
-use tonic::{metadata::MetadataValue, transport::Endpoint as GrpcEndpoint};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Config,
-    endpoint::Path,
-    listener::{self, TlsError},
-    mcp::header,
-    metadata, ops, pipeline,
-    policy::{Policies, Shelf, Snapshot, stream},
+    policy::{Policies, Snapshot},
     refusal::Refusal,
     stage::identify::TokenCache,
-    store::{Store, StoreError},
+    store::Store,
     telemetry::{Metrics, Tracing},
     upstream::Upstreams,
-    usage::{ShipError, Shipping, Spool, SpoolError},
+    usage::Spool,
 };
-
-/// The body of every answer.
-pub type AnswerBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
 /// What all calls share.
 #[derive(Debug)]
@@ -42,127 +26,7 @@ pub struct Gateway {
     pub(crate) spool: Spool,
     pub(crate) metrics: Metrics,
     pub(crate) tracing: Tracing,
-    stopping: CancellationToken,
-}
-
-/// A data plane that serves until it is stopped.
-#[derive(Debug)]
-pub struct DataPlane {
-    gateway: Arc<Gateway>,
-    mcp_addr: SocketAddr,
-    ops_addr: SocketAddr,
-    /// Ends what accepts calls.
-    stopping: CancellationToken,
-    /// Ends what has to outlive the calls: the policy stream and the ops port.
-    stopped: CancellationToken,
-    calls: TaskTracker,
-    services: TaskTracker,
-    shipping: Shipping,
-    drain_timeout: std::time::Duration,
-}
-
-/// Why a data plane could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An address is taken or not ours.
-    #[error("cannot listen on {addr}: {source}")]
-    Listen {
-        /// The address asked for.
-        addr: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The control plane's URL or token cannot be used.
-    #[error("the control plane's address or the enrollment token is unusable: {0}")]
-    ControlPlane(String),
-    /// The spool cannot be opened.
-    #[error("cannot open the usage spool: {0}")]
-    Spool(#[from] SpoolError),
-    /// The last policies cannot be kept.
-    #[error("cannot open the directory of the last policies: {0}")]
-    Shelf(#[source] std::io::Error),
-    /// Records could never be delivered.
-    #[error("cannot deliver usage: {0}")]
-    Ship(#[from] ShipError),
-    /// The store's settings are wrong.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Certificate or key are unusable.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-}
-
-/// Opens spool and store, binds the listeners and begins to follow the control plane. Calls are refused with
-/// `not_ready` until the first policy has arrived.
-///
-/// # Errors
-/// When something local cannot be had; that the control plane or Redis is away is no error.
-pub async fn start(config: Config) -> Result<DataPlane, StartError> {
-    let (spool, id) = Spool::open(&config.state_dir.join("spool"))?;
-    let tls = config.tls.as_ref().map(listener::acceptor).transpose()?;
-    let (mcp, mcp_addr) = bind(config.mcp_addr).await?;
-    let (ops, ops_addr) = bind(config.ops_addr).await?;
-    let unusable = |error: &dyn std::fmt::Display| StartError::ControlPlane(error.to_string());
-    let channel =
-        GrpcEndpoint::from_shared(config.control_grpc_url.clone()).map_err(|error| unusable(&error))?.connect_lazy();
-    let authorization =
-        MetadataValue::try_from(format!("Bearer {}", config.enrollment_token)).map_err(|error| unusable(&error))?;
-    let store = match config.redis_urls.as_slice() {
-        [] => Store::memory(),
-        urls => Store::redis(urls, config.store_timeout)?,
-    };
-    let stopping = CancellationToken::new();
-    let gateway = Arc::new(Gateway {
-        policies: Arc::new(Policies::open(Shelf::open(config.state_dir.join("policy")).map_err(StartError::Shelf)?)),
-        tokens: TokenCache::default(),
-        store,
-        upstreams: Upstreams::new(config.upstream_timeout),
-        spool,
-        metrics: Metrics::new(),
-        tracing: Tracing::from_environment(),
-        stopping: stopping.clone(),
-    });
-    let shipping = Shipping::start(gateway.spool.clone(), id, channel.clone(), &config.enrollment_token)?;
-    let (stopped, calls, services) = (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
-    let watcher = stream::Watcher { channel, authorization, id };
-    services.spawn(stream::follow(watcher, Arc::clone(&gateway.policies), stopped.clone()));
-    services.spawn(ops::serve(Arc::clone(&gateway), ops, stopped.clone()));
-    calls.spawn(listener::serve(Arc::clone(&gateway), mcp, tls, stopping.clone()));
-    let drain_timeout = config.drain_timeout;
-    Ok(DataPlane { gateway, mcp_addr, ops_addr, stopping, stopped, calls, services, shipping, drain_timeout })
-}
-
-impl DataPlane {
-    /// Where agents are served.
-    #[must_use]
-    pub const fn mcp_addr(&self) -> SocketAddr {
-        self.mcp_addr
-    }
-
-    /// Where health and metrics answer.
-    #[must_use]
-    pub const fn ops_addr(&self) -> SocketAddr {
-        self.ops_addr
-    }
-
-    /// Waits until every tenant's policy has arrived once.
-    pub async fn ready(&self) {
-        self.gateway.policies.synced().await;
-    }
-
-    /// Accepts no more, lets running calls end, delivers what is spooled.
-    pub async fn stop(self) {
-        self.stopping.cancel();
-        self.calls.close();
-        if tokio::time::timeout(self.drain_timeout, self.calls.wait()).await.is_err() {
-            tracing::warn!("calls were still running when the drain timeout ended");
-        }
-        self.shipping.drain(std::time::Duration::from_secs(5)).await;
-        self.stopped.cancel();
-        self.services.close();
-        self.services.wait().await;
-        self.gateway.tracing.shutdown().await;
-    }
+    pub(crate) stopping: CancellationToken,
 }
 
 impl Gateway {
@@ -185,47 +49,4 @@ impl Gateway {
     pub fn now(&self) -> i64 {
         chrono::Utc::now().timestamp()
     }
-
-    /// Answers one request: a call, a metadata document, or nothing of ours.
-    pub async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
-        match Path::parse(request.uri().path()) {
-            Some(Path::Mcp(endpoint)) => pipeline::govern(self, endpoint, request).await,
-            Some(Path::Metadata(endpoint)) => identified(metadata::answer(&self.policies.load(), &endpoint, &request)),
-            None => identified(problem(
-                StatusCode::NOT_FOUND,
-                "MCP endpoints are at /t/{tenant}/mcp and /t/{tenant}/mcp/{server}",
-            )),
-        }
-    }
-}
-
-/// An answer with a whole body.
-pub(crate) fn full(status: StatusCode, body: Bytes) -> Response<AnswerBody> {
-    let mut response = Response::new(Full::new(body).boxed_unsync());
-    *response.status_mut() = status;
-    response
-}
-
-/// An answer to a request that is no call (RFC 9457).
-pub(crate) fn problem(status: StatusCode, detail: &str) -> Response<AnswerBody> {
-    let title = status.canonical_reason().unwrap_or_default();
-    let body = json!({ "title": title, "status": status.as_u16(), "detail": detail });
-    let mut response = full(status, Bytes::from(body.to_string()));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    response
-}
-
-/// Every answer carries an id, so that it can be asked about.
-fn identified(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
-    if let Ok(id) = HeaderValue::try_from(CallId::new().to_string()) {
-        response.headers_mut().insert(header::CALL_ID, id);
-    }
-    response
-}
-
-async fn bind(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Listen { addr, source };
-    let listener = TcpListener::bind(addr).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
 }

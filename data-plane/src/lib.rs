@@ -3,7 +3,8 @@
 //! Start reading at `pipeline.rs`: it names the ten stages of a call in their order. Each stage is one module in
 //! `stage/`, takes the evidence of the one before and returns its own, or a [`refusal::Refusal`].
 //!
-//! - `listener.rs` accepts connections, `gateway.rs` holds what calls share and tells calls from metadata requests.
+//! - `data_plane.rs` starts and stops everything, `listener.rs` accepts connections, `front.rs` tells calls from other
+//!   requests, `gateway.rs` is what calls share.
 //! - `mcp/` is the protocol without I/O; `policy/` what may be done, swapped as a whole; `store/` sessions and
 //!   counters; `upstream/` the servers behind; `usage/` the ledger's first half.
 //! - `ops.rs` answers health and metrics on a port of its own.
@@ -13,7 +14,9 @@
 
 pub mod call;
 pub mod config;
+pub mod data_plane;
 pub mod endpoint;
+pub mod front;
 pub mod gateway;
 pub mod listener;
 pub mod mcp;
@@ -29,4 +32,4 @@ pub mod upstream;
 pub mod usage;
 
 pub use config::Config;
-pub use gateway::{DataPlane, StartError, start};
+pub use data_plane::{DataPlane, StartError, start};

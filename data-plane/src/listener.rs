@@ -15,7 +15,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::TlsFiles, gateway::Gateway};
+use crate::{config::TlsFiles, front, gateway::Gateway};
 
 const CONNECTIONS_MAX: usize = 10_000;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -167,6 +167,6 @@ where
 async fn handle(
     gateway: Arc<Gateway>,
     request: http::Request<Incoming>,
-) -> Result<http::Response<crate::gateway::AnswerBody>, Infallible> {
-    Ok(gateway.answer(request).await)
+) -> Result<http::Response<front::AnswerBody>, Infallible> {
+    Ok(front::answer(&gateway, request).await)
 }

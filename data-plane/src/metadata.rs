@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     endpoint::Endpoint,
-    gateway::{AnswerBody, full, problem},
+    front::{AnswerBody, full, problem},
     policy::Snapshot,
 };
 

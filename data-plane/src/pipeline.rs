@@ -11,7 +11,8 @@ use hyper::body::Incoming;
 use crate::{
     call::Call,
     endpoint::Endpoint,
-    gateway::{AnswerBody, Gateway},
+    front::AnswerBody,
+    gateway::Gateway,
     refusal::Refusal,
     stage::{
         admit::admit,

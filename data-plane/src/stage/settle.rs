@@ -10,7 +10,7 @@ use tollgate_proto::usage::v1::Outcome;
 
 use crate::{
     call::{Call, Ending},
-    gateway::{AnswerBody, full},
+    front::{AnswerBody, full},
     mcp::{
         header,
         json::{self, Bounds},

@@ -15,7 +15,7 @@ use tollgate_proto::usage::v1::Outcome;
 
 use crate::{
     call::{Call, Ending},
-    gateway::AnswerBody,
+    front::AnswerBody,
     mcp::{
         message::{Message, Request, RequestId, write_error},
         sse::{self, KEEP_ALIVE},
