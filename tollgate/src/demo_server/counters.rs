@@ -55,6 +55,13 @@ impl Counters {
         self.lock().values.get_mut(handle).map(std::mem::take)
     }
 
+    /// Sets every counter to zero and returns how many there are.
+    pub(crate) fn reset_all(&self) -> usize {
+        let mut shelf = self.lock();
+        shelf.values.values_mut().for_each(|value| *value = 0);
+        shelf.values.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shelf> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -73,6 +80,15 @@ mod tests {
         assert_eq!(counters.reset(&handle), Some(5));
         assert_eq!(counters.read(&handle), Some(0));
         assert_eq!(counters.read("ctr_of_someone_else"), None);
+    }
+
+    #[test]
+    fn all_counters_are_reset_at_once() {
+        let counters = Counters::default();
+        let handles = [counters.create(), counters.create()];
+        assert!(handles.iter().all(|handle| counters.add(handle, 1) == Some(1)));
+        assert_eq!(counters.reset_all(), 2);
+        assert!(handles.iter().all(|handle| counters.read(handle) == Some(0)));
     }
 
     #[test]

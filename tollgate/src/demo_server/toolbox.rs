@@ -259,7 +259,7 @@ impl Toolbox {
         self.counters.read(&counter).map(|value| Json(Count { counter, value })).ok_or_else(unknown_counter)
     }
 
-    /// Set a counter back to zero. What it counted is lost.
+    /// Set a counter back to zero; without one that is named or the session's own, all of them. What they counted is lost.
     #[tool(annotations(
         title = "Reset a counter",
         read_only_hint = false,
@@ -272,6 +272,9 @@ impl Toolbox {
         Parameters(Which { counter }): Parameters<Which>,
         context: RequestContext<RoleServer>,
     ) -> Result<String, ErrorData> {
+        if counter.is_none() && !is_legacy(&context) {
+            return Ok(format!("Reset {} counters to 0.", self.counters.reset_all()));
+        }
         let counter = self.named_counter(counter, &context)?;
         let lost = self.counters.reset(&counter).ok_or_else(unknown_counter)?;
         Ok(format!("Reset to 0; it was {lost}."))
