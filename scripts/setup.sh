@@ -102,7 +102,7 @@ need_postgres() {
 
 need_build_tools() {
     have cargo || {
-        say "cargo is missing: install the Rust toolchain with rustup (https://rustup.rs), then run this again"
+        say "cargo is missing: install the Rust toolchain with rustup, then run this again"
         return 1
     }
     have cc || want build-essential "Rust links with its compiler, and the cryptography library is partly C"
@@ -113,6 +113,7 @@ need_test_packages() {
     have redis-server || want redis-server "the store's tests run on a real Redis"
     have chromium || want chromium "the console's tests open it in a browser"
     have curl || want curl "the tests run the printed curl"
+    have openssl || want openssl "a test of TLS makes a certificate with it"
     have python3 || want python3 "the official Python client is one of the test clients"
     python3 -c 'import ensurepip, venv' 2>/dev/null || want python3-venv "the Python client gets an environment of its own"
     if ! have npm; then

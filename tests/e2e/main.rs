@@ -19,4 +19,5 @@ mod real_clients;
 mod real_servers;
 mod sessions;
 mod telemetry;
+mod tls;
 mod upstream;
