@@ -23,7 +23,7 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Certificate and key; without them agents are served in plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// How long a server may take to its first byte, and between two events of a stream.
+    /// How long a server may take to its first byte.
     pub upstream_timeout: Duration,
     /// How long running calls may go on after the stop was asked for.
     pub drain_timeout: Duration,

@@ -61,7 +61,7 @@ impl Upstreams {
         Self { tls: client_tls(), clients: Mutex::default(), instances: Instances::default(), timeout }
     }
 
-    /// How long an answer may take to begin, and between two events of a stream.
+    /// How long an answer may take to begin.
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         self.timeout

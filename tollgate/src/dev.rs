@@ -83,7 +83,7 @@ pub(crate) struct Args {
     /// How long Redis may take before a call is refused
     #[arg(long, value_name = "DURATION", env = "TOLLGATE_STORE_TIMEOUT", default_value = "50ms", value_parser = settings::duration)]
     store_timeout: Duration,
-    /// How long a server may take to begin its answer, and between two events
+    /// How long a server may take to begin its answer
     #[arg(long, value_name = "DURATION", env = "TOLLGATE_UPSTREAM_TIMEOUT", default_value = "30s", value_parser = settings::duration)]
     upstream_timeout: Duration,
     /// File to apply at the start, as `tollgate apply` does

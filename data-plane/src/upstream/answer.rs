@@ -21,6 +21,10 @@ use crate::{
 };
 
 const JSON_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A tool that streams may think for long between two events.
+const STREAM_IDLE_MAX: Duration = Duration::from_secs(300);
+/// How long the end of a stream may take after its answer, so that the connection can serve again.
+const END_TIMEOUT: Duration = Duration::from_millis(200);
 const SESSION_ID_BYTES_MAX: usize = 1024;
 /// What servers of the TypeScript SDK answer to a session that they have forgotten, with status 400.
 const FORGOTTEN_SESSION: i64 = -32000;
@@ -130,6 +134,7 @@ impl Received {
                     // A priming event has an id and nothing to read.
                     let Some(data) = event.data.filter(|data| !data.is_empty()) else { continue };
                     if let Message::Response(response) = read(&data)? {
+                        tokio::spawn(events.finish());
                         return answers(response, id);
                     }
                 }
@@ -140,6 +145,19 @@ impl Received {
 }
 
 impl Events {
+    /// This stream for somebody who waits as long as a tool may think.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self { idle_max: self.idle_max.max(STREAM_IDLE_MAX), ..self }
+    }
+
+    /// Reads to the end of a stream whose answer has arrived: a connection that is left in the middle of an answer
+    /// has to be closed.
+    pub async fn finish(mut self) {
+        let end = async { while let Some(Ok(_)) = self.body.frame().await {} };
+        let _ = tokio::time::timeout(END_TIMEOUT, end).await;
+    }
+
     /// The next event; `None` at the end of the stream.
     ///
     /// # Errors

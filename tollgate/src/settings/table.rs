@@ -72,7 +72,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("state_dir", "DIR", Some(".tollgate/data-plane"), Kind::Plain, DATA,
         "Where usage waits until it is delivered, and the last policy is kept"),
     setting("upstream_timeout", "DURATION", Some("30s"), Kind::Plain, DATA,
-        "How long a server may take to begin its answer, and between two events"),
+        "How long a server may take to begin its answer (a stream that began may pause for five minutes)"),
     setting("drain_timeout", "DURATION", Some("130s"), Kind::Plain, DATA,
         "How long running calls may go on after a stop was asked for"),
     setting("tls_cert", "FILE", None, Kind::Plain, DATA,

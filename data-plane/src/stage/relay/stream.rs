@@ -59,7 +59,7 @@ pub fn pass_on(call: Call, passing: Passing, tenant: Arc<Tenant>) -> AnswerBody 
     tokio::spawn(async move {
         let sent_at = received.sent_at;
         let end = match received.body {
-            Body::Events(events) => relay.run(events, sent_at).await,
+            Body::Events(events) => relay.run(events.patient(), sent_at).await,
             Body::Empty | Body::Whole(..) => return,
         };
         if end != Outcome::Ok {
@@ -72,12 +72,15 @@ pub fn pass_on(call: Call, passing: Passing, tenant: Arc<Tenant>) -> AnswerBody 
 
 impl Relay {
     async fn run(mut self, mut events: Events, sent_at: std::time::Instant) -> Outcome {
-        let end = self.relay(&mut events).await;
-        drop(events);
+        let End { outcome, rpc_error_code } = self.relay(&mut events).await;
         self.call.upstream_took(sent_at.elapsed());
-        let Self { call, output_bytes, .. } = self;
-        let End { outcome, rpc_error_code } = end;
+        let Self { call, output_bytes, out, .. } = self;
+        // The agent's stream ends here, whatever the server's does.
+        drop(out);
         call.close(Ending { outcome, status: StatusCode::OK, rpc_error_code, output_bytes });
+        if outcome != Outcome::Abandoned {
+            events.finish().await;
+        }
         outcome
     }
 
