@@ -102,6 +102,18 @@ async fn a_tool_that_is_not_granted_is_refused_with_the_scope_it_would_need() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_origin_is_refused() {
+    let scene = Scene::modern().await;
+    let call = || modern_call("read").to_string();
+    // A name that was made to lead here stands in `Host` too, and proves nothing there.
+    let rebound = [("origin", "http://rebound.example"), ("host", "rebound.example")];
+    let answer = scene.client.post_as_call_with(&rebound, "read", call()).await;
+    scene.assert_refused(&answer, Refused { status: 403, code: 40300, reason: "origin_forbidden" }).await;
+    let own = [("origin", scene.tollgate.data_url())];
+    assert_eq!(scene.client.post_as_call_with(&own, "read", call()).await.status, 200);
+}
+
+#[tokio::test]
 async fn an_unknown_server_does_not_exist() {
     let scene = Scene::modern().await;
     let elsewhere = McpClient::new(&scene.tollgate.server_url("nowhere"));

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method as Verb, Request, header::ORIGIN};
+use http::{HeaderMap, HeaderValue, Method as Verb, Request, Uri, header::ORIGIN};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming as HttpBody};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -84,11 +84,13 @@ pub async fn read(
 ) -> Result<Read, Refusal> {
     let (head, body) = request.into_parts();
     // Whatever is wrong with the request, its record is for the tenant whose URL it was sent to.
-    if let Some(tenant) = snapshot.tenant(&endpoint.tenant) {
+    let tenant = snapshot.tenant(&endpoint.tenant);
+    if let Some(tenant) = tenant {
         call.tenant(tenant);
     }
     call.trace_header(&head.headers);
-    if head.headers.contains_key(ORIGIN) && !same_origin(&head.headers) {
+    let own_url = tenant.map(|tenant| tenant.data_url.as_str());
+    if head.headers.get(ORIGIN).is_some_and(|origin| !is_own_origin(origin, own_url)) {
         return Err(Refusal::Origin);
     }
     let asked = match head.method {
@@ -103,11 +105,12 @@ pub async fn read(
     Ok(Read { endpoint, headers: head.headers, asked })
 }
 
-/// A browser may talk to us from our own origin only (MCP 2026-07-28, basic/transports, "Security Warning").
-fn same_origin(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-    let origin_host = text(ORIGIN).and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-    origin_host.is_some() && origin_host == text(http::header::HOST)
+/// A browser may talk to us from our own origin only (MCP 2026-07-28, basic/transports, "Security Warning"). What our
+/// origin is comes from the settings: a name that was made to lead here would name itself in `Host` too.
+fn is_own_origin(origin: &HeaderValue, own_url: Option<&str>) -> bool {
+    let own: Option<Uri> = own_url.and_then(|url| url.parse().ok());
+    let own = own.and_then(|url| Some(format!("{}://{}", url.scheme_str()?, url.authority()?)));
+    own.is_some_and(|own| origin.as_bytes().eq_ignore_ascii_case(own.as_bytes()))
 }
 
 async fn collect(mut body: HttpBody) -> Result<Bytes, Refusal> {
@@ -155,4 +158,21 @@ fn message(call: &mut Call, body: &Bytes) -> Result<Incoming, Refusal> {
         call.read(message);
     }
     Ok(incoming)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_origin_is_ours() {
+        let is_ours = |origin: &'static str, url| is_own_origin(&HeaderValue::from_static(origin), url);
+        let url = Some("https://mcp.example.com:8443/base");
+        assert!(is_ours("https://mcp.example.com:8443", url));
+        assert!(is_ours("https://MCP.example.com:8443", url));
+        for other in ["http://mcp.example.com:8443", "https://mcp.example.com", "https://evil.example", "null", ""] {
+            assert!(!is_ours(other, url), "{other}");
+        }
+        assert!(!is_ours("https://mcp.example.com:8443", None));
+    }
 }
