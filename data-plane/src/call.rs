@@ -23,6 +23,7 @@ use crate::{
     },
     policy::{Agent, Server, Tenant},
     refusal::Refusal,
+    store::{Charge, ChargedAt, Owner},
     telemetry::{
         metrics::Operation,
         span::{CallAttributes, CallSpan},
@@ -52,7 +53,19 @@ pub struct Call {
     intent: Option<Intent>,
     upstream: Duration,
     rate_headers: HeaderMap,
+    charge: Option<Charged>,
     closed: bool,
+}
+
+/// What limits were charged for a call, as a refund needs it.
+#[derive(Debug)]
+pub struct Charged {
+    /// Whose counters they are.
+    pub owner: Owner,
+    /// What was taken.
+    pub charges: Vec<Charge>,
+    /// In which slots.
+    pub charged_at: ChargedAt,
 }
 
 /// How a call ended.
@@ -89,6 +102,7 @@ impl Call {
             intent: None,
             upstream: Duration::ZERO,
             rate_headers: HeaderMap::new(),
+            charge: None,
             closed: false,
         }
     }
@@ -123,7 +137,8 @@ impl Call {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let mut record = self.record.clone();
         self.decision.clone_into(&mut record.decision);
-        record.forwarded = self.intent.is_some();
+        // An intent is written before it is known whether the server speaks the caller's era.
+        record.forwarded = self.intent.is_some() && self.decision == ALLOWED;
         record.duration_us = micros(self.started.elapsed());
         record.upstream_us = micros(self.upstream);
         record.input_tokens = estimated_tokens(record.input_bytes);
@@ -205,6 +220,10 @@ impl Call {
         self.intent = Some(intent);
     }
 
+    pub(crate) fn charged(&mut self, charge: Charged) {
+        self.charge = Some(charge);
+    }
+
     pub(crate) fn limits(&mut self, headers: HeaderMap) {
         self.rate_headers = headers;
     }
@@ -224,7 +243,19 @@ impl Call {
             // It was let through; that the server failed is the outcome, not the decision.
             self.decision = ALLOWED;
             self.gateway.metrics.upstream_failed(refusal.facts().reason);
+        } else if let Some(charge) = self.charge.take() {
+            self.give_back(charge);
         }
+    }
+
+    /// A refused call is charged nowhere. A refund that is lost leaves the charge until it slides out of its window.
+    fn give_back(&self, Charged { owner, charges, charged_at }: Charged) {
+        let gateway = Arc::clone(&self.gateway);
+        tokio::spawn(async move {
+            if let Err(error) = gateway.store.refund(owner, &charges, &charged_at).await {
+                tracing::warn!(%error, "the charge of a refused call was not given back");
+            }
+        });
     }
 
     /// Writes the record, ends the span and counts the call.

@@ -1,7 +1,7 @@
 //! Legacy sessions: the gateway's own, one agent's, shared by all data planes.
 
 use serde_json::json;
-use tollgate_tests::{Deployment, Era};
+use tollgate_tests::{Deployment, Era, eventually};
 
 use crate::scene::{Refused, Scene, assert_refusal};
 
@@ -85,4 +85,18 @@ async fn a_modern_client_is_told_that_a_legacy_server_speaks_another_era() {
         answer.error()["data"]["supported"].as_array().is_some_and(|versions| versions.contains(&json!("2025-11-25")))
     );
     assert!(scene.server.calls().is_empty());
+    let record = scene.tollgate.usage_of(answer.call_id()).await;
+    assert_eq!((record.decision.as_str(), record.forwarded), ("era_unsupported", false));
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_after_its_admission_is_charged_nowhere() {
+    let scene = Scene::legacy().await;
+    scene.tollgate.limit("ci", 1, "10m").await;
+    for _ in 0..3 {
+        let answer = eventually("room for one call", || async {
+            Some(scene.client.call("read", json!({})).await).filter(|answer| answer.status != 429)
+        });
+        assert_refusal(&answer.await, Refused { status: 400, code: -32022, reason: "era_unsupported" });
+    }
 }

@@ -5,7 +5,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
-    call::Call,
+    call::{Call, Charged},
     mcp::{
         era::EraError,
         header::{self, HeaderFault},
@@ -68,6 +68,9 @@ pub async fn admit(
     }
     let admission = store.admit(owner, session_id.as_ref(), &charges).await?;
     call.limits(rate_headers(limits, &admission.rings));
+    if admission.verdict == Verdict::Admitted {
+        call.charged(Charged { owner, charges, charged_at: admission.charged_at });
+    }
     let session = match (admission.session, session_id, route.session()) {
         (Loaded::NotAsked, ..) => None,
         (Loaded::Found(session), Some(id), Some(named)) => Some((id, belongs(*session, caller, named)?)),
