@@ -1,4 +1,4 @@
-//! Secrets that Tollgate makes: client secrets, API keys, sign-in links, session cookies.
+//! Secrets that Tollgate makes: client secrets, API keys, codes, tokens, sign-in links, session cookies.
 //!
 //! A secret is `prefix_` + 43 base64url characters (256 random bits) + 6 hex digits of a CRC-32 over what stands
 //! before, so that a scanner or a typo check can tell one offline. With 256 bits of entropy a plain SHA-256 is what
@@ -27,8 +27,18 @@ pub enum Purpose {
     ApiKey,
     /// `tgl_…`: a one-time sign-in link.
     SignInLink,
-    /// `tgw_…`: a console session.
+    /// `tgw_…`: a sign-in session.
     Session,
+    /// `tgc_…`: an authorization code.
+    AuthorizationCode,
+    /// `tgr_…`: a refresh token.
+    RefreshToken,
+    /// `tga_…`: an opaque access token.
+    AccessToken,
+    /// `tgi_…`: an initial access token (RFC 7591 section 3).
+    InitialAccessToken,
+    /// `tgm_…`: a registration access token, with which a client manages its registration (RFC 7592 section 3).
+    RegistrationAccessToken,
 }
 
 impl Purpose {
@@ -38,6 +48,11 @@ impl Purpose {
             Self::ApiKey => "tgk_",
             Self::SignInLink => "tgl_",
             Self::Session => "tgw_",
+            Self::AuthorizationCode => "tgc_",
+            Self::RefreshToken => "tgr_",
+            Self::AccessToken => "tga_",
+            Self::InitialAccessToken => "tgi_",
+            Self::RegistrationAccessToken => "tgm_",
         }
     }
 }

@@ -5,7 +5,6 @@
 
 mod convert;
 pub mod disk;
-pub mod egress;
 pub mod snapshot;
 pub mod stream;
 
@@ -20,8 +19,8 @@ use tollgate_proto::{TenantId, policy::v1::TenantPolicy};
 
 pub use convert::SnapshotError;
 pub use disk::Shelf;
-pub use egress::Egress;
 pub use snapshot::{Agent, Instance, Limit, Permission, Server, Snapshot, Tenant};
+pub use tollgate_proto::Egress;
 
 /// The snapshot in force, and whether there has been one.
 #[derive(Debug)]

@@ -148,6 +148,18 @@ id!(
     LimitId, "lim", "limit"
 );
 id!(
+    /// A grant family: all codes and tokens that descend from one approval by a user. The `gid` of a token.
+    AuthorizationId, "aut", "authorization"
+);
+id!(
+    /// An OpenID provider that a tenant's people sign in with.
+    IdentityProviderId, "idp", "identity provider"
+);
+id!(
+    /// An initial access token (RFC 7591 section 3).
+    InitialAccessTokenId, "iat", "initial access token"
+);
+id!(
     /// A key for the REST API.
     ApiKeyId, "key", "API key"
 );

@@ -1,15 +1,17 @@
-//! What both planes of Tollgate speak: the gRPC protocols between them, and the identifiers, names and scopes
-//! that mean the same on either side.
+//! What both planes of Tollgate speak: the gRPC protocols between them, and the identifiers, names, scopes and egress
+//! rules that mean the same on either side.
 //!
 //! This crate does no I/O and depends on neither plane; both planes depend on it and never on each other.
 
+mod egress;
 mod id;
 mod name;
 mod scope;
 
+pub use egress::Egress;
 pub use id::{
-    AgentId, ApiKeyId, CallId, CredentialId, DataPlaneId, GrantId, IdError, InstanceId, LimitId, ServerId, TeamId,
-    TenantId, UserId,
+    AgentId, ApiKeyId, AuthorizationId, CallId, CredentialId, DataPlaneId, GrantId, IdError, IdentityProviderId,
+    InitialAccessTokenId, InstanceId, LimitId, ServerId, TeamId, TenantId, UserId,
 };
 pub use name::{Name, NameError};
 pub use scope::{Scope, ScopeError};

@@ -1,6 +1,7 @@
-//! Where a tenant's servers may live: the public internet, and the networks that the tenant allows.
+//! Where a tenant's servers, and the documents of its agents, may live: the public internet, and the networks that the
+//! tenant allows.
 //!
-//! Invariant: the address that is checked is the address that is connected to; a name is resolved once.
+//! Invariant: no I/O; whoever connects checks the very address that is connected to, and resolves a name once.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
