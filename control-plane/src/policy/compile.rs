@@ -47,6 +47,7 @@ pub async fn compile(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>
     let servers = sql::servers(&mut tx, tenant).await?;
     let grants = sql::grants(&mut tx, tenant).await?;
     let limits = sql::limits(&mut tx, tenant).await?;
+    let users = sql::users(&mut tx, tenant).await?;
     let jwks = keys::public_jwks(&mut tx).await?;
     tx.commit().await?;
 
@@ -64,6 +65,7 @@ pub async fn compile(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>
         servers,
         grants,
         limits: limits.into_iter().map(sql::LimitRow::into_message).collect::<Result<_, _>>()?,
+        users,
     };
     policy.digest = hex_sha256(&policy.encode_to_vec());
     Ok(Some(policy))

@@ -2,8 +2,8 @@
 
 use sqlx::PgConnection;
 use tollgate_proto::{
-    AgentId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId,
-    policy::v1::{Agent, Era, Grant, Instance, Limit, Server, grant::To},
+    AgentId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId, UserId,
+    policy::v1::{Agent, Era, Grant, Instance, Limit, Server, User, grant::To},
 };
 use uuid::Uuid;
 
@@ -61,7 +61,8 @@ pub(super) async fn head(connection: &mut PgConnection, tenant: TenantId) -> Res
 
 pub(super) async fn agents(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<Agent>, sqlx::Error> {
     sqlx::query!(
-        "SELECT agents.id, agents.name, agents.team_id, teams.name AS team, teams.cost_center, agents.state
+        "SELECT agents.id, agents.name, agents.team_id, teams.name AS team, teams.cost_center, agents.state,
+                agents.document_url
          FROM agents JOIN teams ON teams.tenant_id = agents.tenant_id AND teams.id = agents.team_id
          WHERE agents.tenant_id = $1 ORDER BY agents.id",
         tenant.uuid()
@@ -72,6 +73,27 @@ pub(super) async fn agents(connection: &mut PgConnection, tenant: TenantId) -> R
         team_id: TeamId::from(row.team_id).to_string(),
         team: row.team,
         cost_center: row.cost_center,
+        active: row.state == "active",
+        client_id: row.document_url.unwrap_or_else(|| AgentId::from(row.id).to_string()),
+    })
+    .fetch_all(connection)
+    .await
+}
+
+pub(super) async fn users(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<User>, sqlx::Error> {
+    sqlx::query!(
+        r#"SELECT users.id, users.email, users.team_id, users.state,
+                  teams.name AS "team?", teams.cost_center AS "cost_center?"
+           FROM users LEFT JOIN teams ON teams.tenant_id = users.tenant_id AND teams.id = users.team_id
+           WHERE users.tenant_id = $1 ORDER BY users.id"#,
+        tenant.uuid()
+    )
+    .map(|row| User {
+        id: UserId::from(row.id).to_string(),
+        email: row.email,
+        team_id: row.team_id.map(|id| TeamId::from(id).to_string()).unwrap_or_default(),
+        team: row.team.unwrap_or_default(),
+        cost_center: row.cost_center.unwrap_or_default(),
         active: row.state == "active",
     })
     .fetch_all(connection)

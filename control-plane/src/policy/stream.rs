@@ -17,8 +17,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tollgate_proto::{
     DataPlaneId, TenantId,
     policy::v1::{
-        Heartbeat, Hello, Synced, WatchRequest, WatchResponse, policy_service_server::PolicyService,
-        watch_request::Message as Request, watch_response::Message as Response,
+        Heartbeat, Hello, IntrospectRequest, IntrospectResponse, Synced, WatchRequest, WatchResponse,
+        policy_service_server::PolicyService, watch_request::Message as Request, watch_response::Message as Response,
     },
 };
 use tonic::{Status, Streaming};
@@ -74,6 +74,13 @@ impl PolicyService for PolicyStreams {
             }
         });
         Ok(tonic::Response::new(ReceiverStream::new(responses)))
+    }
+
+    async fn introspect(
+        &self,
+        _: tonic::Request<IntrospectRequest>,
+    ) -> Result<tonic::Response<IntrospectResponse>, Status> {
+        Err(Status::unimplemented("this control plane issues no opaque tokens"))
     }
 }
 
@@ -197,7 +204,7 @@ impl Stream {
             }
             Some(Request::Hello(_)) => return Err(Status::invalid_argument("a policy stream has one hello")),
             // Something that a newer data plane says beside the rest.
-            None => return Ok(()),
+            None | Some(Request::RevocationsApplied(_)) => return Ok(()),
         };
         let tenant: TenantId = tenant_id.parse().map_err(|error| Status::invalid_argument(format!("{error}")))?;
         if !self.ledger.answer(&self.known.borrow(), tenant, revision) {

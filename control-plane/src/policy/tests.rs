@@ -61,6 +61,7 @@ impl DataPlane {
             version: "0.1.0".to_owned(),
             epoch: epoch.to_owned(),
             held,
+            revocations: Vec::new(),
         }));
         data_plane
     }
@@ -232,6 +233,7 @@ impl Furnished {
                 team: "platform".to_owned(),
                 cost_center: "CC-1".to_owned(),
                 active: false,
+                client_id: agent_id.clone(),
             }],
             servers: vec![Server {
                 id: self.server.to_string(),

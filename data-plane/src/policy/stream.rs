@@ -98,6 +98,7 @@ fn hello(watcher: &Watcher, policies: &Policies) -> Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         epoch: snapshot.tenants().next().map(|tenant| tenant.epoch.clone()).unwrap_or_default(),
         held: held.collect(),
+        revocations: Vec::new(),
     }
 }
 
@@ -115,7 +116,7 @@ fn receive(message: WatchResponse, policies: &Policies) -> Option<watch_request:
             policies.mark_synced();
             None
         }
-        watch_response::Message::Heartbeat(Heartbeat { .. }) => None,
+        watch_response::Message::Heartbeat(Heartbeat { .. }) | watch_response::Message::Revocations(_) => None,
     }
 }
 
