@@ -1,9 +1,10 @@
-//! A running control plane: what every handler shares, and the two listeners.
+//! A running control plane: what every handler shares, and the listeners.
 //!
 //! Invariant: everything shared is built once, here; nothing else reads settings.
 
 use std::{net::SocketAddr, sync::Arc};
 
+use axum::Router;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -13,8 +14,9 @@ use crate::{
     bootstrap,
     config::Config,
     db::{Db, OpenError},
-    grpc, oauth, policy, router,
+    grpc, jobs, oauth, ops, policy, router,
     seal::MasterKey,
+    telemetry::Metrics,
     users,
 };
 
@@ -39,6 +41,30 @@ pub struct App {
     pub token_failures: oauth::Failures,
     /// Bounds how many people sign in at a time, and how often one may fail.
     pub sign_ins: users::SignIns,
+    /// Refused OAuth requests on their way into the audit log.
+    pub oauth_trail: oauth::Trail,
+    /// What Prometheus reads.
+    pub metrics: Metrics,
+}
+
+impl App {
+    /// With nothing going on yet.
+    #[must_use]
+    pub fn new(db: Db, master_key: MasterKey, urls: Urls, enrollment_token: SecretString) -> Self {
+        Self {
+            db,
+            master_key,
+            urls,
+            enrollment_token,
+            policy_changes: policy::Changes::new(),
+            signing_keys: oauth::KeyRing::default(),
+            issuers: oauth::Issuers::default(),
+            token_failures: oauth::Failures::default(),
+            sign_ins: users::SignIns::new(),
+            oauth_trail: oauth::Trail::new(),
+            metrics: Metrics::new(),
+        }
+    }
 }
 
 /// Public base URLs, without a trailing slash. Never derived from a request's `Host`.
@@ -95,6 +121,7 @@ pub struct ControlPlane {
     app: Arc<App>,
     http_addr: SocketAddr,
     grpc_addr: SocketAddr,
+    ops_addr: Option<SocketAddr>,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -107,33 +134,28 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     let db = Db::open(&config.database_url).await?;
     let (http, http_addr) = listen(config.http_addr).await?;
     let (grpc, grpc_addr) = listen(config.grpc_addr).await?;
+    let ops = match config.ops_addr {
+        Some(addr) => Some(listen(addr).await?),
+        None => None,
+    };
+    let ops_addr = ops.as_ref().map(|(_, addr)| *addr);
     let control = config.public_url.as_ref().map_or_else(|| format!("http://{http_addr}"), base);
     let stopping = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let app = Arc::new(App {
-        policy_changes: policy::Changes::new(),
-        db,
-        master_key: config.master_key,
-        urls: Urls { control, data: base(&config.public_data_url) },
-        enrollment_token: config.enrollment_token,
-        signing_keys: oauth::KeyRing::default(),
-        issuers: oauth::Issuers::default(),
-        token_failures: oauth::Failures::default(),
-        sign_ins: users::SignIns::new(),
-    });
+    let urls = Urls { control, data: base(&config.public_data_url) };
+    let app = Arc::new(App::new(db, config.master_key, urls, config.enrollment_token));
     bootstrap::run(&app, config.admin_token_file.as_deref()).await?;
 
     tasks.spawn(policy::follow_changes(Arc::clone(&app), stopping.clone()));
+    tasks.spawn(jobs::follow(Arc::clone(&app), stopping.clone()));
+    tasks.spawn(oauth::Trail::keep(Arc::clone(&app), stopping.clone()));
     tasks.spawn(grpc::serve(Arc::clone(&app), grpc, stopping.clone()));
-    let service = router::build(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
-    let serve = axum::serve(http, service).with_graceful_shutdown(stopping.clone().cancelled_owned());
-    tasks.spawn(async move {
-        if let Err(error) = serve.await {
-            tracing::error!(%error, "the HTTP listener failed");
-        }
-    });
+    tasks.spawn(serve(http, router::build(Arc::clone(&app)), stopping.clone()));
+    if let Some((listener, _)) = ops {
+        tasks.spawn(serve(listener, ops::routes(Arc::clone(&app)), stopping.clone()));
+    }
     tasks.close();
-    Ok(ControlPlane { app, http_addr, grpc_addr, stopping, tasks })
+    Ok(ControlPlane { app, http_addr, grpc_addr, ops_addr, stopping, tasks })
 }
 
 impl ControlPlane {
@@ -155,11 +177,24 @@ impl ControlPlane {
         self.grpc_addr
     }
 
+    /// Where health and metrics answer, if anywhere.
+    #[must_use]
+    pub const fn ops_addr(&self) -> Option<SocketAddr> {
+        self.ops_addr
+    }
+
     /// Ends streams, finishes requests and closes the pool.
     pub async fn stop(self) {
         self.stopping.cancel();
         self.tasks.wait().await;
         self.app.db.pool().close().await;
+    }
+}
+
+async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken) {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await {
+        tracing::error!(%error, "an HTTP listener failed");
     }
 }
 

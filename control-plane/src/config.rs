@@ -19,6 +19,8 @@ pub struct Config {
     pub http_addr: SocketAddr,
     /// Where data planes connect.
     pub grpc_addr: SocketAddr,
+    /// Where health and metrics answer; nowhere when absent.
+    pub ops_addr: Option<SocketAddr>,
     /// Base URL under which people and agents reach the HTTP listener; `http://{http_addr}` when absent.
     pub public_url: Option<Url>,
     /// Base URL under which agents reach the data planes.

@@ -3,8 +3,8 @@
 //!
 //! Where things are:
 //!
-//! - [`start`] (in `app.rs`) builds everything once and serves two listeners: HTTP (`router.rs`: REST, OAuth,
-//!   console) and gRPC (`grpc.rs`: policy stream, usage intake).
+//! - [`start`] (in `app.rs`) builds everything once and serves its listeners: HTTP (`router.rs`: REST, OAuth, console),
+//!   gRPC (`grpc.rs`: policy stream, usage intake) and `ops.rs` (health, metrics). `jobs.rs` is what runs by itself.
 //! - One slice per noun: `teams.rs` has its types, rules and operations, `teams/api.rs` its JSON handlers,
 //!   `teams/sql.rs` every query. The console's pages are in `console/`, the authorization server in `oauth/`.
 //! - `resource.rs` is the envelope that all objects share and, in `resource/operations.rs`, how any of them is listed,
@@ -30,8 +30,10 @@ pub mod duration;
 pub mod error;
 pub mod grants;
 pub mod grpc;
+pub mod jobs;
 pub mod limits;
 pub mod oauth;
+pub mod ops;
 pub mod page;
 pub mod policy;
 pub mod request;
@@ -42,6 +44,7 @@ pub mod seal;
 pub mod secret;
 pub mod servers;
 pub mod teams;
+pub mod telemetry;
 pub mod tenants;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     http::{HeaderName, HeaderValue, header},
-    middleware::map_response,
+    middleware::{from_fn_with_state, map_response},
     response::{IntoResponse, Response},
     routing::{MethodRouter, any, get, post},
 };
@@ -31,6 +31,8 @@ mod issuer;
 mod jwks;
 pub mod keys;
 mod metadata;
+mod observed;
+mod purge;
 mod scope_policy;
 mod sql;
 mod target;
@@ -44,11 +46,13 @@ mod tests;
 pub use attempts::Failures;
 pub use issuer::Issuers;
 pub use keys::KeyRing;
+pub use observed::Trail;
+pub use purge::purge;
 pub use scope_policy::ScopeRefusal;
 pub use target::TargetError;
 
 /// Routes of all OAuth endpoints.
-pub fn routes() -> Router<Arc<App>> {
+pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     // Any web page may call these: none of them reads a cookie.
     let public = Router::new()
         .route("/.well-known/oauth-authorization-server/t/{tenant}", read_only(get(metadata::show)))
@@ -56,9 +60,12 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/t/{tenant}/oauth/jwks", read_only(get(jwks::show)))
         .route("/t/{tenant}/oauth/token", post(token::answer).options(preflight).fallback(error::token_method))
         .layer(map_response(allow_any_origin));
-    Router::new()
+    let observed = Router::new()
         .merge(public)
         .route("/t/{tenant}/oauth/authorize", any(authorize::refuse))
+        .route_layer(from_fn_with_state(Arc::clone(app), observed::observe));
+    Router::new()
+        .merge(observed)
         .route("/.well-known/oauth-authorization-server", any(metadata::absent))
         .route("/.well-known/openid-configuration", any(metadata::absent))
         .route("/.well-known/openid-configuration/t/{tenant}", any(metadata::absent))

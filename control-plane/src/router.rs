@@ -32,16 +32,19 @@ pub fn build(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .route("/api/", any(no_route))
         .route("/api/{*rest}", any(no_route));
-    Router::new()
-        .route("/healthz", get(async || Json(json!({ "status": "ok" }))))
-        .route("/readyz", get(ready))
+    health()
         .merge(rest)
-        .merge(oauth::routes())
+        .merge(oauth::routes(&app))
         .merge(console::routes(&app))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(request_id::assign))
         .with_state(app)
+}
+
+/// Whether the process lives and whether it can serve.
+pub fn health() -> Router<Arc<App>> {
+    Router::new().route("/healthz", get(async || Json(json!({ "status": "ok" })))).route("/readyz", get(ready))
 }
 
 /// The routes of the REST API, which are its OpenAPI document too.

@@ -25,9 +25,8 @@ use crate::{
     app::{App, Urls},
     caller::{Caller, Role},
     db::Db,
-    oauth, policy, router,
+    router,
     seal::MasterKey,
-    users,
 };
 
 /// What data planes present to the control planes of tests.
@@ -94,17 +93,8 @@ pub(crate) async fn run_empty(test: impl AsyncFnOnce(SecretString)) {
 
 /// What handlers share, on `db`.
 pub(crate) fn app(db: Db, master_key: MasterKey) -> App {
-    App {
-        db,
-        master_key,
-        urls: Urls { control: "http://control.test".to_owned(), data: "http://data.test".to_owned() },
-        enrollment_token: SecretString::from(ENROLLMENT_TOKEN),
-        policy_changes: policy::Changes::new(),
-        signing_keys: oauth::KeyRing::default(),
-        issuers: oauth::Issuers::default(),
-        token_failures: oauth::Failures::default(),
-        sign_ins: users::SignIns::new(),
-    }
+    let urls = Urls { control: "http://control.test".to_owned(), data: "http://data.test".to_owned() };
+    App::new(db, master_key, urls, SecretString::from(ENROLLMENT_TOKEN))
 }
 
 impl Bench {

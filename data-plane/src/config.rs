@@ -2,7 +2,10 @@
 //!
 //! Invariant: a [`Config`] is complete and valid; where its values come from is the binary's business.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+/// Renders metrics of something else that lives in the process, in the OpenMetrics text format.
+pub type OtherMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Settings of one data-plane process.
 #[derive(Clone)]
@@ -27,6 +30,8 @@ pub struct Config {
     pub upstream_timeout: Duration,
     /// How long running calls may go on after the stop was asked for.
     pub drain_timeout: Duration,
+    /// What `/metrics` shows beside the data plane's own: the control plane's, where both share a process.
+    pub other_metrics: Option<OtherMetrics>,
 }
 
 /// A certificate chain and its key, both PEM.

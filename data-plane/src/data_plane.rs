@@ -100,7 +100,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
     let (stopped, calls, services) = (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
     let watcher = stream::Watcher { channel, authorization, id };
     services.spawn(stream::follow(watcher, Arc::clone(&gateway.policies), stopped.clone()));
-    services.spawn(ops::serve(Arc::clone(&gateway), ops, stopped.clone()));
+    services.spawn(ops::serve(Arc::clone(&gateway), config.other_metrics, ops, stopped.clone()));
     calls.spawn(listener::serve(Arc::clone(&gateway), mcp, tls, stopping.clone()));
     let drain_timeout = config.drain_timeout;
     Ok(DataPlane { gateway, mcp_addr, ops_addr, stopping, stopped, calls, services, shipping, drain_timeout })

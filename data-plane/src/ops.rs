@@ -12,23 +12,30 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::gateway::Gateway;
+use crate::{config::OtherMetrics, gateway::Gateway};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// What ends a text of metrics, and so may stand in it once.
+const END: &str = "# EOF\n";
+
 /// Answers until `stopping`.
-pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, stopping: CancellationToken) {
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    others: Option<OtherMetrics>,
+    listener: TcpListener,
+    stopping: CancellationToken,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stopping.cancelled() => return,
         };
         let Ok((stream, _)) = accepted else { continue };
-        let gateway = Arc::clone(&gateway);
-        let stopping = stopping.clone();
+        let (gateway, others, stopping) = (Arc::clone(&gateway), others.clone(), stopping.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request| {
-                let answer = answer(&gateway, &request);
+                let answer = answer(&gateway, others.as_ref(), &request);
                 async move { Ok::<_, Infallible>(answer) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
@@ -42,14 +49,19 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, stopping: Cance
     }
 }
 
-fn answer(gateway: &Gateway, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn answer(gateway: &Gateway, others: Option<&OtherMetrics>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     match request.uri().path() {
         "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
         "/readyz" if gateway.is_ready() => text(StatusCode::OK, "ready\n".to_owned()),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready: no policy yet, or stopping\n".to_owned()),
         "/metrics" => {
             let spool = (gateway.spool.depth(), gateway.spool.bytes());
-            let mut response = text(StatusCode::OK, gateway.metrics.render(spool, gateway.policies.age()));
+            let mut metrics = gateway.metrics.render(spool, gateway.policies.age());
+            if let Some(others) = others {
+                metrics.truncate(metrics.trim_end_matches(END).len());
+                metrics.push_str(&others());
+            }
+            let mut response = text(StatusCode::OK, metrics);
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
             response
         }

@@ -1,5 +1,6 @@
 //! What operators see: spans, metrics, health.
 
+use http::Method;
 use serde_json::json;
 use tollgate_tests::{Deployment, Era, Http, SpanReceiver, eventually};
 
@@ -82,4 +83,19 @@ async fn health_is_told_on_both_ports() {
             assert_eq!(http.get(&format!("{base}/{page}")).await.status, 200, "{base}/{page}");
         }
     }
+}
+
+#[tokio::test]
+async fn one_page_of_metrics_shows_both_planes_of_dev() {
+    let tollgate = Deployment::dev().argument("--no-demo").start().await;
+    let token_url = format!("{}/t/default/oauth/token", tollgate.control_url());
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let wrong = "grant_type=client_credentials&client_id=agt_x&client_secret=wrong";
+    let answer = Http::default().send(Method::POST, &token_url, &form, wrong).await.expect("an answer");
+    assert_eq!(answer.status, 401);
+    let page = Http::default().get(&format!("{}/metrics", tollgate.ops_url(0))).await.text();
+    let counted = r#"tollgate_oauth_requests_total{endpoint="token",outcome="invalid_client"} 1"#;
+    assert!(page.contains(counted) && page.contains("tollgate_calls_in_flight 0"), "{page}");
+    assert_eq!(page.matches("# EOF").count(), 1);
+    assert!(page.ends_with("# EOF\n"), "{page}");
 }

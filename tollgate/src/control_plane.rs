@@ -38,6 +38,7 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
     let database_url = reader.required("database_url").map(SecretString::from);
     let http_addr = reader.parsed("control_addr");
     let grpc_addr = reader.parsed("grpc_addr");
+    let ops_addr = reader.parsed("control_ops_addr");
     let public_url = reader.base_url("public_control_url");
     let public_data_url = reader.base_url("public_data_url");
     let master_key = read_master_key(&mut reader);
@@ -49,6 +50,7 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
             database_url: database_url?,
             http_addr: http_addr?,
             grpc_addr: grpc_addr?,
+            ops_addr: Some(ops_addr?),
             public_url,
             public_data_url: public_data_url?,
             master_key: master_key?,

@@ -4,7 +4,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 pub(crate) use tollgate_data_plane::DataPlane;
-use tollgate_data_plane::{Config, config::TlsFiles, start};
+use tollgate_data_plane::{
+    Config,
+    config::{OtherMetrics, TlsFiles},
+    start,
+};
 
 use crate::{
     failure::{Failure, OrFail as _},
@@ -68,6 +72,7 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
             tls,
             upstream_timeout: upstream_timeout?,
             drain_timeout: drain_timeout?,
+            other_metrics: None,
         };
         Some((config, log?))
     };
@@ -96,6 +101,7 @@ pub(crate) struct Local {
     pub(crate) state_dir: PathBuf,
     pub(crate) upstream_timeout: Duration,
     pub(crate) drain_timeout: Duration,
+    pub(crate) other_metrics: OtherMetrics,
 }
 
 /// Starts a data plane in the process of its control plane.
@@ -111,6 +117,7 @@ pub(crate) async fn start_local(local: Local) -> Result<DataPlane, Failure> {
         tls: None,
         upstream_timeout: local.upstream_timeout,
         drain_timeout: local.drain_timeout,
+        other_metrics: Some(local.other_metrics),
     };
     start(config).await.or_fail("the data plane cannot start")
 }

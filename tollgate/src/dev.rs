@@ -8,6 +8,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -173,7 +174,7 @@ async fn start(
     // Both ends of the token live in this process, so that a new one at each start will do.
     let enrollment_token = SecretString::from(generate(Purpose::ApiKey).text.to_string());
     let control = start_control_plane(addresses, dir, database_url.into(), enrollment_token.clone()).await?;
-    let control_grpc = control.grpc_addr();
+    let (control_grpc, app) = (control.grpc_addr(), Arc::clone(control.app()));
     stack.control = Some(control);
     if !args.no_demo {
         stack.demo = Some(start_demo_server(dir).await?);
@@ -188,6 +189,7 @@ async fn start(
         store_timeout: args.store_timeout,
         upstream_timeout: args.upstream_timeout,
         drain_timeout: DRAIN_TIMEOUT,
+        other_metrics: Arc::new(move || app.metrics.render(app.db.pool())),
     };
     let data = stack.data.insert(data_plane::start_local(settings).await?);
 
@@ -222,6 +224,7 @@ async fn start_control_plane(
         database_url,
         http_addr: addresses.control,
         grpc_addr: addresses.grpc,
+        ops_addr: None,
         public_url: Some(addresses.control_url()),
         public_data_url: addresses.data_url(),
         master_key: dir.master_key()?,

@@ -12,7 +12,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{keys::KeyError, scope_policy::ScopeRefusal, target::TargetError, token::IssueError};
+use super::{keys::KeyError, observed::Refused, scope_policy::ScopeRefusal, target::TargetError, token::IssueError};
 
 /// Seconds after which a client may try again when a fault is ours.
 const RETRY_AFTER_S: u32 = 5;
@@ -133,6 +133,7 @@ impl IntoResponse for OAuthError {
         let mut response = (status, Json(body)).into_response();
         never_store(response.headers_mut());
         response.headers_mut().extend(self.extra_header());
+        response.extensions_mut().insert(Refused { code, reason: self.to_string(), client: None });
         response
     }
 }

@@ -44,12 +44,17 @@ impl FromRequestParts<Arc<App>> for Issuer {
 pub struct Issuers(RwLock<HashMap<Name, TenantId>>);
 
 impl Issuers {
+    /// The tenant of that name, if it was asked for before.
+    pub(super) fn known(&self, name: &Name) -> Option<TenantId> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).copied()
+    }
+
     /// The tenant of that name, without Postgres from the second time on.
     ///
     /// # Errors
     /// When Postgres is away.
     pub(super) async fn find(&self, db: &Db, name: &Name) -> Result<Option<TenantId>, sqlx::Error> {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).copied();
+        let known = self.known(name);
         if known.is_some() {
             return Ok(known);
         }

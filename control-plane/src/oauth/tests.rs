@@ -2,5 +2,6 @@
 
 mod client_auth;
 mod documents;
+mod observed;
 mod operator;
 mod token;

@@ -159,6 +159,7 @@ impl Plan {
         let master_key = folder.0.join("master-key");
         let key = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
         std::fs::write(&master_key, STANDARD.encode(key)).expect("the folder is writable");
+        let (ops_url, ops) = free_address();
         let control_plane = Service {
             name: "tollgate control-plane".to_owned(),
             arguments: vec!["control-plane".to_owned()],
@@ -166,13 +167,14 @@ impl Plan {
                 &shared,
                 [
                     ("TOLLGATE_CONTROL_ADDR", control),
+                    ("TOLLGATE_CONTROL_OPS_ADDR", ops),
                     ("TOLLGATE_GRPC_ADDR", grpc),
                     ("TOLLGATE_DATABASE_URL", database.map(Database::url).unwrap_or_default()),
                     ("TOLLGATE_MASTER_KEY_FILE", master_key.display().to_string()),
                     ("TOLLGATE_ADMIN_TOKEN_FILE", folder.0.join("admin-token").display().to_string()),
                 ],
             ),
-            ops_url: control_url.clone(),
+            ops_url,
             mcp_url: None,
             process: None,
             log: String::new(),
@@ -204,6 +206,6 @@ impl Plan {
     }
 }
 
-fn with(shared: &[(String, String)], more: [(&str, String); 5]) -> Vec<(String, String)> {
+fn with<const N: usize>(shared: &[(String, String)], more: [(&str, String); N]) -> Vec<(String, String)> {
     shared.iter().cloned().chain(more.map(|(name, value)| (name.to_owned(), value))).collect()
 }

@@ -51,6 +51,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Where REST, console and OAuth listen"),
     setting("grpc_addr", "ADDR", Some("127.0.0.1:7401"), Kind::Plain, CONTROL,
         "Where data planes connect"),
+    setting("control_ops_addr", "ADDR", Some("127.0.0.1:7404"), Kind::Plain, CONTROL,
+        "Where /healthz, /readyz and /metrics of the control plane listen"),
     setting("public_control_url", "URL", None, Kind::Plain, CONTROL,
         "Base URL under which people and agents reach the control plane [without: its listening address]"),
     setting("public_data_url", "URL", Some("http://127.0.0.1:7402"), Kind::Plain, CONTROL,

@@ -1,0 +1,120 @@
+//! Prometheus metrics of the control plane, base units, one registry for each process.
+//!
+//! Invariant: the number of series is bounded: every label value is one of a fixed set.
+
+use std::{
+    sync::atomic::{AtomicI64, AtomicU64},
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+/// 1 ms to about 8 s.
+const REQUEST_BUCKETS: [f64; 14] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 6.0, 8.0];
+
+/// All metrics of one control plane.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    oauth_requests: Family<OAuthLabels, Counter>,
+    oauth_duration: Family<EndpointLabels, Histogram, fn() -> Histogram>,
+    audit_dropped: Counter,
+    jobs: Family<JobLabels, Counter>,
+    pool_connections: Gauge<i64, AtomicI64>,
+    pool_idle: Gauge<i64, AtomicI64>,
+    jobs_ran_at: Gauge<f64, AtomicU64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OAuthLabels {
+    endpoint: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointLabels {
+    endpoint: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabels {
+    job: &'static str,
+    outcome: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::default();
+        let oauth_requests = Family::default();
+        let oauth_duration = Family::new_with_constructor((|| Histogram::new(REQUEST_BUCKETS)) as fn() -> Histogram);
+        let (audit_dropped, jobs, jobs_ran_at) = (Counter::default(), Family::default(), Gauge::default());
+        let (pool_connections, pool_idle) = (Gauge::default(), Gauge::default());
+        let help = "Requests to the authorization server, by endpoint and OAuth error code (`ok` when there was none)";
+        registry.register("tollgate_oauth_requests", help, oauth_requests.clone());
+        registry.register_with_unit(
+            "tollgate_oauth_request_duration",
+            "Time from an OAuth request to its answer",
+            Unit::Seconds,
+            oauth_duration.clone(),
+        );
+        let help =
+            "Refused OAuth requests that are missing in the audit log, because they came faster than it is written";
+        registry.register("tollgate_audit_refusals_dropped", help, audit_dropped.clone());
+        registry.register("tollgate_jobs", "Background jobs that ran, by outcome", jobs.clone());
+        registry.register_with_unit(
+            "tollgate_jobs_ran_at",
+            "When this process last finished a round of background jobs, in unix time",
+            Unit::Seconds,
+            jobs_ran_at.clone(),
+        );
+        registry.register("tollgate_database_connections", "Connections to Postgres", pool_connections.clone());
+        registry.register("tollgate_database_connections_idle", "Those that nobody uses now", pool_idle.clone());
+        Self { registry, oauth_requests, oauth_duration, audit_dropped, jobs, pool_connections, pool_idle, jobs_ran_at }
+    }
+
+    /// Counts an answer of the authorization server. `outcome` is `ok` or an OAuth error code.
+    pub fn oauth_request(&self, endpoint: &'static str, outcome: &'static str, took: Duration) {
+        self.oauth_requests.get_or_create(&OAuthLabels { endpoint, outcome }).inc();
+        self.oauth_duration.get_or_create(&EndpointLabels { endpoint }).observe(took.as_secs_f64());
+    }
+
+    /// Counts a refusal that the audit log will not have.
+    pub fn audit_refusal_dropped(&self) {
+        self.audit_dropped.inc();
+    }
+
+    /// Counts a run of a background job.
+    pub fn job(&self, job: &'static str, succeeded: bool) {
+        let outcome = if succeeded { "ok" } else { "error" };
+        self.jobs.get_or_create(&JobLabels { job, outcome }).inc();
+    }
+
+    /// Notes that all jobs have had their turn.
+    pub fn jobs_done(&self) {
+        // Milliseconds of unix time fit a double exactly.
+        #[expect(clippy::cast_precision_loss, reason = "exact until the year 287396")]
+        self.jobs_ran_at.set(chrono::Utc::now().timestamp_millis() as f64 / 1000.0);
+    }
+
+    /// The registry in the OpenMetrics text format.
+    #[must_use]
+    pub fn render(&self, pool: &sqlx::PgPool) -> String {
+        self.pool_connections.set(i64::from(pool.size()));
+        self.pool_idle.set(i64::try_from(pool.num_idle()).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a string cannot fail");
+        text
+    }
+}
