@@ -39,6 +39,7 @@ pub mod policy;
 pub mod request;
 pub mod request_id;
 pub mod resource;
+pub mod revocations;
 pub mod router;
 pub mod seal;
 pub mod secret;

@@ -10,6 +10,7 @@
 //! that number.
 
 mod compile;
+mod connected;
 mod ledger;
 mod publish;
 mod sql;
@@ -18,6 +19,7 @@ mod stream;
 mod tests;
 
 pub use compile::{CompileError, compile};
+pub use connected::Connected;
 pub use publish::{Changes, Known, follow_changes};
 pub use stream::PolicyStreams;
 
@@ -34,6 +36,16 @@ const CHANNEL: &str = "tollgate_policy";
 pub async fn bump(tx: &mut TenantTx) -> Result<i64, sqlx::Error> {
     let tenant = tx.tenant();
     let revision = sql::bump(tx, tenant).await?;
-    sql::notify(tx, CHANNEL, tenant).await?;
+    wake(tx).await?;
     Ok(revision)
+}
+
+/// Makes every control plane look at once, as soon as the transaction commits: for what data planes must learn
+/// without a new policy.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn wake(tx: &mut TenantTx) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant();
+    sql::notify(tx, CHANNEL, tenant).await
 }

@@ -23,6 +23,7 @@ use tollgate_proto::{TenantId, policy::v1::TenantPolicy};
 use super::{
     CHANNEL,
     compile::{CompileError, compile},
+    connected::Connected,
     sql,
 };
 use crate::{app::App, oauth::keys::KeyError};
@@ -38,6 +39,7 @@ const CURRENT_FOR: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Changes {
     known: watch::Sender<Known>,
+    connected: Connected,
 }
 
 impl Changes {
@@ -45,13 +47,19 @@ impl Changes {
     #[must_use]
     #[allow(clippy::new_without_default, reason = "made once, by name")]
     pub fn new() -> Self {
-        Self { known: watch::Sender::new(Known::default()) }
+        Self { known: watch::Sender::new(Known::default()), connected: Connected::default() }
     }
 
     /// What is known, and a wake-up whenever a tenant's policy changes.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Known> {
         self.known.subscribe()
+    }
+
+    /// The data planes that follow what is known.
+    #[must_use]
+    pub const fn connected(&self) -> &Connected {
+        &self.connected
     }
 }
 

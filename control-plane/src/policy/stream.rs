@@ -24,7 +24,7 @@ use tollgate_proto::{
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
-use super::{ledger::Ledger, publish::Known};
+use super::{connected::Connection, ledger::Ledger, publish::Known};
 use crate::{
     app::App,
     data_planes::{self, Answer, Verdict},
@@ -87,6 +87,7 @@ impl PolicyService for PolicyStreams {
 /// What is going on between this control plane and one data plane.
 struct Stream {
     data_plane: DataPlaneId,
+    connection: Connection,
     ledger: Ledger,
     known: watch::Receiver<Known>,
     answers: UnboundedSender<Answer>,
@@ -163,7 +164,11 @@ impl Stream {
         let version = printable(&hello.version, VERSION_CHARS_MAX);
         tracing::info!(%data_plane, version, "a data plane opened its policy stream");
         let record = data_planes::keep_record(app.db.clone(), data_plane, version, recorded);
-        Ok((Self { data_plane, ledger, known, answers, synced: false, heartbeat_due: false }, record))
+        let connection = app.policy_changes.connected().enter(data_plane);
+        for applied in hello.revocations {
+            connection.apply(tenant_of(&applied.tenant_id)?, applied.revision);
+        }
+        Ok((Self { data_plane, connection, ledger, known, answers, synced: false, heartbeat_due: false }, record))
     }
 
     /// Whether [`Stream::say`] is worth calling.
@@ -202,11 +207,15 @@ impl Stream {
                 let reason = printable(&nack.reason, REASON_CHARS_MAX);
                 (nack.tenant_id, nack.revision, Verdict::Refused { reason })
             }
+            Some(Request::RevocationsApplied(applied)) => {
+                self.connection.apply(tenant_of(&applied.tenant_id)?, applied.revision);
+                return Ok(());
+            }
             Some(Request::Hello(_)) => return Err(Status::invalid_argument("a policy stream has one hello")),
             // Something that a newer data plane says beside the rest.
-            None | Some(Request::RevocationsApplied(_)) => return Ok(()),
+            None => return Ok(()),
         };
-        let tenant: TenantId = tenant_id.parse().map_err(|error| Status::invalid_argument(format!("{error}")))?;
+        let tenant = tenant_of(&tenant_id)?;
         if !self.ledger.answer(&self.known.borrow(), tenant, revision) {
             tracing::warn!(data_plane = %self.data_plane, %tenant, revision, "an answer to no policy that was sent");
             return Ok(());
@@ -218,6 +227,10 @@ impl Stream {
         let _ = self.answers.send(Answer { tenant, revision, verdict });
         Ok(())
     }
+}
+
+fn tenant_of(text: &str) -> Result<TenantId, Status> {
+    text.parse().map_err(|error| Status::invalid_argument(format!("{error}")))
 }
 
 /// Text from a data plane as Postgres and a log can hold it.

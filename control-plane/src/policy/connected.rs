@@ -1,0 +1,72 @@
+//! The data planes whose policy stream is open at this process, and how far each has applied revocations.
+//!
+//! Invariant: a data plane is counted once, by its newest stream, and not a moment longer than that stream lives.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::timeout};
+use tollgate_proto::{DataPlaneId, TenantId};
+use uuid::Uuid;
+
+use crate::revocations::Enforced;
+
+/// Everyone who is connected.
+#[derive(Debug, Clone, Default)]
+pub struct Connected(Arc<watch::Sender<BTreeMap<DataPlaneId, Progress>>>);
+
+#[derive(Debug)]
+struct Progress {
+    stream: Uuid,
+    applied: HashMap<TenantId, u64>,
+}
+
+impl Connected {
+    /// Counts a data plane until what is answered is dropped.
+    pub(super) fn enter(&self, data_plane: DataPlaneId) -> Connection {
+        let stream = Uuid::now_v7();
+        self.0.send_modify(|all| drop(all.insert(data_plane, Progress { stream, applied: HashMap::new() })));
+        Connection { all: self.clone(), data_plane, stream }
+    }
+
+    /// Waits until all have applied the tenant's revocations up to `revision`, at most for `within`; answers how far
+    /// they are by then. Who connects meanwhile is waited for too.
+    pub(crate) async fn enforced(&self, tenant: TenantId, revision: u64, within: Duration) -> Enforced {
+        let applied = |progress: &Progress| progress.applied.get(&tenant).is_some_and(|applied| *applied >= revision);
+        let mut all = self.0.subscribe();
+        // The sender is ours; how far it came is read below, in time or not.
+        let _ = timeout(within, all.wait_for(|all| all.values().all(applied))).await;
+        let all = all.borrow();
+        Enforced { applied: all.values().filter(|progress| applied(progress)).count(), connected: all.len() }
+    }
+}
+
+/// One stream's part in [`Connected`].
+#[derive(Debug)]
+pub(super) struct Connection {
+    all: Connected,
+    data_plane: DataPlaneId,
+    stream: Uuid,
+}
+
+impl Connection {
+    /// Notes what the data plane says that it has applied.
+    pub(super) fn apply(&self, tenant: TenantId, revision: u64) {
+        self.all.0.send_if_modified(|all| {
+            let mine = all.get_mut(&self.data_plane).filter(|progress| progress.stream == self.stream);
+            mine.is_some_and(|progress| progress.applied.insert(tenant, revision) != Some(revision))
+        });
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.all.0.send_if_modified(|all| {
+            let mine = all.get(&self.data_plane).is_some_and(|progress| progress.stream == self.stream);
+            mine && all.remove(&self.data_plane).is_some()
+        });
+    }
+}
