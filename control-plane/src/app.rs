@@ -14,6 +14,7 @@ use crate::{
     bootstrap,
     config::Config,
     db::{Db, OpenError},
+    fetch::Fetcher,
     grpc, jobs, oauth, ops, policy, router,
     seal::MasterKey,
     telemetry::Metrics,
@@ -45,6 +46,8 @@ pub struct App {
     pub oauth_trail: oauth::Trail,
     /// What Prometheus reads.
     pub metrics: Metrics,
+    /// Asks hosts that others name.
+    pub fetcher: Fetcher,
 }
 
 impl App {
@@ -63,6 +66,7 @@ impl App {
             sign_ins: users::SignIns::new(),
             oauth_trail: oauth::Trail::new(),
             metrics: Metrics::new(),
+            fetcher: Fetcher::new(),
         }
     }
 }

@@ -28,6 +28,7 @@ pub mod data_planes;
 pub mod db;
 pub mod duration;
 pub mod error;
+pub mod fetch;
 pub mod grants;
 pub mod grpc;
 pub mod jobs;

@@ -33,6 +33,7 @@ pub mod keys;
 mod metadata;
 mod observed;
 mod purge;
+pub mod redirect_uri;
 mod scope_policy;
 mod sql;
 mod target;
