@@ -22,6 +22,7 @@ use crate::app::App;
 
 mod access_token;
 mod attempts;
+mod authorizations;
 mod authorize;
 mod client_auth;
 mod document;

@@ -1,59 +1,143 @@
-//! Access tokens: JWTs as RFC 9068 has them, signed with ES256.
+//! Access tokens: JWTs as RFC 9068 has them, signed with ES256, or opaque references, as the tenant chose.
 //!
 //! Invariant: a token says who may act, where and within which scopes; what is allowed at the moment of a call is the
-//! data plane's policy, never the token's business.
+//! data plane's policy, never the token's business. A JWT is signed only after the transaction that decided about it
+//! has committed, and the text of an opaque token is nowhere but in the answer.
 
+use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, Header};
 use serde::Serialize;
+use tollgate_proto::{AgentId, AuthorizationId, UserId};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
-use super::keys::{KeyError, SigningKey};
+use super::{issuer::Issuer, keys::KeyError};
+use crate::{
+    app::App,
+    db::TenantTx,
+    secret::{self, Purpose},
+};
+
+mod sql;
 
 /// RFC 9068 section 2.1.
 const TYPE: &str = "at+jwt";
 
-/// What goes into a token. The subject is the client itself (RFC 9068 section 2.2).
-#[derive(Debug)]
-pub(super) struct Contents<'a> {
-    /// `iss`.
-    pub(super) issuer: &'a str,
-    /// `sub` and `client_id`.
-    pub(super) client_id: &'a str,
-    /// `aud`: one endpoint.
-    pub(super) audience: &'a str,
-    /// `scope`.
-    pub(super) scope: &'a str,
-    /// From `iat` to `exp`, in seconds.
-    pub(super) ttl_s: u32,
+/// What a tenant's access tokens look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// RFC 9068.
+    Jwt,
+    /// `tga_…`: a reference that only the authorization server can resolve.
+    Opaque,
 }
 
+impl Format {
+    /// As the database has it.
+    pub(super) const fn of(opaque: bool) -> Self {
+        if opaque { Self::Opaque } else { Self::Jwt }
+    }
+}
+
+/// For whom an agent acts, and by which authorization.
+#[derive(Debug, Clone)]
+pub(super) struct OnBehalf {
+    /// The user: `sub`.
+    pub(super) user: UserId,
+    /// The grant family: `gid`.
+    pub(super) authorization: AuthorizationId,
+    /// When the user last proved who they are: `auth_time`.
+    pub(super) authenticated_at: DateTime<Utc>,
+}
+
+/// What goes into a token.
+#[derive(Debug)]
+pub(super) struct Contents {
+    /// Whose token it is.
+    pub(super) agent: AgentId,
+    /// `client_id`: the agent's id, or the URL of its metadata document.
+    pub(super) client_id: String,
+    /// Absent when the agent acts for itself; then it is the subject too (RFC 9068 section 2.2).
+    pub(super) on_behalf: Option<OnBehalf>,
+    /// `aud`: one endpoint.
+    pub(super) audience: String,
+    /// `scope`.
+    pub(super) scope: String,
+    /// From `iat` to `exp`, in seconds.
+    pub(super) ttl_s: u32,
+    /// Unix seconds: what was issued before is void, so `iat` is no earlier.
+    pub(super) valid_from: i64,
+}
+
+/// A token that the transaction has decided about.
+pub(super) struct Minted {
+    contents: Contents,
+    jti: Uuid,
+    issued_at: i64,
+    /// The text, when there is nothing to sign.
+    opaque: Option<Zeroizing<String>>,
+}
+
+/// Makes a token that begins to live now. An opaque one is stored by this; a JWT needs no row.
+pub(super) async fn mint(tx: &mut TenantTx, format: Format, contents: Contents) -> Result<Minted, sqlx::Error> {
+    let issued_at = Utc::now().timestamp().max(contents.valid_from);
+    let mut minted = Minted { contents, jti: Uuid::now_v7(), issued_at, opaque: None };
+    if format == Format::Opaque {
+        let made = secret::generate(Purpose::AccessToken);
+        sql::insert(tx, &made.digest, &minted).await?;
+        minted.opaque = Some(made.text);
+    }
+    Ok(minted)
+}
+
+impl Minted {
+    /// The token's text. To be called after the transaction has committed; takes the key from memory.
+    pub(super) async fn text(self, app: &App, issuer: &Issuer) -> Result<Zeroizing<String>, KeyError> {
+        if let Some(text) = self.opaque {
+            return Ok(text);
+        }
+        let key = app.signing_keys.signing_key(&app.db, &app.master_key, issuer.tenant).await?;
+        let mut header = Header::new(Algorithm::ES256);
+        header.typ = Some(TYPE.to_owned());
+        header.kid = Some(key.kid.clone());
+        Ok(Zeroizing::new(jsonwebtoken::encode(&header, &self.claims(&issuer.url), &key.private)?))
+    }
+
+    fn claims<'a>(&'a self, issuer: &'a str) -> Claims<'a> {
+        let contents = &self.contents;
+        let on_behalf = contents.on_behalf.as_ref();
+        Claims {
+            iss: issuer,
+            sub: on_behalf.map_or_else(|| contents.client_id.clone(), |acting| acting.user.to_string()),
+            aud: &contents.audience,
+            client_id: &contents.client_id,
+            iat: self.issued_at,
+            exp: self.expires_at(),
+            jti: self.jti,
+            scope: &contents.scope,
+            gid: on_behalf.map(|acting| acting.authorization.to_string()),
+            auth_time: on_behalf.map(|acting| acting.authenticated_at.timestamp()),
+        }
+    }
+
+    fn expires_at(&self) -> i64 {
+        self.issued_at + i64::from(self.contents.ttl_s)
+    }
+}
+
+/// RFC 9068 section 2.2.
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
-    sub: &'a str,
+    sub: String,
     aud: &'a str,
     client_id: &'a str,
     iat: i64,
     exp: i64,
     jti: Uuid,
     scope: &'a str,
-}
-
-/// Signs a token that begins to live now.
-pub(super) fn sign(key: &SigningKey, contents: &Contents<'_>) -> Result<String, KeyError> {
-    let issued_at = chrono::Utc::now().timestamp();
-    let claims = Claims {
-        iss: contents.issuer,
-        sub: contents.client_id,
-        aud: contents.audience,
-        client_id: contents.client_id,
-        iat: issued_at,
-        exp: issued_at + i64::from(contents.ttl_s),
-        jti: Uuid::now_v7(),
-        scope: contents.scope,
-    };
-    let mut header = Header::new(Algorithm::ES256);
-    header.typ = Some(TYPE.to_owned());
-    header.kid = Some(key.kid.clone());
-    Ok(jsonwebtoken::encode(&header, &claims, &key.private)?)
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
 }

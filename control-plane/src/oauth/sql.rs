@@ -4,12 +4,13 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use tollgate_proto::{AgentId, CredentialId, Name, Scope, TenantId};
 
+use super::access_token::Format;
 use crate::{db::TenantTx, secret::Digest};
 
 /// An agent as the token endpoint needs it.
 #[derive(Debug)]
 pub(super) struct Agent {
-    /// Also its `client_id`.
+    /// The id.
     pub(super) id: AgentId,
     /// Its name now.
     pub(super) name: String,
@@ -21,8 +22,14 @@ pub(super) struct Agent {
     pub(super) allowed: Vec<Scope>,
     /// What they deny, now.
     pub(super) denied: Vec<Scope>,
+    /// Its `client_id`: the id, or the URL of its metadata document.
+    pub(super) client_id: String,
     /// Life of the tenant's tokens, in seconds.
     pub(super) access_token_ttl_s: u32,
+    /// What they look like.
+    pub(super) format: Format,
+    /// Unix seconds: tokens of the agent that were issued before are void.
+    pub(super) tokens_valid_from: i64,
     /// Whether the server that was asked about exists.
     pub(super) server_exists: bool,
 }
@@ -77,7 +84,9 @@ pub(super) async fn agent(
     server: Option<&Name>,
 ) -> Result<Option<Agent>, sqlx::Error> {
     let row = sqlx::query!(
-        r#"SELECT agents.name, agents.state = 'active' AS "active!", tenants.access_token_ttl_s,
+        r#"SELECT agents.name, agents.state = 'active' AS "active!", agents.document_url,
+                  tenants.access_token_ttl_s, tenants.access_token_format = 'opaque' AS "opaque!",
+                  GREATEST(tenants.tokens_valid_from, agents.tokens_valid_from) AS "tokens_valid_from!",
                   credential.id AS "credential_id?", credential.digest AS "digest?",
                   COALESCE(credential.last_used_at > now() - interval '1 minute', false) AS "use_noted!",
                   ARRAY(SELECT DISTINCT unnest(scopes) FROM grants
@@ -112,7 +121,10 @@ pub(super) async fn agent(
         credential,
         allowed: scopes(&row.allowed)?,
         denied: scopes(&row.denied)?,
+        client_id: row.document_url.unwrap_or_else(|| id.to_string()),
         access_token_ttl_s: row.access_token_ttl_s.unsigned_abs(),
+        format: Format::of(row.opaque),
+        tokens_valid_from: row.tokens_valid_from,
         server_exists: row.server_exists,
     }))
 }

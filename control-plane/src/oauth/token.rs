@@ -21,7 +21,7 @@ use tollgate_proto::{AgentId, Name, Scope, TenantId};
 use utoipa::ToSchema;
 
 use super::{
-    access_token::{self, Contents},
+    access_token::{self, Contents, Minted},
     attempts::Guesser,
     client_auth::Claim,
     error::{self, OAuthError},
@@ -32,7 +32,7 @@ use super::{
     sql,
     target::{Target, TargetError},
 };
-use crate::{app::App, audit};
+use crate::{app::App, audit, db::TenantTx};
 
 const GRANT_TYPE: &str = "client_credentials";
 const TOKEN_TYPE: &str = "Bearer";
@@ -150,8 +150,9 @@ async fn issue_for_client(
     if let Some(credential) = agent.credential.as_ref().filter(|credential| !credential.use_noted) {
         sql::note_use(&mut tx, credential.id).await?;
     }
+    let issuing = decision.mint(&mut tx, app, issuer, agent, agent.access_token_ttl_s).await?;
     tx.commit().await?;
-    Ok(decision.sign(app, issuer, agent.access_token_ttl_s).await?)
+    Ok(issuing.finish(app, issuer).await?)
 }
 
 /// A token for an operator who wants to call a tool as an agent would: everything that is granted for `resource`
@@ -195,13 +196,13 @@ pub async fn issue_for_operator(
         }),
     };
     audit::record(&mut tx, event).await?;
+    let issuing = decision.mint(&mut tx, app, &issuer, &agent, ttl_s).await?;
     tx.commit().await?;
-    decision.sign(app, &issuer, ttl_s).await
+    issuing.finish(app, &issuer).await
 }
 
-/// What a token will say. Made from one reading of the database, signed after its transaction.
+/// What a token will say. Made from one reading of the database.
 struct Decision {
-    client: AgentId,
     target: Target,
     scope: String,
 }
@@ -213,20 +214,45 @@ impl Decision {
         }
         let scopes = scope_policy::decide(&agent.allowed, &agent.denied, &target, requested)?;
         let scope = scopes.iter().map(Scope::to_string).collect::<Vec<_>>().join(" ");
-        Ok(Self { client: agent.id, target, scope })
+        Ok(Self { target, scope })
     }
 
-    async fn sign(self, app: &App, issuer: &Issuer, ttl_s: u32) -> Result<Issued, IssueError> {
-        let key = app.signing_keys.signing_key(&app.db, &app.master_key, issuer.tenant).await?;
+    async fn mint(
+        self,
+        tx: &mut TenantTx,
+        app: &App,
+        issuer: &Issuer,
+        agent: &sql::Agent,
+        ttl_s: u32,
+    ) -> Result<Issuing, sqlx::Error> {
         let resource = self.target.url(&app.urls, &issuer.name);
         let contents = Contents {
-            issuer: &issuer.url,
-            client_id: &self.client.to_string(),
-            audience: &resource,
-            scope: &self.scope,
+            agent: agent.id,
+            client_id: agent.client_id.clone(),
+            on_behalf: None,
+            audience: resource.clone(),
+            scope: self.scope.clone(),
             ttl_s,
+            valid_from: agent.tokens_valid_from,
         };
-        let access_token = access_token::sign(&key, &contents)?;
-        Ok(Issued { access_token, token_type: TOKEN_TYPE, expires_in: ttl_s, scope: self.scope, resource })
+        let token = access_token::mint(tx, agent.format, contents).await?;
+        Ok(Issuing { token, expires_in: ttl_s, scope: self.scope, resource })
+    }
+}
+
+/// A token that is decided about and has no text yet.
+struct Issuing {
+    token: Minted,
+    expires_in: u32,
+    scope: String,
+    resource: String,
+}
+
+impl Issuing {
+    /// To be called after the transaction has committed.
+    async fn finish(self, app: &App, issuer: &Issuer) -> Result<Issued, IssueError> {
+        let access_token = self.token.text(app, issuer).await?.to_string();
+        let Self { expires_in, scope, resource, .. } = self;
+        Ok(Issued { access_token, token_type: TOKEN_TYPE, expires_in, scope, resource })
     }
 }

@@ -1,0 +1,73 @@
+//! Authorizations: what one answer on the consent page allowed, with the code and the tokens that descend from it.
+//! Together they are a grant family, and `aut_…` is the `gid` of its tokens.
+//!
+//! Invariant: an answer makes one family, however often it is sent, and nothing of a family is issued after the
+//! transaction that revoked it.
+
+use chrono::{DateTime, Utc};
+use tollgate_proto::{AgentId, AuthorizationId, Scope, UserId};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::{
+    db::TenantTx,
+    secret::{self, Digest, Purpose},
+};
+
+mod sql;
+
+/// How long a client has to redeem a code (OAuth 2.1 section 4.1.2 recommends ten minutes at most).
+const CODE_LIFE_S: u32 = 60;
+/// When a family ends, however busy it is.
+const LIFE_DAYS: i32 = 90;
+
+/// What a user has just approved.
+#[derive(Debug)]
+pub(super) struct NewAuthorization {
+    /// The agent that may act.
+    pub(super) agent: AgentId,
+    /// For whom.
+    pub(super) user: UserId,
+    /// Of the page that was answered.
+    pub(super) transaction: Uuid,
+    /// Of the sign-in session that it was answered in.
+    pub(super) session: Digest,
+    /// Endpoints in their canonical form, at least one; a token is for one of them (RFC 8707 section 2.2).
+    pub(super) resources: Vec<String>,
+    /// What was consented to.
+    pub(super) scopes: Vec<Scope>,
+    /// Where the code is sent, exactly as the request had it.
+    pub(super) redirect_uri: String,
+    /// RFC 7636 section 4.2, method `S256`.
+    pub(super) code_challenge: String,
+    /// When the user last proved who they are: the `auth_time` of tokens.
+    pub(super) authenticated_at: DateTime<Utc>,
+}
+
+/// Why there is no code.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BeginError {
+    /// The page was answered before.
+    #[error("this page was answered already")]
+    Replayed,
+    /// The user or the agent may no longer act, or is gone.
+    #[error("the user or the agent may no longer act")]
+    Barred,
+    /// Postgres is away.
+    #[error("cannot store the authorization: {0}")]
+    Storage(#[from] sqlx::Error),
+}
+
+/// Begins a family and makes its code. Holds the rows of user and agent until the transaction ends, so that whoever
+/// revokes all that is theirs either keeps it from beginning or finds it.
+pub(super) async fn begin(tx: &mut TenantTx, new: NewAuthorization) -> Result<Zeroizing<String>, BeginError> {
+    if !sql::hold_parties(tx, new.agent, new.user).await? {
+        return Err(BeginError::Barred);
+    }
+    let code = secret::generate(Purpose::AuthorizationCode);
+    if sql::insert(tx, AuthorizationId::new(), &new, &code.digest).await? {
+        Ok(code.text)
+    } else {
+        Err(BeginError::Replayed)
+    }
+}

@@ -1,0 +1,58 @@
+//! Queries that begin a grant family.
+
+use tollgate_proto::{AgentId, AuthorizationId, Scope, UserId};
+
+use super::{CODE_LIFE_S, LIFE_DAYS, NewAuthorization};
+use crate::{db::TenantTx, secret::Digest};
+
+/// Whether both may act. If so, neither can be changed until the transaction ends.
+pub(super) async fn hold_parties(tx: &mut TenantTx, agent: AgentId, user: UserId) -> Result<bool, sqlx::Error> {
+    let held = sqlx::query!(
+        r#"SELECT agents.id FROM agents JOIN users ON users.tenant_id = agents.tenant_id
+           WHERE agents.id = $1 AND agents.state = 'active' AND users.id = $2 AND users.state = 'active'
+           FOR SHARE OF agents, users"#,
+        agent.uuid(),
+        user.uuid(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(held.is_some())
+}
+
+/// Stores the family with its code; false when the page was answered before.
+pub(super) async fn insert(
+    tx: &mut TenantTx,
+    id: AuthorizationId,
+    new: &NewAuthorization,
+    code: &Digest,
+) -> Result<bool, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let scopes: Vec<String> = new.scopes.iter().map(Scope::to_string).collect();
+    let inserted = sqlx::query!(
+        "WITH family AS (
+             INSERT INTO authorizations (tenant_id, id, agent_id, user_id, transaction_id, session_digest, resources,
+                                         scopes, authenticated_at, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() + make_interval(days => $10))
+             ON CONFLICT (transaction_id) DO NOTHING
+             RETURNING tenant_id, id)
+         INSERT INTO authorization_codes (tenant_id, digest, authorization_id, redirect_uri, code_challenge, expires_at)
+         SELECT tenant_id, $11, id, $12, $13, now() + make_interval(secs => $14) FROM family",
+        tenant,
+        id.uuid(),
+        new.agent.uuid(),
+        new.user.uuid(),
+        new.transaction,
+        new.session.as_bytes(),
+        &new.resources,
+        &scopes,
+        new.authenticated_at,
+        LIFE_DAYS,
+        code.as_bytes(),
+        new.redirect_uri,
+        new.code_challenge,
+        f64::from(CODE_LIFE_S),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
