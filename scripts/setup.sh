@@ -111,9 +111,9 @@ need_build_tools() {
 # The test peers' own Node is installed with them; what runs npm may be older.
 need_test_packages() {
     have redis-server || want redis-server "the store's tests run on a real Redis"
-    have chromium || want chromium "the console's tests open it in a browser"
+    have chromium || want chromium "the console, signing in and consent are tested in a browser"
     have curl || want curl "the tests run the printed curl"
-    have openssl || want openssl "a test of TLS makes a certificate with it"
+    have openssl || want openssl "the tests of TLS make their certificates with it"
     have python3 || want python3 "the official Python client is one of the test clients"
     python3 -c 'import ensurepip, venv' 2>/dev/null || want python3-venv "the Python client gets an environment of its own"
     if ! have npm; then
