@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tollgate_proto::TenantId;
 
-use crate::{app::App, oauth};
+use crate::{app::App, oauth, revocations};
 
 mod sql;
 #[cfg(test)]
@@ -56,6 +56,7 @@ pub async fn run(app: &App) -> Result<(), sqlx::Error> {
 /// Every job of one tenant.
 async fn tend(app: &App, tenant: TenantId) {
     note(app, tenant, "oauth.purge", oauth::purge(app, tenant).await);
+    note(app, tenant, "revocations.purge", revocations::purge(app, tenant).await);
 }
 
 fn note<T, E: std::fmt::Display>(app: &App, tenant: TenantId, job: &'static str, ran: Result<T, E>) {
