@@ -32,19 +32,19 @@ mod agents;
 mod assets;
 mod calls;
 mod connect;
-mod cookie;
-mod csrf;
+pub(crate) mod cookie;
+pub(crate) mod csrf;
 mod filters;
 mod form;
 mod home;
-mod page;
+pub(crate) mod page;
 mod search;
 mod servers;
 mod sign_in;
 mod sql;
 #[cfg(test)]
 mod tests;
-mod visitor;
+pub(crate) mod visitor;
 mod yaml;
 
 use form::{Editable, Entries};

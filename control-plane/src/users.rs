@@ -98,6 +98,8 @@ pub struct Session {
     pub digest: Digest,
     /// Begun by a one-time link.
     pub by_link: bool,
+    /// When the user proved who they are: the `auth_time` of what they allow in it.
+    pub began_at: DateTime<Utc>,
 }
 
 /// A session just begun: its text goes into the cookie and nowhere else.
@@ -259,7 +261,7 @@ pub async fn resume(app: &App, text: &str) -> Result<Option<Session>, sqlx::Erro
         role,
         has_password: user.password_phc.is_some(),
     };
-    Ok(Some(Session { user, digest, by_link: session.by_link }))
+    Ok(Some(Session { user, digest, by_link: session.by_link, began_at: session.began_at }))
 }
 
 /// Ends a session.

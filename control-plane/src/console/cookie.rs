@@ -13,10 +13,10 @@ const THEME_MAX_AGE_S: u32 = 31_536_000;
 const THEME: &str = "tollgate_theme";
 
 /// What a request's `Cookie` headers say.
-pub(super) struct Cookies<'a>(Vec<(&'a str, &'a str)>);
+pub(crate) struct Cookies<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Cookies<'a> {
-    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
         let lines = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
         Self(lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('=')).collect())
     }
@@ -26,17 +26,17 @@ impl<'a> Cookies<'a> {
     }
 
     /// The session's text, whatever its tenant: signing in to one tenant signs the browser out of the others.
-    pub(super) fn session(&self, app: &App) -> Option<&'a str> {
+    pub(crate) fn session(&self, app: &App) -> Option<&'a str> {
         self.0.iter().find(|(name, _)| is_session(app, name)).map(|(_, value)| *value)
     }
 
     /// The secret that a sign-in form is bound to.
-    pub(super) fn form(&self, app: &App) -> Option<&'a str> {
+    pub(crate) fn form(&self, app: &App) -> Option<&'a str> {
         self.get(form_name(app))
     }
 
     /// The theme that was chosen.
-    pub(super) fn theme(&self) -> Option<&'static str> {
+    pub(crate) fn theme(&self) -> Option<&'static str> {
         match self.get(THEME) {
             Some("light") => Some("light"),
             Some("dark") => Some("dark"),
@@ -52,7 +52,7 @@ impl<'a> Cookies<'a> {
 }
 
 /// Headers that begin a session.
-pub(super) fn begin_session(app: &App, cookies: &Cookies<'_>, tenant: &str, text: &str) -> HeaderMap {
+pub(crate) fn begin_session(app: &App, cookies: &Cookies<'_>, tenant: &str, text: &str) -> HeaderMap {
     let name = session_name(app, tenant);
     let mut all = cookies.forget_sessions(app, &name);
     all.extend(value(app, &name, text, SESSION_MAX_AGE_S));
@@ -61,17 +61,17 @@ pub(super) fn begin_session(app: &App, cookies: &Cookies<'_>, tenant: &str, text
 }
 
 /// Headers that end every session of this browser here.
-pub(super) fn end_session(app: &App, cookies: &Cookies<'_>) -> HeaderMap {
+pub(crate) fn end_session(app: &App, cookies: &Cookies<'_>) -> HeaderMap {
     set_all(cookies.forget_sessions(app, ""))
 }
 
 /// Headers that bind a sign-in form to this browser.
-pub(super) fn begin_form(app: &App, text: &str) -> HeaderMap {
+pub(crate) fn begin_form(app: &App, text: &str) -> HeaderMap {
     set_all(value(app, form_name(app), text, FORM_MAX_AGE_S))
 }
 
 /// Headers that remember a theme; anything but `light` and `dark` follows the system.
-pub(super) fn choose_theme(app: &App, theme: &str) -> HeaderMap {
+pub(crate) fn choose_theme(app: &App, theme: &str) -> HeaderMap {
     let known = matches!(theme, "light" | "dark");
     set_all(value(app, THEME, if known { theme } else { "" }, if known { THEME_MAX_AGE_S } else { 0 }))
 }

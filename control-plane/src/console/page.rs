@@ -33,7 +33,7 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
 
 /// Which entry of the navigation a page belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Section {
+pub(crate) enum Section {
     Home,
     Servers,
     Agents,
@@ -45,30 +45,30 @@ pub(super) enum Section {
 
 /// One step on the way to a page.
 #[derive(Debug)]
-pub(super) struct Crumb {
-    pub(super) label: &'static str,
-    pub(super) href: &'static str,
+pub(crate) struct Crumb {
+    pub(crate) label: &'static str,
+    pub(crate) href: &'static str,
 }
 
 /// What surrounds a page of a signed-in visitor.
 #[derive(Debug)]
-pub(super) struct Shell {
-    pub(super) title: String,
-    pub(super) section: Section,
-    pub(super) crumbs: Vec<Crumb>,
-    pub(super) theme: Option<&'static str>,
-    pub(super) csrf: String,
-    pub(super) tenant: String,
-    pub(super) email: String,
-    pub(super) role: &'static str,
-    pub(super) may_edit: bool,
-    pub(super) done: Option<Done>,
+pub(crate) struct Shell {
+    pub(crate) title: String,
+    pub(crate) section: Section,
+    pub(crate) crumbs: Vec<Crumb>,
+    pub(crate) theme: Option<&'static str>,
+    pub(crate) csrf: String,
+    pub(crate) tenant: String,
+    pub(crate) email: String,
+    pub(crate) role: &'static str,
+    pub(crate) may_edit: bool,
+    pub(crate) done: Option<Done>,
     /// What was searched for.
-    pub(super) search: String,
+    pub(crate) search: String,
 }
 
 impl Shell {
-    pub(super) fn new(visitor: &Visitor, section: Section, title: impl Into<String>) -> Self {
+    pub(crate) fn new(visitor: &Visitor, section: Section, title: impl Into<String>) -> Self {
         let user = &visitor.session.user;
         Self {
             title: title.into(),
@@ -86,45 +86,45 @@ impl Shell {
     }
 
     /// The same page one step further down, below `label`.
-    pub(super) fn under(mut self, label: &'static str, href: &'static str) -> Self {
+    pub(crate) fn under(mut self, label: &'static str, href: &'static str) -> Self {
         self.crumbs.push(Crumb { label, href });
         self
     }
 
-    pub(super) fn asset(&self, name: &str) -> &'static str {
+    pub(crate) fn asset(&self, name: &str) -> &'static str {
         assets::href(name)
     }
 
     /// For `aria-current`: the page itself, or one below it.
-    pub(super) fn current(&self) -> &'static str {
+    pub(crate) fn current(&self) -> &'static str {
         if self.crumbs.is_empty() { "page" } else { "true" }
     }
 
-    pub(super) fn is_in(&self, section: Section) -> bool {
+    pub(crate) fn is_in(&self, section: Section) -> bool {
         self.section == section
     }
 }
 
 /// What surrounds a page that stands alone.
 #[derive(Debug)]
-pub(super) struct Lone {
-    pub(super) title: String,
-    pub(super) theme: Option<&'static str>,
+pub(crate) struct Lone {
+    pub(crate) title: String,
+    pub(crate) theme: Option<&'static str>,
 }
 
 impl Lone {
-    pub(super) fn new(headers: &HeaderMap, title: impl Into<String>) -> Self {
+    pub(crate) fn new(headers: &HeaderMap, title: impl Into<String>) -> Self {
         Self { title: title.into(), theme: visitor::theme(headers) }
     }
 
-    pub(super) fn asset(&self, name: &str) -> &'static str {
+    pub(crate) fn asset(&self, name: &str) -> &'static str {
         assets::href(name)
     }
 }
 
 /// What the visitor has just done, carried over the redirect in the query as `done=…`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Done {
+pub(crate) enum Done {
     Created,
     Saved,
     Deleted,
@@ -161,7 +161,7 @@ impl Done {
     }
 
     /// What the next page says.
-    pub(super) const fn message(self) -> &'static str {
+    pub(crate) const fn message(self) -> &'static str {
         match self {
             Self::Created => "Created.",
             Self::Saved => "Saved.",
@@ -174,13 +174,13 @@ impl Done {
         }
     }
 
-    pub(super) fn of_query(query: &str) -> Option<Self> {
+    pub(crate) fn of_query(query: &str) -> Option<Self> {
         let (_, code) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "done")?;
         Self::ALL.into_iter().find(|done| done.code() == code)
     }
 
     /// Goes to the page at `path`, which says what was done.
-    pub(super) fn then(self, path: &str) -> Response {
+    pub(crate) fn then(self, path: &str) -> Response {
         let joint = if path.contains('?') { '&' } else { '?' };
         Redirect::to(&format!("{path}{joint}done={}", self.code())).into_response()
     }
@@ -188,7 +188,7 @@ impl Done {
 
 /// Why a page is not shown.
 #[derive(Debug)]
-pub(super) enum PageError {
+pub(crate) enum PageError {
     /// Nobody is signed in.
     SignIn {
         /// Where to go afterwards; empty for home.
@@ -284,23 +284,23 @@ struct ErrorPage {
 }
 
 /// A page as an answer.
-pub(super) fn show(template: &impl Template) -> Result<Response, PageError> {
+pub(crate) fn show(template: &impl Template) -> Result<Response, PageError> {
     show_with(StatusCode::OK, template)
 }
 
 /// A page as an answer with another status than 200.
-pub(super) fn show_with(status: StatusCode, template: &impl Template) -> Result<Response, PageError> {
+pub(crate) fn show_with(status: StatusCode, template: &impl Template) -> Result<Response, PageError> {
     let html = template.render().map_err(PageError::Template)?;
     Ok((status, Html(html)).into_response())
 }
 
 /// No page.
-pub(super) async fn not_found() -> PageError {
+pub(crate) async fn not_found() -> PageError {
     PageError::Operation(ApiError::NoRoute)
 }
 
 /// Middleware around all pages: writes out what failed, and sets the security headers.
-pub(super) async fn dress(State(_app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn dress(State(_app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let headers = request.headers().clone();
     let mut response = next.run(request).await;
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
@@ -322,7 +322,7 @@ pub(super) async fn dress(State(_app): State<Arc<App>>, request: Request, next: 
 }
 
 /// With a capital and a full stop.
-pub(super) fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
     let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };

@@ -32,19 +32,19 @@ const FORM_BYTES_MAX: usize = 256 * 1024;
 
 /// A signed-in user and how they came.
 #[derive(Debug)]
-pub(super) struct Visitor {
-    pub(super) session: Session,
-    pub(super) caller: Caller,
-    pub(super) theme: Option<&'static str>,
+pub(crate) struct Visitor {
+    pub(crate) session: Session,
+    pub(crate) caller: Caller,
+    pub(crate) theme: Option<&'static str>,
     /// The token for this session's forms.
-    pub(super) csrf: String,
+    pub(crate) csrf: String,
     /// What the visitor has just done.
-    pub(super) done: Option<Done>,
+    pub(crate) done: Option<Done>,
 }
 
 impl Visitor {
     /// Whether the forms that change things are of use to the visitor.
-    pub(super) fn may_edit(&self) -> bool {
+    pub(crate) fn may_edit(&self) -> bool {
         self.caller.require(Role::Operator).is_ok()
     }
 }
@@ -75,14 +75,14 @@ impl FromRequestParts<Arc<App>> for Visitor {
 
 /// A form that a page of ours sent in the visitor's session.
 #[derive(Debug)]
-pub(super) struct Posted<T> {
-    pub(super) visitor: Visitor,
-    pub(super) form: T,
+pub(crate) struct Posted<T> {
+    pub(crate) visitor: Visitor,
+    pub(crate) form: T,
 }
 
 /// A form that says nothing but that it was sent.
 #[derive(Debug, Deserialize)]
-pub(super) struct Nothing {}
+pub(crate) struct Nothing {}
 
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for Posted<T> {
     type Rejection = PageError;
@@ -99,7 +99,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Posted<T> {
 ///
 /// # Errors
 /// [`PageError::Forged`] when it was not sent by a page of ours.
-pub(super) async fn read_form<T: DeserializeOwned>(
+pub(crate) async fn read_form<T: DeserializeOwned>(
     app: &App,
     parts: Parts,
     body: Body,
@@ -122,7 +122,7 @@ pub(super) async fn read_form<T: DeserializeOwned>(
 }
 
 /// The address that the request came from; all unknown ones count as one.
-pub(super) fn peer(parts: &Parts) -> IpAddr {
+pub(crate) fn peer(parts: &Parts) -> IpAddr {
     parts
         .extensions
         .get::<ConnectInfo<SocketAddr>>()
@@ -130,6 +130,6 @@ pub(super) fn peer(parts: &Parts) -> IpAddr {
 }
 
 /// The chosen theme of a visitor who need not be signed in.
-pub(super) fn theme(headers: &HeaderMap) -> Option<&'static str> {
+pub(crate) fn theme(headers: &HeaderMap) -> Option<&'static str> {
     Cookies::of(headers).theme()
 }

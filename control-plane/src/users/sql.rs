@@ -137,6 +137,7 @@ pub(super) struct SessionRow {
     pub(super) tenant: String,
     pub(super) user_id: Uuid,
     pub(super) by_link: bool,
+    pub(super) began_at: DateTime<Utc>,
 }
 
 /// The live session with this digest; being seen keeps it alive, written down at most once a minute.
@@ -152,7 +153,7 @@ pub(super) async fn session(db: &mut PgConnection, digest: &Digest) -> Result<Op
     .await?;
     sqlx::query_as!(
         SessionRow,
-        "SELECT s.tenant_id, t.name AS tenant, s.user_id, s.by_link
+        "SELECT s.tenant_id, t.name AS tenant, s.user_id, s.by_link, s.created_at AS began_at
          FROM console_sessions s JOIN tenants t ON t.id = s.tenant_id
          WHERE s.digest = $1 AND s.expires_at > now() AND s.last_seen_at > now() - make_interval(secs => $2)",
         digest.as_bytes(),
