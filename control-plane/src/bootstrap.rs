@@ -10,15 +10,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tollgate_proto::{TeamId, TenantId, UserId};
+use tollgate_proto::{TeamId, TenantId};
 use zeroize::Zeroizing;
 
 use crate::{
     api_keys::{self, NewKey},
     app::App,
     caller::Role,
+    db::TenantTx,
     oauth::keys::{self, KeyError},
     seal::SealError,
+    users,
 };
 
 mod sql;
@@ -88,9 +90,9 @@ pub async fn run(app: &App, admin_token_file: Option<&Path>) -> Result<(), Boots
     let path = admin_token_file.ok_or(BootstrapError::NoAdminTokenFile)?;
     let tenant = TenantId::new();
     sql::insert_tenant(&mut tx, tenant, TENANT, ACTOR).await?;
-    sql::enter(&mut tx, tenant).await?;
+    let mut tx = TenantTx::within(tx, tenant).await?;
     sql::insert_team(&mut tx, tenant, TeamId::new(), TEAM, ACTOR).await?;
-    sql::insert_user(&mut tx, tenant, UserId::new(), OWNER, Role::Owner).await?;
+    users::ensure(&mut tx, ACTOR, OWNER, Role::Owner).await?;
     let new = NewKey { tenant, name: ADMIN_KEY, role: Role::Owner, platform: true };
     let token = api_keys::create(&mut tx, new).await?;
     // Before the commit: a token that works and that nobody has would lock everyone out.

@@ -114,6 +114,15 @@ pub struct TenantTx {
 }
 
 impl TenantTx {
+    /// Goes on with a platform's transaction as one of `tenant`, which may have been made in it.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn within(mut tx: Transaction<'static, Postgres>, tenant: TenantId) -> Result<Self, sqlx::Error> {
+        enter(&mut tx, tenant).await?;
+        Ok(Self { tenant, tx })
+    }
+
     /// The tenant whose rows this transaction sees.
     #[must_use]
     pub const fn tenant(&self) -> TenantId {

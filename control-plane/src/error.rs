@@ -96,6 +96,12 @@ pub enum ApiError {
     /// A token for an agent that may not act.
     #[error("the agent is suspended: activate it first")]
     AgentSuspended,
+    /// Taking away the one owner who is left.
+    #[error("this is the last owner who can sign in: make another one first")]
+    LastOwner,
+    /// A sign-in link for a user who may not sign in.
+    #[error("the user is disabled: activate them first")]
+    UserDisabled,
     /// Two callers changed the same thing at the same time.
     #[error("another change came in between: read the object again and repeat")]
     Conflict,
@@ -168,6 +174,8 @@ impl ApiError {
             Self::InUse { .. } => (StatusCode::CONFLICT, "in_use"),
             Self::CredentialLimit => (StatusCode::CONFLICT, "credential_limit"),
             Self::AgentSuspended => (StatusCode::CONFLICT, "agent_suspended"),
+            Self::LastOwner => (StatusCode::CONFLICT, "last_owner"),
+            Self::UserDisabled => (StatusCode::CONFLICT, "user_disabled"),
             Self::Conflict => (StatusCode::CONFLICT, "conflict"),
             Self::PreconditionRequired => (StatusCode::PRECONDITION_REQUIRED, "precondition_required"),
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),

@@ -64,6 +64,8 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(grants::api::get, grants::api::replace, grants::api::patch, grants::api::remove))
         .routes(routes!(limits::api::list, limits::api::create))
         .routes(routes!(limits::api::get, limits::api::replace, limits::api::patch, limits::api::remove))
+        .routes(routes!(users::api::list, users::api::create))
+        .routes(routes!(users::api::get, users::api::patch, users::api::remove))
         .route("/api/v1/tenants/{tenant}/users/{email}", post(users::api::act))
         .routes(routes!(usage::api::records))
         .routes(routes!(usage::api::report))

@@ -9,8 +9,10 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tollgate_proto::{TenantId, UserId};
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -24,6 +26,7 @@ use crate::{
 
 pub mod api;
 mod attempts;
+pub mod directory;
 mod password;
 mod sql;
 #[cfg(test)]
@@ -49,6 +52,28 @@ impl SignIns {
     #[allow(clippy::new_without_default, reason = "made once, by name")]
     pub fn new() -> Self {
         Self { hashing: Hashing::new(), attempts: Attempts::default() }
+    }
+}
+
+/// Whether a user may sign in, and agents act for them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UserState {
+    /// They may.
+    #[default]
+    Active,
+    /// They may not.
+    Disabled,
+}
+
+impl UserState {
+    /// As the database writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+        }
     }
 }
 
@@ -152,27 +177,21 @@ pub enum PasswordError {
     Old(#[from] SignInError),
 }
 
-/// Makes a user, without a password, when the tenant has none with this address; answers whether it did.
+/// Makes a user, without a password, when the tenant has none with this address; answers whether it did. Who is not
+/// named by the system comes by [`directory::create`], which has the rules.
 ///
 /// # Errors
-/// [`ApiError::Invalid`] when `email` is no address; or when Postgres is away.
-pub async fn ensure(tx: &mut TenantTx, actor: &str, email: &str, role: Role) -> Result<bool, ApiError> {
-    if !is_address(email) {
-        return Err(ApiError::fault("/email", "email", "write an e-mail address, as in `ada@example.com`"));
-    }
-    let id = UserId::new();
-    let created = sql::insert(tx, id, email, role.as_str()).await?;
-    if created {
-        record(tx, actor, "user.create", id, email, json!({ "role": role.as_str() })).await?;
-    }
-    Ok(created)
+/// When Postgres is away.
+pub async fn ensure(tx: &mut TenantTx, actor: &str, email: &str, role: Role) -> Result<bool, sqlx::Error> {
+    let new = sql::NewUser { email, role, team: None, display_name: "", state: UserState::Active };
+    Ok(directory::insert(tx, actor, new).await?.is_some())
 }
 
 /// Makes a link that signs the user with this address in once, within `ttl`.
 ///
 /// # Errors
 /// [`ApiError::Forbidden`] to all but admins and owners, and to admins when the user is an owner;
-/// [`ApiError::NotFound`]; or when Postgres is away.
+/// [`ApiError::NotFound`]; [`ApiError::UserDisabled`]; or when Postgres is away.
 pub async fn create_sign_in_link(
     app: &App,
     caller: &Caller,
@@ -185,6 +204,9 @@ pub async fn create_sign_in_link(
     let user = sql::by_email(&mut tx, email).await?.ok_or_else(unknown)?;
     // Whoever opens the link acts as the user: nobody may give out more than they have.
     caller.require(user.role.parse().map_err(ApiError::internal)?)?;
+    if !user.active {
+        return Err(ApiError::UserDisabled);
+    }
     let link = secret::generate(Purpose::SignInLink);
     let expires_at = sql::insert_link(&mut tx, &link.digest, user.id.into(), ttl.as_secs_f64()).await?;
     let detail = json!({ "expires_at": expires_at });
@@ -230,7 +252,7 @@ pub async fn sign_in(
     if !app.sign_ins.hashing.verify(password, phc).await? {
         return Err(SignInError::Wrong);
     }
-    let (tenant, user) = found.ok_or(SignInError::Wrong)?;
+    let (tenant, user) = found.filter(|(_, user)| user.active).ok_or(SignInError::Wrong)?;
     app.sign_ins.attempts.forgive(&subject);
     begin(app.db.tenant(tenant).await?, user.id.into(), false).await
 }
@@ -248,9 +270,10 @@ pub async fn resume(app: &App, text: &str) -> Result<Option<Session>, sqlx::Erro
     let Some(session) = sql::session(&mut platform, &digest).await? else { return Ok(None) };
     platform.commit().await?;
     let tenant_id = session.tenant_id.into();
-    let Some(user) = sql::by_id(&mut app.db.tenant(tenant_id).await?, session.user_id.into()).await? else {
-        return Ok(None);
-    };
+    let user = sql::by_id(&mut app.db.tenant(tenant_id).await?, session.user_id.into()).await?;
+    // A revocation of the user ends their sessions too.
+    let lives = |user: &sql::UserRow| user.active && session.began_at.timestamp() >= user.tokens_valid_from;
+    let Some(user) = user.filter(lives) else { return Ok(None) };
     // A role that this version does not know is no role.
     let Ok(role) = user.role.parse() else { return Ok(None) };
     let user = User {
@@ -325,12 +348,17 @@ async fn check_password(app: &App, user: &User, given: Zeroizing<String>, peer: 
 
 async fn replace_password(tx: &mut TenantTx, user: &User, phc: &str) -> Result<(), sqlx::Error> {
     sql::set_password(tx, user.id, phc).await?;
-    sql::delete_sessions_of(tx, user.id).await?;
+    end_sessions(tx, user.id).await?;
     record(tx, &user.actor(), "user.password.set", user.id, &user.email, json!({})).await
 }
 
+/// Ends every session of a user.
+async fn end_sessions(tx: &mut TenantTx, user: UserId) -> Result<(), sqlx::Error> {
+    sql::delete_sessions_of(tx, user).await
+}
+
 async fn begin(mut tx: TenantTx, user: UserId, by_link: bool) -> Result<Begun, SignInError> {
-    let user = sql::by_id(&mut tx, user).await?.ok_or(SignInError::Wrong)?;
+    let user = sql::by_id(&mut tx, user).await?.filter(|user| user.active).ok_or(SignInError::Spent)?;
     let tenant = sql::tenant_name(&mut tx).await?;
     let session = secret::generate(Purpose::Session);
     sql::delete_expired(&mut tx).await?;

@@ -1,9 +1,7 @@
 //! Queries of the first start.
 
 use sqlx::PgConnection;
-use tollgate_proto::{TeamId, TenantId, UserId};
-
-use crate::caller::Role;
+use tollgate_proto::{TeamId, TenantId};
 
 /// Any number will do, as long as no other lock has it.
 const LOCK: i64 = 0x746f_6c6c_6761_7465;
@@ -23,14 +21,6 @@ pub(super) async fn set_canary(connection: &mut PgConnection, canary: &[u8]) -> 
 
 pub(super) async fn has_tenants(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(r#"SELECT EXISTS (SELECT 1 FROM tenants) AS "exists!""#).fetch_one(connection).await
-}
-
-/// Shows the rest of the transaction the rows of `tenant`.
-pub(super) async fn enter(connection: &mut PgConnection, tenant: TenantId) -> Result<(), sqlx::Error> {
-    sqlx::query!("SELECT set_config('tollgate.tenant', $1, true)", tenant.uuid().to_string())
-        .fetch_one(connection)
-        .await
-        .map(drop)
 }
 
 pub(super) async fn insert_tenant(
@@ -58,25 +48,6 @@ pub(super) async fn insert_team(
         id.uuid(),
         name,
         actor
-    )
-    .execute(connection)
-    .await
-    .map(drop)
-}
-
-pub(super) async fn insert_user(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    id: UserId,
-    email: &str,
-    role: Role,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "INSERT INTO users (tenant_id, id, email, role) VALUES ($1, $2, $3, $4)",
-        tenant.uuid(),
-        id.uuid(),
-        email,
-        role.as_str()
     )
     .execute(connection)
     .await

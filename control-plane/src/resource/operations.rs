@@ -241,8 +241,8 @@ fn not_found<K: Kind>(key: &str) -> ApiError {
     ApiError::NotFound { noun: K::NOUN, key: key.to_owned() }
 }
 
-/// RFC 7396 section 2.
-fn merge(target: &mut Value, patch: &Value) {
+/// Applies a JSON Merge Patch (RFC 7396 section 2).
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(changes) = patch else {
         *target = patch.clone();
         return;

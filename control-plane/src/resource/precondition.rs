@@ -34,7 +34,7 @@ impl Precondition {
     }
 
     /// Whether an object that exists with this `etag` may be changed.
-    pub(super) fn allows_change(&self, etag: &str) -> Result<(), ApiError> {
+    pub(crate) fn allows_change(&self, etag: &str) -> Result<(), ApiError> {
         let listed = |tags: &str| tags.split(',').any(|tag| tag.trim() == etag || tag.trim() == "*");
         if self.if_none_match.as_deref().is_some_and(listed) {
             return Err(ApiError::PreconditionFailed);

@@ -33,7 +33,8 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
     ),
     components(schemas(Problem)),
     // Actions on one object, behind the one route of their kind's `act`.
-    paths(agents::api::suspend, agents::api::activate, users::api::create_sign_in_link, agents::api::token),
+    paths(agents::api::suspend, agents::api::activate, users::api::create_sign_in_link, users::api::revoke,
+        agents::api::token),
     modifiers(&Bearer)
 )]
 struct Root;

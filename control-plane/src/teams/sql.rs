@@ -60,6 +60,7 @@ pub(super) async fn owned(tx: &mut TenantTx, id: TeamId) -> Result<Vec<String>, 
     sqlx::query_scalar!(
         r#"SELECT 'agent ' || name AS "owned!" FROM agents WHERE team_id = $1
            UNION ALL SELECT 'server ' || name FROM servers WHERE team_id = $1
+           UNION ALL SELECT 'user ' || email FROM users WHERE team_id = $1
            ORDER BY 1 LIMIT 10"#,
         id.uuid(),
     )

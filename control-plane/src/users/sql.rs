@@ -1,11 +1,13 @@
 //! Every query about users, their sign-in links and their sessions.
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use sqlx::PgConnection;
-use tollgate_proto::{TenantId, UserId};
+use tollgate_proto::{TeamId, TenantId, UserId};
 use uuid::Uuid;
 
-use crate::{db::TenantTx, secret::Digest};
+use super::UserState;
+use crate::{caller::Role, db::TenantTx, secret::Digest};
 
 /// A session ends after this long without a request.
 const IDLE_S: f64 = 1_800.0;
@@ -17,12 +19,90 @@ pub(super) struct UserRow {
     pub(super) email: String,
     pub(super) role: String,
     pub(super) password_phc: Option<String>,
+    pub(super) active: bool,
+    pub(super) tokens_valid_from: i64,
+}
+
+/// A user as the API shows them.
+pub(super) struct DirectoryRow {
+    pub(super) id: Uuid,
+    pub(super) email: String,
+    pub(super) role: String,
+    pub(super) team: Option<String>,
+    pub(super) display_name: String,
+    pub(super) state: String,
+    pub(super) has_password: bool,
+    pub(super) identities: Value,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) updated_at: DateTime<Utc>,
+    pub(super) revision: i64,
+}
+
+/// What is stored of a user who is new.
+pub(super) struct NewUser<'a> {
+    pub(super) email: &'a str,
+    pub(super) role: Role,
+    pub(super) team: Option<TeamId>,
+    pub(super) display_name: &'a str,
+    pub(super) state: UserState,
+}
+
+/// What may be changed of a user.
+pub(super) struct Change<'a> {
+    pub(super) role: Role,
+    pub(super) team: Option<TeamId>,
+    pub(super) display_name: &'a str,
+    pub(super) state: UserState,
+}
+
+/// Users in the order of their addresses, those after `after`.
+pub(super) async fn list(tx: &mut TenantTx, after: Option<&str>, limit: i64) -> Result<Vec<DirectoryRow>, sqlx::Error> {
+    select(tx, None, None, after, limit).await
+}
+
+/// The user with this id, or this address.
+pub(super) async fn one(
+    tx: &mut TenantTx,
+    id: Option<UserId>,
+    email: Option<&str>,
+) -> Result<Option<DirectoryRow>, sqlx::Error> {
+    Ok(select(tx, id, email, None, 1).await?.pop())
+}
+
+async fn select(
+    tx: &mut TenantTx,
+    id: Option<UserId>,
+    email: Option<&str>,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<DirectoryRow>, sqlx::Error> {
+    sqlx::query_as!(
+        DirectoryRow,
+        r#"SELECT u.id, u.email, u.role, t.name AS "team?", u.display_name, u.state,
+                  u.password_phc IS NOT NULL AS "has_password!", u.created_at, u.updated_at, u.revision,
+                  (SELECT coalesce(jsonb_agg(jsonb_build_object('provider', p.name, 'subject', i.subject,
+                                                                'last_seen_at', i.last_seen_at) ORDER BY p.name), '[]')
+                   FROM user_identities i JOIN identity_providers p ON p.id = i.identity_provider_id
+                   WHERE i.tenant_id = u.tenant_id AND i.user_id = u.id) AS "identities!"
+           FROM users u LEFT JOIN teams t ON t.tenant_id = u.tenant_id AND t.id = u.team_id
+           WHERE u.tenant_id = $1 AND ($2::uuid IS NULL OR u.id = $2)
+             AND ($3::text IS NULL OR lower(u.email) = lower($3)) AND ($4::text IS NULL OR lower(u.email) > $4)
+           ORDER BY lower(u.email) LIMIT $5"#,
+        tx.tenant().uuid(),
+        id.map(|id| id.uuid()),
+        email,
+        after,
+        limit
+    )
+    .fetch_all(&mut **tx)
+    .await
 }
 
 pub(super) async fn by_email(tx: &mut TenantTx, email: &str) -> Result<Option<UserRow>, sqlx::Error> {
     sqlx::query_as!(
         UserRow,
-        "SELECT id, email, role, password_phc FROM users WHERE tenant_id = $1 AND lower(email) = lower($2)",
+        r#"SELECT id, email, role, password_phc, state = 'active' AS "active!", tokens_valid_from
+           FROM users WHERE tenant_id = $1 AND lower(email) = lower($2)"#,
         tx.tenant().uuid(),
         email
     )
@@ -33,7 +113,8 @@ pub(super) async fn by_email(tx: &mut TenantTx, email: &str) -> Result<Option<Us
 pub(super) async fn by_id(tx: &mut TenantTx, user: UserId) -> Result<Option<UserRow>, sqlx::Error> {
     sqlx::query_as!(
         UserRow,
-        "SELECT id, email, role, password_phc FROM users WHERE tenant_id = $1 AND id = $2",
+        r#"SELECT id, email, role, password_phc, state = 'active' AS "active!", tokens_valid_from
+           FROM users WHERE tenant_id = $1 AND id = $2"#,
         tx.tenant().uuid(),
         user.uuid()
     )
@@ -42,18 +123,57 @@ pub(super) async fn by_id(tx: &mut TenantTx, user: UserId) -> Result<Option<User
 }
 
 /// Answers whether the user is new.
-pub(super) async fn insert(tx: &mut TenantTx, user: UserId, email: &str, role: &str) -> Result<bool, sqlx::Error> {
+pub(super) async fn insert(tx: &mut TenantTx, id: UserId, new: NewUser<'_>) -> Result<bool, sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO users (tenant_id, id, email, role) VALUES ($1, $2, $3, $4)
+        "INSERT INTO users (tenant_id, id, email, role, team_id, display_name, state) VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (tenant_id, lower(email)) DO NOTHING",
         tx.tenant().uuid(),
-        user.uuid(),
-        email,
-        role
+        id.uuid(),
+        new.email,
+        new.role.as_str(),
+        new.team.map(|team| team.uuid()),
+        new.display_name,
+        new.state.as_str()
     )
     .execute(&mut **tx)
     .await
     .map(|done| done.rows_affected() == 1)
+}
+
+pub(super) async fn update(tx: &mut TenantTx, user: UserId, change: Change<'_>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE users SET role = $3, team_id = $4, display_name = $5, state = $6, updated_at = now(),
+             revision = revision + 1
+         WHERE tenant_id = $1 AND id = $2",
+        tx.tenant().uuid(),
+        user.uuid(),
+        change.role.as_str(),
+        change.team.map(|team| team.uuid()),
+        change.display_name,
+        change.state.as_str()
+    )
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+}
+
+pub(super) async fn delete(tx: &mut TenantTx, user: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM users WHERE tenant_id = $1 AND id = $2", tx.tenant().uuid(), user.uuid())
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+}
+
+/// Whether another owner than `user` may sign in.
+pub(super) async fn has_other_owner(tx: &mut TenantTx, user: UserId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM users WHERE tenant_id = $1 AND id <> $2 AND role = 'owner'
+                          AND state = 'active') AS "exists!""#,
+        tx.tenant().uuid(),
+        user.uuid()
+    )
+    .fetch_one(&mut **tx)
+    .await
 }
 
 pub(super) async fn set_password(tx: &mut TenantTx, user: UserId, phc: &str) -> Result<(), sqlx::Error> {
@@ -113,8 +233,11 @@ pub(super) async fn insert_session(
     by_link: bool,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO console_sessions (digest, tenant_id, user_id, by_link, expires_at)
-         VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5))",
+        "INSERT INTO console_sessions (digest, tenant_id, user_id, by_link, expires_at, created_at)
+         SELECT $1, $2, $3, $4, now() + make_interval(secs => $5),
+                -- A revocation counts in whole seconds and reaches a little ahead: what begins after it is later still.
+                greatest(now(), to_timestamp(u.tokens_valid_from), to_timestamp(t.tokens_valid_from))
+         FROM users u JOIN tenants t ON t.id = u.tenant_id WHERE u.tenant_id = $2 AND u.id = $3",
         digest.as_bytes(),
         tx.tenant().uuid(),
         user.uuid(),
@@ -155,7 +278,8 @@ pub(super) async fn session(db: &mut PgConnection, digest: &Digest) -> Result<Op
         SessionRow,
         "SELECT s.tenant_id, t.name AS tenant, s.user_id, s.by_link, s.created_at AS began_at
          FROM console_sessions s JOIN tenants t ON t.id = s.tenant_id
-         WHERE s.digest = $1 AND s.expires_at > now() AND s.last_seen_at > now() - make_interval(secs => $2)",
+         WHERE s.digest = $1 AND s.expires_at > now() AND s.last_seen_at > now() - make_interval(secs => $2)
+           AND s.created_at >= to_timestamp(t.tokens_valid_from)",
         digest.as_bytes(),
         IDLE_S
     )
