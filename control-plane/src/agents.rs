@@ -58,37 +58,77 @@ pub struct AgentSpec {
 }
 
 /// On whose behalf an agent acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum AgentType {
     /// Its own.
     Autonomous,
-    /// A user's; not in this version.
+    /// A user's.
     Interactive,
 }
 
 /// How an agent proves who it is (RFC 6749 section 2.3, RFC 7523).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum AuthMethod {
     /// Id and secret as HTTP Basic.
     ClientSecretBasic,
     /// Id and secret in the form.
     ClientSecretPost,
-    /// A signed assertion; not in this version.
+    /// A signed assertion.
     PrivateKeyJwt,
-    /// Nothing; not in this version.
+    /// Not at all: a public client, on a user's device.
     None,
 }
 
-/// Whether an agent may do anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// How an agent came to the tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Origin {
+    /// Somebody of the tenant made it.
+    Admin,
+    /// It is known by the URL of its metadata document.
+    ClientDocument,
+    /// It registered itself (RFC 7591).
+    Registration,
+}
+
+/// An algorithm of client assertions (RFC 7518 section 3.1, RFC 8037 section 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[sqlx(type_name = "text")]
+pub enum SigningAlg {
+    /// ECDSA on P-256.
+    #[serde(rename = "ES256")]
+    #[sqlx(rename = "ES256")]
+    Es256,
+    /// RSA with PKCS #1 v1.5 padding.
+    #[serde(rename = "RS256")]
+    #[sqlx(rename = "RS256")]
+    Rs256,
+    /// RSA with PSS padding.
+    #[serde(rename = "PS256")]
+    #[sqlx(rename = "PS256")]
+    Ps256,
+    /// Ed25519.
+    #[serde(rename = "EdDSA")]
+    #[sqlx(rename = "EdDSA")]
+    EdDsa,
+}
+
+/// Whether an agent may do anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum AgentState {
     /// It may do what its grants allow.
     Active,
     /// It gets no token, and its calls are refused.
     Suspended,
+    /// It registered itself, and somebody of the tenant has to approve it first.
+    Waiting,
 }
 
 /// What the server says about an agent.
@@ -131,6 +171,7 @@ impl AgentState {
         match self {
             Self::Active => "active",
             Self::Suspended => "suspended",
+            Self::Waiting => "waiting",
         }
     }
 }
@@ -220,7 +261,7 @@ pub async fn set_state(app: &App, caller: &Caller, key: &str, state: AgentState)
         actor: &caller.actor,
         action: match state {
             AgentState::Active => "agent.activate",
-            AgentState::Suspended => "agent.suspend",
+            AgentState::Suspended | AgentState::Waiting => "agent.suspend",
         },
         object_kind: AgentSpec::NOUN,
         object_id: &agent.id.to_string(),

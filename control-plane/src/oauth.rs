@@ -24,6 +24,7 @@ mod access_token;
 mod attempts;
 mod authorizations;
 mod authorize;
+pub mod client;
 mod client_auth;
 mod document;
 mod error;

@@ -58,7 +58,7 @@ impl Purpose {
 }
 
 /// SHA-256 of a secret's text: what is stored and looked up.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {

@@ -5,7 +5,7 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tollgate_proto::{Name, TenantId};
+use tollgate_proto::{Egress, Name, TenantId};
 use utoipa::ToSchema;
 
 use crate::{
@@ -134,6 +134,20 @@ impl Kind for TenantSpec {
             issuer,
         })
     }
+}
+
+/// Where what the tenant's clients and servers name may live, beside the public internet.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn egress(tx: &mut TenantTx) -> Result<Egress, sqlx::Error> {
+    egress_of(&sql::egress_allow(tx).await?)
+}
+
+/// What the stored networks mean. One that no longer parses is a fault, never skipped.
+pub(crate) fn egress_of(networks: &[String]) -> Result<Egress, sqlx::Error> {
+    let networks: Result<_, _> = networks.iter().map(|network| network.parse()).collect();
+    networks.map(Egress::new).map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 fn token_ttl_s(text: &str, faults: &mut Faults) -> Option<i32> {

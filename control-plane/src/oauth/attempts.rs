@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tollgate_proto::{AgentId, TenantId};
+use tollgate_proto::TenantId;
+
+use super::client::ClientId;
+use crate::secret::Digest;
 
 const FAILURES_MAX: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
@@ -17,21 +20,23 @@ const ENTRIES_MAX: usize = 10_000;
 /// One network's worth of IPv6: whoever has one address has the whole /64.
 const IPV6_NETWORK: u128 = !0 << 64;
 
-/// Who is guessing at what. Texts that are no client's id share one entry per address: none of them can be right.
+/// Who is guessing at what. Texts that can be no `client_id` share one entry per address: none of them can be right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Guesser {
     tenant: TenantId,
-    client: Option<AgentId>,
+    /// SHA-256 of the `client_id`, so that every entry is of one size.
+    client: Option<Digest>,
     peer: Option<IpAddr>,
 }
 
 impl Guesser {
     /// `peer` is absent where the transport has no addresses.
-    pub(super) fn new(tenant: TenantId, client: Option<AgentId>, peer: Option<IpAddr>) -> Self {
+    pub(super) fn new(tenant: TenantId, client_id: &str, peer: Option<IpAddr>) -> Self {
         let network = |address: IpAddr| match address.to_canonical() {
             IpAddr::V4(address) => IpAddr::V4(address),
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK)),
         };
+        let client = (ClientId::of(client_id) != ClientId::Nobody).then(|| Digest::of(client_id));
         Self { tenant, client, peer: peer.map(network) }
     }
 }
@@ -85,7 +90,7 @@ mod tests {
 
     fn from(peer: &str) -> Guesser {
         let peer = peer.parse().expect("an address");
-        Guesser::new(uuid::Uuid::nil().into(), Some(uuid::Uuid::nil().into()), Some(peer))
+        Guesser::new(uuid::Uuid::nil().into(), "https://client.example/", Some(peer))
     }
 
     #[test]
@@ -103,6 +108,14 @@ mod tests {
     }
 
     #[test]
+    fn texts_that_can_be_no_client_are_one() {
+        let guess = |client_id: &str| Guesser::new(uuid::Uuid::nil().into(), client_id, None);
+        assert_eq!(guess("a"), guess("b"));
+        assert_ne!(guess("https://a.example/"), guess("https://b.example/"));
+        assert_ne!(guess("a"), guess("https://a.example/"));
+    }
+
+    #[test]
     fn addresses_of_one_ipv6_network_are_one() {
         assert_eq!(from("2001:db8::1"), from("2001:db8::ffff:1:2:3"));
         assert_ne!(from("2001:db8::1"), from("2001:db8:0:1::1"));
@@ -112,9 +125,9 @@ mod tests {
     #[test]
     fn the_table_does_not_grow_without_bound() {
         let (failures, start) = (Failures::default(), Instant::now());
-        for client in 0..ENTRIES_MAX as u128 + 50 {
-            let client = uuid::Uuid::from_u128(client).into();
-            failures.note(Guesser::new(uuid::Uuid::nil().into(), Some(client), None), start);
+        for client in 0..ENTRIES_MAX + 50 {
+            let client_id = format!("https://client.example/{client}");
+            failures.note(Guesser::new(uuid::Uuid::nil().into(), &client_id, None), start);
         }
         assert_eq!(failures.0.lock().expect("not poisoned").len(), ENTRIES_MAX);
     }

@@ -1,35 +1,123 @@
-//! How a client proves who it is: `client_secret_basic` and `client_secret_post` (RFC 6749 section 2.3.1). Either is
-//! taken from every agent, whichever it registered, because SDKs choose for themselves.
+//! How a client proves who it is: a secret in the `Authorization` header or in the form (RFC 6749 section 2.3.1; either
+//! is taken from every client that has secrets, because SDKs choose for themselves), or not at all, as a public client.
 //!
 //! Invariant: the text of a secret ends here; what goes on is its digest. What is wrong is never told, and an unknown
 //! client costs the same query and the same comparison as a wrong secret.
 
+use std::{net::IpAddr, time::Instant};
+
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::percent_decode;
-use tollgate_proto::AgentId;
-use uuid::Uuid;
+use tollgate_proto::{Name, TenantId};
 
-use super::{error::OAuthError, form::Form, sql};
-use crate::secret::Digest;
+use super::{
+    attempts::Guesser,
+    client::ClientId,
+    error::OAuthError,
+    form::Form,
+    issuer::Issuer,
+    sql::{self, Standing},
+};
+use crate::{agents::AuthMethod, app::App, db::TenantTx, secret::Digest};
+
+/// What a request shows of its client.
+#[derive(Clone, Copy)]
+pub(super) struct Presented<'a> {
+    /// The request's headers.
+    pub(super) headers: &'a HeaderMap,
+    /// Its body.
+    pub(super) form: &'a Form,
+    /// Where it comes from; absent where the transport has no addresses.
+    pub(super) peer: Option<IpAddr>,
+    /// A server whose existence the caller wants to know, so that one query is enough.
+    pub(super) server: Option<&'a Name>,
+}
+
+/// The transaction in which a client was found.
+#[must_use = "what the client did is noted when it commits"]
+pub(super) enum Opened {
+    /// Still open: what authentication wrote in it lasts if it commits.
+    Still(TenantTx),
+    /// Committed, because what authentication wrote had to last whatever comes next.
+    Ended(TenantId),
+}
+
+impl Opened {
+    /// It, or another one where it ended.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub(super) async fn transaction(self, app: &App) -> Result<TenantTx, sqlx::Error> {
+        match self {
+            Self::Still(tx) => Ok(tx),
+            Self::Ended(tenant) => app.db.tenant(tenant).await,
+        }
+    }
+}
+
+/// Finds out who sent a request. The client is who it says and is active; a public one has proved nothing. What it may
+/// do comes from the same query.
+///
+/// # Errors
+/// `invalid_request` for a request that contradicts itself, `invalid_client` for every claim that is not true,
+/// `too_many_requests` for a client and address that fail too often, 503 when the fault is ours.
+pub(super) async fn authenticate(
+    app: &App,
+    issuer: &Issuer,
+    presented: Presented<'_>,
+) -> Result<(Standing, Opened), OAuthError> {
+    let claim = Claim::read(&presented, &issuer.url)?;
+    let guesser = Guesser::new(issuer.tenant, &claim.client_id, presented.peer);
+    if let Some(retry_after) = app.token_failures.wait(&guesser, Instant::now()) {
+        return Err(OAuthError::TooManyFailures { retry_after });
+    }
+    match check(app, issuer, &claim, presented.server).await? {
+        Ok(authenticated) => Ok(authenticated),
+        Err(refusal) => {
+            app.token_failures.note(guesser, Instant::now());
+            tracing::info!(tenant = %issuer.name, client = ?claim.client_id, reason = %refusal, "a client was refused");
+            Err(claim.refusal())
+        }
+    }
+}
+
+/// Why a claim is not true. For the log: a client learns no more than that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Refusal {
+    #[error("there is no such client")]
+    Unknown,
+    #[error("it is suspended, or waits for approval")]
+    Inactive,
+    #[error("it has to prove who it is by another method")]
+    WrongMethod,
+    #[error("the secret is wrong or has expired")]
+    WrongSecret,
+}
 
 /// A claim to be a client, not yet checked.
-#[derive(Debug)]
-pub(super) struct Claim {
-    agent: Option<AgentId>,
-    /// Of the secret that came with it.
-    pub(super) digest: Digest,
+struct Claim {
+    client_id: String,
+    proof: Proof,
     /// The issuer, when the claim came in the `Authorization` header and is answered by a challenge.
     realm: Option<String>,
 }
 
+/// What comes with a claim.
+enum Proof {
+    /// Of a secret.
+    Secret(Digest),
+    /// A public client has none.
+    Nothing,
+}
+
 impl Claim {
     /// Finds the one method that the request used.
-    pub(super) fn read(headers: &HeaderMap, form: &Form, issuer: &str) -> Result<Self, OAuthError> {
-        let mut authorizations = headers.get_all(header::AUTHORIZATION).iter();
+    fn read(presented: &Presented<'_>, issuer: &str) -> Result<Self, OAuthError> {
+        let form = presented.form;
+        let mut authorizations = presented.headers.get_all(header::AUTHORIZATION).iter();
         let authorization = authorizations.next();
-        let secret = form.get("client_secret");
-        let assertion = form.get("client_assertion");
+        let (secret, assertion) = (form.get("client_secret"), form.get("client_assertion"));
         let methods = [authorization.is_some(), secret.is_some(), assertion.is_some()];
         if methods.into_iter().filter(|&used| used).count() > 1 || authorizations.next().is_some() {
             return Err(OAuthError::InvalidRequest("a client authenticates by one method only".into()));
@@ -37,45 +125,75 @@ impl Claim {
         if let Some(authorization) = authorization {
             return Self::from_header(authorization, form, issuer);
         }
-        match (form.get("client_id"), secret) {
-            (Some(id), Some(secret)) => Ok(Self::of(id, secret, None)),
-            _ => Err(OAuthError::InvalidClient { realm: None }),
-        }
+        let client_id = form.get("client_id").ok_or(OAuthError::InvalidClient { realm: None })?.to_owned();
+        let proof = secret.map_or(Proof::Nothing, |secret| Proof::Secret(Digest::of(secret)));
+        Ok(Self { client_id, proof, realm: None })
     }
 
     fn from_header(authorization: &HeaderValue, form: &Form, issuer: &str) -> Result<Self, OAuthError> {
         let refused = || OAuthError::InvalidClient { realm: Some(issuer.to_owned()) };
-        let (id, secret) = basic(authorization).ok_or_else(refused)?;
-        if form.get("client_id").is_some_and(|also| also != id) {
+        let (client_id, secret) = basic(authorization).ok_or_else(refused)?;
+        if form.get("client_id").is_some_and(|also| also != client_id) {
             return Err(OAuthError::InvalidRequest("client_id is not the client that authenticates".into()));
         }
-        Ok(Self::of(&id, &secret, Some(issuer.to_owned())))
-    }
-
-    fn of(id: &str, secret: &str, realm: Option<String>) -> Self {
-        Self { agent: id.parse().ok(), digest: Digest::of(secret), realm }
-    }
-
-    /// Whom it claims to be; nothing when that can be no agent.
-    pub(super) const fn agent(&self) -> Option<AgentId> {
-        self.agent
-    }
-
-    /// Whom to look up: when the claim can be no agent, one that does not exist, so that it takes as long.
-    pub(super) fn looked_up(&self) -> AgentId {
-        self.agent.unwrap_or_else(|| Uuid::nil().into())
-    }
-
-    /// Whether `found` is the client and the secret is one of its secrets.
-    pub(super) fn proves(&self, found: Option<&sql::Agent>) -> bool {
-        const NOBODYS: [u8; 32] = [0; 32];
-        let stored = found.and_then(|agent| agent.credential.as_ref()).map_or(&NOBODYS[..], |known| &known.digest);
-        self.digest.matches(stored) && found.is_some_and(|agent| agent.active)
+        Ok(Self { client_id, proof: Proof::Secret(Digest::of(&secret)), realm: Some(issuer.to_owned()) })
     }
 
     /// The answer to a claim that is not true.
-    pub(super) fn refusal(self) -> OAuthError {
+    fn refusal(self) -> OAuthError {
         OAuthError::InvalidClient { realm: self.realm }
+    }
+}
+
+/// Whether the claim is true; the outer error is ours.
+async fn check(
+    app: &App,
+    issuer: &Issuer,
+    claim: &Claim,
+    server: Option<&Name>,
+) -> Result<Result<(Standing, Opened), Refusal>, OAuthError> {
+    let digest = match &claim.proof {
+        Proof::Secret(digest) => Some(digest),
+        Proof::Nothing => None,
+    };
+    let mut tx = app.db.tenant(issuer.tenant).await?;
+    let found = sql::standing(&mut tx, &ClientId::of(&claim.client_id), digest, server).await?;
+    let proven = match &claim.proof {
+        Proof::Secret(digest) => by_secret(digest, found.as_ref()),
+        Proof::Nothing => by_nothing(found.as_ref()),
+    };
+    let standing = match (proven, found) {
+        (Ok(()), Some(standing)) => standing,
+        (Ok(()), None) => return Ok(Err(Refusal::Unknown)),
+        (Err(refusal), _) => return Ok(Err(refusal)),
+    };
+    let credential = standing.credential.as_ref().filter(|credential| !credential.use_noted);
+    if credential.is_some() || !(standing.use_noted || standing.client.is_public()) {
+        sql::note_use(&mut tx, standing.client.agent, credential.map(|credential| credential.id)).await?;
+    }
+    Ok(Ok((standing, Opened::Still(tx))))
+}
+
+/// The digest is compared whether or not there is such a client.
+fn by_secret(digest: &Digest, found: Option<&Standing>) -> Result<(), Refusal> {
+    const NOBODYS: [u8; 32] = [0; 32];
+    let stored = found.and_then(|standing| standing.credential.as_ref()).map_or(&NOBODYS[..], |known| &known.digest);
+    let same = digest.matches(stored);
+    let client = &found.ok_or(Refusal::Unknown)?.client;
+    match client.auth_method {
+        _ if !client.is_active() => Err(Refusal::Inactive),
+        AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost if same => Ok(()),
+        AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost => Err(Refusal::WrongSecret),
+        AuthMethod::PrivateKeyJwt | AuthMethod::None => Err(Refusal::WrongMethod),
+    }
+}
+
+fn by_nothing(found: Option<&Standing>) -> Result<(), Refusal> {
+    let client = &found.ok_or(Refusal::Unknown)?.client;
+    match client.auth_method {
+        _ if !client.is_active() => Err(Refusal::Inactive),
+        AuthMethod::None => Ok(()),
+        _ => Err(Refusal::WrongMethod),
     }
 }
 

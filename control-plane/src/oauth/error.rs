@@ -47,6 +47,9 @@ pub(super) enum OAuthError {
         /// How long to wait.
         retry_after: Duration,
     },
+    /// The client is known, and may not use this grant type.
+    #[error("the client may not use this grant type")]
+    UnauthorizedClient,
     /// Another grant type than `client_credentials`.
     #[error("the only grant type is client_credentials")]
     UnsupportedGrantType,
@@ -75,6 +78,7 @@ impl OAuthError {
             Self::InvalidClient { .. } => (StatusCode::UNAUTHORIZED, "invalid_client"),
             // No RFC has a code for this; the MCP SDKs know this one and keep their credentials.
             Self::TooManyFailures { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
+            Self::UnauthorizedClient => (StatusCode::BAD_REQUEST, "unauthorized_client"),
             Self::UnsupportedGrantType => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
             Self::NotInteractive => (StatusCode::BAD_REQUEST, "unsupported_response_type"),
             Self::InvalidTarget(_) => (StatusCode::BAD_REQUEST, "invalid_target"),

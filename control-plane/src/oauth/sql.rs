@@ -2,36 +2,60 @@
 
 use serde_json::Value;
 use sqlx::PgConnection;
-use tollgate_proto::{AgentId, CredentialId, Name, Scope, TenantId};
+use tollgate_proto::{AgentId, CredentialId, Egress, Name, Scope, TenantId};
+use uuid::Uuid;
 
-use super::access_token::Format;
-use crate::{db::TenantTx, secret::Digest};
+use super::{
+    access_token::Format,
+    client::{Client, ClientId, Keys},
+    redirect_uri::RedirectUri,
+};
+use crate::{
+    agents::{AgentState, AgentType, AuthMethod, Origin, SigningAlg},
+    db::TenantTx,
+    secret::Digest,
+    tenants,
+};
 
-/// An agent as the token endpoint needs it.
+/// A client with all that decides about what it gets.
 #[derive(Debug)]
-pub(super) struct Agent {
-    /// The id.
-    pub(super) id: AgentId,
-    /// Its name now.
-    pub(super) name: String,
-    /// Whether it may act at all.
-    pub(super) active: bool,
+pub(super) struct Standing {
+    /// Who it is.
+    pub(super) client: Client,
     /// The unexpired credential whose digest was asked for.
     pub(super) credential: Option<Credential>,
+    /// Whether its last use is noted within the last hour.
+    pub(super) use_noted: bool,
     /// What grants to it and to its team allow, now.
     pub(super) allowed: Vec<Scope>,
     /// What they deny, now.
     pub(super) denied: Vec<Scope>,
-    /// Its `client_id`: the id, or the URL of its metadata document.
-    pub(super) client_id: String,
-    /// Life of the tenant's tokens, in seconds.
+    /// Whether the server that was asked about exists.
+    pub(super) server_exists: bool,
+    /// What its tenant has set.
+    pub(super) tenant: TenantRules,
+}
+
+impl Standing {
+    /// Unix seconds: tokens of the client that were issued before are void.
+    pub(super) fn tokens_valid_from(&self) -> i64 {
+        self.client.tokens_valid_from.max(self.tenant.tokens_valid_from)
+    }
+}
+
+/// What a tenant has set about its clients and their tokens.
+#[derive(Debug)]
+pub(super) struct TenantRules {
+    /// Life of its access tokens, in seconds.
     pub(super) access_token_ttl_s: u32,
     /// What they look like.
     pub(super) format: Format,
-    /// Unix seconds: tokens of the agent that were issued before are void.
+    /// Unix seconds: tokens from before are void.
     pub(super) tokens_valid_from: i64,
-    /// Whether the server that was asked about exists.
-    pub(super) server_exists: bool,
+    /// Whether a client assertion is for the issuer, and not for the token endpoint's URL.
+    pub(super) strict_assertion_audience: bool,
+    /// Where its clients' keys and documents may live.
+    pub(super) egress: Egress,
 }
 
 /// A client secret, as far as it is kept.
@@ -75,66 +99,71 @@ pub(super) async fn agent_named(tx: &mut TenantTx, name: &Name) -> Result<Option
     Ok(id.map(AgentId::from))
 }
 
-/// An agent with all that decides about a token, in one query: the credential with this digest, the grants in force,
-/// the tenant's settings, and whether `server` exists.
-pub(super) async fn agent(
+/// A client with all that decides about what it gets, in one query: the credential with this digest, the grants in
+/// force, the tenant's settings, and whether `server` exists.
+pub(super) async fn standing(
     tx: &mut TenantTx,
-    id: AgentId,
+    id: &ClientId,
     digest: Option<&Digest>,
     server: Option<&Name>,
-) -> Result<Option<Agent>, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"SELECT agents.name, agents.state = 'active' AS "active!", agents.document_url,
-                  tenants.access_token_ttl_s, tenants.access_token_format = 'opaque' AS "opaque!",
-                  GREATEST(tenants.tokens_valid_from, agents.tokens_valid_from) AS "tokens_valid_from!",
-                  credential.id AS "credential_id?", credential.digest AS "digest?",
-                  COALESCE(credential.last_used_at > now() - interval '1 minute', false) AS "use_noted!",
+) -> Result<Option<Standing>, sqlx::Error> {
+    let (agent, document) = match id {
+        ClientId::Agent(agent) => (Some(agent.uuid()), None),
+        ClientId::Document(url) => (None, Some(url.as_str())),
+        // One that does not exist, so that it takes as long.
+        ClientId::Nobody => (Some(Uuid::nil()), None),
+    };
+    let row = sqlx::query_as!(
+        StandingRow,
+        r#"SELECT agents.id, agents.name, agents.display_name, agents.team_id, agents.document_url,
+                  agents.origin AS "origin: Origin", agents.type AS "agent_type: AgentType",
+                  agents.state AS "state: AgentState", agents.auth_method AS "auth_method: AuthMethod",
+                  agents.signing_alg AS "signing_alg: SigningAlg", agents.jwks, agents.jwks_uri,
+                  agents.redirect_uris, agents.grant_types, agents.tokens_valid_from, agents.metadata_digest,
+                  COALESCE(agents.last_used_at > now() - interval '1 hour', false) AS "use_noted!",
+                  tenants.access_token_ttl_s, tenants.access_token_format = 'opaque' AS "opaque_access_tokens!",
+                  tenants.tokens_valid_from AS tenant_tokens_valid_from, tenants.strict_assertion_audience,
+                  tenants.egress_allow,
+                  credential.id AS "credential_id?", credential.digest AS "credential_digest?",
+                  COALESCE(credential.last_used_at > now() - interval '1 minute', false) AS "credential_use_noted!",
                   ARRAY(SELECT DISTINCT unnest(scopes) FROM grants
                         WHERE (agent_id = agents.id OR team_id = agents.team_id) AND NOT deny
                           AND (expires_at IS NULL OR expires_at > now())) AS "allowed!",
                   ARRAY(SELECT DISTINCT unnest(scopes) FROM grants
                         WHERE (agent_id = agents.id OR team_id = agents.team_id) AND deny
                           AND (expires_at IS NULL OR expires_at > now())) AS "denied!",
-                  EXISTS(SELECT FROM servers WHERE name = $3) AS "server_exists!"
+                  EXISTS(SELECT FROM servers WHERE name = $4) AS "server_exists!"
            FROM agents
            JOIN tenants ON tenants.id = agents.tenant_id
            LEFT JOIN agent_credentials AS credential
-                  ON credential.agent_id = agents.id AND credential.digest = $2
+                  ON credential.agent_id = agents.id AND credential.digest = $3
                  AND (credential.expires_at IS NULL OR credential.expires_at > now())
-           WHERE agents.id = $1"#,
-        id.uuid(),
+           WHERE agents.id = COALESCE($1, (SELECT id FROM agents AS known WHERE known.document_url = $2))"#,
+        agent,
+        document,
         digest.map(Digest::as_bytes),
         server.map(Name::as_str),
     )
     .fetch_optional(&mut **tx)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let credential = row.credential_id.zip(row.digest).map(|(id, digest)| Credential {
-        id: id.into(),
-        digest,
-        use_noted: row.use_noted,
-    });
-    Ok(Some(Agent {
-        id,
-        name: row.name,
-        active: row.active,
-        credential,
-        allowed: scopes(&row.allowed)?,
-        denied: scopes(&row.denied)?,
-        client_id: row.document_url.unwrap_or_else(|| id.to_string()),
-        access_token_ttl_s: row.access_token_ttl_s.unsigned_abs(),
-        format: Format::of(row.opaque),
-        tokens_valid_from: row.tokens_valid_from,
-        server_exists: row.server_exists,
-    }))
+    row.map(StandingRow::read).transpose()
 }
 
-/// Notes that a credential was used. Someone who notes the same one at this moment is not waited for.
-pub(super) async fn note_use(tx: &mut TenantTx, credential: CredentialId) -> Result<(), sqlx::Error> {
+/// Notes that a client proved who it is, and with which secret, if with one. Someone who notes the same at this moment
+/// is not waited for.
+pub(super) async fn note_use(
+    tx: &mut TenantTx,
+    agent: AgentId,
+    credential: Option<CredentialId>,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE agent_credentials SET last_used_at = now()
-         WHERE id = (SELECT id FROM agent_credentials WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED)",
-        credential.uuid()
+        "WITH secret AS (
+             UPDATE agent_credentials SET last_used_at = now()
+             WHERE id = (SELECT id FROM agent_credentials WHERE id = $2 FOR NO KEY UPDATE SKIP LOCKED))
+         UPDATE agents SET last_used_at = now()
+         WHERE id = (SELECT id FROM agents WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED)",
+        agent.uuid(),
+        credential.map(CredentialId::uuid),
     )
     .execute(&mut **tx)
     .await
@@ -185,6 +214,87 @@ pub(super) async fn newest_signing_key(tx: &mut TenantTx) -> Result<StoredKey, s
 /// The public halves of all keys, in a stable order.
 pub(super) async fn public_keys(tx: &mut TenantTx) -> Result<Vec<Value>, sqlx::Error> {
     sqlx::query_scalar!("SELECT public_jwk FROM signing_keys ORDER BY created_at, kid").fetch_all(&mut **tx).await
+}
+
+/// What [`standing`] reads.
+struct StandingRow {
+    id: Uuid,
+    name: String,
+    display_name: String,
+    team_id: Uuid,
+    document_url: Option<String>,
+    origin: Origin,
+    agent_type: AgentType,
+    state: AgentState,
+    auth_method: AuthMethod,
+    signing_alg: Option<SigningAlg>,
+    jwks: Option<Value>,
+    jwks_uri: Option<String>,
+    redirect_uris: Vec<String>,
+    grant_types: Vec<String>,
+    tokens_valid_from: i64,
+    metadata_digest: Option<Vec<u8>>,
+    use_noted: bool,
+    access_token_ttl_s: i32,
+    opaque_access_tokens: bool,
+    tenant_tokens_valid_from: i64,
+    strict_assertion_audience: bool,
+    egress_allow: Vec<String>,
+    credential_id: Option<Uuid>,
+    credential_digest: Option<Vec<u8>>,
+    credential_use_noted: bool,
+    allowed: Vec<String>,
+    denied: Vec<String>,
+    server_exists: bool,
+}
+
+impl StandingRow {
+    fn read(self) -> Result<Standing, sqlx::Error> {
+        let agent = AgentId::from(self.id);
+        let credential = self.credential_id.zip(self.credential_digest).map(|(id, digest)| Credential {
+            id: id.into(),
+            digest,
+            use_noted: self.credential_use_noted,
+        });
+        let keys = match (self.jwks, self.jwks_uri) {
+            (Some(set), _) => Keys::Inline(set),
+            (None, Some(url)) => Keys::At(url),
+            (None, None) => Keys::None,
+        };
+        let client = Client {
+            agent,
+            client_id: self.document_url.unwrap_or_else(|| agent.to_string()),
+            name: self.name,
+            display_name: self.display_name,
+            team: self.team_id.into(),
+            origin: self.origin,
+            agent_type: self.agent_type,
+            state: self.state,
+            auth_method: self.auth_method,
+            signing_alg: self.signing_alg,
+            keys,
+            redirect_uris: self.redirect_uris.into_iter().map(RedirectUri::accepted).collect(),
+            grant_types: self.grant_types,
+            tokens_valid_from: self.tokens_valid_from,
+            metadata_digest: self.metadata_digest.unwrap_or_default(),
+        };
+        let tenant = TenantRules {
+            access_token_ttl_s: self.access_token_ttl_s.unsigned_abs(),
+            format: Format::of(self.opaque_access_tokens),
+            tokens_valid_from: self.tenant_tokens_valid_from,
+            strict_assertion_audience: self.strict_assertion_audience,
+            egress: tenants::egress_of(&self.egress_allow)?,
+        };
+        Ok(Standing {
+            client,
+            credential,
+            use_noted: self.use_noted,
+            allowed: scopes(&self.allowed)?,
+            denied: scopes(&self.denied)?,
+            server_exists: self.server_exists,
+            tenant,
+        })
+    }
 }
 
 /// A stored scope that no longer parses is a fault, never skipped: it could be a denial.

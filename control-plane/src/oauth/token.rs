@@ -7,12 +7,12 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Instant,
 };
 
 use axum::{
     Json,
     extract::{ConnectInfo, Request, State},
+    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -22,19 +22,18 @@ use utoipa::ToSchema;
 
 use super::{
     access_token::{self, Contents, Minted},
-    attempts::Guesser,
-    client_auth::Claim,
+    client::{CLIENT_CREDENTIALS, ClientId},
+    client_auth::{self, Presented},
     error::{self, OAuthError},
     form::Form,
     issuer::Issuer,
     keys::KeyError,
     scope_policy::{self, ScopeRefusal},
-    sql,
+    sql::{self, Standing},
     target::{Target, TargetError},
 };
 use crate::{app::App, audit, db::TenantTx};
 
-const GRANT_TYPE: &str = "client_credentials";
 const TOKEN_TYPE: &str = "Bearer";
 /// An operator's token is for one look, not for work.
 const OPERATOR_TTL_S_MAX: u32 = 300;
@@ -106,12 +105,11 @@ pub(super) async fn answer(
     let (parts, body) = request.into_parts();
     let form = Form::read(&parts.headers, body).await?;
     match form.get("grant_type") {
-        Some(GRANT_TYPE) => {}
+        Some(CLIENT_CREDENTIALS) => {}
         Some(_) => return Err(OAuthError::UnsupportedGrantType),
         None => return Err(OAuthError::InvalidRequest("`grant_type` is missing".into())),
     }
-    let claim = Claim::read(&parts.headers, &form, &issuer.url)?;
-    let issued = issue_for_client(&app, &issuer, claim, peer, &form).await?;
+    let issued = issue_for_client(&app, &issuer, &parts.headers, peer, &form).await?;
     let body = json!({
         "access_token": issued.access_token,
         "token_type": issued.token_type,
@@ -127,30 +125,21 @@ pub(super) async fn answer(
 async fn issue_for_client(
     app: &App,
     issuer: &Issuer,
-    claim: Claim,
+    headers: &HeaderMap,
     peer: Option<IpAddr>,
     form: &Form,
 ) -> Result<Issued, OAuthError> {
-    let guesser = Guesser::new(issuer.tenant, claim.agent(), peer);
-    if let Some(retry_after) = app.token_failures.wait(&guesser, Instant::now()) {
-        return Err(OAuthError::TooManyFailures { retry_after });
-    }
     // Told only to a client that proved who it is, but needed for the one query.
     let target = Target::read(form.resources(), &app.urls, &issuer.name);
     let server = target.as_ref().ok().and_then(Target::server);
-
-    let mut tx = app.db.tenant(issuer.tenant).await?;
-    let found = sql::agent(&mut tx, claim.looked_up(), Some(&claim.digest), server).await?;
-    let proven = claim.proves(found.as_ref());
-    let Some(agent) = found.as_ref().filter(|_| proven) else {
-        app.token_failures.note(guesser, Instant::now());
-        return Err(claim.refusal());
-    };
-    let decision = Decision::make(agent, target?, form.get("scope"))?;
-    if let Some(credential) = agent.credential.as_ref().filter(|credential| !credential.use_noted) {
-        sql::note_use(&mut tx, credential.id).await?;
+    let presented = Presented { headers, form, peer, server };
+    let (standing, opened) = client_auth::authenticate(app, issuer, presented).await?;
+    if !standing.client.may_use(CLIENT_CREDENTIALS) {
+        return Err(OAuthError::UnauthorizedClient);
     }
-    let issuing = decision.mint(&mut tx, app, issuer, agent, agent.access_token_ttl_s).await?;
+    let decision = Decision::make(&standing, target?, form.get("scope"))?;
+    let mut tx = opened.transaction(app).await?;
+    let issuing = decision.mint(&mut tx, app, issuer, &standing, standing.tenant.access_token_ttl_s).await?;
     tx.commit().await?;
     Ok(issuing.finish(app, issuer).await?)
 }
@@ -177,18 +166,19 @@ pub async fn issue_for_operator(
         (Err(_), Ok(name)) => sql::agent_named(&mut tx, &name).await?.ok_or(IssueError::UnknownAgent)?,
         (Err(_), Err(_)) => return Err(IssueError::UnknownAgent),
     };
-    let agent = sql::agent(&mut tx, id, None, target.server()).await?.ok_or(IssueError::UnknownAgent)?;
-    if !agent.active {
+    let found = sql::standing(&mut tx, &ClientId::Agent(id), None, target.server()).await?;
+    let standing = found.ok_or(IssueError::UnknownAgent)?;
+    if !standing.client.is_active() {
         return Err(IssueError::Suspended);
     }
-    let decision = Decision::make(&agent, target, None)?;
-    let ttl_s = agent.access_token_ttl_s.min(OPERATOR_TTL_S_MAX);
+    let decision = Decision::make(&standing, target, None)?;
+    let ttl_s = standing.tenant.access_token_ttl_s.min(OPERATOR_TTL_S_MAX);
     let event = audit::Event {
         actor,
         action: "agent.token.issue",
         object_kind: "agent",
-        object_id: &agent.id.to_string(),
-        object_name: &agent.name,
+        object_id: &id.to_string(),
+        object_name: &standing.client.name,
         detail: json!({
             "resource": decision.target.url(&app.urls, &issuer.name),
             "scope": decision.scope,
@@ -196,7 +186,7 @@ pub async fn issue_for_operator(
         }),
     };
     audit::record(&mut tx, event).await?;
-    let issuing = decision.mint(&mut tx, app, &issuer, &agent, ttl_s).await?;
+    let issuing = decision.mint(&mut tx, app, &issuer, &standing, ttl_s).await?;
     tx.commit().await?;
     issuing.finish(app, &issuer).await
 }
@@ -208,11 +198,11 @@ struct Decision {
 }
 
 impl Decision {
-    fn make(agent: &sql::Agent, target: Target, requested: Option<&str>) -> Result<Self, IssueError> {
-        if target.server().is_some() && !agent.server_exists {
+    fn make(standing: &Standing, target: Target, requested: Option<&str>) -> Result<Self, IssueError> {
+        if target.server().is_some() && !standing.server_exists {
             return Err(TargetError::Unknown.into());
         }
-        let scopes = scope_policy::decide(&agent.allowed, &agent.denied, &target, requested)?;
+        let scopes = scope_policy::decide(&standing.allowed, &standing.denied, &target, requested)?;
         let scope = scopes.iter().map(Scope::to_string).collect::<Vec<_>>().join(" ");
         Ok(Self { target, scope })
     }
@@ -222,20 +212,20 @@ impl Decision {
         tx: &mut TenantTx,
         app: &App,
         issuer: &Issuer,
-        agent: &sql::Agent,
+        standing: &Standing,
         ttl_s: u32,
     ) -> Result<Issuing, sqlx::Error> {
         let resource = self.target.url(&app.urls, &issuer.name);
         let contents = Contents {
-            agent: agent.id,
-            client_id: agent.client_id.clone(),
+            agent: standing.client.agent,
+            client_id: standing.client.client_id.clone(),
             on_behalf: None,
             audience: resource.clone(),
             scope: self.scope.clone(),
             ttl_s,
-            valid_from: agent.tokens_valid_from,
+            valid_from: standing.tokens_valid_from(),
         };
-        let token = access_token::mint(tx, agent.format, contents).await?;
+        let token = access_token::mint(tx, standing.tenant.format, contents).await?;
         Ok(Issuing { token, expires_in: ttl_s, scope: self.scope, resource })
     }
 }

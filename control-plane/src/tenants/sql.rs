@@ -18,6 +18,11 @@ pub(super) async fn select(tx: &mut TenantTx) -> Result<Row, sqlx::Error> {
     .await
 }
 
+pub(super) async fn egress_allow(tx: &mut TenantTx) -> Result<Vec<String>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!("SELECT egress_allow FROM tenants WHERE id = $1", tenant).fetch_one(&mut **tx).await
+}
+
 pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Meaning) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
