@@ -48,6 +48,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Asks hosts that others name.
     pub fetcher: Fetcher,
+    /// Metadata documents of clients that are being fetched.
+    pub client_documents: oauth::ClientDocuments,
 }
 
 impl App {
@@ -67,6 +69,7 @@ impl App {
             oauth_trail: oauth::Trail::new(),
             metrics: Metrics::new(),
             fetcher: Fetcher::new(),
+            client_documents: oauth::ClientDocuments::default(),
         }
     }
 }

@@ -26,7 +26,10 @@ mod authorizations;
 mod authorize;
 pub mod client;
 mod client_auth;
+pub mod client_document;
+pub mod client_metadata;
 mod document;
+mod enrolment;
 mod error;
 mod form;
 mod issuer;
@@ -47,6 +50,7 @@ mod testing;
 mod tests;
 
 pub use attempts::Failures;
+pub use client_document::ClientDocuments;
 pub use issuer::Issuers;
 pub use keys::KeyRing;
 pub use observed::Trail;

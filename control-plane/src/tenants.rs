@@ -19,9 +19,12 @@ use crate::{
 };
 
 pub mod api;
+pub mod client_registration;
 mod sql;
 #[cfg(test)]
 mod tests;
+
+use client_registration::{ClientRegistration, RegistrationPolicy};
 
 const NETWORKS_MAX: usize = 64;
 const TOKEN_TTL_S: std::ops::RangeInclusive<u64> = 60..=86_400;
@@ -45,6 +48,9 @@ pub struct TenantSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 64, example = json!(["10.20.0.0/16"]))]
     pub egress_allow: Option<Vec<String>>,
+    /// How agents may register themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_registration: Option<ClientRegistration>,
 }
 
 /// What the server says about a tenant.
@@ -70,6 +76,8 @@ pub struct EffectiveTenant {
     pub access_token_ttl: String,
     /// Networks that servers may live in beside the public internet.
     pub egress_allow: Vec<String>,
+    /// How agents may register themselves.
+    pub client_registration: ClientRegistration,
 }
 
 /// What a tenant's spec means.
@@ -78,6 +86,7 @@ pub struct Meaning {
     display_name: String,
     access_token_ttl_s: i32,
     egress_allow: Vec<String>,
+    client_registration: RegistrationPolicy,
 }
 
 impl TenantSpec {
@@ -107,14 +116,20 @@ impl Kind for TenantSpec {
         &self,
         _: &Name,
         _: Option<&Self>,
-        _: &mut TenantTx,
+        tx: &mut TenantTx,
         faults: &mut Faults,
     ) -> Result<Option<Meaning>, sqlx::Error> {
         let display_name = self.display_name.clone().unwrap_or_default();
         faults.check_text("/spec/display_name", &display_name);
         let egress_allow = networks(self.egress_allow.as_deref().unwrap_or_default(), faults);
         let access_token_ttl_s = token_ttl_s(self.access_token_ttl(), faults);
-        Ok(access_token_ttl_s.map(|access_token_ttl_s| Meaning { display_name, access_token_ttl_s, egress_allow }))
+        let client_registration = self.client_registration.clone().unwrap_or_default().interpret(tx, faults).await?;
+        Ok(access_token_ttl_s.map(|access_token_ttl_s| Meaning {
+            display_name,
+            access_token_ttl_s,
+            egress_allow,
+            client_registration,
+        }))
     }
 
     async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: Meaning) -> Result<(), sqlx::Error> {
@@ -129,6 +144,7 @@ impl Kind for TenantSpec {
             effective: EffectiveTenant {
                 access_token_ttl: self.access_token_ttl().to_owned(),
                 egress_allow: self.egress_allow.clone().unwrap_or_default(),
+                client_registration: self.client_registration.clone().unwrap_or_default().effective(),
             },
             policy: row.facts.clone(),
             issuer,
@@ -148,6 +164,15 @@ pub async fn egress(tx: &mut TenantTx) -> Result<Egress, sqlx::Error> {
 pub(crate) fn egress_of(networks: &[String]) -> Result<Egress, sqlx::Error> {
     let networks: Result<_, _> = networks.iter().map(|network| network.parse()).collect();
     networks.map(Egress::new).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+/// How agents may register themselves at the transaction's tenant.
+///
+/// # Errors
+/// When Postgres is away, or what is stored cannot be read.
+pub async fn registration_policy(tx: &mut TenantTx) -> Result<RegistrationPolicy, sqlx::Error> {
+    let stored = sql::client_registration(tx).await?;
+    serde_json::from_value(stored).map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 fn token_ttl_s(text: &str, faults: &mut Faults) -> Option<i32> {

@@ -133,6 +133,21 @@ pub async fn remove<K: Removable>(
     Ok(())
 }
 
+/// Creates an object in an open transaction that [`begin`] or [`policy::bump`] has begun, for a caller whose role was
+/// checked, under a name that is free.
+///
+/// # Errors
+/// [`ApiError::Invalid`]; or when Postgres is away.
+pub(crate) async fn add<K: Kind>(
+    tx: &mut TenantTx,
+    app: &App,
+    caller: &Caller,
+    name: &str,
+    content: Content<K>,
+) -> Result<Object<K>, ApiError> {
+    write(tx, app, caller, name, None, content).await
+}
+
 /// Opens the transaction of a change that data planes must see. It takes the tenant's row first, so that the changes
 /// of a tenant happen one after the other: what was read in it still holds when something is written.
 ///

@@ -1,5 +1,7 @@
 //! Queries about tenants. The table has no row-level security, so each names the tenant of its transaction.
 
+use serde_json::{Value, json};
+
 use super::Meaning;
 use crate::{
     db::TenantTx,
@@ -27,7 +29,7 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "UPDATE tenants SET labels = $2, spec = $3, revision = $4, updated_at = now(),
-             display_name = $5, access_token_ttl_s = $6, egress_allow = $7
+             display_name = $5, access_token_ttl_s = $6, egress_allow = $7, client_registration = $8
          WHERE id = $1",
         tenant,
         version.labels,
@@ -36,8 +38,14 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         meaning.display_name,
         meaning.access_token_ttl_s,
         &meaning.egress_allow,
+        json!(meaning.client_registration),
     )
     .execute(&mut **tx)
     .await
     .map(drop)
+}
+
+pub(super) async fn client_registration(tx: &mut TenantTx) -> Result<Value, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!("SELECT client_registration FROM tenants WHERE id = $1", tenant).fetch_one(&mut **tx).await
 }

@@ -1,0 +1,174 @@
+//! Queries about agents that registered themselves.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use tollgate_proto::{AgentId, TeamId};
+
+use super::{Enrolment, Origin};
+use crate::{
+    agents::{self, AgentState, AuthMethod, SigningAlg},
+    db::TenantTx,
+    oauth::{client_document::DocumentUrl, client_metadata::ClientMetadata},
+    secret::Digest,
+};
+
+/// An agent to be made.
+pub(super) struct NewAgent<'a> {
+    pub(super) id: AgentId,
+    pub(super) name: &'a str,
+    pub(super) team: TeamId,
+    pub(super) spec: Value,
+    pub(super) state: AgentState,
+    pub(super) origin: Origin<'a>,
+    pub(super) metadata: &'a ClientMetadata,
+}
+
+/// An agent that registered itself, as far as a change of its registration needs it.
+#[derive(Debug)]
+pub(in crate::oauth) struct Registered {
+    pub(in crate::oauth) agent: AgentId,
+    pub(in crate::oauth) name: String,
+    pub(in crate::oauth) auth_method: AuthMethod,
+    pub(in crate::oauth) jwks: Option<Value>,
+    pub(in crate::oauth) jwks_uri: Option<String>,
+}
+
+/// How many agents registered themselves, by either way.
+pub(super) async fn count(tx: &mut TenantTx) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM agents WHERE origin <> 'admin'"#).fetch_one(&mut **tx).await
+}
+
+/// Names of agents that begin like this.
+pub(super) async fn names_like(tx: &mut TenantTx, slug: &str) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT name FROM agents WHERE starts_with(name, $1)", slug).fetch_all(&mut **tx).await
+}
+
+/// Names of grants that begin like this.
+pub(super) async fn grant_names_like(tx: &mut TenantTx, slug: &str) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT name FROM grants WHERE starts_with(name, $1)", slug).fetch_all(&mut **tx).await
+}
+
+pub(super) async fn insert(tx: &mut TenantTx, agent: &NewAgent<'_>) -> Result<DateTime<Utc>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let (document_url, fresh_s, token) = match agent.origin {
+        Origin::Document { url, fresh_s, .. } => (Some(url.as_str()), Some(f64::from(fresh_s)), None),
+        Origin::Registration { token } => (None, None, Some(token.as_bytes())),
+    };
+    let metadata = agent.metadata;
+    let digest = metadata.digest();
+    sqlx::query_scalar!(
+        "INSERT INTO agents (tenant_id, id, name, display_name, team_id, spec, created_by, type, state, origin,
+                             auth_method, document_url, redirect_uris, grant_types, jwks, jwks_uri, signing_alg,
+                             metadata, metadata_digest, registration_token_digest, metadata_fetched_at,
+                             metadata_fresh_until)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'interactive', $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+                 CASE WHEN $20::float8 IS NULL THEN NULL ELSE now() END, now() + make_interval(secs => $20))
+         RETURNING created_at",
+        tenant,
+        agent.id.uuid(),
+        agent.name,
+        metadata.client_name.as_deref().unwrap_or_default(),
+        agent.team.uuid(),
+        agent.spec,
+        format!("agent:{}", agent.id),
+        agent.state as AgentState,
+        agent.origin.kind() as agents::Origin,
+        metadata.auth_method as AuthMethod,
+        document_url,
+        &redirect_uris(metadata),
+        &grant_types(metadata),
+        metadata.jwks(),
+        metadata.jwks_uri(),
+        metadata.signing_alg as Option<SigningAlg>,
+        json!(metadata.to_json()),
+        digest.as_bytes(),
+        token,
+        fresh_s,
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
+/// Stores what the client says now; team, state and name stay.
+pub(super) async fn update(tx: &mut TenantTx, agent: AgentId, enrolment: &Enrolment<'_>) -> Result<(), sqlx::Error> {
+    let metadata = enrolment.metadata;
+    let keys = match (metadata.jwks(), metadata.jwks_uri()) {
+        (Some(jwks), _) => json!({ "jwks": jwks }),
+        (None, Some(url)) => json!({ "jwks_uri": url }),
+        (None, None) => json!({}),
+    };
+    let redirect_uris = redirect_uris(metadata);
+    let digest = metadata.digest();
+    sqlx::query!(
+        "UPDATE agents SET display_name = $2, auth_method = $3, redirect_uris = $4, grant_types = $5, jwks = $6,
+             jwks_uri = $7, signing_alg = $8, metadata = $9, metadata_digest = $10,
+             spec = (spec - '{jwks,jwks_uri}'::text[]) || $11 || $12, revision = revision + 1, updated_at = now()
+         WHERE id = $1",
+        agent.uuid(),
+        metadata.client_name.as_deref().unwrap_or_default(),
+        metadata.auth_method as AuthMethod,
+        &redirect_uris,
+        &grant_types(metadata),
+        metadata.jwks(),
+        metadata.jwks_uri(),
+        metadata.signing_alg as Option<SigningAlg>,
+        json!(metadata.to_json()),
+        digest.as_bytes(),
+        json!({ "redirect_uris": redirect_uris, "auth_method": metadata.auth_method }),
+        keys,
+    )
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+}
+
+/// Notes that the document of this URL is what it was; false when it is not, or is not known.
+pub(super) async fn still_is(
+    tx: &mut TenantTx,
+    url: &DocumentUrl,
+    digest: &Digest,
+    fresh_s: u32,
+) -> Result<bool, sqlx::Error> {
+    let same = sqlx::query!(
+        "UPDATE agents SET metadata_fetched_at = now(), metadata_fresh_until = now() + make_interval(secs => $3)
+         WHERE document_url = $1 AND metadata_digest = $2",
+        url.as_str(),
+        digest.as_bytes(),
+        f64::from(fresh_s),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(same.rows_affected() > 0)
+}
+
+/// Notes that the agent's document was fetched now.
+pub(super) async fn fetched(tx: &mut TenantTx, agent: AgentId, fresh_s: u32) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE agents SET metadata_fetched_at = now(), metadata_fresh_until = now() + make_interval(secs => $2)
+         WHERE id = $1",
+        agent.uuid(),
+        f64::from(fresh_s),
+    )
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+}
+
+pub(super) async fn of_document(tx: &mut TenantTx, url: &DocumentUrl) -> Result<Option<Registered>, sqlx::Error> {
+    sqlx::query_as!(
+        Registered,
+        r#"SELECT id AS agent, name, auth_method AS "auth_method: AuthMethod", jwks, jwks_uri
+           FROM agents WHERE document_url = $1"#,
+        url.as_str()
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+fn redirect_uris(metadata: &ClientMetadata) -> Vec<String> {
+    metadata.redirect_uris.iter().map(|uri| uri.as_str().to_owned()).collect()
+}
+
+fn grant_types(metadata: &ClientMetadata) -> Vec<String> {
+    metadata.grant_types.iter().map(|&grant_type| grant_type.to_owned()).collect()
+}
