@@ -2,16 +2,19 @@
 //!
 //! - `compile.rs` reads one tenant's whole policy at one revision.
 //! - `publish.rs` follows the database and keeps the newest policy of every tenant in [`Changes`], compiled once per
-//!   process.
+//!   process, and its revocations (`live.rs`).
 //! - `stream.rs` brings each data plane up to [`Changes`] and keeps it there; `ledger.rs` is its memory of what the
-//!   data plane holds.
+//!   data plane holds. Revocations go ahead of policies and wait for nobody; `connected.rs` counts who has applied them.
+//! - `introspect.rs` tells data planes what an opaque token says.
 //!
 //! Invariant: a change bumps its tenant's revision in its own transaction ([`bump`]); everything else follows from
 //! that number.
 
 mod compile;
 mod connected;
+mod introspect;
 mod ledger;
+mod live;
 mod publish;
 mod sql;
 mod stream;
@@ -20,6 +23,7 @@ mod tests;
 
 pub use compile::{CompileError, compile};
 pub use connected::Connected;
+pub use live::Live;
 pub use publish::{Changes, Known, follow_changes};
 pub use stream::PolicyStreams;
 

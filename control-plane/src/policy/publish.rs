@@ -1,9 +1,10 @@
-//! The newest policy of every tenant, kept in memory for all streams.
+//! The newest policy of every tenant and its live revocations, kept in memory for all streams.
 //!
 //! The database is looked at four times a second; a notification only makes the next look come sooner, since
 //! notifications are lost when a connection breaks.
 //!
 //! Invariant: a tenant is compiled once per process and revision, and one that cannot be compiled holds up no other.
+//! Revocations are read before any policy is compiled, and what cannot be read of them renews no lease.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -12,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::Utc;
 use sqlx::postgres::PgListener;
 use tokio::{
     sync::{Notify, watch},
@@ -24,13 +26,15 @@ use super::{
     CHANNEL,
     compile::{CompileError, compile},
     connected::Connected,
-    sql,
+    live::Live,
+    sql::{self, TenantRevisions},
 };
 use crate::{app::App, oauth::keys::KeyError};
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(2);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How old the last look at the database may be for what is known to count as current.
 const CURRENT_FOR: Duration = Duration::from_secs(3);
@@ -50,7 +54,7 @@ impl Changes {
         Self { known: watch::Sender::new(Known::default()), connected: Connected::default() }
     }
 
-    /// What is known, and a wake-up whenever a tenant's policy changes.
+    /// What is known, and a wake-up whenever a tenant's policy changes or it revokes something.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Known> {
         self.known.subscribe()
@@ -67,10 +71,19 @@ impl Changes {
 #[derive(Debug, Default)]
 pub struct Known {
     epoch: String,
-    /// Every tenant there is; `None` for one that has not been compiled yet.
-    tenants: BTreeMap<TenantId, Option<Arc<TenantPolicy>>>,
+    /// Every tenant there is.
+    tenants: BTreeMap<TenantId, Tenant>,
     /// When the last look at every tenant that succeeded began.
     looked_at: Option<Instant>,
+}
+
+/// What is known of one tenant.
+#[derive(Debug, Default)]
+struct Tenant {
+    /// Missing until it has been compiled once.
+    policy: Option<Arc<TenantPolicy>>,
+    /// Missing until they have been read once in this epoch.
+    live: Option<Live>,
 }
 
 impl Known {
@@ -101,18 +114,36 @@ impl Known {
     /// The tenant's policy.
     #[must_use]
     pub fn policy(&self, tenant: TenantId) -> Option<&Arc<TenantPolicy>> {
-        self.tenants.get(&tenant)?.as_ref()
+        self.tenants.get(&tenant)?.policy.as_ref()
     }
 
     /// Every policy there is.
     pub fn policies(&self) -> impl Iterator<Item = (TenantId, &Arc<TenantPolicy>)> {
-        self.tenants.iter().filter_map(|(tenant, policy)| Some((*tenant, policy.as_ref()?)))
+        self.tenants.iter().filter_map(|(id, tenant)| Some((*id, tenant.policy.as_ref()?)))
+    }
+
+    /// The tenant's live revocations.
+    #[must_use]
+    pub fn live_of(&self, tenant: TenantId) -> Option<&Live> {
+        self.tenants.get(&tenant)?.live.as_ref()
+    }
+
+    /// The live revocations of every tenant.
+    pub fn live(&self) -> impl Iterator<Item = (TenantId, &Live)> {
+        self.tenants.iter().filter_map(|(id, tenant)| Some((*id, tenant.live.as_ref()?)))
     }
 
     #[cfg(test)]
     pub(super) fn of(epoch: &str, policies: impl IntoIterator<Item = (TenantId, TenantPolicy)>) -> Self {
-        let tenants = policies.into_iter().map(|(tenant, policy)| (tenant, Some(Arc::new(policy)))).collect();
+        let known = |policy| Tenant { policy: Some(Arc::new(policy)), live: None };
+        let tenants = policies.into_iter().map(|(tenant, policy)| (tenant, known(policy))).collect();
         Self { epoch: epoch.to_owned(), tenants, looked_at: Some(Instant::now()) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_live(mut self, tenant: TenantId, live: Live) -> Self {
+        self.tenants.entry(tenant).or_default().live = Some(live);
+        self
     }
 }
 
@@ -144,7 +175,7 @@ async fn forward_notifications(app: &App, wake: &Notify) -> Result<(), sqlx::Err
 }
 
 async fn look_repeatedly(app: &App, wake: &Notify) {
-    let mut follower = Follower { app, failed: HashMap::new() };
+    let mut follower = Follower { app, failed: HashMap::new(), swept_at: Instant::now() };
     let mut interval = LOOK_INTERVAL;
     loop {
         let looked = timeout(LOOK_TIMEOUT, follower.look()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
@@ -170,10 +201,12 @@ struct Follower<'a> {
     app: &'a App,
     /// The revision at which a tenant's failure was logged, so that it is logged once.
     failed: HashMap<TenantId, i64>,
+    /// When expired revocations were last dropped.
+    swept_at: Instant,
 }
 
 impl Follower<'_> {
-    /// Compiles what changed since the last look.
+    /// Reads what was revoked since the last look, then compiles what changed.
     async fn look(&mut self) -> Result<(), sqlx::Error> {
         let began_at = Instant::now();
         let mut connection = self.app.db.pool().acquire().await?;
@@ -181,9 +214,13 @@ impl Follower<'_> {
         drop(connection);
         let epoch = found.epoch.to_string();
         self.forget_all_but(&epoch, &found.tenants);
-        for (tenant, revision) in found.tenants {
-            if !self.holds(&epoch, tenant, revision) {
-                self.publish(tenant, revision).await?;
+        self.forget_expired();
+        for tenant in &found.tenants {
+            self.take_in_revocations(tenant).await?;
+        }
+        for tenant in &found.tenants {
+            if !self.holds(&epoch, tenant) {
+                self.publish(tenant).await?;
             }
         }
         self.app.policy_changes.known.send_if_modified(|known| {
@@ -194,15 +231,15 @@ impl Follower<'_> {
         Ok(())
     }
 
-    fn holds(&self, epoch: &str, tenant: TenantId, revision: i64) -> bool {
+    fn holds(&self, epoch: &str, found: &TenantRevisions) -> bool {
         let known = self.app.policy_changes.known.borrow();
-        known.policy(tenant).is_some_and(|policy| {
-            policy.epoch == epoch && u64::try_from(revision).is_ok_and(|revision| policy.revision == revision)
+        known.policy(found.tenant).is_some_and(|policy| {
+            policy.epoch == epoch && u64::try_from(found.policy).is_ok_and(|revision| policy.revision == revision)
         })
     }
 
-    fn forget_all_but(&mut self, epoch: &str, found: &[(TenantId, i64)]) {
-        let found: HashSet<TenantId> = found.iter().map(|(tenant, _)| *tenant).collect();
+    fn forget_all_but(&mut self, epoch: &str, found: &[TenantRevisions]) {
+        let found: HashSet<TenantId> = found.iter().map(|found| found.tenant).collect();
         self.failed.retain(|tenant, _| found.contains(tenant));
         self.app.policy_changes.known.send_if_modified(|known| {
             let before = known.tenants.len();
@@ -213,18 +250,58 @@ impl Follower<'_> {
             }
             if known.epoch != epoch {
                 epoch.clone_into(&mut known.epoch);
+                // A restored database has other revocations under the same numbers.
+                known.tenants.values_mut().for_each(|tenant| tenant.live = None);
             }
             removed
         });
     }
 
+    /// Data planes forget by themselves, so that nobody has to be woken.
+    fn forget_expired(&mut self) {
+        if self.swept_at.elapsed() < SWEEP_EVERY {
+            return;
+        }
+        self.swept_at = Instant::now();
+        let now = Utc::now().timestamp();
+        self.app.policy_changes.known.send_if_modified(|known| {
+            known.tenants.values_mut().filter_map(|tenant| tenant.live.as_mut()).for_each(|live| {
+                live.forget_expired(now);
+            });
+            false
+        });
+    }
+
+    /// Reads what one tenant has revoked since the last look and shows it to the streams at once.
+    async fn take_in_revocations(&self, found: &TenantRevisions) -> Result<(), sqlx::Error> {
+        let revision = found.revocations.unsigned_abs();
+        let told = self.app.policy_changes.known.borrow().live_of(found.tenant).map(Live::revision);
+        if told.is_some_and(|told| told >= revision) {
+            return Ok(());
+        }
+        let entries = if revision == 0 {
+            Vec::new()
+        } else {
+            let mut tx = self.app.db.tenant(found.tenant).await?;
+            sql::revocations(&mut tx, told.unwrap_or_default().cast_signed()).await?
+        };
+        self.app.policy_changes.known.send_if_modified(|known| {
+            let tenant = known.tenants.get_mut(&found.tenant);
+            tenant.map(|tenant| tenant.live.get_or_insert_default().extend(revision, entries)).is_some()
+        });
+        Ok(())
+    }
+
     /// Compiles one tenant and shows it to the streams at once. Fails only when Postgres cannot be reached.
-    async fn publish(&mut self, tenant: TenantId, revision: i64) -> Result<(), sqlx::Error> {
+    async fn publish(&mut self, found: &TenantRevisions) -> Result<(), sqlx::Error> {
+        let TenantRevisions { tenant, policy: revision, .. } = *found;
         match compile(self.app, tenant).await {
             Ok(Some(policy)) => {
                 self.failed.remove(&tenant);
                 let policy = Some(Arc::new(policy));
-                self.app.policy_changes.known.send_modify(|known| drop(known.tenants.insert(tenant, policy)));
+                self.app.policy_changes.known.send_modify(|known| {
+                    known.tenants.entry(tenant).or_default().policy = policy;
+                });
             }
             // Gone since the look began; the next look says so.
             Ok(None) => {}

@@ -1,13 +1,15 @@
 //! Every query of the policy publisher. Lists are ordered by id, so that a policy's bytes depend on its rows alone.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use tollgate_proto::{
     AgentId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId, UserId,
-    policy::v1::{Agent, Era, Grant, Instance, Limit, Server, User, grant::To},
+    policy::v1::{Agent, Era, Grant, Instance, Limit, Revocation, Server, User, grant::To, revocation::What},
 };
 use uuid::Uuid;
 
 use super::compile::{CompileError, unsigned};
+use crate::db::TenantTx;
 
 pub(super) async fn bump(connection: &mut PgConnection, tenant: TenantId) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
@@ -22,22 +24,64 @@ pub(super) async fn notify(connection: &mut PgConnection, channel: &str, tenant:
     sqlx::query!("SELECT pg_notify($1, $2)", channel, tenant.uuid().to_string()).fetch_one(connection).await.map(drop)
 }
 
-/// The deployment's epoch and every tenant's revision, as of one moment.
+/// The deployment's epoch and every tenant's revisions, as of one moment.
 pub(super) struct Revisions {
     pub(super) epoch: Uuid,
-    pub(super) tenants: Vec<(TenantId, i64)>,
+    pub(super) tenants: Vec<TenantRevisions>,
+}
+
+/// How far a tenant is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TenantRevisions {
+    pub(super) tenant: TenantId,
+    pub(super) policy: i64,
+    pub(super) revocations: i64,
 }
 
 pub(super) async fn revisions(connection: &mut PgConnection) -> Result<Revisions, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT deployment.epoch, tenants.id AS "id?", tenants.policy_revision AS "policy_revision?"
+        r#"SELECT deployment.epoch, tenants.id AS "id?", tenants.policy_revision AS "policy_revision?",
+                  tenants.revocation_revision AS "revocation_revision?"
            FROM deployment LEFT JOIN tenants ON true ORDER BY tenants.id"#
     )
     .fetch_all(connection)
     .await?;
     let epoch = rows.first().ok_or(sqlx::Error::RowNotFound)?.epoch;
-    let tenants = rows.into_iter().filter_map(|row| Some((TenantId::from(row.id?), row.policy_revision?))).collect();
-    Ok(Revisions { epoch, tenants })
+    let tenants = rows.into_iter().filter_map(|row| {
+        let tenant = row.id?.into();
+        Some(TenantRevisions { tenant, policy: row.policy_revision?, revocations: row.revocation_revision? })
+    });
+    Ok(Revisions { epoch, tenants: tenants.collect() })
+}
+
+/// The live revocations of the transaction's tenant after number `told`, in the order of their numbers.
+pub(super) async fn revocations(tx: &mut TenantTx, told: i64) -> Result<Vec<(u64, Revocation)>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let rows = sqlx::query!(
+        "SELECT revision, kind, subject, issued_before, expires_at FROM revocations
+         WHERE tenant_id = $1 AND revision > $2 AND expires_at > now() ORDER BY revision",
+        tenant,
+        told
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let read = rows.into_iter().map(|row| {
+        let what = match row.kind.as_str() {
+            "token" => What::Token(row.subject),
+            "grant_family" => What::GrantFamily(row.subject),
+            "agent" => What::Agent(row.subject),
+            "user" => What::User(row.subject),
+            "tenant" => What::Tenant(true),
+            "key" => What::Key(row.subject),
+            // Left out, it would be a token that goes on working.
+            other => return Err(sqlx::Error::Decode(format!("cannot revoke a `{other}`").into())),
+        };
+        let issued_before = row.issued_before.unwrap_or_default();
+        // Rounded up: it is never forgotten early.
+        let expires_at = row.expires_at.timestamp() + 1;
+        Ok((row.revision.unsigned_abs(), Revocation { what: Some(what), issued_before, expires_at }))
+    });
+    read.collect()
 }
 
 /// What a policy says of its tenant.
@@ -188,5 +232,36 @@ pub(super) async fn limits(connection: &mut PgConnection, tenant: TenantId) -> R
         tenant.uuid()
     )
     .fetch_all(connection)
+    .await
+}
+
+/// An opaque access token that is neither expired nor held by somebody who may not act.
+pub(super) struct OpaqueToken {
+    pub(super) jti: Uuid,
+    pub(super) authorization_id: Option<Uuid>,
+    pub(super) agent_id: Uuid,
+    pub(super) document_url: Option<String>,
+    pub(super) user_id: Option<Uuid>,
+    pub(super) resource: String,
+    pub(super) scope: String,
+    pub(super) issued_at: DateTime<Utc>,
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+pub(super) async fn opaque_token(tx: &mut TenantTx, digest: &[u8]) -> Result<Option<OpaqueToken>, sqlx::Error> {
+    sqlx::query_as!(
+        OpaqueToken,
+        "SELECT token.jti, token.authorization_id, token.agent_id, agents.document_url, token.user_id, token.resource,
+                token.scope, token.issued_at, token.expires_at
+         FROM access_tokens AS token
+         JOIN agents ON agents.id = token.agent_id AND agents.state = 'active'
+         LEFT JOIN users ON users.id = token.user_id
+         LEFT JOIN authorizations AS family ON family.id = token.authorization_id
+         WHERE token.digest = $1 AND token.expires_at > now()
+           AND (token.user_id IS NULL OR users.state = 'active')
+           AND (token.authorization_id IS NULL OR family.revoked_at IS NULL)",
+        digest
+    )
+    .fetch_optional(&mut **tx)
     .await
 }

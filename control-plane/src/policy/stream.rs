@@ -1,7 +1,7 @@
 //! `PolicyService.Watch`: one task per data plane.
 //!
 //! Invariant: a heartbeat, and with it the lease, goes out only behind every change that is known, and only while the
-//! database was seen lately.
+//! database was seen lately. Revocations go out ahead of everything else, whatever else is unanswered.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use tollgate_proto::{
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
-use super::{connected::Connection, ledger::Ledger, publish::Known};
+use super::{connected::Connection, introspect, ledger::Ledger, live::Told, publish::Known};
 use crate::{
     app::App,
     data_planes::{self, Answer, Verdict},
@@ -78,9 +78,9 @@ impl PolicyService for PolicyStreams {
 
     async fn introspect(
         &self,
-        _: tonic::Request<IntrospectRequest>,
+        request: tonic::Request<IntrospectRequest>,
     ) -> Result<tonic::Response<IntrospectResponse>, Status> {
-        Err(Status::unimplemented("this control plane issues no opaque tokens"))
+        introspect::answer(&self.app, request.into_inner()).await.map(tonic::Response::new)
     }
 }
 
@@ -88,6 +88,7 @@ impl PolicyService for PolicyStreams {
 struct Stream {
     data_plane: DataPlaneId,
     connection: Connection,
+    told: Told,
     ledger: Ledger,
     known: watch::Receiver<Known>,
     answers: UnboundedSender<Answer>,
@@ -150,38 +151,45 @@ impl Stream {
         let data_plane = Uuid::try_parse(&hello.data_plane_id)
             .map(DataPlaneId::from)
             .map_err(|_| Status::invalid_argument("`data_plane_id` is no UUID"))?;
+        let mut told = Told::new(&hello.epoch, &hello.revocations)
+            .map_err(|error| Status::invalid_argument(format!("in `revocations`: {error}")))?;
         let mut ledger = Ledger::new(&hello.epoch, hello.held)
             .map_err(|error| Status::invalid_argument(format!("in `held`: {error}")))?;
+        let connection = app.policy_changes.connected().enter(data_plane);
         let (answers, recorded) = mpsc::unbounded_channel();
         {
             let known = known.borrow_and_update();
+            for (tenant, revision) in told.held(&known) {
+                connection.apply(tenant, revision);
+            }
             for (tenant, revision) in ledger.held(&known) {
                 // The receiver is in the record below.
                 let _ = answers.send(Answer { tenant, revision, verdict: Verdict::Acknowledged });
             }
+            told.compare(&known);
             ledger.compare(&known);
         }
         let version = printable(&hello.version, VERSION_CHARS_MAX);
         tracing::info!(%data_plane, version, "a data plane opened its policy stream");
         let record = data_planes::keep_record(app.db.clone(), data_plane, version, recorded);
-        let connection = app.policy_changes.connected().enter(data_plane);
-        for applied in hello.revocations {
-            connection.apply(tenant_of(&applied.tenant_id)?, applied.revision);
-        }
-        Ok((Self { data_plane, connection, ledger, known, answers, synced: false, heartbeat_due: false }, record))
+        let (synced, heartbeat_due) = (false, false);
+        Ok((Self { data_plane, connection, told, ledger, known, answers, synced, heartbeat_due }, record))
     }
 
     /// Whether [`Stream::say`] is worth calling.
     fn has_something_to_say(&self) -> bool {
-        !self.ledger.is_settled() || !self.synced || self.heartbeat_due
+        !self.told.is_settled() || !self.ledger.is_settled() || !self.synced || self.heartbeat_due
     }
 
-    /// The next message: changes first, so that what follows them is true.
+    /// The next message: revocations, then changes, so that what follows them is true.
     fn say(&mut self) -> Option<Response> {
         if self.known.has_changed().unwrap_or(false) {
             self.notice();
         }
         let known = self.known.borrow();
+        if let Some(revocations) = self.told.next(&known) {
+            return Some(Response::Revocations(revocations));
+        }
         if let Some(message) = self.ledger.next(&known) {
             return Some(message);
         }
@@ -197,6 +205,7 @@ impl Stream {
     /// Takes in what changed since the last time.
     fn notice(&mut self) {
         let known = self.known.borrow_and_update();
+        self.told.compare(&known);
         self.ledger.compare(&known);
     }
 

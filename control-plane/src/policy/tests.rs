@@ -11,9 +11,9 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tollgate_proto::{
     AgentId, DataPlaneId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId,
     policy::v1::{
-        Ack, Agent, Era, Grant, Held, Hello, Instance, Limit, Nack, Server, TenantPolicy, WatchRequest, WatchResponse,
-        grant::To, policy_service_client::PolicyServiceClient, watch_request::Message as Say,
-        watch_response::Message as Hear,
+        Ack, Agent, Era, Grant, Held, Hello, Instance, Limit, Nack, Revocations, RevocationsApplied, Server,
+        TenantPolicy, WatchRequest, WatchResponse, grant::To, policy_service_client::PolicyServiceClient,
+        watch_request::Message as Say, watch_response::Message as Hear,
     },
 };
 use tonic::{Code, Request, Status, Streaming};
@@ -25,6 +25,9 @@ use crate::{
     oauth::keys,
 };
 
+mod introspection;
+mod revoking;
+
 /// Longer than any message but a heartbeat takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Long enough for two looks at the database.
@@ -35,6 +38,10 @@ struct DataPlane {
     id: DataPlaneId,
     outbound: mpsc::UnboundedSender<WatchRequest>,
     inbound: Streaming<WatchResponse>,
+    /// What it was told to refuse, in the order of arrival.
+    revocations: Vec<Revocations>,
+    /// Whether it says what it has applied, as it should.
+    applies: bool,
 }
 
 impl DataPlane {
@@ -43,10 +50,20 @@ impl DataPlane {
         let mut client = PolicyServiceClient::new(control_plane.channel().await);
         let requests = with_token(UnboundedReceiverStream::new(requests));
         let inbound = client.watch(requests).await.unwrap().into_inner();
-        Self { id: DataPlaneId::new(), outbound, inbound }
+        Self { id: DataPlaneId::new(), outbound, inbound, revocations: Vec::new(), applies: true }
     }
 
     async fn hello(control_plane: &ControlPlane, epoch: &str, held: &[&TenantPolicy]) -> Self {
+        Self::hello_after(control_plane, epoch, held, Vec::new()).await
+    }
+
+    /// As [`DataPlane::hello`], with revocations applied before.
+    async fn hello_after(
+        control_plane: &ControlPlane,
+        epoch: &str,
+        held: &[&TenantPolicy],
+        revocations: Vec<RevocationsApplied>,
+    ) -> Self {
         let data_plane = Self::connect(control_plane).await;
         let held = held
             .iter()
@@ -61,7 +78,7 @@ impl DataPlane {
             version: "0.1.0".to_owned(),
             epoch: epoch.to_owned(),
             held,
-            revocations: Vec::new(),
+            revocations,
         }));
         data_plane
     }
@@ -85,14 +102,23 @@ impl DataPlane {
         Ok(response.map(|response| response.message.expect("a message this version knows")))
     }
 
-    /// The next message that is no heartbeat.
+    /// The next message that is neither a heartbeat nor a revocation; it applies revocations on the way.
     async fn hear_news(&mut self) -> Hear {
         loop {
             match self.hear().await.unwrap().expect("the stream is open") {
                 Hear::Heartbeat(_) => {}
+                Hear::Revocations(revocations) => self.apply(revocations),
                 news => return news,
             }
         }
+    }
+
+    fn apply(&mut self, revocations: Revocations) {
+        if self.applies {
+            let (tenant_id, revision) = (revocations.tenant_id.clone(), revocations.revision);
+            self.say(Say::RevocationsApplied(RevocationsApplied { tenant_id, revision }));
+        }
+        self.revocations.push(revocations);
     }
 
     async fn hear_policy(&mut self) -> TenantPolicy {
@@ -481,7 +507,7 @@ async fn a_stream_that_makes_no_sense_is_ended() {
             }
             let status = loop {
                 match data_plane.hear().await {
-                    Ok(Some(Hear::Synced(_) | Hear::Heartbeat(_))) => {}
+                    Ok(Some(Hear::Synced(_) | Hear::Heartbeat(_) | Hear::Revocations(_))) => {}
                     Ok(other) => panic!("unexpected: {other:?}"),
                     Err(status) => break status,
                 }
