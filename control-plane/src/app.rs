@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     db::{Db, OpenError},
     fetch::Fetcher,
-    grpc, jobs, oauth, ops, policy, router,
+    grpc, identity_providers, jobs, oauth, ops, policy, router,
     seal::MasterKey,
     telemetry::Metrics,
     users,
@@ -50,6 +50,8 @@ pub struct App {
     pub fetcher: Fetcher,
     /// Metadata documents of clients that are being fetched.
     pub client_documents: oauth::ClientDocuments,
+    /// What was read from the identity providers of tenants.
+    pub identity_providers: identity_providers::Discovered,
 }
 
 impl App {
@@ -70,6 +72,7 @@ impl App {
             metrics: Metrics::new(),
             fetcher: Fetcher::new(),
             client_documents: oauth::ClientDocuments::default(),
+            identity_providers: identity_providers::Discovered::default(),
         }
     }
 }

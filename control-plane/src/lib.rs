@@ -31,6 +31,7 @@ pub mod error;
 pub mod fetch;
 pub mod grants;
 pub mod grpc;
+pub mod identity_providers;
 pub mod jobs;
 pub mod limits;
 pub mod oauth;

@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tollgate_proto::Name;
+use tollgate_proto::{Name, TenantId};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -72,6 +72,22 @@ pub trait Kind: Clone + Debug + Serialize + DeserializeOwned + ToSchema + Send +
         tx: &mut TenantTx,
         faults: &mut Faults,
     ) -> impl Future<Output = Result<Option<Self::Meaning>, sqlx::Error>> + Send;
+
+    /// Refuses a caller who may change objects of the kind, but not ask for this.
+    ///
+    /// # Errors
+    /// [`ApiError::Forbidden`].
+    fn permit(&self, _: &Caller) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    /// Seals what of the meaning must not be read from the database, before it is stored.
+    ///
+    /// # Errors
+    /// [`ApiError::Internal`] when sealing fails.
+    fn seal(_: &mut Self::Meaning, _: &App, _: TenantId, _: Self::Id) -> Result<(), ApiError> {
+        Ok(())
+    }
 
     /// Stores the object, new or known by its id.
     fn save(

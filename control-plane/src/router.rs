@@ -16,8 +16,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    agents, app::App, console, error::ApiError, grants, limits, oauth, request, request_id, servers, teams, tenants,
-    usage, users,
+    agents, app::App, console, error::ApiError, grants, identity_providers, limits, oauth, request, request_id,
+    servers, teams, tenants, usage, users,
 };
 
 mod openapi;
@@ -67,6 +67,13 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(users::api::list, users::api::create))
         .routes(routes!(users::api::get, users::api::patch, users::api::remove))
         .route("/api/v1/tenants/{tenant}/users/{email}", post(users::api::act))
+        .routes(routes!(identity_providers::api::list, identity_providers::api::create))
+        .routes(routes!(
+            identity_providers::api::get,
+            identity_providers::api::replace,
+            identity_providers::api::patch,
+            identity_providers::api::remove
+        ))
         .routes(routes!(usage::api::records))
         .routes(routes!(usage::api::report))
 }

@@ -192,7 +192,8 @@ async fn write<K: Kind>(
     current: Option<Object<K>>,
     content: Content<K>,
 ) -> Result<Object<K>, ApiError> {
-    let meaning = check(tx, name, current.as_ref().map(|current| &current.spec), &content).await?;
+    content.spec.permit(caller)?;
+    let mut meaning = check(tx, name, current.as_ref().map(|current| &current.spec), &content).await?;
     let version = Version {
         id: current.as_ref().map_or_else(Uuid::now_v7, |current| current.id.into()),
         name,
@@ -201,6 +202,7 @@ async fn write<K: Kind>(
         revision: current.as_ref().map_or(1, |current| current.revision + 1),
         actor: &caller.actor,
     };
+    K::seal(&mut meaning, app, tx.tenant(), version.id.into())?;
     K::save(tx, &version, meaning).await?;
     let object: Object<K> = existing(tx, app, caller, name).await?;
     let action = if current.is_some() { "update" } else { "create" };

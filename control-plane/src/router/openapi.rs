@@ -29,6 +29,7 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
         (name = "grants", description = "What agents and teams may do"),
         (name = "limits", description = "How much an agent may ask for"),
         (name = "users", description = "People, and how they sign in"),
+        (name = "identity-providers", description = "OpenID providers through which people sign in"),
         (name = "usage", description = "Every call, and what calls add up to"),
     ),
     components(schemas(Problem)),
