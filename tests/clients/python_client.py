@@ -122,4 +122,5 @@ def main():
     json.dump(outcome, sys.stdout)
 
 
-main()
+if __name__ == "__main__":
+    main()

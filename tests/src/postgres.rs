@@ -2,9 +2,14 @@
 //!
 //! Invariant: a [`Database`] is empty when it is made, and dropped with whoever made it.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use tokio::net::lookup_host;
 use url::Url;
 use uuid::Uuid;
+
+use crate::relay::Relay;
 
 /// Names the variable with the URL of a superuser on a running Postgres.
 const CLUSTER: &str = "TOLLGATE_TEST_DATABASE_URL";
@@ -36,6 +41,24 @@ impl Database {
         let mut url = self.cluster.clone();
         url.set_path(&self.name);
         url.into()
+    }
+
+    /// How to connect to it through a wire, where there is one.
+    pub(crate) fn url_through(&self, wire: Option<&Relay>) -> String {
+        let mut url = Url::parse(&self.url()).expect("a database has a URL");
+        if let Some(wire) = wire {
+            url.set_ip_host(Ipv4Addr::LOCALHOST.into()).expect("a Postgres URL has a host");
+            url.set_port(Some(wire.port())).expect("a Postgres URL has a port");
+        }
+        url.into()
+    }
+
+    /// Where its cluster listens.
+    pub(crate) async fn address(&self) -> SocketAddr {
+        let host = self.cluster.host_str().expect("the cluster has a host");
+        let mut found =
+            lookup_host((host, self.cluster.port().unwrap_or(5432))).await.expect("the cluster's host exists");
+        found.next().expect("a host has an address")
     }
 
     /// Runs a statement as the superuser and returns the first column of every row, as text.

@@ -5,7 +5,7 @@
 use std::{
     io::{BufRead, BufReader, Read},
     os::unix::process::CommandExt,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -30,14 +30,29 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program in its own process group, with both outputs captured.
+    /// Starts a program in its own process group, with both outputs captured and nothing to read.
     ///
     /// # Panics
     /// When the program cannot be started.
     #[must_use]
-    pub fn spawn(name: &str, mut command: Command) -> Self {
+    pub fn spawn(name: &str, command: Command) -> Self {
+        Self::spawn_reading(name, command, Stdio::null())
+    }
+
+    /// Starts a program that is spoken to; its standard input ends when the second value is dropped.
+    ///
+    /// # Panics
+    /// When the program cannot be started.
+    #[must_use]
+    pub(crate) fn spawn_listening(name: &str, command: Command) -> (Self, ChildStdin) {
+        let mut process = Self::spawn_reading(name, command, Stdio::piped());
+        let stdin = process.child.stdin.take().expect("stdin is piped");
+        (process, stdin)
+    }
+
+    fn spawn_reading(name: &str, mut command: Command, stdin: Stdio) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -70,6 +85,16 @@ impl Process {
     #[must_use]
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// How it ended; -1 when a signal ended it.
+    ///
+    /// # Panics
+    /// When it has not ended.
+    #[must_use]
+    pub(crate) fn exit_code(&mut self) -> i32 {
+        let status = self.child.try_wait().expect("a started child can be waited for");
+        status.expect("the process has ended").code().unwrap_or(-1)
     }
 
     /// Waits until a line of standard output satisfies `wanted`.

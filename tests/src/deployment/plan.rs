@@ -6,7 +6,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use uuid::Uuid;
 
 use super::{Deployment, Folder, Secrets, Service, free_address};
-use crate::{http::Http, postgres::Database, redis::Redis, spans::SpanReceiver};
+use crate::{
+    authority::Authority, front::Front, http::Http, postgres::Database, redis::Redis, relay::Relay, spans::SpanReceiver,
+};
 
 /// The draft of a [`Deployment`].
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub struct Plan {
     data_planes: Option<usize>,
     with_redis: bool,
     embedded_postgres: bool,
+    database_on_a_wire: bool,
+    front: Option<Front>,
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
 }
@@ -25,6 +29,8 @@ impl Plan {
             data_planes: None,
             with_redis: false,
             embedded_postgres: false,
+            database_on_a_wire: false,
+            front: None,
             // Tests share two cores: a Redis that waits for one of them is not away.
             environment: vec![("TOLLGATE_STORE_TIMEOUT".to_owned(), "10s".to_owned())],
             arguments: Vec::new(),
@@ -47,6 +53,26 @@ impl Plan {
     pub fn embedded_postgres(mut self) -> Self {
         self.embedded_postgres = true;
         self
+    }
+
+    /// Lets the story take Postgres away and give it back.
+    #[must_use]
+    pub fn with_losable_database(mut self) -> Self {
+        self.database_on_a_wire = true;
+        self
+    }
+
+    /// Puts a proxy in front of the control plane, which has separate processes then.
+    #[must_use]
+    pub fn behind(mut self, front: &Front) -> Self {
+        self.front = Some(front.clone());
+        self
+    }
+
+    /// Trusts the certificates of an authority, and no others.
+    #[must_use]
+    pub fn trusting(self, authority: &Authority) -> Self {
+        self.env("SSL_CERT_FILE", &authority.certificate().display().to_string())
     }
 
     /// Sets a variable for every process.
@@ -77,11 +103,16 @@ impl Plan {
     /// When something does not start.
     pub async fn start(self) -> Deployment {
         let database = if self.embedded_postgres { None } else { Some(Database::create().await) };
+        let database_wire = match &database {
+            Some(database) if self.database_on_a_wire => Some(Relay::to(database.address().await).await),
+            _ => None,
+        };
+        let database_url = database.as_ref().map(|database| database.url_through(database_wire.as_ref()));
         let redis = if self.with_redis { Some(Redis::start().await) } else { None };
         let folder = Folder::create();
         let (mut services, control_url, data_url) = match self.data_planes {
-            None => self.dev_service(&folder, database.as_ref(), redis.as_ref()),
-            Some(count) => self.separate_services(count, &folder, database.as_ref(), redis.as_ref()),
+            None => self.dev_service(&folder, database_url, redis.as_ref()),
+            Some(count) => self.separate_services(count, &folder, database_url, redis.as_ref()),
         };
         for service in &mut services {
             service.start().await;
@@ -96,6 +127,7 @@ impl Plan {
             secrets: Secrets::default(),
             tolerated: Vec::new().into(),
             http: Http::default(),
+            database_wire,
             redis,
             database,
         };
@@ -107,7 +139,7 @@ impl Plan {
     fn dev_service(
         &self,
         folder: &Folder,
-        database: Option<&Database>,
+        database_url: Option<String>,
         redis: Option<&Redis>,
     ) -> (Vec<Service>, String, String) {
         let (control_url, control) = free_address();
@@ -121,7 +153,7 @@ impl Plan {
                 .chain(["--data-addr", &data, "--ops-addr", &ops])
                 .map(str::to_owned)
                 .collect();
-        arguments.extend(database.into_iter().flat_map(|database| ["--database-url".to_owned(), database.url()]));
+        arguments.extend(database_url.into_iter().flat_map(|url| ["--database-url".to_owned(), url]));
         arguments.extend(redis.into_iter().flat_map(|redis| ["--redis-url".to_owned(), redis.url()]));
         arguments.extend(self.arguments.clone());
         let service = Service {
@@ -140,10 +172,14 @@ impl Plan {
         &self,
         data_planes: usize,
         folder: &Folder,
-        database: Option<&Database>,
+        database_url: Option<String>,
         redis: Option<&Redis>,
     ) -> (Vec<Service>, String, String) {
-        let (control_url, control) = free_address();
+        let (ops_url, control) = free_address();
+        let control_url = self.front.as_ref().map_or(&ops_url, |front| &front.url).clone();
+        if let Some(front) = &self.front {
+            front.forward_to(&ops_url);
+        }
         let (grpc_url, grpc) = free_address();
         let planes: Vec<_> = (0..data_planes).map(|_| free_address()).collect();
         let data_url = planes.first().expect("a deployment has a data plane").0.clone();
@@ -169,7 +205,7 @@ impl Plan {
                     ("TOLLGATE_CONTROL_ADDR", control),
                     ("TOLLGATE_CONTROL_OPS_ADDR", ops),
                     ("TOLLGATE_GRPC_ADDR", grpc),
-                    ("TOLLGATE_DATABASE_URL", database.map(Database::url).unwrap_or_default()),
+                    ("TOLLGATE_DATABASE_URL", database_url.unwrap_or_default()),
                     ("TOLLGATE_MASTER_KEY_FILE", master_key.display().to_string()),
                     ("TOLLGATE_ADMIN_TOKEN_FILE", folder.0.join("admin-token").display().to_string()),
                 ],

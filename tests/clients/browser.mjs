@@ -1,0 +1,92 @@
+// A person in front of Chromium, who signs in and decides on the consent page.
+//
+// Standard input, one JSON object per line:
+//   {"visit": URL, "until": URL                       where the way ends, without its query,
+//    "email", "password"                              for Tollgate's own form,
+//    "provider", "account"                            or which provider to sign in through, and as whom there,
+//    "decision": "allow" | "deny", "untick": [SCOPE]  for the consent page}.
+// Standard output, one line for each:
+//   {"url":                                           where it ended: at `until`, or at a page that asks nothing,
+//    "status", "text"                                 of that page,
+//    "consents": [{"text", "scopes": {SCOPE: ticked}}],   what the consent pages said,
+//    "hosts": [HOST],                                 of every page on the way,
+//    "complaints": [...]}                             what the browser did not like.
+// One process is one browser profile: whoever signed in stays so.
+
+import { createInterface } from 'node:readline';
+
+import { launch } from '../../web/tests/browser.mjs';
+
+const PAGES_MAX = 15;
+
+const browser = await launch();
+// The certificates of the test's own authority are not in the browser's store.
+const context = await browser.newContext({ ignoreHTTPSErrors: true });
+const page = await context.newPage();
+page.setDefaultTimeout(30_000);
+
+let complaints = [];
+page.on('pageerror', (error) => complaints.push(`script error: ${error.message}`));
+page.on('console', (message) => {
+  if (/Content Security Policy|Refused to/.test(message.text())) complaints.push(message.text());
+});
+
+// Does what leads to another page, and waits until that is there.
+async function leave(act) {
+  const arrival = page.waitForEvent('framenavigated', (frame) => frame === page.mainFrame());
+  await act();
+  await arrival;
+  await page.waitForLoadState();
+}
+
+async function signIn(order) {
+  if (order.provider) {
+    await leave(() => page.getByText(order.provider, { exact: false }).first().click());
+    return;
+  }
+  await page.fill('input[name=email]', order.email);
+  await page.fill('input[name=password]', order.password);
+  await leave(() => page.press('input[name=password]', 'Enter'));
+}
+
+async function consent(order) {
+  const form = page.locator('#consent');
+  const scopes = {};
+  for (const box of await form.locator('input[name=scope]').all()) {
+    const scope = await box.getAttribute('value');
+    const unticked = order.untick?.includes(scope);
+    if (unticked) await box.uncheck();
+    scopes[scope] = await box.isChecked();
+  }
+  const seen = { text: await page.locator('main, body').first().innerText(), scopes };
+  await leave(() => form.locator(`button[name=decision][value=${order.decision}]`).click());
+  return seen;
+}
+
+async function follow(order) {
+  complaints = [];
+  const consents = [];
+  const hosts = [];
+  const seen = (url) => ({ url, status, consents, hosts, complaints });
+  let status = (await page.goto(order.visit))?.status();
+  page.on('response', (response) => {
+    if (response.request().isNavigationRequest() && response.frame() === page.mainFrame()) status = response.status();
+  });
+  for (let pages = 0; pages < PAGES_MAX; pages += 1) {
+    const url = page.url();
+    hosts.push(new URL(url).host);
+    if (url === order.until || url.startsWith(`${order.until}?`)) return { ...seen(url), text: '' };
+    if (await page.locator('#consent').count()) consents.push(await consent(order));
+    else if (await page.locator('input[name=password]').count()) await signIn(order);
+    else if (await page.locator('button[name=account]').count()) {
+      await leave(() => page.locator(`button[name=account][value="${order.account}"]`).click());
+    } else return { ...seen(url), text: await page.innerText('body') };
+  }
+  throw new Error(`no end after ${PAGES_MAX} pages, at ${page.url()}`);
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const outcome = await follow(JSON.parse(line)).catch((error) => ({ error: error.message, url: page.url(), complaints }));
+  process.stdout.write(`${JSON.stringify(outcome)}\n`);
+}
+await browser.close();

@@ -1,0 +1,104 @@
+//! A real OpenID provider: people sign in through it, and its answers are compared with Tollgate's.
+//!
+//! Invariant: it is `oidc-provider` as its authors ship it; `tests/clients/oidc_provider.mjs` only says who has an
+//! account and lets its page be clicked.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    authority::Authority,
+    drivers::{client_modules, node, repository_root},
+    http::Http,
+    ports::free_port,
+    process::Process,
+};
+
+/// The draft of an [`OidcProvider`].
+#[derive(Debug)]
+pub struct OidcDraft {
+    port: u16,
+    setup: Value,
+}
+
+/// A running provider.
+#[derive(Debug)]
+pub struct OidcProvider {
+    issuer: String,
+    _process: Process,
+}
+
+impl OidcProvider {
+    /// A provider without accounts and clients.
+    #[must_use]
+    pub fn plan() -> OidcDraft {
+        let port = free_port();
+        OidcDraft { port, setup: json!({"port": port, "accounts": [], "clients": []}) }
+    }
+
+    /// Its issuer.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Replaces all accounts. Over plain http only.
+    ///
+    /// # Panics
+    /// When the provider is away.
+    pub async fn set_accounts(&self, accounts: &Value) {
+        let url = format!("{}/accounts", self.issuer);
+        let answer = Http::default().send(Method::PUT, &url, &[], accounts.to_string()).await;
+        assert_eq!(answer.expect("the provider answers").status, 204);
+    }
+}
+
+impl OidcDraft {
+    /// Its issuer, before it is started.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        let scheme = if self.setup["tls"].is_null() { "http" } else { "https" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// Adds an account: its claims, `sub` among them.
+    #[must_use]
+    pub fn account(mut self, claims: Value) -> Self {
+        self.setup["accounts"].as_array_mut().expect("a list").push(claims);
+        self
+    }
+
+    /// Adds a client: RFC 7591 metadata with `client_id`, and `client_secret` where it has one.
+    #[must_use]
+    pub fn client(mut self, metadata: Value) -> Self {
+        self.setup["clients"].as_array_mut().expect("a list").push(metadata);
+        self
+    }
+
+    /// Lets tokens be for a resource with these scopes.
+    #[must_use]
+    pub fn resource(mut self, url: &str, scope: &str) -> Self {
+        self.setup["resource"] = json!({"url": url, "scope": scope});
+        self
+    }
+
+    /// Serves over https, with a certificate of `authority`.
+    #[must_use]
+    pub fn over_tls(mut self, authority: &Authority) -> Self {
+        let (certificate, key) = authority.leaf();
+        self.setup["tls"] = json!({"cert": certificate, "key": key});
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    pub async fn start(self) -> OidcProvider {
+        let mut command = node();
+        command
+            .arg(repository_root().join("tests/clients/oidc_provider.mjs"))
+            .arg(self.setup.to_string())
+            .env("TOLLGATE_TEST_MODULES", client_modules());
+        let mut process = Process::spawn("the OpenID provider", command);
+        process.stdout_line("the OpenID provider to listen", |line| line == "listening").await;
+        OidcProvider { issuer: self.issuer(), _process: process }
+    }
+}
