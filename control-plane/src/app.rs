@@ -52,6 +52,8 @@ pub struct App {
     pub client_documents: oauth::ClientDocuments,
     /// What was read from the identity providers of tenants.
     pub identity_providers: identity_providers::Discovered,
+    /// Public keys of clients that keep them at a URL.
+    pub client_keys: oauth::ClientKeys,
 }
 
 impl App {
@@ -73,6 +75,7 @@ impl App {
             fetcher: Fetcher::new(),
             client_documents: oauth::ClientDocuments::default(),
             identity_providers: identity_providers::Discovered::default(),
+            client_keys: oauth::ClientKeys::default(),
         }
     }
 }

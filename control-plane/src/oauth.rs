@@ -21,6 +21,7 @@ use axum::{
 use crate::app::App;
 
 mod access_token;
+mod assertion;
 mod attempts;
 mod authorizations;
 mod authorize;
@@ -28,6 +29,7 @@ pub mod client;
 mod client_auth;
 pub mod client_document;
 pub mod client_metadata;
+pub mod client_keys;
 mod document;
 mod enrolment;
 mod error;
@@ -51,6 +53,7 @@ mod tests;
 
 pub use attempts::Failures;
 pub use client_document::ClientDocuments;
+pub use client_keys::ClientKeys;
 pub use issuer::Issuers;
 pub use keys::KeyRing;
 pub use observed::Trail;

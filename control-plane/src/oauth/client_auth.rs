@@ -1,10 +1,11 @@
 //! How a client proves who it is: a secret in the `Authorization` header or in the form (RFC 6749 section 2.3.1; either
-//! is taken from every client that has secrets, because SDKs choose for themselves), or not at all, as a public client.
+//! is taken from every client that has secrets, because SDKs choose for themselves), an assertion that it signed
+//! (`assertion.rs`), or not at all, as a public client.
 //!
 //! Invariant: the text of a secret ends here; what goes on is its digest. What is wrong is never told, and an unknown
 //! client costs the same query and the same comparison as a wrong secret.
 
-use std::{net::IpAddr, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -12,9 +13,11 @@ use percent_encoding::percent_decode;
 use tollgate_proto::{Name, TenantId};
 
 use super::{
+    assertion::{self, Assertion, AssertionFault, Expected},
     attempts::Guesser,
-    client::ClientId,
-    error::OAuthError,
+    client::{ClientId, Keys},
+    client_keys::{KeySet, KeysError},
+    error::{OAuthError, Unproven},
     form::Form,
     issuer::Issuer,
     sql::{self, Standing},
@@ -76,23 +79,32 @@ pub(super) async fn authenticate(
         Ok(authenticated) => Ok(authenticated),
         Err(refusal) => {
             app.token_failures.note(guesser, Instant::now());
-            tracing::info!(tenant = %issuer.name, client = ?claim.client_id, reason = %refusal, "a client was refused");
-            Err(claim.refusal())
+            Err(claim.refusal(&refusal))
         }
     }
 }
 
-/// Why a claim is not true. For the log: a client learns no more than that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why a claim is not true. For operators: a client learns no more than that.
+#[derive(Debug, Clone, thiserror::Error)]
 enum Refusal {
+    #[error("it names no client")]
+    Nobody,
+    #[error("the `Authorization` header is no Basic one")]
+    NotBasic,
     #[error("there is no such client")]
     Unknown,
-    #[error("it is suspended, or waits for approval")]
+    #[error("the client is suspended, or waits for approval")]
     Inactive,
-    #[error("it has to prove who it is by another method")]
+    #[error("the client has to prove who it is by another method")]
     WrongMethod,
     #[error("the secret is wrong or has expired")]
     WrongSecret,
+    #[error("the assertion proves nothing: {0}")]
+    Assertion(#[from] AssertionFault),
+    #[error("the assertion was used before")]
+    Replayed,
+    #[error(transparent)]
+    Keys(KeysError),
 }
 
 /// A claim to be a client, not yet checked.
@@ -105,10 +117,14 @@ struct Claim {
 
 /// What comes with a claim.
 enum Proof {
-    /// Of a secret.
+    /// The digest of a secret.
     Secret(Digest),
+    /// What the client signed.
+    Assertion(Box<Assertion>),
     /// A public client has none.
     Nothing,
+    /// What cannot be right, whoever sends it.
+    Bad(Refusal),
 }
 
 impl Claim {
@@ -122,26 +138,39 @@ impl Claim {
         if methods.into_iter().filter(|&used| used).count() > 1 || authorizations.next().is_some() {
             return Err(OAuthError::InvalidRequest("a client authenticates by one method only".into()));
         }
-        if let Some(authorization) = authorization {
-            return Self::from_header(authorization, form, issuer);
+        if form.get("client_assertion_type").is_some() != assertion.is_some()
+            || form.get("client_assertion_type").is_some_and(|kind| kind != assertion::TYPE)
+        {
+            let expected = "client_assertion comes with the client_assertion_type of RFC 7523, section 2.2";
+            return Err(OAuthError::InvalidRequest(expected.into()));
         }
-        let client_id = form.get("client_id").ok_or(OAuthError::InvalidClient { realm: None })?.to_owned();
-        let proof = secret.map_or(Proof::Nothing, |secret| Proof::Secret(Digest::of(secret)));
-        Ok(Self { client_id, proof, realm: None })
-    }
-
-    fn from_header(authorization: &HeaderValue, form: &Form, issuer: &str) -> Result<Self, OAuthError> {
-        let refused = || OAuthError::InvalidClient { realm: Some(issuer.to_owned()) };
-        let (client_id, secret) = basic(authorization).ok_or_else(refused)?;
-        if form.get("client_id").is_some_and(|also| also != client_id) {
+        let (said, realm) = (form.get("client_id"), authorization.map(|_| issuer.to_owned()));
+        let (client_id, proof) = match (authorization, assertion, secret) {
+            (Some(header), ..) => basic(header).map_or((None, Proof::Bad(Refusal::NotBasic)), |(id, secret)| {
+                (Some(id), Proof::Secret(Digest::of(&secret)))
+            }),
+            (_, Some(text), _) => match Assertion::read(text) {
+                Ok(read) => (Some(read.client_id().to_owned()), Proof::Assertion(Box::new(read))),
+                Err(fault) => (None, Proof::Bad(fault.into())),
+            },
+            (.., Some(secret)) => (None, Proof::Secret(Digest::of(secret))),
+            (None, None, None) => (None, Proof::Nothing),
+        };
+        if said.is_some_and(|said| client_id.as_ref().is_some_and(|proven| proven != said)) {
             return Err(OAuthError::InvalidRequest("client_id is not the client that authenticates".into()));
         }
-        Ok(Self { client_id, proof: Proof::Secret(Digest::of(&secret)), realm: Some(issuer.to_owned()) })
+        Ok(match client_id.or_else(|| said.map(str::to_owned)) {
+            Some(client_id) => Self { client_id, proof, realm },
+            None if matches!(proof, Proof::Bad(_)) => Self { client_id: String::new(), proof, realm },
+            None => Self { client_id: String::new(), proof: Proof::Bad(Refusal::Nobody), realm },
+        })
     }
 
     /// The answer to a claim that is not true.
-    fn refusal(self) -> OAuthError {
-        OAuthError::InvalidClient { realm: self.realm }
+    fn refusal(self, reason: &Refusal) -> OAuthError {
+        let shown: String = self.client_id.chars().filter(|character| !character.is_control()).take(200).collect();
+        let client = (!shown.is_empty()).then_some(shown);
+        OAuthError::InvalidClient(Box::new(Unproven { realm: self.realm, client, reason: reason.to_string() }))
     }
 }
 
@@ -154,24 +183,80 @@ async fn check(
 ) -> Result<Result<(Standing, Opened), Refusal>, OAuthError> {
     let digest = match &claim.proof {
         Proof::Secret(digest) => Some(digest),
-        Proof::Nothing => None,
+        Proof::Assertion(_) | Proof::Nothing => None,
+        Proof::Bad(refusal) => return Ok(Err(refusal.clone())),
     };
     let mut tx = app.db.tenant(issuer.tenant).await?;
     let found = sql::standing(&mut tx, &ClientId::of(&claim.client_id), digest, server).await?;
     let proven = match &claim.proof {
         Proof::Secret(digest) => by_secret(digest, found.as_ref()),
-        Proof::Nothing => by_nothing(found.as_ref()),
+        Proof::Assertion(_) => by_method(found.as_ref(), AuthMethod::PrivateKeyJwt),
+        Proof::Nothing | Proof::Bad(_) => by_method(found.as_ref(), AuthMethod::None),
     };
     let standing = match (proven, found) {
         (Ok(()), Some(standing)) => standing,
         (Ok(()), None) => return Ok(Err(Refusal::Unknown)),
         (Err(refusal), _) => return Ok(Err(refusal)),
     };
+    if let Proof::Assertion(assertion) = &claim.proof {
+        return by_assertion(app, issuer, assertion, standing, tx).await;
+    }
+    note_use(&mut tx, &standing).await?;
+    Ok(Ok((standing, Opened::Still(tx))))
+}
+
+/// The use of an assertion is committed, so that it stays used whatever becomes of the request.
+async fn by_assertion(
+    app: &App,
+    issuer: &Issuer,
+    assertion: &Assertion,
+    standing: Standing,
+    mut tx: TenantTx,
+) -> Result<Result<(Standing, Opened), Refusal>, OAuthError> {
+    let keys = match &standing.client.keys {
+        Keys::None => Err(Refusal::WrongMethod),
+        Keys::Inline(set) => KeySet::parse(set).map(Arc::new).map_err(|fault| Refusal::Keys(fault.into())),
+        Keys::At(url) => {
+            // Nobody's host is waited for with a transaction open.
+            tx.commit().await?;
+            let seen_by = (issuer.tenant, &standing.tenant.egress);
+            let found = app.client_keys.find(&app.fetcher, seen_by, url, assertion.kid()).await;
+            tx = app.db.tenant(issuer.tenant).await?;
+            match found {
+                Err(error) if error.is_transient() => return Err(OAuthError::Unavailable(error.into())),
+                found => found.map_err(Refusal::Keys),
+            }
+        }
+    };
+    let token_endpoint = format!("{}/oauth/token", issuer.url);
+    let expected = Expected {
+        client_id: &standing.client.client_id,
+        alg: standing.client.signing_alg,
+        issuer: &issuer.url,
+        token_endpoint: (!standing.tenant.strict_assertion_audience).then_some(&token_endpoint),
+        now: chrono::Utc::now().timestamp(),
+    };
+    let accepted = match keys.and_then(|keys| Ok(assertion.accept(&expected, &keys)?)) {
+        Ok(accepted) => accepted,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    tracing::debug!(client = %standing.client.client_id, audience = accepted.audience, "a client signed in by an assertion");
+    let digest = assertion::digest(standing.client.agent, accepted.jti);
+    if !sql::use_assertion(&mut tx, &digest, accepted.expires_at).await? {
+        return Ok(Err(Refusal::Replayed));
+    }
+    note_use(&mut tx, &standing).await?;
+    tx.commit().await?;
+    Ok(Ok((standing, Opened::Ended(issuer.tenant))))
+}
+
+/// Public clients are not noted: anyone can say that they are one.
+async fn note_use(tx: &mut TenantTx, standing: &Standing) -> Result<(), sqlx::Error> {
     let credential = standing.credential.as_ref().filter(|credential| !credential.use_noted);
     if credential.is_some() || !(standing.use_noted || standing.client.is_public()) {
-        sql::note_use(&mut tx, standing.client.agent, credential.map(|credential| credential.id)).await?;
+        sql::note_use(tx, standing.client.agent, credential.map(|credential| credential.id)).await?;
     }
-    Ok(Ok((standing, Opened::Still(tx))))
+    Ok(())
 }
 
 /// The digest is compared whether or not there is such a client.
@@ -188,11 +273,11 @@ fn by_secret(digest: &Digest, found: Option<&Standing>) -> Result<(), Refusal> {
     }
 }
 
-fn by_nothing(found: Option<&Standing>) -> Result<(), Refusal> {
+fn by_method(found: Option<&Standing>, method: AuthMethod) -> Result<(), Refusal> {
     let client = &found.ok_or(Refusal::Unknown)?.client;
     match client.auth_method {
         _ if !client.is_active() => Err(Refusal::Inactive),
-        AuthMethod::None => Ok(()),
+        registered if registered == method => Ok(()),
         _ => Err(Refusal::WrongMethod),
     }
 }

@@ -37,10 +37,7 @@ pub(super) enum OAuthError {
     UnknownTenant,
     /// Unknown client, wrong or expired secret, suspended agent: nobody learns which.
     #[error("the client is unknown, suspended or did not prove who it is")]
-    InvalidClient {
-        /// The issuer, when the client tried the `Authorization` header and must be challenged in it.
-        realm: Option<String>,
-    },
+    InvalidClient(Box<Unproven>),
     /// Too many wrong secrets for this client from this address.
     #[error("too many failed attempts for this client from this address")]
     TooManyFailures {
@@ -67,6 +64,17 @@ pub(super) enum OAuthError {
     Unavailable(#[source] Box<dyn StdError + Send + Sync>),
 }
 
+/// Who is not who it says, and why. The reason is for operators: the client learns nothing of it.
+#[derive(Debug, Default)]
+pub(super) struct Unproven {
+    /// The issuer, when the client tried the `Authorization` header and must be challenged in it.
+    pub(super) realm: Option<String>,
+    /// The `client_id` that was claimed, shortened.
+    pub(super) client: Option<String>,
+    /// What was wrong.
+    pub(super) reason: String,
+}
+
 impl OAuthError {
     const fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
@@ -75,7 +83,7 @@ impl OAuthError {
             Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "invalid_request"),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request"),
             Self::UnknownTenant => (StatusCode::NOT_FOUND, "not_found"),
-            Self::InvalidClient { .. } => (StatusCode::UNAUTHORIZED, "invalid_client"),
+            Self::InvalidClient(_) => (StatusCode::UNAUTHORIZED, "invalid_client"),
             // No RFC has a code for this; the MCP SDKs know this one and keep their credentials.
             Self::TooManyFailures { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
             Self::UnauthorizedClient => (StatusCode::BAD_REQUEST, "unauthorized_client"),
@@ -89,7 +97,8 @@ impl OAuthError {
 
     fn extra_header(&self) -> Option<(HeaderName, HeaderValue)> {
         let (name, value) = match self {
-            Self::InvalidClient { realm: Some(realm) } => {
+            Self::InvalidClient(unproven) => {
+                let realm = unproven.realm.as_ref()?;
                 (header::WWW_AUTHENTICATE, format!("Basic realm=\"{realm}\", charset=\"UTF-8\""))
             }
             Self::TooManyFailures { retry_after } => {
@@ -118,7 +127,7 @@ impl From<KeyError> for OAuthError {
 impl From<IssueError> for OAuthError {
     fn from(error: IssueError) -> Self {
         match error {
-            IssueError::UnknownAgent | IssueError::Suspended => Self::InvalidClient { realm: None },
+            IssueError::UnknownAgent | IssueError::Suspended => Self::InvalidClient(Box::default()),
             IssueError::Target(error) => error.into(),
             IssueError::Scope(error) => error.into(),
             IssueError::Storage(error) => error.into(),
@@ -137,7 +146,14 @@ impl IntoResponse for OAuthError {
         let mut response = (status, Json(body)).into_response();
         never_store(response.headers_mut());
         response.headers_mut().extend(self.extra_header());
-        response.extensions_mut().insert(Refused { code, reason: self.to_string(), client: None });
+        let said = self.to_string();
+        let refused = match self {
+            Self::InvalidClient(unproven) if !unproven.reason.is_empty() => {
+                Refused { code, reason: unproven.reason, client: unproven.client }
+            }
+            _ => Refused { code, reason: said, client: None },
+        };
+        response.extensions_mut().insert(refused);
         response
     }
 }

@@ -170,6 +170,21 @@ pub(super) async fn note_use(
     .map(drop)
 }
 
+/// Notes that an assertion was used, until it has expired anyway (Unix seconds); false when it was before.
+pub(super) async fn use_assertion(tx: &mut TenantTx, digest: &[u8], expires_at: i64) -> Result<bool, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let inserted = sqlx::query!(
+        "INSERT INTO used_assertions (tenant_id, digest, expires_at) VALUES ($1, $2, to_timestamp($3::bigint))
+         ON CONFLICT DO NOTHING",
+        tenant,
+        digest,
+        expires_at,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
 /// Whether the tenant has a key at all.
 pub(super) async fn has_signing_key(tx: &mut TenantTx) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(r#"SELECT EXISTS(SELECT FROM signing_keys) AS "exists!""#).fetch_one(&mut **tx).await

@@ -23,6 +23,10 @@ use crate::{
     testing::{self, Bench},
 };
 
+mod signer;
+
+pub(super) use signer::Signer;
+
 /// Where an agent shows its papers, and which.
 #[derive(Clone)]
 pub(super) struct Client {

@@ -5,6 +5,7 @@ use axum::http::{StatusCode, header};
 use crate::oauth::testing::{Bed, Client, basic, run};
 
 const GRANT: &str = "grant_type=client_credentials";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const PEER: &str = "192.0.2.1";
 
 fn post(client: &Client) -> String {
@@ -120,7 +121,7 @@ async fn a_client_that_proves_nothing_is_refused() {
             format!("{GRANT}&client_id={}", client.id),
             format!("{GRANT}&client_id={}&client_secret=", client.id),
             format!("{GRANT}&client_secret={}", client.secret),
-            format!("{GRANT}&client_assertion=x&client_assertion_type=y"),
+            format!("{GRANT}&client_assertion=x&client_assertion_type={JWT_BEARER}"),
         ] {
             assert_eq!(refused(bed, None, &body).await, refusal, "{body}");
         }
