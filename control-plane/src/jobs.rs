@@ -56,6 +56,7 @@ pub async fn run(app: &App) -> Result<(), sqlx::Error> {
 /// Every job of one tenant.
 async fn tend(app: &App, tenant: TenantId) {
     note(app, tenant, "oauth.purge", oauth::purge(app, tenant).await);
+    note(app, tenant, "oauth.reap", oauth::reap(app, tenant).await);
     note(app, tenant, "revocations.purge", revocations::purge(app, tenant).await);
 }
 

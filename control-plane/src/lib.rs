@@ -32,6 +32,7 @@ pub mod fetch;
 pub mod grants;
 pub mod grpc;
 pub mod identity_providers;
+pub mod initial_access_tokens;
 pub mod jobs;
 pub mod limits;
 pub mod oauth;

@@ -41,6 +41,7 @@ mod metadata;
 mod observed;
 mod purge;
 pub mod redirect_uri;
+mod register;
 mod scope_policy;
 mod sql;
 mod target;
@@ -58,6 +59,7 @@ pub use issuer::Issuers;
 pub use keys::KeyRing;
 pub use observed::Trail;
 pub use purge::purge;
+pub use register::reap;
 pub use scope_policy::ScopeRefusal;
 pub use target::TargetError;
 
@@ -69,6 +71,8 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/t/{tenant}/.well-known/oauth-authorization-server", read_only(get(metadata::show)))
         .route("/t/{tenant}/oauth/jwks", read_only(get(jwks::show)))
         .route("/t/{tenant}/oauth/token", post(token::answer).options(preflight).fallback(error::token_method))
+        .route("/t/{tenant}/oauth/register", post(register::create).options(preflight).fallback(error::token_method))
+        .route("/t/{tenant}/oauth/register/{client_id}", registration())
         .layer(map_response(allow_any_origin));
     let observed = Router::new()
         .merge(public)
@@ -86,11 +90,19 @@ fn read_only(methods: MethodRouter<Arc<App>>) -> MethodRouter<Arc<App>> {
     methods.options(preflight).fallback(error::document_method)
 }
 
+fn registration() -> MethodRouter<Arc<App>> {
+    get(register::management::show)
+        .put(register::management::replace)
+        .delete(register::management::remove)
+        .options(preflight)
+        .fallback(error::registration_method)
+}
+
 /// Answers the question that a browser asks before it sends a form with an `Authorization` header, or a discovery
 /// request with the MCP version in a header.
 async fn preflight() -> Response {
     let headers = [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, DELETE"),
         // `*` would not cover `Authorization` (Fetch standard, CORS protocol).
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, MCP-Protocol-Version"),
         (header::ACCESS_CONTROL_MAX_AGE, "3600"),

@@ -16,8 +16,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    agents, app::App, console, error::ApiError, grants, identity_providers, limits, oauth, request, request_id,
-    servers, teams, tenants, usage, users,
+    agents, app::App, console, error::ApiError, grants, identity_providers, initial_access_tokens, limits, oauth,
+    request, request_id, servers, teams, tenants, usage, users,
 };
 
 mod openapi;
@@ -60,6 +60,8 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .route("/api/v1/tenants/{tenant}/agents/{name}", post(agents::api::act))
         .routes(routes!(agents::credentials::api::list, agents::credentials::api::create))
         .routes(routes!(agents::credentials::api::remove))
+        .routes(routes!(initial_access_tokens::api::list, initial_access_tokens::api::create))
+        .routes(routes!(initial_access_tokens::api::remove))
         .routes(routes!(grants::api::list, grants::api::create))
         .routes(routes!(grants::api::get, grants::api::replace, grants::api::patch, grants::api::remove))
         .routes(routes!(limits::api::list, limits::api::create))

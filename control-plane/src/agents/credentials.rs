@@ -97,6 +97,20 @@ pub async fn create(app: &App, caller: &Caller, agent: &str) -> Result<NewCreden
     Ok(NewCredential { id, client_id: agent.id, client_secret: generated.text, created_at })
 }
 
+/// Stores the secret of an agent that was just made in the transaction.
+///
+/// # Errors
+/// When Postgres is away.
+pub(crate) async fn add(
+    tx: &mut TenantTx,
+    agent: AgentId,
+    secret: &Digest,
+    actor: &str,
+) -> Result<CredentialId, sqlx::Error> {
+    let id = CredentialId::new();
+    sql::insert(tx, id, agent, secret, actor).await.map(|_| id)
+}
+
 /// Deletes a secret: it gets no token from then on.
 ///
 /// # Errors

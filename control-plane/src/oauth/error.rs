@@ -12,10 +12,15 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{keys::KeyError, observed::Refused, scope_policy::ScopeRefusal, target::TargetError, token::IssueError};
+use super::{
+    keys::KeyError, observed::Refused, register::RegistrationRefusal, scope_policy::ScopeRefusal, target::TargetError,
+    token::IssueError,
+};
 
 /// Seconds after which a client may try again when a fault is ours.
 const RETRY_AFTER_S: u32 = 5;
+/// The same when a tenant takes no more clients: until the next round of removing those that nobody uses.
+const FULL_RETRY_AFTER_S: u32 = 60;
 
 /// Why an OAuth endpoint did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +29,7 @@ pub(super) enum OAuthError {
     #[error("{0}")]
     InvalidRequest(Cow<'static, str>),
     /// The body is longer than any honest request.
-    #[error("the body is longer than 64 KiB")]
+    #[error("the body is longer than this endpoint reads")]
     BodyTooLarge,
     /// The body did not arrive in time.
     #[error("the body did not arrive in time")]
@@ -53,6 +58,9 @@ pub(super) enum OAuthError {
     /// No response type is supported: no agent may use the authorization endpoint.
     #[error("no agent signs users in here: ask the token endpoint, with grant_type=client_credentials")]
     NotInteractive,
+    /// RFC 7591 section 3.2.2, RFC 7592 section 2.
+    #[error(transparent)]
+    Registration(#[from] RegistrationRefusal),
     /// RFC 8707 section 2.
     #[error(transparent)]
     InvalidTarget(#[from] TargetError),
@@ -89,6 +97,7 @@ impl OAuthError {
             Self::UnauthorizedClient => (StatusCode::BAD_REQUEST, "unauthorized_client"),
             Self::UnsupportedGrantType => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
             Self::NotInteractive => (StatusCode::BAD_REQUEST, "unsupported_response_type"),
+            Self::Registration(refusal) => refusal.status_and_code(),
             Self::InvalidTarget(_) => (StatusCode::BAD_REQUEST, "invalid_target"),
             Self::InvalidScope(_) => (StatusCode::BAD_REQUEST, "invalid_scope"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
@@ -104,6 +113,8 @@ impl OAuthError {
             Self::TooManyFailures { retry_after } => {
                 (header::RETRY_AFTER, retry_after.as_millis().div_ceil(1000).to_string())
             }
+            Self::Registration(RegistrationRefusal::Full) => (header::RETRY_AFTER, FULL_RETRY_AFTER_S.to_string()),
+            Self::Registration(refusal) => (header::WWW_AUTHENTICATE, refusal.challenge()?),
             Self::MethodNotAllowed(allowed) => (header::ALLOW, (*allowed).to_owned()),
             Self::Unavailable(_) => (header::RETRY_AFTER, RETRY_AFTER_S.to_string()),
             _ => return None,
@@ -167,6 +178,11 @@ pub(super) fn never_store(headers: &mut HeaderMap) {
 /// Refuses every method but those of the token endpoint.
 pub(super) async fn token_method() -> OAuthError {
     OAuthError::MethodNotAllowed("POST, OPTIONS")
+}
+
+/// Refuses every method but those of a registration.
+pub(super) async fn registration_method() -> OAuthError {
+    OAuthError::MethodNotAllowed("GET, PUT, DELETE, OPTIONS")
 }
 
 /// Refuses every method but those of a document.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::{
-    extract::{FromRequestParts, Path},
+    extract::{FromRequestParts, RawPathParams},
     http::request::Parts,
 };
 use tollgate_proto::{Name, TenantId};
@@ -31,7 +31,8 @@ impl FromRequestParts<Arc<App>> for Issuer {
     type Rejection = OAuthError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, OAuthError> {
-        let Path(name) = Path::<String>::from_request_parts(parts, app).await.map_err(|_| OAuthError::UnknownTenant)?;
+        let path = RawPathParams::from_request_parts(parts, app).await.map_err(|_| OAuthError::UnknownTenant)?;
+        let name = path.iter().find(|(name, _)| *name == "tenant").map(|(_, value)| value).unwrap_or_default();
         let name: Name = name.parse().map_err(|_| OAuthError::UnknownTenant)?;
         let tenant = app.issuers.find(&app.db, &name).await?.ok_or(OAuthError::UnknownTenant)?;
         Ok(Self { tenant, url: app.urls.issuer(name.as_str()), name })
