@@ -29,6 +29,7 @@ use crate::{
 mod access;
 mod account;
 mod agents;
+mod apps;
 mod assets;
 mod calls;
 mod connect;
@@ -61,6 +62,8 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/sign-out", post(sign_in::leave))
         .route("/account", get(account::show_account))
         .route("/account/password", post(account::set_password))
+        .route("/account/apps", get(apps::show_apps))
+        .route("/account/apps/withdraw", post(apps::withdraw))
         .route("/account/theme", post(account::set_theme))
         .route("/search", get(search::show_results))
         .route("/servers", get(servers::show_list))

@@ -30,6 +30,7 @@ mod client_auth;
 pub mod client_document;
 pub mod client_metadata;
 pub mod client_keys;
+pub mod consent;
 mod document;
 mod enrolment;
 mod error;
@@ -46,6 +47,7 @@ mod scope_policy;
 mod sql;
 mod target;
 pub mod token;
+mod transaction;
 
 #[cfg(test)]
 mod testing;
@@ -55,6 +57,7 @@ mod tests;
 pub use attempts::Failures;
 pub use client_document::ClientDocuments;
 pub use client_keys::ClientKeys;
+pub(crate) use authorize::wanted_by;
 pub use issuer::Issuers;
 pub use keys::KeyRing;
 pub use observed::Trail;
@@ -76,7 +79,7 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .layer(map_response(allow_any_origin));
     let observed = Router::new()
         .merge(public)
-        .route("/t/{tenant}/oauth/authorize", any(authorize::refuse))
+        .merge(authorize::routes(app))
         .route_layer(from_fn_with_state(Arc::clone(app), observed::observe));
     Router::new()
         .merge(observed)

@@ -76,6 +76,8 @@ fn rest() -> OpenApiRouter<Arc<App>> {
             identity_providers::api::patch,
             identity_providers::api::remove
         ))
+        .routes(routes!(oauth::consent::api::list))
+        .routes(routes!(oauth::consent::api::remove))
         .routes(routes!(usage::api::records))
         .routes(routes!(usage::api::report))
 }

@@ -133,10 +133,11 @@ pub(crate) enum Done {
     Revoked,
     PasswordSet,
     SignedOut,
+    Withdrawn,
 }
 
 impl Done {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Created,
         Self::Saved,
         Self::Deleted,
@@ -145,6 +146,7 @@ impl Done {
         Self::Revoked,
         Self::PasswordSet,
         Self::SignedOut,
+        Self::Withdrawn,
     ];
 
     const fn code(self) -> &'static str {
@@ -157,6 +159,7 @@ impl Done {
             Self::Revoked => "revoked",
             Self::PasswordSet => "password-set",
             Self::SignedOut => "signed-out",
+            Self::Withdrawn => "withdrawn",
         }
     }
 
@@ -171,6 +174,7 @@ impl Done {
             Self::Revoked => "Revoked. No new token can be had with that secret.",
             Self::PasswordSet => "Password set. Every other session of yours has ended.",
             Self::SignedOut => "You are signed out.",
+            Self::Withdrawn => "Taken back. The application has to ask you again.",
         }
     }
 

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     app::App,
+    oauth,
     secret::{self, Digest, Purpose},
     users::{self, Begun, SignInError},
 };
@@ -56,6 +57,8 @@ struct SignInPage {
     tenant: String,
     next: String,
     email: String,
+    /// What the application is called that sent the user here.
+    wanted_by: Option<String>,
     done: Option<Done>,
     wrong: Option<String>,
 }
@@ -83,7 +86,7 @@ pub(super) async fn form(
     }
     let done = query.done.as_deref().and_then(|code| Done::of_query(&format!("done={code}")));
     let SignInQuery { tenant, next, .. } = query;
-    show_form(&app, &headers, StatusCode::OK, Filled { tenant, next, done, ..Filled::default() })
+    show_form(&app, &headers, StatusCode::OK, Filled { tenant, next, done, ..Filled::default() }).await
 }
 
 /// `POST /sign-in`: checks e-mail address and password.
@@ -102,7 +105,7 @@ pub(super) async fn submit(State(app): State<Arc<App>>, request: Request) -> Res
     let (status, retry_after_s) = refusal(&error);
     let wrong = Some(explain(&error));
     let filled = Filled { tenant: form.tenant, next: form.next, email: form.email, wrong, done: None };
-    let mut response = show_form(&app, &headers, status, filled)?;
+    let mut response = show_form(&app, &headers, status, filled).await?;
     response.headers_mut().extend(retry_after_s.map(|seconds| (header::RETRY_AFTER, HeaderValue::from(seconds))));
     Ok(response)
 }
@@ -126,7 +129,7 @@ struct Filled {
     wrong: Option<String>,
 }
 
-fn show_form(app: &App, headers: &HeaderMap, status: StatusCode, filled: Filled) -> Result<Response, PageError> {
+async fn show_form(app: &App, headers: &HeaderMap, status: StatusCode, filled: Filled) -> Result<Response, PageError> {
     // Another tab's form stays valid: the secret is kept while the browser has one.
     let held = Cookies::of(headers).form(app).map(|text| Zeroizing::new(text.to_owned()));
     let held = held.filter(|text| secret::well_formed(Purpose::Session, text));
@@ -134,6 +137,7 @@ fn show_form(app: &App, headers: &HeaderMap, status: StatusCode, filled: Filled)
     let page = SignInPage {
         shell: Lone::new(headers, "Sign in"),
         csrf: csrf::token(app, &Digest::of(&secret)),
+        wanted_by: oauth::wanted_by(app, &filled.next).await?,
         tenant: filled.tenant,
         next: filled.next,
         email: filled.email,

@@ -1,11 +1,267 @@
-//! The authorization endpoint of a server whose agents are all autonomous.
+//! The authorization endpoint (RFC 6749 section 3.1, OAuth 2.1 section 4.1): a client sends a user here, the user says
+//! what it may do for them, and goes back with a code.
 //!
-//! Invariant: it never redirects, because no agent has a redirection URI (RFC 6749 section 4.1.2.1), and no web page
-//! may read it.
+//! Nothing is stored before the user says yes. `request.rs` decides what a request asks, `offer.rs` what of it can be
+//! given, `pages.rs` shows it with a sealed transaction in its form, `decision.rs` takes the answer, and `onward.rs`
+//! leads back to the client.
+//!
+//! Invariant: a request is answered to an address only after that was found to be the client's; and to a client that
+//! registered itself only after the user signed in, so that nobody uses us to send strangers to their own site (OAuth
+//! 2.1 section 7.13.2).
 
-use super::{error::OAuthError, issuer::Issuer};
+use std::sync::Arc;
 
-/// Says that no agent may use it, and what to do instead.
-pub(super) async fn refuse(_: Issuer) -> OAuthError {
-    OAuthError::NotInteractive
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{RawQuery, Request, State},
+    middleware::from_fn_with_state,
+    response::{IntoResponse, Redirect, Response},
+    routing::{get, post},
+};
+use chrono::Utc;
+use http::{HeaderMap, StatusCode, header};
+
+use super::{
+    client::{self, Client},
+    error::OAuthError,
+    issuer::Issuer,
+};
+use crate::{
+    agents::AgentState,
+    app::App,
+    console::{cookie::Cookies, page, page::PageError},
+    users::{self, Session},
+};
+
+mod application;
+mod decision;
+mod fault;
+mod offer;
+mod onward;
+mod pages;
+mod parameters;
+mod reply;
+mod request;
+mod sign_in;
+mod sql;
+
+pub(super) use application::readable;
+pub(crate) use sign_in::wanted_by;
+
+use application::is_trusted;
+use fault::{PageFault, RequestFault};
+use offer::Offer;
+use pages::Nothing;
+use parameters::Parameters;
+use reply::Reply;
+use request::AuthorizationRequest;
+
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Says on the way back from the sign-in page that the session must have begun since, in Unix seconds. Whoever writes
+/// it by hand only asks for what `prompt=login` asks for.
+const SIGNED_IN_SINCE: &str = "tollgate_signed_in_since";
+
+/// The routes of the endpoint and its pages.
+pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
+    Router::new()
+        .route("/t/{tenant}/oauth/authorize", get(ask).post(ask_by_form))
+        .route("/t/{tenant}/oauth/authorize/decision", post(decision::take))
+        .route("/t/{tenant}/oauth/authorize/continue", get(onward::show))
+        .route("/t/{tenant}/oauth/authorize/continue/leave", get(onward::leave))
+        .layer(from_fn_with_state(Arc::clone(app), page::dress))
+}
+
+/// Why a request got no answer of its kind.
+#[derive(Debug)]
+enum Stop {
+    /// Only the user is told.
+    Fault(PageFault),
+    /// A page could not be written.
+    Page(PageError),
+}
+
+impl<E: Into<PageFault>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
+impl From<PageError> for Stop {
+    fn from(error: PageError) -> Self {
+        Self::Page(error)
+    }
+}
+
+/// What came for an answer.
+type Answer = Result<Response, Stop>;
+
+/// A request of a known client with a known address to answer to.
+struct Asked {
+    issuer: Issuer,
+    parameters: Parameters,
+    client: Client,
+    reply: Reply,
+}
+
+/// `GET` of the endpoint.
+async fn ask(
+    State(app): State<Arc<App>>,
+    issuer: Result<Issuer, OAuthError>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, PageError> {
+    let answer = match issuer {
+        Ok(issuer) => consider(&app, issuer, &headers, &query.unwrap_or_default()).await,
+        Err(error) => Err(error.into()),
+    };
+    finish(&headers, answer)
+}
+
+/// `POST` of the endpoint: the same request as a form (RFC 6749 section 3.1).
+async fn ask_by_form(
+    State(app): State<Arc<App>>,
+    issuer: Result<Issuer, OAuthError>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, PageError> {
+    let answer = match (issuer, read_body(request.into_body(), BODY_BYTES_MAX).await) {
+        (Ok(issuer), Ok(form)) => consider(&app, issuer, &headers, &form).await,
+        (Err(error), _) => Err(error.into()),
+        (_, Err(fault)) => Err(fault.into()),
+    };
+    finish(&headers, answer)
+}
+
+/// The life of one request, from its parameters to a page or a redirect.
+async fn consider(app: &App, issuer: Issuer, headers: &HeaderMap, encoded: &str) -> Answer {
+    let asked = Asked::find(app, issuer, Parameters::parse(encoded)?).await?;
+    let session = signed_in(app, headers, &asked.issuer).await?;
+    let request = match asked.read(app) {
+        Ok(request) => request,
+        Err(fault) if session.is_some() || is_trusted(&asked.client) => {
+            return onward::refuse(app, headers, &asked, session.as_ref(), &fault);
+        }
+        Err(_) => return Ok(asked.to_sign_in()),
+    };
+    let Some(session) = session.filter(|session| asked.is_recent_enough(session) && !request.prompt.login) else {
+        if request.prompt.none {
+            return onward::refuse_silently(headers, &asked, None, &RequestFault::LoginRequired);
+        }
+        return Ok(asked.sign_in_anew(&request));
+    };
+    if let Some(because) = barred(&asked.client) {
+        return decision::show_nothing(app, headers, &asked, &session, &request, because);
+    }
+    let mut tx = app.db.tenant(asked.issuer.tenant).await?;
+    let offer = match Offer::make(&mut tx, asked.client.agent, &request).await? {
+        Ok(offer) => offer.without(&decision::remembered(app, &mut tx, &asked, &session, &request).await?),
+        Err(fault) => return onward::refuse(app, headers, &asked, Some(&session), &fault),
+    };
+    drop(tx);
+    if request.prompt.none && !decision::is_settled(&offer) {
+        return onward::refuse_silently(headers, &asked, Some(&session), &RequestFault::ConsentRequired);
+    }
+    match () {
+        () if offer.granted.is_empty() => {
+            decision::show_nothing(app, headers, &asked, &session, &request, Nothing::Granted)
+        }
+        () if decision::is_settled(&offer) => decision::allow_again(app, headers, &asked, &session, &request, &offer).await,
+        () => decision::ask(app, headers, &asked, &session, &request, &offer),
+    }
+}
+
+impl Asked {
+    /// Finds who asks and where the answer goes.
+    async fn find(app: &App, issuer: Issuer, parameters: Parameters) -> Result<Self, PageFault> {
+        let client_id = parameters.get("client_id").map_err(|_| PageFault::Repeated("client_id"))?;
+        let client = find_client(app, &issuer, client_id.ok_or(PageFault::NoClient)?).await?;
+        let reply = request::reply_to(&parameters, &client, &issuer.url)?;
+        Ok(Self { issuer, parameters, client, reply })
+    }
+
+    fn read(&self, app: &App) -> Result<AuthorizationRequest, RequestFault> {
+        AuthorizationRequest::read(&self.parameters, &self.client, &app.urls, &self.issuer.name)
+    }
+
+    /// The path of this endpoint with another ending.
+    fn path(&self, ending: &str) -> String {
+        format!("/t/{}/oauth/authorize{ending}", self.issuer.name)
+    }
+
+    /// Where this request can be made again.
+    fn again(&self) -> String {
+        format!("{}?{}", self.path(""), self.parameters.to_query())
+    }
+
+    /// The page on which to sign in for this request.
+    fn sign_in_path(&self, parameters: &Parameters) -> String {
+        let next = format!("{}?{}", self.path(""), parameters.to_query());
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("tenant", self.issuer.name.as_str()).append_pair("next", &next);
+        format!("/sign-in?{}", query.finish())
+    }
+
+    fn to_sign_in(&self) -> Response {
+        Redirect::to(&self.sign_in_path(&self.parameters)).into_response()
+    }
+
+    /// The same, so that `prompt=login` is satisfied on the way back.
+    fn sign_in_anew(&self, request: &AuthorizationRequest) -> Response {
+        if !request.prompt.login {
+            return self.to_sign_in();
+        }
+        let since = Utc::now().timestamp().to_string();
+        let prompt = if request.prompt.consent { "consent" } else { "" };
+        let parameters = self.parameters.clone().with("prompt", prompt).with(SIGNED_IN_SINCE, &since);
+        Redirect::to(&self.sign_in_path(&parameters)).into_response()
+    }
+
+    fn is_recent_enough(&self, session: &Session) -> bool {
+        let since = self.parameters.get(SIGNED_IN_SINCE).ok().flatten().and_then(|since| since.parse().ok());
+        since.is_none_or(|since: i64| session.began_at.timestamp() >= since)
+    }
+}
+
+/// Looks a client up, by its document where the id is a URL.
+async fn find_client(app: &App, issuer: &Issuer, client_id: &str) -> Result<Client, PageFault> {
+    let shown = || client_id.chars().take(200).collect::<String>();
+    let mut tx = app.db.tenant(issuer.tenant).await?;
+    client::find(&mut tx, client_id).await?.ok_or_else(|| PageFault::UnknownClient(shown()))
+}
+
+/// The session of this browser, if it is one of this tenant.
+async fn signed_in(app: &App, headers: &HeaderMap, issuer: &Issuer) -> Result<Option<Session>, sqlx::Error> {
+    let Some(text) = Cookies::of(headers).session(app) else { return Ok(None) };
+    Ok(users::resume(app, text).await?.filter(|session| session.user.tenant_id == issuer.tenant))
+}
+
+const fn barred(client: &Client) -> Option<Nothing> {
+    match client.state {
+        AgentState::Active => None,
+        AgentState::Waiting => Some(Nothing::Approved),
+        AgentState::Suspended => Some(Nothing::Suspended),
+    }
+}
+
+async fn read_body(body: Body, bytes_max: usize) -> Result<String, PageFault> {
+    let bytes = to_bytes(body, bytes_max).await.map_err(|_| PageFault::Body("it is too long.".to_owned()))?;
+    String::from_utf8(bytes.into()).map_err(|_| PageFault::NotText)
+}
+
+fn finish(headers: &HeaderMap, answer: Answer) -> Result<Response, PageError> {
+    match answer {
+        Ok(response) => Ok(response),
+        Err(Stop::Fault(fault)) => pages::show_fault(headers, &fault),
+        Err(Stop::Page(error)) => Err(error),
+    }
+}
+
+/// Leaves for an address that is not ours.
+fn leave_for(location: &str) -> Result<Response, PageFault> {
+    let location = header::HeaderValue::try_from(location).map_err(|error| {
+        tracing::error!(%error, "a redirect URI is no header value");
+        PageFault::Internal
+    })?;
+    Ok((StatusCode::FOUND, [(header::LOCATION, location)]).into_response())
 }

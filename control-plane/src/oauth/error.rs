@@ -55,9 +55,6 @@ pub(super) enum OAuthError {
     /// Another grant type than `client_credentials`.
     #[error("the only grant type is client_credentials")]
     UnsupportedGrantType,
-    /// No response type is supported: no agent may use the authorization endpoint.
-    #[error("no agent signs users in here: ask the token endpoint, with grant_type=client_credentials")]
-    NotInteractive,
     /// RFC 7591 section 3.2.2, RFC 7592 section 2.
     #[error(transparent)]
     Registration(#[from] RegistrationRefusal),
@@ -96,7 +93,6 @@ impl OAuthError {
             Self::TooManyFailures { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
             Self::UnauthorizedClient => (StatusCode::BAD_REQUEST, "unauthorized_client"),
             Self::UnsupportedGrantType => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
-            Self::NotInteractive => (StatusCode::BAD_REQUEST, "unsupported_response_type"),
             Self::Registration(refusal) => refusal.status_and_code(),
             Self::InvalidTarget(_) => (StatusCode::BAD_REQUEST, "invalid_target"),
             Self::InvalidScope(_) => (StatusCode::BAD_REQUEST, "invalid_scope"),
@@ -191,7 +187,7 @@ pub(super) async fn document_method() -> OAuthError {
 }
 
 /// Replaces what RFC 6749 does not let stand in an `error_description`. Backticks quote, double quotes may not.
-fn speakable(text: &str) -> String {
+pub(super) fn speakable(text: &str) -> String {
     let allowed = |character: char| matches!(character, ' '..='!' | '#'..='[' | ']'..='~');
     text.chars().map(|character| if allowed(character) { character } else { '?' }).collect()
 }

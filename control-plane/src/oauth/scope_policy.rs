@@ -36,7 +36,7 @@ pub(super) fn decide(
     target: &Target,
     requested: Option<&str>,
 ) -> Result<Vec<Scope>, ScopeRefusal> {
-    let concerned = |scope: &&Scope| target.server().is_none_or(|server| scope.server() == server);
+    let concerned = |scope: &&Scope| target.concerns(scope);
     let granted: BTreeSet<&Scope> = allowed.iter().filter(concerned).filter(|scope| !covered(scope, denied)).collect();
     if granted.is_empty() {
         return Err(ScopeRefusal::NothingGranted);
@@ -49,6 +49,33 @@ pub(super) fn decide(
         decided.extend(within(&granted, denied, scope)?);
     }
     Ok(without_covered(&decided))
+}
+
+/// What a user can be asked to allow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Offered {
+    /// What was requested and is granted.
+    pub(super) granted: Vec<Scope>,
+    /// What was requested and is not.
+    pub(super) withheld: Vec<Scope>,
+}
+
+/// What of a request grants allow at any of `targets`; `requested` absent means all of it. Unlike [`decide`] it leaves
+/// out what is not granted instead of refusing (RFC 6749 section 3.3 lets it): a user can be told the difference.
+pub(super) fn offer(allowed: &[Scope], denied: &[Scope], targets: &[Target], requested: Option<&[Scope]>) -> Offered {
+    let concerned = |scope: &&Scope| targets.iter().any(|target| target.concerns(scope));
+    let granted: BTreeSet<&Scope> = allowed.iter().filter(concerned).filter(|scope| !covered(scope, denied)).collect();
+    let Some(requested) = requested else {
+        return Offered { granted: without_covered(&granted.into_iter().cloned().collect()), withheld: Vec::new() };
+    };
+    let (mut offered, mut withheld) = (BTreeSet::new(), Vec::new());
+    for scope in requested {
+        match within(&granted, denied, scope.clone()) {
+            Ok(scopes) => offered.extend(scopes),
+            Err(_) => withheld.push(scope.clone()),
+        }
+    }
+    Offered { granted: without_covered(&offered), withheld }
 }
 
 /// What a requested scope comes to. A whole server that is granted in part is narrowed to that part (RFC 6749 section
@@ -75,7 +102,8 @@ fn covered<'a>(scope: &Scope, by: impl IntoIterator<Item = &'a Scope>) -> bool {
     by.into_iter().any(|other| other.covers(scope))
 }
 
-fn without_covered(scopes: &BTreeSet<Scope>) -> Vec<Scope> {
+/// The scopes without those that another of them covers, in a stable order.
+pub(super) fn without_covered(scopes: &BTreeSet<Scope>) -> Vec<Scope> {
     let redundant = |scope: &Scope| scopes.iter().any(|other| other != scope && other.covers(scope));
     scopes.iter().filter(|scope| !redundant(scope)).cloned().collect()
 }
@@ -132,6 +160,21 @@ mod tests {
         assert!(matches!(decided(&["demo:*"], &[], Some("openid")), Err(ScopeRefusal::Malformed(_))));
         let many = (0..=REQUESTED_MAX).map(|n| format!("demo:t{n}")).collect::<Vec<_>>().join(" ");
         assert_eq!(decided(&["demo:*"], &[], Some(&many)), Err(ScopeRefusal::TooMany));
+    }
+
+    #[test]
+    fn what_is_not_granted_is_left_out_of_an_offer_and_named() {
+        let (allowed, denied) = (scopes(&["demo:echo", "demo:add", "b:x"]), scopes(&["demo:add"]));
+        let offered = |requested: Option<&[&str]>, targets: &[Target]| {
+            offer(&allowed, &denied, targets, requested.map(scopes).as_deref())
+        };
+        let demo = Target::Server("demo".parse().expect("a name"));
+        let federated = &[Target::Federated];
+        let of = |granted: &[&str], withheld: &[&str]| Offered { granted: scopes(granted), withheld: scopes(withheld) };
+        assert_eq!(offered(None, federated), of(&["b:x", "demo:echo"], &[]));
+        assert_eq!(offered(None, std::slice::from_ref(&demo)), of(&["demo:echo"], &[]));
+        assert_eq!(offered(Some(&["demo:*", "c:y"]), federated), of(&["demo:echo"], &["c:y"]));
+        assert_eq!(offered(Some(&["demo:add"]), &[demo]), of(&[], &["demo:add"]));
     }
 
     fn some_scopes() -> impl Strategy<Value = Vec<Scope>> {

@@ -313,7 +313,7 @@ impl StandingRow {
 }
 
 /// A stored scope that no longer parses is a fault, never skipped: it could be a denial.
-fn scopes(texts: &[String]) -> Result<Vec<Scope>, sqlx::Error> {
+pub(super) fn scopes(texts: &[String]) -> Result<Vec<Scope>, sqlx::Error> {
     texts
         .iter()
         .map(|text| text.parse())

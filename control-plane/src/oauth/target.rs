@@ -3,7 +3,7 @@
 //! Invariant: what is compared may differ in the case of scheme and host, a default port and one trailing slash; what
 //! is minted is always the canonical form.
 
-use tollgate_proto::Name;
+use tollgate_proto::{Name, Scope};
 use url::Url;
 
 use crate::app::Urls;
@@ -62,6 +62,11 @@ impl Target {
             Self::Federated => None,
             Self::Server(server) => Some(server),
         }
+    }
+
+    /// Whether a scope means anything there.
+    pub(super) fn concerns(&self, scope: &Scope) -> bool {
+        self.server().is_none_or(|server| scope.server() == server)
     }
 
     /// The `aud` of a token for it.

@@ -1,0 +1,203 @@
+//! The pages of the authorization endpoint.
+//!
+//! Ids and names that other programs may rely on: the form `#consent` with buttons `decision=allow` and
+//! `decision=deny` and a tick box `scope=…` for each scope that can be left out; the link `#return` where the user has
+//! to go back to the application by hand.
+//!
+//! Invariant: every word of a client on them is escaped, and what it calls itself has come through [`Application`].
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::{
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use tollgate_proto::{Name, Scope};
+
+use super::{application::Application, fault::PageFault, offer::Offer};
+use crate::{
+    console::page::{Lone, PageError, show_with},
+    oauth::observed::Refused,
+};
+
+/// What the user is asked.
+#[derive(Template)]
+#[template(path = "oauth/consent.html")]
+pub(super) struct ConsentPage {
+    pub(super) shell: Lone,
+    pub(super) frame: Frame,
+    /// What is asked, by server.
+    pub(super) servers: Vec<Server>,
+    /// What was allowed before, in words.
+    pub(super) held: Vec<String>,
+    /// What the client wants and does not get, in words.
+    pub(super) withheld: Vec<String>,
+    /// Whether the form came back without anything ticked.
+    pub(super) nothing_ticked: bool,
+}
+
+/// What the user is told when there is nothing to ask.
+#[derive(Template)]
+#[template(path = "oauth/nothing.html")]
+pub(super) struct NothingPage {
+    pub(super) shell: Lone,
+    pub(super) frame: Frame,
+    /// Why.
+    pub(super) because: Nothing,
+}
+
+/// Why there is nothing to allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nothing {
+    /// No grant to the agent covers anything of the request.
+    Granted,
+    /// An operator has to approve the agent first.
+    Approved,
+    /// An operator has suspended the agent.
+    Suspended,
+}
+
+/// What both of these pages have.
+pub(super) struct Frame {
+    /// The application.
+    pub(super) app: Application,
+    /// The agent's name, which operators know.
+    pub(super) agent: String,
+    /// Where the form goes.
+    pub(super) action: String,
+    /// Where to sign in as somebody else.
+    pub(super) switch: String,
+    /// The tenant.
+    pub(super) tenant: String,
+    /// Who is signed in.
+    pub(super) email: String,
+    /// The endpoints.
+    pub(super) resources: Vec<String>,
+    /// The token of the session's forms.
+    pub(super) csrf: String,
+    /// The sealed transaction.
+    pub(super) transaction: String,
+}
+
+/// The scopes of one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Server {
+    /// What people call it.
+    pub(super) title: String,
+    /// One line each.
+    pub(super) lines: Vec<Line>,
+}
+
+/// One tick box.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line {
+    /// As the form sends it.
+    pub(super) scope: String,
+    /// The tool; none for everything.
+    pub(super) tool: Option<String>,
+}
+
+/// Goes on to the application, by itself or by a link.
+#[derive(Template)]
+#[template(path = "oauth/onward.html")]
+pub(super) struct OnwardPage {
+    pub(super) shell: Lone,
+    /// What the application is called.
+    pub(super) name: String,
+    /// Where the link leads.
+    pub(super) href: String,
+    /// Where the answer goes, for people.
+    pub(super) answered_at: String,
+    /// What happened.
+    pub(super) what: Onward,
+}
+
+/// What an [`OnwardPage`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) enum Onward {
+    /// The browser goes there by itself.
+    Leaving,
+    /// The user allowed it; an app of the device takes it from here.
+    Allowed,
+    /// The application is told no, and cannot be trusted with the user's browser.
+    Refused,
+}
+
+#[derive(Template)]
+#[template(path = "oauth/fault.html")]
+struct FaultPage {
+    shell: Lone,
+    text: String,
+}
+
+impl Nothing {
+    /// What the client is told, when the user goes back to it.
+    pub(super) const fn reason(self) -> &'static str {
+        match self {
+            Self::Granted => "nothing is granted to this client for this resource",
+            Self::Approved => "this client waits for approval",
+            Self::Suspended => "this client is suspended",
+        }
+    }
+}
+
+/// The scopes as the form shows them, in the order of the servers' names.
+pub(super) fn by_server(offer: &Offer) -> Vec<Server> {
+    let mut servers: BTreeMap<&Name, Vec<Line>> = BTreeMap::new();
+    for scope in &offer.asked {
+        let tool = match scope {
+            Scope::Tool { tool, .. } => Some(tool.to_string()),
+            Scope::Server { .. } => None,
+        };
+        servers.entry(scope.server()).or_default().push(Line { scope: scope.to_string(), tool });
+    }
+    servers.into_iter().map(|(name, lines)| Server { title: offer.title(name), lines }).collect()
+}
+
+/// A scope in words.
+pub(super) fn in_words(scope: &Scope, offer: &Offer) -> String {
+    let title = offer.title(scope.server());
+    match scope {
+        Scope::Tool { tool, .. } => format!("{title}: {tool}"),
+        Scope::Server { .. } => format!("Everything that {title} offers"),
+    }
+}
+
+/// What the user was shown, for the audit.
+pub(super) fn said(page: &ConsentPage) -> Vec<String> {
+    let app = &page.frame.app;
+    let mut said = vec![format!("{} wants to act for {}", app.name, page.frame.email)];
+    said.extend(app.document_host.iter().map(|host| format!("verified host: {host}")));
+    said.extend(app.unverified.then(|| "unverified".to_owned()));
+    said.push(format!("answered at: {}", app.answered_at));
+    said.extend(app.warning.map(str::to_owned));
+    said.extend(page.frame.resources.iter().map(|resource| format!("resource: {resource}")));
+    for server in &page.servers {
+        said.extend(server.lines.iter().map(|line| format!("asked: {}", line.words(&server.title))));
+    }
+    said.extend(page.held.iter().map(|scope| format!("allowed before: {scope}")));
+    said.extend(page.withheld.iter().map(|scope| format!("not granted: {scope}")));
+    said
+}
+
+impl Line {
+    /// What the tick box says, without its server's heading.
+    pub(super) fn words(&self, server: &str) -> String {
+        match &self.tool {
+            Some(tool) => format!("{server}: {tool}"),
+            None => format!("Everything that {server} offers"),
+        }
+    }
+}
+
+/// A page that names what is wrong and leads nowhere.
+pub(super) fn show_fault(headers: &HeaderMap, fault: &PageFault) -> Result<Response, PageError> {
+    let page = FaultPage { shell: Lone::new(headers, fault.title()), text: fault.to_string() };
+    let mut response = show_with(fault.status(), &page)?;
+    if fault.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response.extensions_mut().insert(Refused { code: fault.code(), reason: fault.to_string(), client: None });
+    Ok(response)
+}

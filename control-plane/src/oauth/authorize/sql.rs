@@ -1,0 +1,56 @@
+//! The queries of the authorization endpoint.
+
+use std::collections::BTreeMap;
+
+use tollgate_proto::{AgentId, Name, Scope};
+
+use crate::{db::TenantTx, oauth::sql::scopes};
+
+/// What grants to an agent and to its team allow and deny now.
+pub(super) async fn grants(tx: &mut TenantTx, agent: AgentId) -> Result<(Vec<Scope>, Vec<Scope>), sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT ARRAY(SELECT DISTINCT unnest(scopes) FROM grants
+                        WHERE (agent_id = agents.id OR team_id = agents.team_id) AND NOT deny
+                          AND (expires_at IS NULL OR expires_at > now())) AS "allowed!",
+                  ARRAY(SELECT DISTINCT unnest(scopes) FROM grants
+                        WHERE (agent_id = agents.id OR team_id = agents.team_id) AND deny
+                          AND (expires_at IS NULL OR expires_at > now())) AS "denied!"
+           FROM agents WHERE tenant_id = $1 AND id = $2"#,
+        tx.tenant().uuid(),
+        agent.uuid()
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok((scopes(&row.allowed)?, scopes(&row.denied)?))
+}
+
+/// The display names of those of the named servers that exist.
+pub(super) async fn server_titles(
+    tx: &mut TenantTx,
+    names: &[String],
+) -> Result<BTreeMap<Name, String>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT name, display_name FROM servers WHERE tenant_id = $1 AND name = ANY($2)",
+        tx.tenant().uuid(),
+        names
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let read = rows.into_iter().map(|row| {
+        let name = row.name.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        Ok((name, row.display_name))
+    });
+    read.collect()
+}
+
+/// Notes that a user allowed an agent something, if nobody did before.
+pub(super) async fn confirm(tx: &mut TenantTx, agent: AgentId) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE agents SET confirmed_at = now() WHERE tenant_id = $1 AND id = $2 AND confirmed_at IS NULL",
+        tx.tenant().uuid(),
+        agent.uuid()
+    )
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+}
