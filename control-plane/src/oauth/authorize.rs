@@ -24,6 +24,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::{
     client::{self, Client},
+    client_document,
     error::OAuthError,
     issuer::Issuer,
 };
@@ -226,6 +227,10 @@ impl Asked {
 /// Looks a client up, by its document where the id is a URL.
 async fn find_client(app: &App, issuer: &Issuer, client_id: &str) -> Result<Client, PageFault> {
     let shown = || client_id.chars().take(200).collect::<String>();
+    if client_document::is_document_url(client_id) {
+        let found = client_document::resolve(app, issuer, client_id).await;
+        return found.map_err(|error| PageFault::of_document(error, shown()));
+    }
     let mut tx = app.db.tenant(issuer.tenant).await?;
     client::find(&mut tx, client_id).await?.ok_or_else(|| PageFault::UnknownClient(shown()))
 }

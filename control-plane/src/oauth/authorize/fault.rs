@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use http::StatusCode;
 
 use super::parameters::{NotText, Repeated};
-use crate::oauth::{error::OAuthError, target::TargetError};
+use crate::oauth::{client_document::DocumentError, error::OAuthError, target::TargetError};
 
 /// A fault that is shown and never redirected.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,15 @@ pub(super) enum PageFault {
 }
 
 impl PageFault {
+    /// Of a client whose metadata document at `client_id` is not to be had or not to be used.
+    pub(super) fn of_document(error: DocumentError, client_id: String) -> Self {
+        if let DocumentError::Storage(error) = &error {
+            tracing::error!(%error, "the authorization endpoint could not answer");
+            return Self::Unavailable;
+        }
+        Self::Document { client_id, why: error.to_string() }
+    }
+
     /// The status of the page.
     pub(super) const fn status(&self) -> StatusCode {
         match self {
