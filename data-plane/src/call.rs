@@ -4,6 +4,7 @@
 //! abandoned). What is written is filled in as the stages learn it.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,7 +22,7 @@ use crate::{
         method::Method,
         version::Era,
     },
-    policy::{Agent, Server, Tenant},
+    policy::{Agent, Server, Team, Tenant, User},
     refusal::Refusal,
     store::{Charge, ChargedAt, Owner},
     telemetry::{
@@ -41,6 +42,7 @@ const BYTES_PER_TOKEN: f64 = 3.5;
 pub struct Call {
     gateway: Arc<Gateway>,
     id: CallId,
+    peer: IpAddr,
     started: Instant,
     request_id: Option<RequestId>,
     method: Option<Method>,
@@ -54,6 +56,7 @@ pub struct Call {
     upstream: Duration,
     rate_headers: HeaderMap,
     charge: Option<Charged>,
+    cut_off: bool,
     closed: bool,
 }
 
@@ -82,14 +85,15 @@ pub struct Ending {
 }
 
 impl Call {
-    /// A request arrived.
+    /// A request arrived from this address.
     #[must_use]
-    pub fn open(gateway: Arc<Gateway>) -> Self {
+    pub fn open(gateway: Arc<Gateway>, peer: IpAddr) -> Self {
         gateway.metrics.began();
         let id = CallId::new();
         Self {
             gateway,
             id,
+            peer,
             started: Instant::now(),
             request_id: None,
             method: None,
@@ -103,6 +107,7 @@ impl Call {
             upstream: Duration::ZERO,
             rate_headers: HeaderMap::new(),
             charge: None,
+            cut_off: false,
             closed: false,
         }
     }
@@ -111,6 +116,12 @@ impl Call {
     #[must_use]
     pub const fn id(&self) -> CallId {
         self.id
+    }
+
+    /// The address at the other end of the connection.
+    #[must_use]
+    pub const fn peer(&self) -> IpAddr {
+        self.peer
     }
 
     /// The id that the answer is known by, where the request had one that could be read.
@@ -138,7 +149,7 @@ impl Call {
         let mut record = self.record.clone();
         self.decision.clone_into(&mut record.decision);
         // An intent is written before it is known whether the server speaks the caller's era.
-        record.forwarded = self.intent.is_some() && self.decision == ALLOWED;
+        record.forwarded = self.intent.is_some() && (self.decision == ALLOWED || self.cut_off);
         record.duration_us = micros(self.started.elapsed());
         record.upstream_us = micros(self.upstream);
         record.input_tokens = estimated_tokens(record.input_bytes);
@@ -192,9 +203,22 @@ impl Call {
     pub(crate) fn agent(&mut self, agent: &Agent) {
         self.record.agent_id = agent.id.to_string();
         self.record.agent.clone_from(&agent.name);
-        self.record.team_id = agent.team_id.to_string();
-        self.record.team.clone_from(&agent.team);
-        self.record.cost_center.clone_from(&agent.cost_center);
+        self.paid_by(&agent.team);
+    }
+
+    /// In whose name the agent acts; their team pays, where they have one.
+    pub(crate) fn user(&mut self, user: &User) {
+        self.record.user_id = user.id.to_string();
+        self.record.user.clone_from(&user.email);
+        if let Some(team) = &user.team {
+            self.paid_by(team);
+        }
+    }
+
+    fn paid_by(&mut self, team: &Team) {
+        self.record.team_id = team.id.to_string();
+        self.record.team.clone_from(&team.name);
+        self.record.cost_center.clone_from(&team.cost_center);
     }
 
     pub(crate) fn routed(&mut self, era: Era, protocol_version: &str) {
@@ -246,6 +270,12 @@ impl Call {
         } else if let Some(charge) = self.charge.take() {
             self.give_back(charge);
         }
+    }
+
+    /// Notes why a call that a server is answering already goes no further. It stays charged.
+    pub(crate) fn cut_off(&mut self, refusal: &Refusal) {
+        self.decision = refusal.facts().reason;
+        self.cut_off = true;
     }
 
     /// A refused call is charged nowhere. A refund that is lost leaves the charge until it slides out of its window.
@@ -334,7 +364,7 @@ fn error_type(record: &UsageRecord, decision: &str) -> String {
         Outcome::Ok | Outcome::Unspecified => String::new(),
         Outcome::ToolError => "tool_error".to_owned(),
         Outcome::RpcError => record.rpc_error_code.to_string(),
-        Outcome::Refused => decision.to_owned(),
+        Outcome::Refused | Outcome::CutOff => decision.to_owned(),
         Outcome::Timeout => "timeout".to_owned(),
         Outcome::UpstreamError => "upstream_error".to_owned(),
         Outcome::Abandoned => "cancelled".to_owned(),

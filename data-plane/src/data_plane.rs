@@ -12,7 +12,7 @@ use crate::{
     listener::{self, TlsError},
     ops,
     policy::{Policies, Shelf, stream},
-    stage::identify::TokenCache,
+    stage::identify::{Introspector, Tokens},
     store::{Store, StoreError},
     telemetry::{Metrics, Tracing},
     upstream::Upstreams,
@@ -85,10 +85,11 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
         [] => Store::memory(),
         urls => Store::redis(urls, config.store_timeout)?,
     };
+    let shelf = Shelf::open(config.state_dir.join("policy")).map_err(StartError::Shelf)?;
     let stopping = CancellationToken::new();
     let gateway = Arc::new(Gateway {
-        policies: Arc::new(Policies::open(Shelf::open(config.state_dir.join("policy")).map_err(StartError::Shelf)?)),
-        tokens: TokenCache::default(),
+        policies: Arc::new(Policies::open(shelf, chrono::Utc::now().timestamp())),
+        tokens: Tokens::new(Introspector::new(channel.clone(), authorization.clone())),
         store,
         upstreams: Upstreams::new(config.upstream_timeout),
         spool,

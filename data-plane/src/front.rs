@@ -2,7 +2,7 @@
 //!
 //! Invariant: every answer has a body type, a status and a `Tollgate-Call-Id`, whatever was asked.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -17,9 +17,9 @@ use crate::{endpoint::Path, gateway::Gateway, mcp::header, metadata, pipeline};
 pub type AnswerBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
 /// Answers one request: a call, a metadata document, or nothing of ours.
-pub async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Response<AnswerBody> {
+pub async fn answer(gateway: &Arc<Gateway>, peer: IpAddr, request: Request<Incoming>) -> Response<AnswerBody> {
     match Path::parse(request.uri().path()) {
-        Some(Path::Mcp(endpoint)) => pipeline::govern(gateway, endpoint, request).await,
+        Some(Path::Mcp(endpoint)) => pipeline::govern(gateway, peer, endpoint, request).await,
         Some(Path::Metadata(endpoint)) => identified(metadata::answer(&gateway.policies.load(), &endpoint, &request)),
         None => identified(problem(
             StatusCode::NOT_FOUND,

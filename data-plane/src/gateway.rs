@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     policy::{Policies, Snapshot},
     refusal::Refusal,
-    stage::identify::TokenCache,
+    stage::identify::Tokens,
     store::Store,
     telemetry::{Metrics, Tracing},
     upstream::Upstreams,
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Gateway {
     pub(crate) policies: Arc<Policies>,
-    pub(crate) tokens: TokenCache,
+    pub(crate) tokens: Tokens,
     pub(crate) store: Store,
     pub(crate) upstreams: Upstreams,
     pub(crate) spool: Spool,

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a connection that says nothing is closed; when the gateway stops, running requests end first.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::IpAddr, sync::Arc, time::Duration};
 
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -91,7 +91,7 @@ pub async fn serve(
         };
         let (gateway, tls, stopping) = (Arc::clone(&gateway), tls.clone(), stopping.clone());
         connections.spawn(async move {
-            if let Err(error) = connection(gateway, stream, tls, stopping).await {
+            if let Err(error) = connection(gateway, peer.ip(), stream, tls, stopping).await {
                 tracing::debug!(%peer, %error, "the connection ended");
             }
             drop(permit);
@@ -103,27 +103,28 @@ pub async fn serve(
 
 async fn connection(
     gateway: Arc<Gateway>,
+    peer: IpAddr,
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     stopping: CancellationToken,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let Some(tls) = tls else {
-        return http1(gateway, stream, stopping).await;
+        return http1(gateway, peer, stream, stopping).await;
     };
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await??;
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        http2(gateway, stream, stopping).await
+        http2(gateway, peer, stream, stopping).await
     } else {
-        http1(gateway, stream, stopping).await
+        http1(gateway, peer, stream, stopping).await
     }
 }
 
-async fn http1<S>(gateway: Arc<Gateway>, stream: S, stopping: CancellationToken) -> io::Result<()>
+async fn http1<S>(gateway: Arc<Gateway>, peer: IpAddr, stream: S, stopping: CancellationToken) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| handle(Arc::clone(&gateway), request));
+    let service = service_fn(move |request| handle(Arc::clone(&gateway), peer, request));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -140,11 +141,11 @@ where
     ended.map_err(io::Error::other)
 }
 
-async fn http2<S>(gateway: Arc<Gateway>, stream: S, stopping: CancellationToken) -> io::Result<()>
+async fn http2<S>(gateway: Arc<Gateway>, peer: IpAddr, stream: S, stopping: CancellationToken) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| handle(Arc::clone(&gateway), request));
+    let service = service_fn(move |request| handle(Arc::clone(&gateway), peer, request));
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS_MAX)
@@ -166,7 +167,8 @@ where
 
 async fn handle(
     gateway: Arc<Gateway>,
+    peer: IpAddr,
     request: http::Request<Incoming>,
 ) -> Result<http::Response<front::AnswerBody>, Infallible> {
-    Ok(front::answer(&gateway, request).await)
+    Ok(front::answer(&gateway, peer, request).await)
 }

@@ -2,7 +2,7 @@
 //!
 //! `/healthz`: the process lives. `/readyz`: it has a policy and may be sent calls. `/metrics`: Prometheus.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{collections::HashMap, convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -12,7 +12,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::OtherMetrics, gateway::Gateway};
+use crate::{
+    config::OtherMetrics,
+    gateway::Gateway,
+    telemetry::metrics::{Gauges, TenantGauges},
+};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -55,8 +59,7 @@ fn answer(gateway: &Gateway, others: Option<&OtherMetrics>, request: &Request<In
         "/readyz" if gateway.is_ready() => text(StatusCode::OK, "ready\n".to_owned()),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready: no policy yet, or stopping\n".to_owned()),
         "/metrics" => {
-            let spool = (gateway.spool.depth(), gateway.spool.bytes());
-            let mut metrics = gateway.metrics.render(spool, gateway.policies.age());
+            let mut metrics = gateway.metrics.render(&gauges(gateway));
             if let Some(others) = others {
                 metrics.truncate(metrics.trim_end_matches(END).len());
                 metrics.push_str(&others());
@@ -66,6 +69,27 @@ fn answer(gateway: &Gateway, others: Option<&OtherMetrics>, request: &Request<In
             response
         }
         _ => text(StatusCode::NOT_FOUND, "here are /healthz, /readyz and /metrics\n".to_owned()),
+    }
+}
+
+fn gauges(gateway: &Gateway) -> Gauges {
+    let revoked: HashMap<_, _> = gateway.policies.revocations().into_iter().collect();
+    let snapshot = gateway.policies.load();
+    let tenants = snapshot.tenants().map(|tenant| {
+        let revocations = revoked.get(&tenant.id);
+        TenantGauges {
+            tenant: tenant.name.clone(),
+            policy_revision: tenant.revision,
+            revocation_revision: revocations.map_or(0, |held| held.revision()),
+            revocations: revocations.map_or(0, |held| held.len()),
+        }
+    });
+    Gauges {
+        spool_records: gateway.spool.depth(),
+        spool_bytes: gateway.spool.bytes(),
+        policy_age: gateway.policies.age(),
+        tokens: gateway.tokens.remembered(),
+        tenants: tenants.collect(),
     }
 }
 

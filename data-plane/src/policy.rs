@@ -1,49 +1,72 @@
-//! What may be done: the policy of every tenant, held in memory and swapped as a whole.
+//! What may be done: the policy of every tenant, held in memory and swapped as a whole; and what was revoked.
 //!
 //! Invariant: a call loads the snapshot once and uses that one to its end; a tenant's policy is replaced whole or
-//! not at all.
+//! not at all. Revocations are no part of a policy: a call asks for those in force at the moment it is identified, and
+//! no policy that arrives or is refused takes one away.
 
 mod convert;
 pub mod disk;
+pub mod revocations;
 pub mod snapshot;
 pub mod stream;
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tollgate_proto::{TenantId, policy::v1::TenantPolicy};
+use tollgate_proto::{
+    TenantId,
+    policy::v1::{self as wire, TenantPolicy},
+};
 
 pub use convert::SnapshotError;
 pub use disk::Shelf;
-pub use snapshot::{Agent, Instance, Limit, Permission, Server, Snapshot, Tenant};
+pub use revocations::{RevocationError, Revocations, TokenFacts};
+pub use snapshot::{Agent, Instance, Limit, Permission, Server, Snapshot, Team, Tenant, User};
 pub use tollgate_proto::Egress;
 
-/// The snapshot in force, and whether there has been one.
+/// How often what speaks of nothing any more is forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+
+type Revoked = HashMap<TenantId, Arc<Revocations>>;
+
+/// The snapshot and the revocations in force, and whether there has been a policy.
 #[derive(Debug)]
 pub struct Policies {
     current: ArcSwap<Snapshot>,
+    revoked: ArcSwap<Revoked>,
+    /// Told after every swap of either.
+    changed: watch::Sender<()>,
     synced: watch::Sender<bool>,
     shelf: Shelf,
     heard_at: Mutex<Instant>,
+    forgot_at: Mutex<Instant>,
 }
 
 impl Policies {
     /// What was last in force, as the shelf has it. Where it has nothing, nothing is allowed and the data plane is not
-    /// ready.
+    /// ready. `now` in unix seconds.
     #[must_use]
-    pub fn open(shelf: Shelf) -> Self {
+    pub fn open(shelf: Shelf, now: i64) -> Self {
         let policies = Self {
             current: ArcSwap::from_pointee(Snapshot::default()),
+            revoked: ArcSwap::from_pointee(Revoked::new()),
+            changed: watch::Sender::new(()),
             synced: watch::Sender::new(false),
             heard_at: Mutex::new(Instant::now()),
+            forgot_at: Mutex::new(Instant::now()),
             shelf,
         };
+        let damaged = policies.restore_revocations(now);
         for kept in policies.shelf.load() {
             match Tenant::try_from(kept) {
+                Ok(tenant) if damaged.contains(&tenant.id) => {
+                    tracing::error!(tenant = %tenant.name, "what it has revoked is not known: its policy waits for the control plane");
+                }
                 Ok(tenant) => {
                     tracing::info!(tenant = %tenant.name, revision = tenant.revision, "serving the policy kept on disk");
                     policies.swap_in(tenant);
@@ -59,6 +82,26 @@ impl Policies {
     #[must_use]
     pub fn load(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// Whether a token of the tenant is revoked, as far as this data plane knows now.
+    #[must_use]
+    pub fn is_revoked(&self, tenant: TenantId, token: &TokenFacts<'_>) -> bool {
+        self.revoked.load().get(&tenant).is_some_and(|revocations| revocations.hit(token))
+    }
+
+    /// What each tenant has revoked, in no order.
+    #[must_use]
+    pub fn revocations(&self) -> Vec<(TenantId, Arc<Revocations>)> {
+        self.revoked.load().iter().map(|(tenant, held)| (*tenant, Arc::clone(held))).collect()
+    }
+
+    /// Tells of every change of policies and revocations from now on; the first look counts as one.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        let mut changes = self.changed.subscribe();
+        changes.mark_changed();
+        changes
     }
 
     /// Whether every tenant's policy has arrived once.
@@ -85,7 +128,7 @@ impl Policies {
     }
 
     /// Puts a tenant's policy in force and on disk.
-    fn put(&self, sent: &TenantPolicy) -> Result<(), SnapshotError> {
+    pub(crate) fn put(&self, sent: &TenantPolicy) -> Result<(), SnapshotError> {
         let tenant = Tenant::try_from(sent.clone())?;
         tracing::debug!(tenant = %tenant.name, revision = tenant.revision, "policy in force");
         self.swap_in(tenant);
@@ -95,19 +138,94 @@ impl Policies {
         Ok(())
     }
 
+    /// Puts in force, and on disk, what a tenant revokes. An error says that not all of it could be read; what could
+    /// is in force.
+    pub(crate) fn revoke(&self, sent: &wire::Revocations) -> Result<(), RevocationError> {
+        let tenant: TenantId = sent.tenant_id.parse()?;
+        let held = self.revoked.load().get(&tenant).cloned().unwrap_or_default();
+        let (next, read) = held.with(sent);
+        tracing::debug!(%tenant, revision = next.revision(), held = next.len(), "revocations in force");
+        self.hold(tenant, next);
+        if let Err(error) = self.shelf.add_revocations(tenant, sent) {
+            tracing::error!(%error, "the revocations are in force but could not be kept on disk");
+        }
+        read
+    }
+
+    /// A tenant that comes back within the life of its tokens finds them revoked as they were.
     fn remove(&self, tenant: TenantId) {
         self.current.rcu(|snapshot| snapshot.without(tenant));
+        self.changed.send_replace(());
         if let Err(error) = self.shelf.remove(tenant) {
             tracing::error!(%error, "a removed tenant's policy is still on disk");
         }
     }
 
+    /// Forgets what speaks of nothing any more at `now`, in memory and on disk, if that was not done just before.
+    fn forget_expired(&self, now: i64) {
+        {
+            let mut forgot_at = self.forgot_at.lock().unwrap_or_else(PoisonError::into_inner);
+            if forgot_at.elapsed() < FORGET_EVERY {
+                return;
+            }
+            *forgot_at = Instant::now();
+        }
+        for (tenant, held) in self.revocations() {
+            if let Some(living) = held.without_expired(now) {
+                self.compact(tenant, &living);
+                self.hold(tenant, living);
+            }
+        }
+    }
+
+    /// Brings back what was revoked; the tenants of whom that is not known whole.
+    fn restore_revocations(&self, now: i64) -> Vec<TenantId> {
+        let mut damaged = Vec::new();
+        for (tenant, messages) in self.shelf.load_revocations() {
+            let Some(messages) = messages else {
+                damaged.push(tenant);
+                continue;
+            };
+            let held = messages.iter().fold(Revocations::default(), |held, message| held.with(message).0);
+            let living = held.without_expired(now).unwrap_or(held);
+            self.compact(tenant, &living);
+            self.hold(tenant, living);
+        }
+        damaged
+    }
+
+    /// Writes anew what is left, or nothing where nothing is.
+    fn compact(&self, tenant: TenantId, living: &Revocations) {
+        let written = if living.is_empty() {
+            self.shelf.remove_revocations(tenant)
+        } else {
+            self.shelf.add_revocations(tenant, &living.to_message(tenant))
+        };
+        if let Err(error) = written {
+            tracing::error!(%error, "the file of revocations could not be written anew");
+        }
+    }
+
+    fn hold(&self, tenant: TenantId, next: Revocations) {
+        let next = Arc::new(next);
+        self.revoked.rcu(|revoked| {
+            let mut revoked = Revoked::clone(revoked);
+            revoked.insert(tenant, Arc::clone(&next));
+            revoked
+        });
+        self.changed.send_replace(());
+    }
+
     fn swap_in(&self, tenant: Tenant) {
         let tenant = Arc::new(tenant);
         self.current.rcu(|snapshot| snapshot.with(Arc::clone(&tenant)));
+        self.changed.send_replace(());
     }
 
     fn mark_synced(&self) {
         self.synced.send_replace(true);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,8 +45,8 @@ pub enum Refusal {
     /// The answer's media types are not acceptable to the caller.
     #[error("the `Accept` header must allow both `application/json` and `text/event-stream`")]
     NotAcceptable,
-    /// Two `Authorization` headers: nobody can tell which one counts.
-    #[error("send one `Authorization` header")]
+    /// Two `Authorization` headers, or a token in the body too: nobody can tell which one counts.
+    #[error("send one token, in one `Authorization` header")]
     AuthorizationRepeated,
     /// A method of HTTP that this endpoint does not serve.
     #[error("this endpoint serves POST, and DELETE to end a session")]
@@ -71,6 +71,12 @@ pub enum Refusal {
         /// What to tell the client about getting one.
         challenge: Challenge,
     },
+    /// A token that only the control plane can tell, and it cannot be asked.
+    #[error("this token cannot be checked at the moment: try again shortly")]
+    IntrospectionUnavailable,
+    /// So many tokens that are none came from one address that no new one is looked at.
+    #[error("too many tokens from this address were not valid: try again in a moment")]
+    TooManyStrangers,
     /// The URL names no server of the tenant.
     #[error("there is no such server in this tenant")]
     ServerUnknown,
@@ -172,7 +178,7 @@ pub enum TokenFault {
     /// Its time is over.
     #[error("the token has expired")]
     Expired,
-    /// Its agent is suspended or gone.
+    /// It, its approval, its key, its agent or its user was revoked, suspended or removed.
     #[error("the token has been revoked")]
     Revoked,
     /// Issued for another endpoint.
@@ -235,7 +241,8 @@ impl Refusal {
             Self::UpstreamTimeout { .. } => facts("upstream_timeout", S::GATEWAY_TIMEOUT, 50400),
             Self::UpstreamInvalid { .. } => facts("upstream_invalid", S::BAD_GATEWAY, 50200),
             Self::StoreUnavailable => facts("store_unavailable", S::SERVICE_UNAVAILABLE, 50300),
-            Self::Overloaded => facts("overloaded", S::SERVICE_UNAVAILABLE, 50300),
+            Self::Overloaded | Self::TooManyStrangers => facts("overloaded", S::SERVICE_UNAVAILABLE, 50300),
+            Self::IntrospectionUnavailable => facts("introspection_unavailable", S::SERVICE_UNAVAILABLE, 50300),
         }
     }
 
@@ -283,8 +290,16 @@ impl Refusal {
             Self::RateLimited { retry_after_s, .. } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
             }
-            Self::NotReady | Self::StoreUnavailable | Self::Overloaded => {
+            Self::NotReady
+            | Self::StoreUnavailable
+            | Self::Overloaded
+            | Self::TooManyStrangers
+            | Self::IntrospectionUnavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(1));
+            }
+            // RFC 6750 section 3.1: more than one method of sending a token.
+            Self::AuthorizationRepeated => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_request\""));
             }
             Self::HttpMethod => {
                 headers.insert(ALLOW, HeaderValue::from_static("POST, DELETE"));

@@ -142,6 +142,7 @@ fn outcome(value: i32) -> Option<&'static str> {
         Outcome::Refused => Some("refused"),
         Outcome::Abandoned => Some("abandoned"),
         Outcome::Unknown => Some("unknown"),
+        Outcome::CutOff => Some("cut_off"),
     }
 }
 

@@ -11,14 +11,14 @@ use std::{
 use jsonwebtoken::{DecodingKey, jwk::JwkSet};
 use tollgate_proto::{
     AgentId, GrantId, IdError, InstanceId, LimitId, Name, NameError, Scope, ScopeError, ServerId, TeamId, TenantId,
-    policy::v1 as wire,
+    UserId, policy::v1 as wire,
 };
 
 use crate::{
     mcp::version::Era,
     policy::{
         Egress,
-        snapshot::{Agent, Grant, Instance, Limit, Server, Tenant},
+        snapshot::{Agent, Grant, Instance, Limit, Server, Team, Tenant, User},
     },
 };
 
@@ -72,7 +72,8 @@ impl TryFrom<wire::TenantPolicy> for Tenant {
             keys: keys(&policy.jwks)?,
             data_url: policy.data_url,
             egress: egress(policy.egress_allow)?,
-            agents: agents.into_iter().map(|(id, agent)| (id, Arc::new(agent))).collect(),
+            agents: agents.into_values().map(|agent| (agent.client_id.clone(), Arc::new(agent))).collect(),
+            users: policy.users.into_iter().map(user).collect::<Result<_, _>>()?,
             servers: servers.into_iter().map(|(name, server)| (name, Arc::new(server))).collect(),
         })
     }
@@ -80,17 +81,26 @@ impl TryFrom<wire::TenantPolicy> for Tenant {
 
 fn agent(sent: wire::Agent) -> Result<(AgentId, Agent), SnapshotError> {
     let id = sent.id.parse()?;
+    let client_id = if sent.client_id.is_empty() { sent.id } else { sent.client_id };
     let agent = Agent {
         id,
+        client_id,
         name: sent.name,
-        team_id: TeamId::from_str(&sent.team_id)?,
-        team: sent.team,
-        cost_center: sent.cost_center,
+        team: Team { id: TeamId::from_str(&sent.team_id)?, name: sent.team, cost_center: sent.cost_center },
         active: sent.active,
         grants: Vec::new(),
         limits: Vec::new(),
     };
     Ok((id, agent))
+}
+
+fn user(sent: wire::User) -> Result<(UserId, Arc<User>), SnapshotError> {
+    let id = sent.id.parse()?;
+    let team = match sent.team_id.as_str() {
+        "" => None,
+        team => Some(Team { id: TeamId::from_str(team)?, name: sent.team, cost_center: sent.cost_center }),
+    };
+    Ok((id, Arc::new(User { id, email: sent.email, team, active: sent.active })))
 }
 
 /// A grant to a team is a grant to each of its agents.
@@ -110,7 +120,7 @@ fn give(agents: &mut HashMap<AgentId, Agent>, sent: wire::Grant) -> Result<(), S
         }
         Some(wire::grant::To::TeamId(id)) => {
             let team: TeamId = id.parse()?;
-            for agent in agents.values_mut().filter(|agent| agent.team_id == team) {
+            for agent in agents.values_mut().filter(|agent| agent.team.id == team) {
                 agent.grants.push(grant.clone());
             }
         }

@@ -1,7 +1,10 @@
-//! The last good policy of every tenant, kept on disk, so that a data plane that starts while no control plane answers
-//! serves what it served before.
+//! The last good policy of every tenant and what it has revoked, kept on disk, so that a data plane that starts while
+//! no control plane answers serves what it served before, and refuses what it refused.
 //!
-//! Invariant: a file is replaced whole, and one whose digest does not fit its content is not believed: so nothing waits for the disk.
+//! Invariant: what does not fit its digest is not believed, so nothing waits for the disk; and a tenant whose
+//! revocations cannot be believed whole is not served from disk at all.
+
+mod journal;
 
 use std::{
     fs, io,
@@ -12,11 +15,15 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use prost::Message as _;
-use tollgate_proto::{TenantId, policy::v1::TenantPolicy};
+use tollgate_proto::{
+    TenantId,
+    policy::v1::{Revocations, TenantPolicy},
+};
 
-const EXTENSION: &str = "policy";
+const POLICY: &str = "policy";
+const REVOCATIONS: &str = "revocations";
 
-/// The directory that holds the policies.
+/// The directory that holds both.
 #[derive(Debug, Clone)]
 pub struct Shelf {
     dir: PathBuf,
@@ -35,10 +42,34 @@ impl Shelf {
     /// Every policy that is whole. One that is not is left where it is, and the log says so.
     #[must_use]
     pub fn load(&self) -> Vec<TenantPolicy> {
-        let Ok(entries) = fs::read_dir(&self.dir) else { return Vec::new() };
-        let paths = entries.flatten().map(|entry| entry.path());
-        let policies = paths.filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
-        policies.filter_map(|path| read(&path)).collect()
+        self.files(POLICY).filter_map(|(_, path)| read(&path)).collect()
+    }
+
+    /// What each tenant has revoked: the messages in the order in which they came, `None` where they are damaged.
+    #[must_use]
+    pub fn load_revocations(&self) -> Vec<(TenantId, Option<Vec<Revocations>>)> {
+        let files = self.files(REVOCATIONS);
+        let read = files.map(|(tenant, path)| {
+            let messages = fs::read(&path).ok().and_then(|bytes| journal::read(&bytes));
+            if messages.is_none() {
+                tracing::error!(path = %path.display(), "revocations on disk are damaged: the tenant is not served");
+            }
+            (tenant, messages)
+        });
+        read.collect()
+    }
+
+    /// Keeps one more message about what the tenant has revoked; a complete one takes the place of all before.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn add_revocations(&self, tenant: TenantId, message: &Revocations) -> io::Result<()> {
+        let (path, entry) = (self.path(tenant, REVOCATIONS), journal::entry(message));
+        if message.complete {
+            return replace(&path, &entry);
+        }
+        let mut file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        file.write_all(&entry)
     }
 
     /// Keeps a tenant's policy in place of the one before.
@@ -47,25 +78,48 @@ impl Shelf {
     /// When it cannot be written.
     pub fn put(&self, policy: &TenantPolicy) -> io::Result<()> {
         let tenant: TenantId = policy.tenant_id.parse().map_err(io::Error::other)?;
-        let (path, new) = (self.path(tenant), self.path(tenant).with_extension("new"));
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(&policy.encode_to_vec())?;
-        fs::rename(new, path)
+        replace(&self.path(tenant, POLICY), &policy.encode_to_vec())
     }
 
-    /// Forgets a tenant's policy.
+    /// Forgets a tenant's policy. What it has revoked stays.
     ///
     /// # Errors
     /// When it is there and cannot be removed.
     pub fn remove(&self, tenant: TenantId) -> io::Result<()> {
-        match fs::remove_file(self.path(tenant)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        remove(&self.path(tenant, POLICY))
     }
 
-    fn path(&self, tenant: TenantId) -> PathBuf {
-        self.dir.join(tenant.to_string()).with_extension(EXTENSION)
+    /// Forgets what a tenant has revoked, once nothing of it lives.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    pub fn remove_revocations(&self, tenant: TenantId) -> io::Result<()> {
+        remove(&self.path(tenant, REVOCATIONS))
+    }
+
+    fn path(&self, tenant: TenantId, extension: &str) -> PathBuf {
+        self.dir.join(tenant.to_string()).with_extension(extension)
+    }
+
+    /// The tenants that have a file of this kind.
+    fn files(&self, kind: &'static str) -> impl Iterator<Item = (TenantId, PathBuf)> {
+        let paths = fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        let of_kind = paths.filter(move |path| path.extension().is_some_and(|extension| extension == kind));
+        of_kind.filter_map(|path| Some((path.file_stem()?.to_str()?.parse().ok()?, path)))
+    }
+}
+
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let new = path.with_added_extension("new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(content)?;
+    fs::rename(new, path)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -79,55 +133,10 @@ fn read(path: &Path) -> Option<TenantPolicy> {
 }
 
 /// As the control plane makes it: SHA-256 in hex over the message without its digest.
-fn digest_of(policy: &TenantPolicy) -> String {
+pub(super) fn digest_of(policy: &TenantPolicy) -> String {
     let bare = TenantPolicy { digest: String::new(), ..policy.clone() };
     digest(&SHA256, &bare.encode_to_vec()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shelf(name: &str) -> Shelf {
-        let dir = std::env::temp_dir().join(format!("tollgate-shelf-{name}-{}", uuid::Uuid::now_v7()));
-        Shelf::open(dir).unwrap()
-    }
-
-    fn policy(revision: u64) -> TenantPolicy {
-        let mut policy = TenantPolicy { tenant_id: TenantId::new().to_string(), revision, ..TenantPolicy::default() };
-        policy.digest = digest_of(&policy);
-        policy
-    }
-
-    #[test]
-    fn what_is_put_is_found_after_a_restart_until_it_is_removed() {
-        let shelf = shelf("found");
-        let (first, second) = (policy(1), policy(2));
-        shelf.put(&first).unwrap();
-        shelf.put(&second).unwrap();
-        let again = Shelf::open(shelf.dir.clone()).unwrap();
-        assert_eq!(again.load().len(), 2);
-        again.remove(first.tenant_id.parse().unwrap()).unwrap();
-        again.remove(first.tenant_id.parse().unwrap()).unwrap();
-        assert_eq!(again.load(), [second]);
-        fs::remove_dir_all(shelf.dir).unwrap();
-    }
-
-    #[test]
-    fn a_file_with_any_byte_changed_or_missing_is_not_believed() {
-        let shelf = shelf("damaged");
-        let kept = policy(7);
-        shelf.put(&kept).unwrap();
-        let path = shelf.path(kept.tenant_id.parse().unwrap());
-        let whole = fs::read(&path).unwrap();
-        for index in 0..whole.len() {
-            let mut flipped = whole.clone();
-            flipped[index] ^= 1;
-            fs::write(&path, &flipped).unwrap();
-            assert!(shelf.load().is_empty(), "byte {index}");
-            fs::write(&path, &whole[..index]).unwrap();
-            assert!(shelf.load().is_empty(), "cut at {index}");
-        }
-        fs::remove_dir_all(shelf.dir).unwrap();
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use jsonwebtoken::DecodingKey;
-use tollgate_proto::{AgentId, GrantId, InstanceId, LimitId, Name, Scope, ServerId, TeamId, TenantId};
+use tollgate_proto::{AgentId, GrantId, InstanceId, LimitId, Name, Scope, ServerId, TeamId, TenantId, UserId};
 
 use crate::{mcp::version::Era, policy::Egress};
 
@@ -67,8 +67,10 @@ pub struct Tenant {
     pub data_url: String,
     /// Where its servers may live.
     pub egress: Egress,
-    /// Its agents.
-    pub agents: HashMap<AgentId, Arc<Agent>>,
+    /// Its agents by `client_id`, as tokens name them.
+    pub agents: HashMap<String, Arc<Agent>>,
+    /// Those for whom agents may act.
+    pub users: HashMap<UserId, Arc<User>>,
     /// Its servers by slug, ordered, so that merged lists are.
     pub servers: BTreeMap<Name, Arc<Server>>,
 }
@@ -80,6 +82,18 @@ impl Tenant {
         match server {
             None => format!("{}/t/{}/mcp", self.data_url, self.name),
             Some(server) => format!("{}/t/{}/mcp/{server}", self.data_url, self.name),
+        }
+    }
+
+    /// Whether `text` is the resource that an endpoint is, without writing it out.
+    #[must_use]
+    pub fn is_resource(&self, text: &str, server: Option<&Name>) -> bool {
+        let parts = [self.data_url.as_str(), "/t/", self.name.as_str(), "/mcp"];
+        let rest = parts.into_iter().try_fold(text, |rest, part| rest.strip_prefix(part));
+        match (rest, server) {
+            (Some(rest), None) => rest.is_empty(),
+            (Some(rest), Some(server)) => rest.strip_prefix('/') == Some(server.as_str()),
+            (None, _) => false,
         }
     }
 
@@ -121,22 +135,44 @@ pub struct Instance {
 /// Who may call, and as part of which team.
 #[derive(Debug)]
 pub struct Agent {
-    /// Its id, also its `client_id`.
+    /// Its id.
     pub id: AgentId,
+    /// As tokens name it: the id, or the URL of its metadata document.
+    pub client_id: String,
     /// Its name.
     pub name: String,
-    /// The team that pays.
-    pub team_id: TeamId,
-    /// That team's name.
-    pub team: String,
-    /// That team's accounting code.
-    pub cost_center: String,
+    /// The team that it belongs to, which pays.
+    pub team: Team,
     /// False while suspended.
     pub active: bool,
     /// Grants to it and to its team.
     pub grants: Vec<Grant>,
     /// Limits on it.
     pub limits: Vec<Limit>,
+}
+
+/// Somebody for whom agents act.
+#[derive(Debug)]
+pub struct User {
+    /// Their id.
+    pub id: UserId,
+    /// Their address, as records name them.
+    pub email: String,
+    /// Who pays for what is done in their name; none: the agent's team.
+    pub team: Option<Team>,
+    /// False while disabled.
+    pub active: bool,
+}
+
+/// Who pays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Team {
+    /// Its id.
+    pub id: TeamId,
+    /// Its name.
+    pub name: String,
+    /// Its accounting code.
+    pub cost_center: String,
 }
 
 /// Scopes that are allowed or denied.

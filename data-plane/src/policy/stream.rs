@@ -1,7 +1,7 @@
 //! The policy stream, seen from the data plane.
 //!
 //! Invariant: whatever happens to the stream, the last good policy stays in force; a policy that cannot be served is
-//! answered with a NACK and changes nothing.
+//! answered with a NACK and changes nothing. Revocations wait for no policy, and are confirmed once they are in force.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_proto::{
     DataPlaneId,
     policy::v1::{
-        Ack, Heartbeat, Held, Hello, Nack, TenantPolicy, WatchRequest, WatchResponse,
+        Ack, Heartbeat, Held, Hello, Nack, Revocations, RevocationsApplied, TenantPolicy, WatchRequest, WatchResponse,
         policy_service_client::PolicyServiceClient, watch_request, watch_response,
     },
 };
@@ -93,12 +93,16 @@ fn hello(watcher: &Watcher, policies: &Policies) -> Hello {
         revision: tenant.revision,
         digest: tenant.digest.clone(),
     });
+    let revocations = policies.revocations();
+    let applied = revocations
+        .iter()
+        .map(|(tenant, held)| RevocationsApplied { tenant_id: tenant.to_string(), revision: held.revision() });
     Hello {
         data_plane_id: watcher.id.uuid().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         epoch: snapshot.tenants().next().map(|tenant| tenant.epoch.clone()).unwrap_or_default(),
         held: held.collect(),
-        revocations: Vec::new(),
+        revocations: applied.collect(),
     }
 }
 
@@ -116,7 +120,24 @@ fn receive(message: WatchResponse, policies: &Policies) -> Option<watch_request:
             policies.mark_synced();
             None
         }
-        watch_response::Message::Heartbeat(Heartbeat { .. }) | watch_response::Message::Revocations(_) => None,
+        watch_response::Message::Revocations(revocations) => revoke(&revocations, policies),
+        watch_response::Message::Heartbeat(Heartbeat { .. }) => {
+            policies.forget_expired(chrono::Utc::now().timestamp());
+            None
+        }
+    }
+}
+
+/// Confirms what is in force. What cannot be read whole is not confirmed: the control plane then knows of a data plane
+/// that does not refuse what it should.
+fn revoke(sent: &Revocations, policies: &Policies) -> Option<watch_request::Message> {
+    let (tenant_id, revision) = (sent.tenant_id.clone(), sent.revision);
+    match policies.revoke(sent) {
+        Ok(()) => Some(watch_request::Message::RevocationsApplied(RevocationsApplied { tenant_id, revision })),
+        Err(error) => {
+            tracing::error!(%tenant_id, revision, %error, "not every revocation could be read");
+            None
+        }
     }
 }
 

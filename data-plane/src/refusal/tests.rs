@@ -66,6 +66,8 @@ fn all() -> Vec<Refusal> {
         Refusal::UpstreamInvalid { server: server(), detail: "garbage".to_owned() },
         Refusal::StoreUnavailable,
         Refusal::Overloaded,
+        Refusal::TooManyStrangers,
+        Refusal::IntrospectionUnavailable,
     ];
     all.extend(era_errors().map(Refusal::Era));
     all.extend(unauthenticated());

@@ -55,7 +55,7 @@ pub async fn admit(
     route: &Route,
     _permit: &Permit,
 ) -> Result<Admitted, Refusal> {
-    let owner = Owner { tenant: caller.tenant().id, agent: caller.agent().id };
+    let owner = Owner { tenant: caller.tenant().id, agent: caller.agent().id, user: caller.user() };
     let session_id = match route.session() {
         None => None,
         Some(SessionRef { id: Some(id), .. }) => Some(*id),

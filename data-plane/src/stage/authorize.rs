@@ -8,10 +8,10 @@ use tollgate_proto::{Name, Scope};
 
 use crate::{
     mcp::method::ListKind,
-    policy::{Agent, Permission, Server},
+    policy::{Agent, Permission, Policies, Server},
     refusal::Refusal,
     stage::{
-        identify::Caller,
+        identify::{Caller, identify_again},
         route::{Needs, Route},
     },
 };
@@ -20,6 +20,14 @@ use crate::{
 #[derive(Debug)]
 pub struct Permit {
     view: View,
+    standing: Standing,
+}
+
+/// What was permitted, to be looked at again while the answer is under way.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    caller: Caller,
+    needs: Needs,
 }
 
 /// What one caller may see of servers' offers.
@@ -35,6 +43,30 @@ impl Permit {
     #[must_use]
     pub const fn view(&self) -> &View {
         &self.view
+    }
+
+    /// What was permitted, to whom.
+    #[must_use]
+    pub const fn standing(&self) -> &Standing {
+        &self.standing
+    }
+}
+
+impl Standing {
+    /// To whom it was permitted.
+    #[must_use]
+    pub const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Whether it would be permitted still, by the policy and the revocations of now. That would be no new call: what
+    /// was permitted at the start is not refused because a token's time ran out.
+    ///
+    /// # Errors
+    /// What a new call would be refused with.
+    pub fn recheck(&self, policies: &Policies, now: i64) -> Result<(), Refusal> {
+        let caller = identify_again(&self.caller, &policies.load(), policies)?;
+        permit(&caller, &self.needs, now)
     }
 }
 
@@ -63,25 +95,28 @@ impl View {
 /// # Errors
 /// [`Refusal::ScopeInsufficient`] when a new token would help, [`Refusal::NotGranted`] when only a grant would.
 pub fn authorize(caller: &Caller, route: &Route, now: i64) -> Result<Permit, Refusal> {
-    if let Needs::Scope(scope) = route.needs() {
-        match caller.agent().permission(caller.scopes(), scope, now) {
-            Permission::Allowed => {}
-            Permission::NotInToken => {
-                return Err(Refusal::ScopeInsufficient {
-                    scope: scope.clone(),
-                    challenge: caller.challenge(Some(scope.clone())),
-                });
-            }
-            Permission::NotGranted => return Err(not_granted(caller, scope, now)),
-        }
-    }
-    let view = View { agent: Arc::clone(caller.agent()), scopes: caller.scopes().into(), now };
-    Ok(Permit { view })
+    permit(caller, route.needs(), now)?;
+    let view = View { agent: Arc::clone(caller.agent()), scopes: caller.scopes(), now };
+    Ok(Permit { view, standing: Standing { caller: caller.clone(), needs: route.needs().clone() } })
 }
 
-/// The challenge names the scope where the agent deals with this server already, so that asking for more may
-/// succeed; a stranger to the server is not sent to ask.
+fn permit(caller: &Caller, needs: &Needs, now: i64) -> Result<(), Refusal> {
+    let Needs::Scope(scope) = needs else { return Ok(()) };
+    match caller.agent().permission(&caller.scopes(), scope, now) {
+        Permission::Allowed => Ok(()),
+        // One operation needs one scope, so that this is all that it needs.
+        Permission::NotInToken => {
+            Err(Refusal::ScopeInsufficient { scope: scope.clone(), challenge: caller.challenge(Some(scope.clone())) })
+        }
+        Permission::NotGranted => Err(not_granted(caller, scope, now)),
+    }
+}
+
+/// The challenge names the scope where the agent deals with this server already, so that an administrator who is asked
+/// for more may say yes. A stranger to the server is not sent to ask, and neither is a user: their consent gives nothing
+/// that the agent was not granted, and a client that is told of a scope leads them through it in vain.
 fn not_granted(caller: &Caller, scope: &Scope, now: i64) -> Refusal {
-    let asked = caller.agent().knows(scope.server(), now).then(|| scope.clone());
+    let may_ask = caller.user().is_none() && caller.agent().knows(scope.server(), now);
+    let asked = may_ask.then(|| scope.clone());
     Refusal::NotGranted { agent: caller.agent().name.clone(), scope: scope.clone(), challenge: caller.challenge(asked) }
 }

@@ -1,24 +1,34 @@
-//! Stage 3, identify: from a bearer token to the agent that holds it.
+//! Stage 3, identify: from a bearer token to the agent that holds it, and the user that it acts for.
 //!
-//! Invariant: expiry, audience, issuer key and the agent's state are checked on every request, whatever the cache
-//! holds; the token's text is kept nowhere, only its hash.
+//! Invariant: expiry, audience, issuer key, revocations and the states of agent and user are checked on every request,
+//! whatever is remembered of the token; the token's text is kept nowhere, only its hash.
 
-mod token;
+mod access_token;
+mod cache;
+mod introspector;
+mod jwt;
+mod strangers;
+mod tokens;
 
 use std::sync::Arc;
 
 use http::{HeaderMap, header::AUTHORIZATION};
-use tollgate_proto::{Scope, ServerId};
+use tollgate_proto::{Scope, ServerId, UserId};
 
 use crate::{
     call::Call,
     endpoint::Endpoint,
-    policy::{Agent, Server, Snapshot, Tenant},
+    gateway::Gateway,
+    policy::{Agent, Policies, Server, Snapshot, Tenant, User},
     refusal::{Challenge, Refusal, TokenFault},
     stage::read::Read,
 };
 
-pub use token::TokenCache;
+use access_token::AccessToken;
+use tokens::Unresolved;
+
+pub use introspector::Introspector;
+pub use tokens::Tokens;
 
 /// Longer texts are no token of ours.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -28,8 +38,9 @@ const TOKEN_BYTES_MAX: usize = 8 * 1024;
 pub struct Caller {
     tenant: Arc<Tenant>,
     agent: Arc<Agent>,
+    user: Option<Arc<User>>,
     server: Option<Arc<Server>>,
-    scopes: Arc<[Scope]>,
+    token: Arc<AccessToken>,
 }
 
 impl Caller {
@@ -45,6 +56,12 @@ impl Caller {
         &self.agent
     }
 
+    /// For whom the agent acts; none: for itself.
+    #[must_use]
+    pub fn user(&self) -> Option<UserId> {
+        self.user.as_ref().map(|user| user.id)
+    }
+
     /// The server of a single-server endpoint.
     #[must_use]
     pub const fn server(&self) -> Option<&Arc<Server>> {
@@ -53,8 +70,8 @@ impl Caller {
 
     /// What the token carries.
     #[must_use]
-    pub fn scopes(&self) -> &[Scope] {
-        &self.scopes
+    pub fn scopes(&self) -> Arc<[Scope]> {
+        self.token.scopes()
     }
 
     /// The endpoint's URL: the resource that the token is for.
@@ -71,36 +88,91 @@ impl Caller {
     }
 }
 
-/// Verifies the token and finds its agent.
+/// Finds out what the token says, whose it is, and whether it is good here and now.
 ///
 /// # Errors
-/// When the tenant or server does not exist, or the token is not good for this endpoint now.
-pub fn identify(
-    call: &mut Call,
-    tokens: &TokenCache,
-    snapshot: &Snapshot,
-    read: &Read,
-    now: i64,
-) -> Result<Caller, Refusal> {
+/// When the tenant or server does not exist, the token is not good for this endpoint now, or that cannot be told.
+pub async fn identify(call: &mut Call, gateway: &Gateway, snapshot: &Snapshot, read: &Read) -> Result<Caller, Refusal> {
     let endpoint = read.endpoint();
     let tenant = snapshot.tenant(&endpoint.tenant).ok_or(Refusal::TenantUnknown)?;
     let refused = |fault| Refusal::Unauthenticated { fault, challenge: challenge(tenant, endpoint) };
     let presented = bearer(read.headers())?.map_err(refused)?;
-    let verified = tokens.verify(tenant, presented).map_err(refused)?;
-    if now >= verified.expires_at() {
+    let token = gateway.tokens.resolve(tenant, call.peer(), presented, gateway.now(), &gateway.metrics).await;
+    let token = token.map_err(|unresolved| match unresolved {
+        Unresolved::Fault(fault) => refused(fault),
+        Unresolved::Unavailable => Refusal::IntrospectionUnavailable,
+        Unresolved::TooManyStrangers => Refusal::TooManyStrangers,
+    })?;
+    let holder = Holder::of(tenant, &token);
+    if let Some(agent) = &holder.agent {
+        call.agent(agent);
+    }
+    if let Some(user) = &holder.user {
+        call.user(user);
+    }
+    // By the clock of now: the body and the control plane may have taken their time.
+    if gateway.now() >= token.expires_at() {
         return Err(refused(TokenFault::Expired));
     }
-    let agent = tenant.agents.get(&verified.agent()).filter(|agent| agent.active);
-    let agent = Arc::clone(agent.ok_or_else(|| refused(TokenFault::Revoked))?);
-    call.agent(&agent);
+    let (agent, user) = holder.standing(tenant, &token, &gateway.policies).map_err(refused)?;
     let server = match &endpoint.server {
         Some(name) => Some(Arc::clone(tenant.servers.get(name).ok_or(Refusal::ServerUnknown)?)),
         None => None,
     };
-    if verified.audience() != tenant.resource(endpoint.server.as_ref()) {
+    if !tenant.is_resource(token.audience(), endpoint.server.as_ref()) {
         return Err(refused(TokenFault::Audience));
     }
-    Ok(Caller { tenant: Arc::clone(tenant), agent, server, scopes: verified.scopes() })
+    Ok(Caller { tenant: Arc::clone(tenant), agent, user, server, token })
+}
+
+/// Looks again at a caller whose answer is still under way: the same caller by the policy and the revocations of now.
+/// That the token's time ran out meanwhile ends nothing that was begun in time.
+///
+/// # Errors
+/// When the tenant or server is gone, or the token was revoked.
+pub fn identify_again(caller: &Caller, snapshot: &Snapshot, policies: &Policies) -> Result<Caller, Refusal> {
+    let tenant = snapshot.tenant(&caller.tenant.name).filter(|tenant| tenant.id == caller.tenant.id);
+    let tenant = tenant.ok_or(Refusal::TenantUnknown)?;
+    let token = Arc::clone(&caller.token);
+    let refused = |fault| Refusal::Unauthenticated { fault, challenge: caller.challenge(None) };
+    if !token.is_of(tenant) {
+        return Err(refused(TokenFault::Revoked));
+    }
+    let (agent, user) = Holder::of(tenant, &token).standing(tenant, &token, policies).map_err(refused)?;
+    let server = match &caller.server {
+        Some(server) => Some(Arc::clone(tenant.servers.get(&server.name).ok_or(Refusal::ServerUnknown)?)),
+        None => None,
+    };
+    Ok(Caller { tenant: Arc::clone(tenant), agent, user, server, token })
+}
+
+/// Whose token it is, as far as the policy knows them.
+struct Holder {
+    agent: Option<Arc<Agent>>,
+    user: Option<Arc<User>>,
+}
+
+impl Holder {
+    fn of(tenant: &Tenant, token: &AccessToken) -> Self {
+        let user = token.user().and_then(|user| tenant.users.get(&user));
+        Self { agent: tenant.agents.get(token.client_id()).cloned(), user: user.cloned() }
+    }
+
+    /// Both, where they may act and nothing that the token depends on was revoked.
+    fn standing(
+        self,
+        tenant: &Tenant,
+        token: &AccessToken,
+        policies: &Policies,
+    ) -> Result<(Arc<Agent>, Option<Arc<User>>), TokenFault> {
+        let agent = self.agent.filter(|agent| agent.active).ok_or(TokenFault::Revoked)?;
+        let user = self.user.filter(|user| user.active);
+        let missing = token.user().is_some() && user.is_none();
+        if missing || policies.is_revoked(tenant.id, &token.facts(agent.id)) {
+            return Err(TokenFault::Revoked);
+        }
+        Ok((agent, user))
+    }
 }
 
 /// Before anything is known of the caller, the widest scope of a single server is named; the authorization server

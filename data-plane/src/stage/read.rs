@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method as Verb, Request, Uri, header::ORIGIN};
+use http::{
+    HeaderMap, HeaderValue, Method as Verb, Request, Uri,
+    header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN},
+};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming as HttpBody};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -95,7 +98,9 @@ pub async fn read(
     }
     let asked = match head.method {
         Verb::POST => {
-            header::content_is_json(&head.headers).map_err(|_| Refusal::MediaType)?;
+            if header::content_is_json(&head.headers).is_err() {
+                return Err(no_json(&head.headers, body).await);
+            }
             header::accepts_json_and_events(&head.headers).map_err(|_| Refusal::NotAcceptable)?;
             Asked::Post(message(call, &collect(body).await?)?)
         }
@@ -103,6 +108,24 @@ pub async fn read(
         _ => return Err(Refusal::HttpMethod),
     };
     Ok(Read { endpoint, headers: head.headers, asked })
+}
+
+/// A form is no message of MCP. One that brings a token beside the header's is told of that first: more than one way of
+/// sending a token is a fault of its own (RFC 6750 sections 2 and 3.1).
+async fn no_json(headers: &HeaderMap, body: HttpBody) -> Refusal {
+    const FORM: &[u8] = b"application/x-www-form-urlencoded";
+    let media = headers.get(CONTENT_TYPE).and_then(|media| media.as_bytes().get(..FORM.len()));
+    let is_form = media.is_some_and(|media| media.eq_ignore_ascii_case(FORM));
+    if !is_form || !headers.contains_key(AUTHORIZATION) {
+        return Refusal::MediaType;
+    }
+    match collect(body).await {
+        Ok(form) if form.split(|byte| *byte == b'&').any(|pair| pair.starts_with(b"access_token=")) => {
+            Refusal::AuthorizationRepeated
+        }
+        Ok(_) => Refusal::MediaType,
+        Err(refusal) => refusal,
+    }
 }
 
 /// A browser may talk to us from our own origin only (MCP 2026-07-28, basic/transports, "Security Warning"). What our

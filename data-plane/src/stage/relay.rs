@@ -18,7 +18,7 @@ use crate::{
     },
     refusal::Refusal,
     stage::{
-        authorize::Permit,
+        authorize::{Permit, Standing},
         forward::{Forwarded, Passing, Reply},
         identify::Caller,
     },
@@ -42,7 +42,7 @@ pub(super) enum Answer {
     /// One message, written with the request's id when the call is settled.
     Message(StatusCode, Response),
     /// A stream of events.
-    Stream(Box<Passing>, std::sync::Arc<crate::policy::Tenant>),
+    Stream(Box<Passing>, Box<Standing>),
 }
 
 /// Gives the answer its form.
@@ -64,7 +64,7 @@ pub async fn relay(
             Answer::Message(StatusCode::OK, list::filter(view, kind, &server, response)?)
         }
         Reply::Tools(parts) => ok(list::merge(gateway, caller, view, parts).await?),
-        Reply::Passing(passing) => Answer::Stream(passing, std::sync::Arc::clone(caller.tenant())),
+        Reply::Passing(passing) => Answer::Stream(passing, Box::new(permit.standing().clone())),
     };
     Ok(Relayed { answer, opened: forwarded.opened })
 }

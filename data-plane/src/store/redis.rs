@@ -233,8 +233,11 @@ impl Store {
     }
 }
 
-fn session_key(Owner { tenant, agent }: Owner, id: &SessionId) -> String {
-    format!("tg:{{{tenant}}}:sess:{agent}:{id}")
+fn session_key(Owner { tenant, agent, user }: Owner, id: &SessionId) -> String {
+    match user {
+        None => format!("tg:{{{tenant}}}:sess:{agent}:{id}"),
+        Some(user) => format!("tg:{{{tenant}}}:sess:{agent}:{user}:{id}"),
+    }
 }
 
 fn ring_key(tenant: TenantId, RingKey { limit, class }: RingKey) -> String {

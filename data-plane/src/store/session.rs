@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
-use tollgate_proto::{AgentId, InstanceId, ServerId, TenantId};
+use tollgate_proto::{AgentId, InstanceId, ServerId, TenantId, UserId};
 
 use super::StoreError;
 
@@ -21,6 +21,8 @@ pub struct Owner {
     pub tenant: TenantId,
     /// The agent.
     pub agent: AgentId,
+    /// The user that the agent acts for: nobody else's session is found through the same agent.
+    pub user: Option<UserId>,
 }
 
 /// The value of `Mcp-Session-Id`: 32 random bytes, shown as 43 characters of base64url.

@@ -7,7 +7,7 @@ mod server;
 
 use std::time::{Duration, Instant};
 
-use tollgate_proto::{AgentId, InstanceId, LimitId, ServerId, TenantId};
+use tollgate_proto::{AgentId, InstanceId, LimitId, ServerId, TenantId, UserId};
 
 use self::fixture::{Fixture, patient};
 use super::*;
@@ -46,7 +46,7 @@ on_both_stores!(
 );
 
 fn owner() -> Owner {
-    Owner { tenant: TenantId::new(), agent: AgentId::new() }
+    Owner { tenant: TenantId::new(), agent: AgentId::new(), user: None }
 }
 
 fn leg(upstream_session: &str) -> Leg {
@@ -104,7 +104,8 @@ async fn a_session_is_found_by_its_owner_only(fixture: Fixture) {
     let id = store.create_session(&kept).await.unwrap();
     let same_tenant = Owner { agent: AgentId::new(), ..kept.owner };
     let same_agent = Owner { tenant: TenantId::new(), ..kept.owner };
-    for other in [same_tenant, same_agent] {
+    let same_agent_for_a_user = Owner { user: Some(UserId::new()), ..kept.owner };
+    for other in [same_tenant, same_agent, same_agent_for_a_user] {
         assert_eq!(load(store, other, &id).await, None);
         assert!(!store.put_leg(other, &id, ServerId::new(), &leg("x")).await.unwrap());
         assert_eq!(store.remove_session(other, &id).await.unwrap(), None);

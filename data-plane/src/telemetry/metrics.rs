@@ -19,6 +19,11 @@ use prometheus_client::{
 
 use crate::mcp::method::Method;
 
+mod identity;
+
+use identity::Identity;
+pub use identity::{Gauges, Introspected, Lookup, TenantGauges};
+
 /// The buckets that the OpenTelemetry conventions for MCP name, in seconds.
 const OPERATION_BUCKETS: [f64; 14] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 /// Finer ones for what the gateway itself adds: 50 µs to about 1 s.
@@ -38,6 +43,7 @@ pub struct Metrics {
     spool_records: Gauge<i64, AtomicI64>,
     spool_bytes: Gauge<i64, AtomicI64>,
     policy_age_s: Gauge<f64, AtomicU64>,
+    identity: Identity,
     tools: Mutex<HashSet<(String, String)>>,
 }
 
@@ -110,6 +116,7 @@ impl Metrics {
             Unit::Seconds,
             policy_age_s.clone(),
         );
+        let identity = Identity::register(&mut registry);
         Self {
             registry,
             operation,
@@ -119,6 +126,7 @@ impl Metrics {
             spool_records,
             spool_bytes,
             policy_age_s,
+            identity,
             tools: Mutex::default(),
         }
     }
@@ -143,6 +151,23 @@ impl Metrics {
         }
     }
 
+    /// A token was looked up.
+    pub fn looked_up(&self, lookup: Lookup) {
+        match lookup {
+            Lookup::Hit => self.identity.hits.inc(),
+            Lookup::Miss => self.identity.misses.inc(),
+        };
+    }
+
+    /// A token was introspected.
+    pub fn introspected(&self, result: Introspected) {
+        match result {
+            Introspected::Active => self.identity.active.inc(),
+            Introspected::Inactive => self.identity.inactive.inc(),
+            Introspected::Failed => self.identity.failed.inc(),
+        };
+    }
+
     /// A server failed a call.
     pub fn upstream_failed(&self, reason: &'static str) {
         self.upstream_errors.get_or_create(&UpstreamLabels { reason }).inc();
@@ -150,10 +175,11 @@ impl Metrics {
 
     /// The text that Prometheus scrapes (OpenMetrics 1.0), with the gauges as they are now.
     #[must_use]
-    pub fn render(&self, spool: (u64, u64), policy_age: Duration) -> String {
-        self.spool_records.set(i64::try_from(spool.0).unwrap_or(i64::MAX));
-        self.spool_bytes.set(i64::try_from(spool.1).unwrap_or(i64::MAX));
-        self.policy_age_s.set(policy_age.as_secs_f64());
+    pub fn render(&self, gauges: &Gauges) -> String {
+        self.spool_records.set(i64::try_from(gauges.spool_records).unwrap_or(i64::MAX));
+        self.spool_bytes.set(i64::try_from(gauges.spool_bytes).unwrap_or(i64::MAX));
+        self.policy_age_s.set(gauges.policy_age.as_secs_f64());
+        self.identity.set(gauges);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string cannot fail");
         text
@@ -197,7 +223,7 @@ mod tests {
             metrics.began();
             metrics.ended(operation);
         }
-        let text = metrics.render((0, 0), Duration::ZERO);
+        let text = metrics.render(&Gauges::default());
         assert!(!text.contains("made-up"), "{text}");
         assert!(text.contains(r#"gen_ai_tool_name="echo",decision="allowed"} 1"#), "{text}");
         assert!(text.contains(r#"gen_ai_tool_name="_other",decision="tool_not_granted"} 1"#), "{text}");

@@ -15,10 +15,9 @@ fn grant(texts: &[&str], deny: bool, expires_at: Option<i64>) -> Grant {
 fn agent(grants: Vec<Grant>) -> Agent {
     Agent {
         id: AgentId::new(),
+        client_id: "https://agents.example/bot.json".to_owned(),
         name: "bot".to_owned(),
-        team_id: TeamId::new(),
-        team: "team".to_owned(),
-        cost_center: String::new(),
+        team: Team { id: TeamId::new(), name: "team".to_owned(), cost_center: String::new() },
         active: true,
         grants,
         limits: Vec::new(),

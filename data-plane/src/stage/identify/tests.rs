@@ -1,4 +1,15 @@
-use std::collections::{BTreeMap, HashMap};
+//! Tokens made with real keys, resolved by the real cache, and a control plane on a real socket to introspect.
+
+mod introspection;
+mod jwt;
+mod standing;
+mod strangers;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -7,130 +18,142 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde_json::{Value, json};
-use tollgate_proto::{AgentId, TenantId};
+use tollgate_proto::{AgentId, AuthorizationId, TeamId, TenantId, UserId};
+use tonic::{metadata::MetadataValue, transport::Endpoint};
+use uuid::Uuid;
 
-use super::token::TokenCache;
+use super::{
+    access_token::AccessToken,
+    introspector::Introspector,
+    tokens::{Tokens, Unresolved},
+};
 use crate::{
-    policy::{Egress, Tenant},
+    policy::{Agent, Egress, Team, Tenant, User},
     refusal::TokenFault,
+    telemetry::Metrics,
 };
 
 const ISSUER: &str = "http://control/t/acme";
+const NOW: i64 = 1_800_000_000;
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const INVALID: Unresolved = Unresolved::Fault(TokenFault::Invalid);
 
-/// A tenant and the private half of its only key.
+/// A tenant with one agent and one user, and the private half of its only key.
 struct Signer {
     key: EncodingKey,
+    public: Value,
     tenant: Tenant,
+    agent: AgentId,
+    client_id: String,
+    user: UserId,
 }
 
-fn signer(kid: &str) -> Signer {
+fn signer() -> Signer {
+    signer_for("agt")
+}
+
+/// The agent's `client_id` is its id, or the URL given.
+fn signer_for(client_id: &str) -> Signer {
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).unwrap();
     let point = &pair.public_key().as_ref()[1..];
-    let coordinate = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    let public = DecodingKey::from_ec_components(&coordinate(&point[..32]), &coordinate(&point[32..])).unwrap();
-    let tenant = Tenant {
+    let (x, y) = (URL_SAFE_NO_PAD.encode(&point[..32]), URL_SAFE_NO_PAD.encode(&point[32..]));
+    let public = json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y });
+    let decoding = DecodingKey::from_ec_components(&x, &y).unwrap();
+    let (agent, user) = (AgentId::new(), UserId::new());
+    let client_id = if client_id == "agt" { agent.to_string() } else { client_id.to_owned() };
+    let tenant = tenant(decoding, agent, &client_id, user);
+    Signer { key: EncodingKey::from_ec_der(pkcs8.as_ref()), public, tenant, agent, client_id, user }
+}
+
+fn tenant(key: DecodingKey, agent: AgentId, client_id: &str, user: UserId) -> Tenant {
+    let team = Team { id: TeamId::new(), name: "platform".to_owned(), cost_center: String::new() };
+    let agent = Agent {
+        id: agent,
+        client_id: client_id.to_owned(),
+        name: "bot".to_owned(),
+        team,
+        active: true,
+        grants: Vec::new(),
+        limits: Vec::new(),
+    };
+    let user = User { id: user, email: "ada@example.com".to_owned(), team: None, active: true };
+    Tenant {
         id: TenantId::new(),
         name: "acme".parse().unwrap(),
         revision: 1,
         digest: String::new(),
         epoch: String::new(),
         issuer: ISSUER.to_owned(),
-        keys: HashMap::from([(kid.to_owned(), public)]),
+        keys: HashMap::from([("k1".to_owned(), key)]),
         data_url: "http://data".to_owned(),
         egress: Egress::default(),
-        agents: HashMap::new(),
+        agents: HashMap::from([(client_id.to_owned(), Arc::new(agent))]),
+        users: HashMap::from([(user.id, Arc::new(user))]),
         servers: BTreeMap::new(),
-    };
-    Signer { key: EncodingKey::from_ec_der(pkcs8.as_ref()), tenant }
-}
-
-fn header(kid: &str) -> Header {
-    Header { typ: Some("at+jwt".to_owned()), kid: Some(kid.to_owned()), ..Header::new(Algorithm::ES256) }
-}
-
-fn claims(agent: AgentId) -> Value {
-    json!({
-        "iss": ISSUER, "sub": agent, "client_id": agent, "aud": "http://data/t/acme/mcp",
-        "exp": 4_000_000_000_i64, "iat": 1, "jti": "j", "scope": "demo:echo later:form@x demo:*",
-    })
-}
-
-fn sign(signer: &Signer, header: &Header, claims: &Value) -> String {
-    jsonwebtoken::encode(header, claims, &signer.key).unwrap()
-}
-
-#[test]
-fn a_token_of_the_tenant_is_verified_and_its_claims_are_read() {
-    let (signer, agent) = (signer("k1"), AgentId::new());
-    let token = sign(&signer, &header("k1"), &claims(agent));
-    let verified = TokenCache::default().verify(&signer.tenant, &token).unwrap();
-    assert_eq!(verified.agent(), agent);
-    assert_eq!(verified.audience(), "http://data/t/acme/mcp");
-    assert_eq!(verified.scopes().len(), 3);
-}
-
-#[test]
-fn a_token_is_refused_when_any_part_of_it_is_not_the_tenants() {
-    let (ours, agent) = (signer("k1"), AgentId::new());
-    let good = claims(agent);
-    let with = |name: &str, value: Value| {
-        let mut changed = good.clone();
-        changed[name] = value;
-        changed
-    };
-    let untyped = Header { typ: None, ..header("k1") };
-    let plain = Header { typ: Some("JWT".to_owned()), ..header("k1") };
-    let critical = Header { crit: Some(vec!["exp".to_owned()]), ..header("k1") };
-    let refused = [
-        ("of another key", sign(&signer("k1"), &header("k1"), &good)),
-        ("of an unknown kid", sign(&ours, &header("k2"), &good)),
-        ("without a type", sign(&ours, &untyped, &good)),
-        ("of another type", sign(&ours, &plain, &good)),
-        ("with a critical extension", sign(&ours, &critical, &good)),
-        ("of another issuer", sign(&ours, &header("k1"), &with("iss", json!("http://control/t/other")))),
-        ("of another subject", sign(&ours, &header("k1"), &with("sub", json!("agt_other")))),
-        ("of no agent", sign(&ours, &header("k1"), &with("client_id", json!("nobody")))),
-        ("with two audiences", sign(&ours, &header("k1"), &with("aud", json!(["a", "b"])))),
-        ("that is no token", "a.b.c".to_owned()),
-    ];
-    for (what, token) in refused {
-        let verified = TokenCache::default().verify(&ours.tenant, &token);
-        assert_eq!(verified.map(drop), Err(TokenFault::Invalid), "{what}");
     }
 }
 
-#[test]
-fn an_algorithm_that_the_header_chooses_is_refused() {
-    let (ours, agent) = (signer("k1"), AgentId::new());
-    let symmetric =
-        Header { typ: Some("at+jwt".to_owned()), kid: Some("k1".to_owned()), ..Header::new(Algorithm::HS256) };
-    let forged = jsonwebtoken::encode(&symmetric, &claims(agent), &EncodingKey::from_secret(b"public key")).unwrap();
-    assert_eq!(TokenCache::default().verify(&ours.tenant, &forged).map(drop), Err(TokenFault::Invalid));
-    let parts = sign(&ours, &header("k1"), &claims(agent));
-    let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"at+jwt","kid":"k1"}"#);
-    let (_, rest) = parts.split_once('.').unwrap();
-    let unsigned = format!("{none}.{}.", rest.split_once('.').unwrap().0);
-    assert_eq!(TokenCache::default().verify(&ours.tenant, &unsigned).map(drop), Err(TokenFault::Invalid));
+fn header() -> Header {
+    Header { typ: Some("at+jwt".to_owned()), kid: Some("k1".to_owned()), ..Header::new(Algorithm::ES256) }
 }
 
-#[test]
-fn a_remembered_token_is_refused_once_its_key_is_withdrawn() {
-    let (mut ours, agent) = (signer("k1"), AgentId::new());
-    let token = sign(&ours, &header("k1"), &claims(agent));
-    let cache = TokenCache::default();
-    assert!(cache.verify(&ours.tenant, &token).is_ok());
-    ours.tenant.keys.clear();
-    assert_eq!(cache.verify(&ours.tenant, &token).map(drop), Err(TokenFault::Invalid));
+impl Signer {
+    /// Of the agent for itself.
+    fn claims(&self) -> Value {
+        json!({
+            "iss": ISSUER, "sub": self.client_id, "client_id": self.client_id, "aud": "http://data/t/acme/mcp",
+            "exp": NOW + 900, "iat": NOW, "jti": Uuid::now_v7(), "scope": "demo:echo later:@form demo:*",
+        })
+    }
+
+    /// Of the agent for the user.
+    fn claims_for_user(&self) -> Value {
+        let mut claims = self.claims();
+        claims["sub"] = json!(self.user);
+        claims["gid"] = json!(AuthorizationId::new());
+        claims
+    }
+
+    fn token(&self) -> String {
+        self.sign(&header(), &self.claims())
+    }
+
+    fn sign(&self, header: &Header, claims: &Value) -> String {
+        jsonwebtoken::encode(header, claims, &self.key).unwrap()
+    }
 }
 
-#[test]
-fn a_remembered_token_of_one_tenant_is_nothing_at_another() {
-    let (ours, agent) = (signer("k1"), AgentId::new());
-    let token = sign(&ours, &header("k1"), &claims(agent));
-    let cache = TokenCache::default();
-    assert!(cache.verify(&ours.tenant, &token).is_ok());
-    let mut other = signer("k1");
-    other.tenant.issuer = "http://control/t/other".to_owned();
-    assert_eq!(cache.verify(&other.tenant, &token).map(drop), Err(TokenFault::Invalid));
+/// Tokens with what resolves them.
+struct Desk {
+    tokens: Tokens,
+    metrics: Metrics,
+}
+
+impl Desk {
+    /// Where nobody can be asked about opaque tokens.
+    fn alone() -> Self {
+        Self::at("http://127.0.0.1:1")
+    }
+
+    /// Where this control plane is asked.
+    fn at(url: &str) -> Self {
+        let channel = Endpoint::from_shared(url.to_owned()).unwrap().connect_lazy();
+        let introspector = Introspector::new(channel, MetadataValue::from_static("Bearer enrolled"));
+        Self { tokens: Tokens::new(introspector), metrics: Metrics::new() }
+    }
+
+    async fn resolve(&self, tenant: &Tenant, token: &str) -> Result<Arc<AccessToken>, Unresolved> {
+        self.resolve_from(tenant, PEER, token, NOW).await
+    }
+
+    async fn resolve_from(
+        &self,
+        tenant: &Tenant,
+        peer: IpAddr,
+        token: &str,
+        now: i64,
+    ) -> Result<Arc<AccessToken>, Unresolved> {
+        self.tokens.resolve(tenant, peer, token, now, &self.metrics).await
+    }
 }

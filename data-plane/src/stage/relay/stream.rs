@@ -2,6 +2,9 @@
 //!
 //! The stream is read by a task of its own that writes to a short channel: a slow agent slows the server, and an
 //! agent that goes away ends the request to the server (MCP 2026-07-28: that is how a call is cancelled).
+//!
+//! Invariant: whoever may no longer make the call gets no more of its answer. Every change of policy or revocations is a
+//! reason to look.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -21,9 +24,9 @@ use crate::{
         sse::{self, KEEP_ALIVE},
         version::Era,
     },
-    policy::Tenant,
     refusal::Refusal,
     stage::{
+        authorize::Standing,
         forward::{Passing, ask::Fault, leg::Origin},
         relay, settle,
     },
@@ -32,6 +35,8 @@ use crate::{
 
 const EVENTS_QUEUED: usize = 8;
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+/// How long an agent that reads slowly may take to the error that ends its stream.
+const CUT_OFF_TIMEOUT: Duration = Duration::from_secs(1);
 /// JSON-RPC: the method is not there.
 const METHOD_NOT_FOUND: i64 = -32601;
 
@@ -43,7 +48,7 @@ struct End {
 
 struct Relay {
     call: Call,
-    tenant: Arc<Tenant>,
+    standing: Standing,
     request: Request,
     server: Arc<crate::policy::Server>,
     decline: Option<Origin>,
@@ -52,10 +57,10 @@ struct Relay {
 }
 
 /// The body that passes the stream on; the call is closed when the stream ends.
-pub fn pass_on(call: Call, passing: Passing, tenant: Arc<Tenant>) -> AnswerBody {
+pub fn pass_on(call: Call, passing: Passing, standing: Standing) -> AnswerBody {
     let (out, arriving) = mpsc::channel(EVENTS_QUEUED);
     let Passing { request, received, server, decline } = passing;
-    let relay = Relay { call, tenant, request, server, decline, out, output_bytes: 0 };
+    let relay = Relay { call, standing, request, server, decline, out, output_bytes: 0 };
     tokio::spawn(async move {
         let sent_at = received.sent_at;
         let end = match received.body {
@@ -78,7 +83,7 @@ impl Relay {
         // The agent's stream ends here, whatever the server's does.
         drop(out);
         call.close(Ending { outcome, status: StatusCode::OK, rpc_error_code, output_bytes });
-        if outcome != Outcome::Abandoned {
+        if !matches!(outcome, Outcome::Abandoned | Outcome::CutOff) {
             events.finish().await;
         }
         outcome
@@ -87,8 +92,18 @@ impl Relay {
     async fn relay(&mut self, events: &mut Events) -> End {
         let mut keep_alive = tokio::time::interval(KEEP_ALIVE_EVERY);
         keep_alive.reset();
+        let mut changes = self.call.gateway().policies.changes();
         loop {
             let next = tokio::select! {
+                biased;
+                // The sender lives as long as the gateway, so waiting cannot fail.
+                _ = changes.changed() => {
+                    let gateway = self.call.gateway();
+                    match self.standing.recheck(&gateway.policies, gateway.now()) {
+                        Ok(()) => continue,
+                        Err(refusal) => return self.cut_off(&refusal).await,
+                    }
+                }
                 next = events.next() => next,
                 () = self.out.closed() => return End { outcome: Outcome::Abandoned, rpc_error_code: 0 },
                 _ = keep_alive.tick() => {
@@ -158,7 +173,7 @@ impl Relay {
     /// Says so to the server, so that it does not wait for an answer that cannot come.
     fn decline(&self, origin: Origin, id: &RequestId) {
         let body = write_error(Some(id), METHOD_NOT_FOUND, "this client cannot be asked", None);
-        let (gateway, tenant) = (Arc::clone(self.call.gateway()), Arc::clone(&self.tenant));
+        let (gateway, tenant) = (Arc::clone(self.call.gateway()), Arc::clone(self.standing.caller().tenant()));
         tokio::spawn(async move {
             let mut headers: HeaderMap = origin.headers();
             headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
@@ -176,12 +191,26 @@ impl Relay {
         tracing::warn!(call_id = %self.call.id(), server = %self.server.name, %fault, "the server failed a stream");
         let refusal = fault.refusal(&self.server);
         self.call.refused(&refusal);
-        let error = settle::error_body(&self.call, &refusal, Some(&self.request.id));
-        let event = sse::Event { event: Some("message".into()), id: None, retry: None, data: Some(error) };
-        self.send(event.encode(), 0).await;
+        let error = self.error(&refusal);
+        self.send(error, 0).await;
         let outcome =
             if matches!(refusal, Refusal::UpstreamTimeout { .. }) { Outcome::Timeout } else { Outcome::UpstreamError };
         End { outcome, rpc_error_code: refusal.facts().code }
+    }
+
+    /// The caller may no longer make this call: it is told so, and the server's answer is read no further.
+    async fn cut_off(&mut self, refusal: &Refusal) -> End {
+        self.call.cut_off(refusal);
+        let error = self.error(refusal);
+        // An agent that reads nothing gets no error either.
+        let _late = tokio::time::timeout(CUT_OFF_TIMEOUT, self.send(error, 0)).await;
+        End { outcome: Outcome::CutOff, rpc_error_code: refusal.facts().code }
+    }
+
+    /// The event that answers the request with an error.
+    fn error(&self, refusal: &Refusal) -> Bytes {
+        let error = settle::error_body(&self.call, refusal, Some(&self.request.id));
+        sse::Event { event: Some("message".into()), id: None, retry: None, data: Some(error) }.encode()
     }
 
     /// Waits for room; an agent that went away is noticed by the loop.

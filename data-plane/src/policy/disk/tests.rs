@@ -1,0 +1,86 @@
+use super::*;
+
+fn shelf(name: &str) -> Shelf {
+    let dir = std::env::temp_dir().join(format!("tollgate-shelf-{name}-{}", uuid::Uuid::now_v7()));
+    Shelf::open(dir).unwrap()
+}
+
+fn policy(revision: u64) -> TenantPolicy {
+    let mut policy = TenantPolicy { tenant_id: TenantId::new().to_string(), revision, ..TenantPolicy::default() };
+    policy.digest = digest_of(&policy);
+    policy
+}
+
+#[test]
+fn what_is_put_is_found_after_a_restart_until_it_is_removed() {
+    let shelf = shelf("found");
+    let (first, second) = (policy(1), policy(2));
+    shelf.put(&first).unwrap();
+    shelf.put(&second).unwrap();
+    let again = Shelf::open(shelf.dir.clone()).unwrap();
+    assert_eq!(again.load().len(), 2);
+    again.remove(first.tenant_id.parse().unwrap()).unwrap();
+    again.remove(first.tenant_id.parse().unwrap()).unwrap();
+    assert_eq!(again.load(), [second]);
+    fs::remove_dir_all(shelf.dir).unwrap();
+}
+
+#[test]
+fn a_file_with_any_byte_changed_or_missing_is_not_believed() {
+    let shelf = shelf("damaged");
+    let kept = policy(7);
+    shelf.put(&kept).unwrap();
+    let path = shelf.path(kept.tenant_id.parse().unwrap(), POLICY);
+    let whole = fs::read(&path).unwrap();
+    for index in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[index] ^= 1;
+        fs::write(&path, &flipped).unwrap();
+        assert!(shelf.load().is_empty(), "byte {index}");
+        fs::write(&path, &whole[..index]).unwrap();
+        assert!(shelf.load().is_empty(), "cut at {index}");
+    }
+    fs::remove_dir_all(shelf.dir).unwrap();
+}
+
+fn revoked(tenant: TenantId, revision: u64, complete: bool) -> Revocations {
+    Revocations { tenant_id: tenant.to_string(), revision, complete, entries: Vec::new() }
+}
+
+#[test]
+fn revocations_are_found_in_their_order_until_a_complete_message_replaces_them() {
+    let (shelf, tenant) = (shelf("revoked"), TenantId::new());
+    assert!(shelf.load_revocations().is_empty());
+    let messages = [revoked(tenant, 1, true), revoked(tenant, 2, false), revoked(tenant, 3, false)];
+    for message in &messages {
+        shelf.add_revocations(tenant, message).unwrap();
+    }
+    assert_eq!(shelf.load_revocations(), [(tenant, Some(messages.to_vec()))]);
+    let complete = revoked(tenant, 4, true);
+    shelf.add_revocations(tenant, &complete).unwrap();
+    assert_eq!(shelf.load_revocations(), [(tenant, Some(vec![complete]))]);
+    assert!(shelf.load().is_empty(), "revocations are no policy");
+    fs::remove_dir_all(shelf.dir).unwrap();
+}
+
+#[test]
+fn revocations_with_any_byte_changed_or_missing_are_not_believed() {
+    let (shelf, tenant) = (shelf("revoked-damaged"), TenantId::new());
+    shelf.add_revocations(tenant, &revoked(tenant, 1, false)).unwrap();
+    let path = shelf.path(tenant, REVOCATIONS);
+    let first = fs::read(&path).unwrap().len();
+    shelf.add_revocations(tenant, &revoked(tenant, 2, false)).unwrap();
+    let whole = fs::read(&path).unwrap();
+    for index in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[index] ^= 1;
+        fs::write(&path, &flipped).unwrap();
+        assert_eq!(shelf.load_revocations(), [(tenant, None)], "byte {index}");
+        // A file that ends behind a whole message cannot be told from one that was never longer.
+        if index != 0 && index != first {
+            fs::write(&path, &whole[..index]).unwrap();
+            assert_eq!(shelf.load_revocations(), [(tenant, None)], "cut at {index}");
+        }
+    }
+    fs::remove_dir_all(shelf.dir).unwrap();
+}
