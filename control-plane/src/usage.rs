@@ -17,7 +17,7 @@ pub use intake::UsageIntake;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tollgate_proto::{AgentId, ServerId};
+use tollgate_proto::{AgentId, ServerId, UserId};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -35,7 +35,12 @@ pub struct UsageRecord {
     /// `agt_…`.
     #[schema(value_type = Option<String>)]
     pub agent_id: Option<AgentId>,
-    /// The team that the agent belonged to at the time.
+    /// The user that the agent acted for, by e-mail address; empty when it acted for itself.
+    pub user: String,
+    /// `usr_…`.
+    #[schema(value_type = Option<String>)]
+    pub user_id: Option<UserId>,
+    /// The team that was charged: the user's, where the user had one at the time, else the agent's.
     pub team: String,
     /// The server's name; empty when the request named none.
     pub server: String,
@@ -45,7 +50,7 @@ pub struct UsageRecord {
     pub method: String,
     /// The protocol version of the request.
     pub protocol_version: String,
-    /// `ok`, `tool_error`, `rpc_error`, `timeout`, `upstream_error`, `refused`, `abandoned` or `unknown`.
+    /// `ok`, `tool_error`, `rpc_error`, `timeout`, `upstream_error`, `refused`, `abandoned`, `cut_off` or `unknown`.
     pub outcome: String,
     /// `allowed`, or the reason code of the refusal.
     pub decision: String,
@@ -83,6 +88,8 @@ pub type UsageRecordPage = Page<UsageRecord>;
 pub struct Filter {
     /// Name or id of the agent.
     pub agent: Option<String>,
+    /// E-mail address or id of the user.
+    pub user: Option<String>,
     /// Name or id of the server.
     pub server: Option<String>,
     /// The tool as its server names it.
@@ -95,7 +102,8 @@ pub struct Filter {
 
 impl Filter {
     fn texts(&self) -> impl Iterator<Item = &str> {
-        [&self.agent, &self.server, &self.tool, &self.decision, &self.outcome].into_iter().filter_map(Option::as_deref)
+        let texts = [&self.agent, &self.user, &self.server, &self.tool, &self.decision, &self.outcome];
+        texts.into_iter().filter_map(Option::as_deref)
     }
 }
 
@@ -124,6 +132,8 @@ pub enum Dimension {
     Team,
     /// The agent that called.
     Agent,
+    /// The user that was acted for.
+    User,
     /// The server that was called.
     Server,
     /// The tool that was called; tools of different servers are kept apart.
@@ -131,12 +141,13 @@ pub enum Dimension {
 }
 
 impl Dimension {
-    /// `team`, `agent`, `server` or `tool`.
+    /// `team`, `agent`, `user`, `server` or `tool`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Team => "team",
             Self::Agent => "agent",
+            Self::User => "user",
             Self::Server => "server",
             Self::Tool => "tool",
         }
@@ -146,7 +157,7 @@ impl Dimension {
 /// One line of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportRow {
-    /// Name of the team, agent, server or tool at the time of the calls; empty when they named none.
+    /// Name of the team, agent, server or tool, or address of the user, at the time of the calls; empty when they named none.
     pub name: String,
     /// The tool's server, in a report by tool.
     pub server: Option<String>,
@@ -186,7 +197,8 @@ pub async fn list(
     let tenant = tx.tenant();
     let (agent_id, agent) = id_or_name::<AgentId>(filter.agent.as_deref());
     let (server_id, server) = id_or_name::<ServerId>(filter.server.as_deref());
-    let wanted = sql::Wanted { agent_id, agent, server_id, server, filter, call_id: None, after, limit };
+    let (user_id, user) = id_or_name::<UserId>(filter.user.as_deref());
+    let wanted = sql::Wanted { agent_id, agent, user_id, user, server_id, server, filter, call_id: None, after, limit };
     sql::list(tx, tenant, wanted).await
 }
 
@@ -199,6 +211,8 @@ pub async fn get(tx: &mut TenantTx, call_id: Uuid) -> Result<Option<UsageRecord>
     let wanted = sql::Wanted {
         agent_id: None,
         agent: None,
+        user_id: None,
+        user: None,
         server_id: None,
         server: None,
         filter: &Filter::default(),

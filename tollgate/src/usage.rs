@@ -20,7 +20,7 @@ Examples:
 
 `calls` counts what was forwarded to a server; what was turned away is in `refused`.";
 
-/// Report usage by team, agent, server or tool
+/// Report usage by team, agent, user, server or tool
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -44,6 +44,7 @@ pub(crate) struct Args {
 enum Dimension {
     Team,
     Agent,
+    User,
     Server,
     Tool,
 }
@@ -53,6 +54,7 @@ impl Dimension {
         match self {
             Self::Team => "team",
             Self::Agent => "agent",
+            Self::User => "user",
             Self::Server => "server",
             Self::Tool => "tool",
         }

@@ -38,6 +38,8 @@ pub(super) struct CallsQuery {
     #[serde(default)]
     agent: String,
     #[serde(default)]
+    user: String,
+    #[serde(default)]
     server: String,
     #[serde(default)]
     tool: String,
@@ -52,6 +54,7 @@ pub(super) struct CallsQuery {
 #[derive(Serialize)]
 struct Narrowing<'a> {
     agent: &'a str,
+    user: &'a str,
     server: &'a str,
     tool: &'a str,
     decision: &'a str,
@@ -128,8 +131,8 @@ pub(super) async fn show_detail(
 
 impl ListPage {
     /// What can be filtered by.
-    fn outcomes(&self) -> [&'static str; 8] {
-        ["ok", "tool_error", "rpc_error", "timeout", "upstream_error", "refused", "abandoned", "unknown"]
+    fn outcomes(&self) -> [&'static str; 9] {
+        ["ok", "tool_error", "rpc_error", "timeout", "upstream_error", "refused", "abandoned", "cut_off", "unknown"]
     }
 }
 
@@ -137,6 +140,7 @@ impl CallsQuery {
     fn narrowing(&self) -> Narrowing<'_> {
         Narrowing {
             agent: self.agent.trim(),
+            user: self.user.trim(),
             server: self.server.trim(),
             tool: self.tool.trim(),
             decision: self.decision.trim(),
@@ -148,6 +152,7 @@ impl CallsQuery {
         let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         Filter {
             agent: given(&self.agent),
+            user: given(&self.user),
             server: given(&self.server),
             tool: given(&self.tool),
             decision: given(&self.decision),
@@ -165,9 +170,15 @@ impl CallsQuery {
 
     /// Of the same list from `cursor` on.
     fn address(&self, cursor: &str) -> String {
-        let Narrowing { agent, server, tool, decision, outcome } = self.narrowing();
-        let pairs =
-            [("agent", agent), ("server", server), ("tool", tool), ("decision", decision), ("outcome", outcome)];
+        let Narrowing { agent, user, server, tool, decision, outcome } = self.narrowing();
+        let pairs = [
+            ("agent", agent),
+            ("user", user),
+            ("server", server),
+            ("tool", tool),
+            ("decision", decision),
+            ("outcome", outcome),
+        ];
         let given = pairs.into_iter().filter(|(_, value)| !value.is_empty()).chain([("cursor", cursor)]);
         let query: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
         format!("/calls?{query}")

@@ -93,7 +93,7 @@ pub(super) fn outcome_tone(outcome: impl Display, _: &dyn Values) -> Result<&'st
     Ok(match outcome.to_string().as_str() {
         "ok" => "good",
         "refused" => "",
-        "tool_error" | "rpc_error" | "abandoned" | "unknown" => "warn",
+        "tool_error" | "rpc_error" | "abandoned" | "cut_off" | "unknown" => "warn",
         _ => "bad",
     })
 }

@@ -35,13 +35,16 @@ use crate::{
 pub struct RecordsQuery {
     /// Name or id of the agent.
     agent: Option<String>,
+    /// E-mail address or id of the user that the agent acted for.
+    user: Option<String>,
     /// Name or id of the server.
     server: Option<String>,
     /// The tool as its server names it.
     tool: Option<String>,
     /// `allowed`, or the reason code of a refusal.
     decision: Option<String>,
-    /// `ok`, `tool_error`, `rpc_error`, `timeout`, `upstream_error`, `refused`, `abandoned` or `unknown`.
+    /// `ok`, `tool_error`, `rpc_error`, `timeout`, `upstream_error`, `refused`, `abandoned`, `cut_off` or
+    /// `unknown`.
     outcome: Option<String>,
     /// How many items at most: 50 unless told, 500 at most.
     #[param(minimum = 1, maximum = 500)]
@@ -82,12 +85,12 @@ pub enum ReportFormat {
 /// A usage report.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct UsageReport {
-    /// One line for each team, agent, server or tool, in the order of their names.
+    /// One line for each team, agent, user, server or tool, in the order of their names.
     items: Vec<UsageReportItem>,
 }
 
-/// One line of a report. It has one of `team`, `agent`, `server` and `tool`: what the report adds up by; a line of a
-/// tool has its `server` too. The name is empty for requests that named none.
+/// One line of a report. It has one of `team`, `agent`, `user`, `server` and `tool`: what the report adds up by; a
+/// line of a tool has its `server` too. The name is empty for requests that named none.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct UsageReportItem {
     /// The team that was charged.
@@ -96,6 +99,9 @@ pub struct UsageReportItem {
     /// The agent that called.
     #[serde(skip_serializing_if = "Option::is_none")]
     agent: Option<String>,
+    /// The e-mail address of the user that agents acted for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
     /// The tool, as its server names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     tool: Option<String>,
@@ -132,9 +138,9 @@ pub async fn records(
     Query(query): Query<RecordsQuery>,
 ) -> Result<UsageRecordPage, ApiError> {
     caller.require(Role::Viewer)?;
-    let RecordsQuery { agent, server, tool, decision, outcome, limit, cursor } = query;
+    let RecordsQuery { agent, user, server, tool, decision, outcome, limit, cursor } = query;
     let page = PageQuery { limit, cursor };
-    let filter = Filter { agent, server, tool, decision, outcome };
+    let filter = Filter { agent, user, server, tool, decision, outcome };
     if filter.texts().any(|text| text.contains('\0')) {
         return Err(ApiError::Query("no record holds the character U+0000".to_owned()));
     }
@@ -149,7 +155,7 @@ pub async fn records(
 
 /// Reports usage
 ///
-/// Adds up calls and tokens by team, agent, server or tool. A report by tool leaves out what was no tool call.
+/// Adds up calls and tokens by team, agent, user, server or tool. A report by tool leaves out what was no tool call.
 #[utoipa::path(get, path = "/api/v1/tenants/{tenant}/reports/usage", tag = "usage", operation_id = "reports.usage",
     params(InTenant, ReportQuery),
     responses((status = 200, description = "The report",
@@ -213,6 +219,7 @@ impl UsageReportItem {
         Self {
             team: named(Dimension::Team),
             agent: named(Dimension::Agent),
+            user: named(Dimension::User),
             tool: named(Dimension::Tool),
             server: named(Dimension::Server).or(row.server),
             calls: row.calls,
@@ -226,11 +233,12 @@ impl UsageReportItem {
     }
 
     fn into_line(self, by: Dimension) -> String {
-        let Self { team, agent, tool, server, .. } = self;
+        let Self { team, agent, user, tool, server, .. } = self;
         let counts = [self.calls, self.refused, self.input_tokens, self.output_tokens, self.tokens];
         let (name, of_tool) = match by {
             Dimension::Team => (team, None),
             Dimension::Agent => (agent, None),
+            Dimension::User => (user, None),
             Dimension::Server => (server, None),
             Dimension::Tool => (tool, server),
         };

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use tollgate_proto::{
-    AgentId, ServerId, TeamId, TenantId,
+    AgentId, ServerId, TeamId, TenantId, UserId,
     usage::v1::{Outcome, UsageRecord},
 };
 use uuid::Uuid;
@@ -42,6 +42,9 @@ pub(super) struct Fact {
     pub(super) upstream_us: i64,
     pub(super) trace_id: String,
     pub(super) policy_revision: i64,
+    /// `None` when the agent acted for itself.
+    pub(super) user_id: Option<Uuid>,
+    pub(super) user: String,
 }
 
 /// Why a record cannot be stored as a fact.
@@ -92,6 +95,8 @@ impl Fact {
             upstream_us: count("upstream_us", record.upstream_us)?,
             trace_id: text(&record.trace_id),
             policy_revision: count("policy_revision", record.policy_revision)?,
+            user_id: id::<UserId>("user_id", &record.user_id)?,
+            user: text(&record.user),
         })
     }
 
@@ -180,6 +185,7 @@ mod tests {
             (UsageRecord { call_id: String::new(), ..record() }, Unreadable::CallId),
             (UsageRecord { call_id: Uuid::new_v4().to_string(), ..record() }, Unreadable::CallId),
             (UsageRecord { tenant_id: "default".to_owned(), ..record() }, Unreadable::Id("tenant_id")),
+            (UsageRecord { user_id: agent.clone(), ..record() }, Unreadable::Id("user_id")),
             (UsageRecord { server_id: agent, ..record() }, Unreadable::Id("server_id")),
             (UsageRecord { outcome: 0, ..record() }, Unreadable::Outcome),
             (UsageRecord { outcome: 99, ..record() }, Unreadable::Outcome),

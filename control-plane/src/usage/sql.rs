@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use tollgate_proto::{AgentId, DataPlaneId, TenantId};
+use tollgate_proto::{AgentId, DataPlaneId, TenantId, UserId};
 use uuid::Uuid;
 
 use super::{Dimension, Filter, Position, ReportRow, Summary, UsageRecord, fact::Fact, intake::Quarantined};
@@ -37,12 +37,12 @@ pub(super) async fn insert_facts(
              (data_plane_id, tenant_id, event_day, call_id, at, agent_id, agent, team_id, team, cost_center, server_id,
               server, tool, method, protocol_version, outcome, decision, forwarded, http_status, rpc_error_code,
               input_bytes, output_bytes, input_tokens, output_tokens, duration_us, upstream_us, trace_id,
-              policy_revision)
+              policy_revision, user_id, user_email)
          SELECT $1, $2, fact.*
          FROM UNNEST($3::date[], $4::uuid[], $5::timestamptz[], $6::uuid[], $7::text[], $8::uuid[], $9::text[],
                      $10::text[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
                      $17::text[], $18::bool[], $19::int[], $20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[],
-                     $24::bigint[], $25::bigint[], $26::bigint[], $27::text[], $28::bigint[]) AS fact
+                     $24::bigint[], $25::bigint[], $26::bigint[], $27::text[], $28::bigint[], $29::uuid[], $30::text[]) AS fact
          ON CONFLICT (event_day, call_id) DO NOTHING",
         data_plane.uuid(),
         tenant.uuid(),
@@ -72,6 +72,8 @@ pub(super) async fn insert_facts(
         &column(facts, |fact| fact.upstream_us),
         &column(facts, |fact| &*fact.trace_id) as &[&str],
         &column(facts, |fact| fact.policy_revision),
+        &column(facts, |fact| fact.user_id) as &[Option<Uuid>],
+        &column(facts, |fact| &*fact.user) as &[&str],
     )
     .execute(connection)
     .await
@@ -121,6 +123,8 @@ pub(super) async fn quarantine(
 pub(super) struct Wanted<'a> {
     pub(super) agent_id: Option<Uuid>,
     pub(super) agent: Option<&'a str>,
+    pub(super) user_id: Option<Uuid>,
+    pub(super) user: Option<&'a str>,
     pub(super) server_id: Option<Uuid>,
     pub(super) server: Option<&'a str>,
     pub(super) filter: &'a Filter,
@@ -135,7 +139,7 @@ pub(super) async fn list(
     wanted: Wanted<'_>,
 ) -> Result<Vec<UsageRecord>, sqlx::Error> {
     sqlx::query!(
-        "SELECT call_id, at, agent, agent_id, team, server, tool, method, protocol_version, outcome, decision,
+        "SELECT call_id, at, agent, agent_id, user_email, user_id, team, server, tool, method, protocol_version, outcome, decision,
                 forwarded, http_status, rpc_error_code, input_bytes, output_bytes, input_tokens, output_tokens,
                 token_method, duration_us, upstream_us, trace_id, policy_revision
          FROM usage_records
@@ -147,6 +151,7 @@ pub(super) async fn list(
            AND ($8::text IS NULL OR outcome = $8)
            AND ($9::timestamptz IS NULL OR (at, call_id) < ($9, $10::uuid))
            AND ($12::uuid IS NULL OR call_id = $12)
+           AND ($13::uuid IS NULL OR user_id = $13) AND ($14::text IS NULL OR user_email = $14)
          ORDER BY at DESC, call_id DESC
          LIMIT $11",
         tenant.uuid(),
@@ -161,12 +166,16 @@ pub(super) async fn list(
         wanted.after.map(|after| after.call_id),
         wanted.limit,
         wanted.call_id,
+        wanted.user_id,
+        wanted.user,
     )
     .map(|row| UsageRecord {
         call_id: row.call_id,
         at: row.at,
         agent: row.agent,
         agent_id: row.agent_id.map(AgentId::from),
+        user: row.user_email,
+        user_id: row.user_id.map(UserId::from),
         team: row.team,
         server: row.server,
         tool: row.tool,
@@ -207,8 +216,8 @@ pub(super) async fn report(
     // Sums stop at the largest bigint: a data plane that counts wrongly must not take the report away.
     sqlx::query_as!(
         ReportRow,
-        r#"SELECT CASE $2 WHEN 'team' THEN team WHEN 'agent' THEN agent WHEN 'server' THEN server ELSE tool END
-                      AS "name!",
+        r#"SELECT CASE $2 WHEN 'team' THEN team WHEN 'agent' THEN agent WHEN 'user' THEN user_email
+                          WHEN 'server' THEN server ELSE tool END AS "name!",
                   CASE $2 WHEN 'tool' THEN server END AS server,
                   count(*) FILTER (WHERE forwarded) AS "calls!",
                   count(*) FILTER (WHERE outcome = 'refused') AS "refused!",

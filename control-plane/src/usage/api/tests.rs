@@ -1,7 +1,7 @@
 use http::Method;
 use serde_json::{Value, json};
 use tollgate_proto::{
-    AgentId, CallId, DataPlaneId, TenantId,
+    AgentId, CallId, DataPlaneId, TenantId, UserId,
     usage::v1::{Outcome, UsageRecord},
 };
 
@@ -22,6 +22,8 @@ fn call(tenant: TenantId, tool: &str) -> UsageRecord {
         tenant_id: tenant.to_string(),
         agent_id: AgentId::new().to_string(),
         agent: "bot".to_owned(),
+        user_id: UserId::new().to_string(),
+        user: "ada@example.com".to_owned(),
         team: "platform".to_owned(),
         server: "demo".to_owned(),
         tool: tool.to_owned(),
@@ -66,7 +68,8 @@ async fn a_record_shows_every_field() {
         assert!(text(&item["at"]).ends_with('Z'), "{item}");
         item["at"] = Value::Null;
         let expected = json!({
-            "call_id": record.call_id, "at": null, "agent": "bot", "agent_id": record.agent_id, "team": "platform",
+            "call_id": record.call_id, "at": null, "agent": "bot", "agent_id": record.agent_id,
+            "user": "ada@example.com", "user_id": record.user_id, "team": "platform",
             "server": "demo", "tool": "echo", "method": "tools/call", "protocol_version": "2025-11-25",
             "outcome": "ok", "decision": "allowed", "forwarded": true, "http_status": 200, "rpc_error_code": null,
             "input_bytes": 7, "output_bytes": 10, "input_tokens": 2, "output_tokens": 3,
@@ -93,6 +96,11 @@ async fn records_come_in_pages_of_the_list_they_belong_to() {
 
         let answer = bench.get(&format!("usage-records?limit=4&agent=other&cursor={cursor}")).await.expect(400);
         assert_eq!(answer.problem().0, "cursor_invalid");
+        let users = [("ada@example.com", 6), ("bob@example.com", 0), (&UserId::new().to_string(), 0)];
+        for (user, found) in users {
+            let of = bench.get(&format!("usage-records?user={user}")).await.expect(200).json;
+            assert_eq!(of["items"].as_array().map(Vec::len), Some(found), "{user}");
+        }
         let only = bench.get("usage-records?decision=tool_not_granted&outcome=refused&tool=add").await.expect(200).json;
         assert_eq!(only["items"].as_array().map(Vec::len), Some(1));
     })
@@ -118,7 +126,9 @@ async fn a_report_adds_up_for_everyone_who_reads() {
         store(bench, records).await;
         let sums = json!({ "calls": 2, "refused": 1, "input_tokens": 6, "output_tokens": 6, "tokens": 12,
             "cost": "0", "currency": null });
-        for (by, name) in [("team", "platform"), ("agent", "bot"), ("server", "demo"), ("tool", "echo")] {
+        for (by, name) in
+            [("team", "platform"), ("agent", "bot"), ("user", "ada@example.com"), ("server", "demo"), ("tool", "echo")]
+        {
             let mut expected = sums.clone();
             expected[by] = json!(name);
             if by == "tool" {
