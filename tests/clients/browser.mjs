@@ -67,22 +67,37 @@ async function follow(order) {
   complaints = [];
   const consents = [];
   const hosts = [];
-  const seen = (url) => ({ url, status, consents, hosts, complaints });
-  let status = (await page.goto(order.visit))?.status();
-  page.on('response', (response) => {
-    if (response.request().isNavigationRequest() && response.frame() === page.mainFrame()) status = response.status();
-  });
-  for (let pages = 0; pages < PAGES_MAX; pages += 1) {
-    const url = page.url();
-    hosts.push(new URL(url).host);
-    if (url === order.until || url.startsWith(`${order.until}?`)) return { ...seen(url), text: '' };
-    if (await page.locator('#consent').count()) consents.push(await consent(order));
-    else if (await page.locator('input[name=password]').count()) await signIn(order);
-    else if (await page.locator('button[name=account]').count()) {
-      await leave(() => page.locator(`button[name=account][value="${order.account}"]`).click());
-    } else return { ...seen(url), text: await page.innerText('body') };
+  let status;
+  let arrived;
+  const isNavigation = (request) => request.isNavigationRequest() && request.frame() === page.mainFrame();
+  // Where the way ends there may be nobody to answer: a client that only reads the address.
+  const onRequest = (request) => {
+    const ends = request.url() === order.until || request.url().startsWith(`${order.until}?`);
+    if (isNavigation(request) && ends) arrived = request.url();
+  };
+  const onResponse = (response) => {
+    if (isNavigation(response.request())) status = response.status();
+  };
+  page.on('request', onRequest);
+  page.on('response', onResponse);
+  try {
+    await page.goto(order.visit).catch((error) => {
+      if (!arrived) throw error;
+    });
+    for (let pages = 0; pages < PAGES_MAX; pages += 1) {
+      if (arrived) return { url: arrived, status, text: '', consents, hosts, complaints };
+      hosts.push(new URL(page.url()).host);
+      if (await page.locator('#consent').count()) consents.push(await consent(order));
+      else if (await page.locator('input[name=password]').count()) await signIn(order);
+      else if (await page.locator('button[name=account]').count()) {
+        await leave(() => page.locator(`button[name=account][value="${order.account}"]`).click());
+      } else return { url: page.url(), status, text: await page.innerText('body'), consents, hosts, complaints };
+    }
+    throw new Error(`no end after ${PAGES_MAX} pages, at ${page.url()}`);
+  } finally {
+    page.off('request', onRequest);
+    page.off('response', onResponse);
   }
-  throw new Error(`no end after ${PAGES_MAX} pages, at ${page.url()}`);
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
