@@ -44,10 +44,7 @@ pub(super) async fn show_apps(State(app): State<Arc<App>>, visitor: Visitor) -> 
 }
 
 /// `POST /account/apps/withdraw`.
-pub(super) async fn withdraw(
-    State(app): State<Arc<App>>,
-    posted: Posted<WithdrawForm>,
-) -> Result<Response, PageError> {
+pub(super) async fn withdraw(State(app): State<Arc<App>>, posted: Posted<WithdrawForm>) -> Result<Response, PageError> {
     let Posted { visitor, form } = posted;
     let user = &visitor.session.user;
     let unknown = || ApiError::NotFound { noun: "agent", key: form.agent.clone() };

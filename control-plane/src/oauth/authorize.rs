@@ -167,7 +167,9 @@ async fn consider(app: &App, issuer: Issuer, headers: &HeaderMap, encoded: &str)
         () if offer.granted.is_empty() => {
             decision::show_nothing(app, headers, &asked, &session, &request, Nothing::Granted)
         }
-        () if decision::is_settled(&offer) => decision::allow_again(app, headers, &asked, &session, &request, &offer).await,
+        () if decision::is_settled(&offer) => {
+            decision::allow_again(app, headers, &asked, &session, &request, &offer).await
+        }
         () => decision::ask(app, headers, &asked, &session, &request, &offer),
     }
 }

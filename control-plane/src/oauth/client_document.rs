@@ -136,7 +136,7 @@ impl From<EnrolmentError> for DocumentError {
 /// At endpoints that a client calls itself: what may pass is never told as the client's fault.
 impl From<DocumentError> for OAuthError {
     fn from(error: DocumentError) -> Self {
-        if error.is_transient() { Self::Unavailable(error.into()) } else { Self::InvalidClient { realm: None } }
+        if error.is_transient() { Self::Unavailable(error.into()) } else { Self::InvalidClient(Box::default()) }
     }
 }
 

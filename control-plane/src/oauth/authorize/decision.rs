@@ -192,7 +192,11 @@ pub(super) async fn allow_again(
     });
     record(&mut tx, asked, session, "consent.allow", detail).await?;
     tx.commit().await?;
-    if request.prompt.none { onward::allow_silently(asked, &code) } else { Ok(onward::allow(app, asked, session, &code)) }
+    if request.prompt.none {
+        onward::allow_silently(asked, &code)
+    } else {
+        Ok(onward::allow(app, asked, session, &code))
+    }
 }
 
 /// `POST …/decision`.
@@ -353,7 +357,8 @@ async fn remember(
     }
     let digest = application::description_digest(&asked.client);
     for target in &request.targets {
-        let there = |scopes: &[Scope]| scopes.iter().filter(|scope| target.concerns(scope)).cloned().collect::<Vec<_>>();
+        let there =
+            |scopes: &[Scope]| scopes.iter().filter(|scope| target.concerns(scope)).cloned().collect::<Vec<_>>();
         let resource = target.url(&app.urls, &asked.issuer.name);
         consent::remember(tx, asked.parties(session, &digest), &resource, &there(offered), &there(chosen)).await?;
     }

@@ -55,7 +55,9 @@ pub(super) enum PageFault {
     #[error("The application asked to go on without showing you a page, but you are not signed in.")]
     Silent,
     /// A form of another session, of nobody's making, or sent twice.
-    #[error("This page was answered already, or it belongs to another sign-in. Go back to the application and start again.")]
+    #[error(
+        "This page was answered already, or it belongs to another sign-in. Go back to the application and start again."
+    )]
     Stale,
     /// The fault is ours.
     #[error("The database does not answer. Try again in a few seconds.")]

@@ -84,11 +84,7 @@ fn check_targets(targets: &[Target], titles: &BTreeMap<Name, String>) -> Result<
 }
 
 /// A server that does not exist has no scopes, and one server's endpoint none of another's.
-fn check_scopes(
-    requested: &[Scope],
-    targets: &[Target],
-    titles: &BTreeMap<Name, String>,
-) -> Result<(), RequestFault> {
+fn check_scopes(requested: &[Scope], targets: &[Target], titles: &BTreeMap<Name, String>) -> Result<(), RequestFault> {
     let means_something =
         |scope: &&Scope| titles.contains_key(scope.server()) && targets.iter().any(|target| target.concerns(scope));
     match requested.iter().find(|scope| !means_something(scope)) {

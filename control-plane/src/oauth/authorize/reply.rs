@@ -63,7 +63,10 @@ mod tests {
             ("https://a.example/cb?", "https://a.example/cb?code=c&"),
             ("com.example.app:/cb", "com.example.app:/cb?code=c&"),
         ] {
-            assert_eq!(reply(registered, Some("s")).code("c"), format!("{answered}state=s&iss=https%3A%2F%2Fh%2Ft%2Fa"));
+            assert_eq!(
+                reply(registered, Some("s")).code("c"),
+                format!("{answered}state=s&iss=https%3A%2F%2Fh%2Ft%2Fa")
+            );
         }
     }
 

@@ -63,11 +63,7 @@ pub(super) fn reply_to(parameters: &Parameters, client: &Client, issuer: &str) -
     };
     // Which of two was meant, or what to do with one too long, is said in the answer; it has no state then.
     let state = parameters.get("state").ok().flatten().filter(|state| state.len() <= STATE_BYTES_MAX);
-    Ok(Reply {
-        redirect_uri: redirect_uri.to_owned(),
-        state: state.map(str::to_owned),
-        issuer: issuer.to_owned(),
-    })
+    Ok(Reply { redirect_uri: redirect_uri.to_owned(), state: state.map(str::to_owned), issuer: issuer.to_owned() })
 }
 
 impl AuthorizationRequest {

@@ -33,7 +33,8 @@ mod tests {
     #[test]
     fn only_the_address_of_a_request_names_a_client() {
         assert_eq!(request_in("/t/acme/oauth/authorize?a=b"), Some(("acme".parse().expect("a name"), "a=b")));
-        for next in ["", "/", "/t/acme", "/t/acme/oauth/authorize", "/t//oauth/authorize?a", "/x/t/a/oauth/authorize?"] {
+        for next in ["", "/", "/t/acme", "/t/acme/oauth/authorize", "/t//oauth/authorize?a", "/x/t/a/oauth/authorize?"]
+        {
             assert_eq!(request_in(next), None, "{next}");
         }
     }

@@ -25,10 +25,7 @@ pub(super) async fn grants(tx: &mut TenantTx, agent: AgentId) -> Result<(Vec<Sco
 }
 
 /// The display names of those of the named servers that exist.
-pub(super) async fn server_titles(
-    tx: &mut TenantTx,
-    names: &[String],
-) -> Result<BTreeMap<Name, String>, sqlx::Error> {
+pub(super) async fn server_titles(tx: &mut TenantTx, names: &[String]) -> Result<BTreeMap<Name, String>, sqlx::Error> {
     let rows = sqlx::query!(
         "SELECT name, display_name FROM servers WHERE tenant_id = $1 AND name = ANY($2)",
         tx.tenant().uuid(),

@@ -148,11 +148,7 @@ pub(super) async fn families_at(
 }
 
 pub(super) async fn agent_name(tx: &mut TenantTx, agent: AgentId) -> Result<Option<String>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "SELECT name FROM agents WHERE tenant_id = $1 AND id = $2",
-        tx.tenant().uuid(),
-        agent.uuid()
-    )
-    .fetch_optional(&mut **tx)
-    .await
+    sqlx::query_scalar!("SELECT name FROM agents WHERE tenant_id = $1 AND id = $2", tx.tenant().uuid(), agent.uuid())
+        .fetch_optional(&mut **tx)
+        .await
 }
