@@ -2,17 +2,21 @@
 //!
 //! Invariant: whether an agent is active is the server's to say, by [`set_state`]; no spec suspends or activates.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tollgate_proto::{AgentId, Name, TeamId};
+use url::Url;
 use utoipa::ToSchema;
 
 use crate::{
     app::App,
     audit,
-    caller::Caller,
+    caller::{Caller, Role},
     db::TenantTx,
     error::{ApiError, Faults},
+    oauth::{client_metadata::shown_name, redirect_uri::RedirectUri},
     page::Page,
     resource::{self, Content, Draft, Kind, Object, Removable, Row, Version, Which},
     teams,
@@ -134,15 +138,33 @@ pub enum AgentState {
 /// What the server says about an agent.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AgentStatus {
-    /// Its OAuth `client_id`.
-    #[schema(value_type = String)]
-    pub client_id: AgentId,
+    /// Its OAuth `client_id`: its id, or the URL of its metadata document.
+    #[schema(example = "agt_01kt6rs5a8f4b8v6x1d3h7j9kq")]
+    pub client_id: String,
     /// Whether it may do anything.
     pub state: AgentState,
+    /// How it came to the tenant.
+    pub origin: Origin,
+    /// What it says about itself, when it registered itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registered_as: Option<RegisteredAs>,
     /// How many secrets it has in force.
     pub credentials: i64,
     /// What applies where the spec is silent.
     pub effective: EffectiveAgent,
+}
+
+/// What an agent that registered itself says about itself. Nobody has checked it, but for the host of a document.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct RegisteredAs {
+    /// What it calls itself, without characters that cannot be seen; empty when it does not say.
+    pub client_name: String,
+    /// The host of its metadata document, which is where it comes from; null when it has none.
+    pub document_host: Option<String>,
+    /// Where its users are sent to: hosts, or schemes of apps.
+    pub redirect_hosts: Vec<String>,
+    /// Whether a grant to it or to its team lets it do anything.
+    pub granted: bool,
 }
 
 /// What applies where an agent's spec is silent.
@@ -164,6 +186,11 @@ pub struct Meaning {
 struct Facts {
     state: AgentState,
     credentials: i64,
+    origin: Origin,
+    document_url: Option<String>,
+    display_name: String,
+    redirect_uris: Vec<String>,
+    granted: bool,
 }
 
 impl AgentState {
@@ -173,6 +200,29 @@ impl AgentState {
             Self::Suspended => "suspended",
             Self::Waiting => "waiting",
         }
+    }
+}
+
+impl Facts {
+    fn registered_as(&self) -> Option<RegisteredAs> {
+        let host = |url: &String| Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let shown = |uri: &String| RedirectUri::accepted(uri.clone()).shown_host();
+        (self.origin != Origin::Admin).then(|| RegisteredAs {
+            client_name: shown_name(&self.display_name),
+            document_host: self.document_url.as_ref().and_then(host),
+            redirect_hosts: self.redirect_uris.iter().map(shown).collect::<BTreeSet<_>>().into_iter().collect(),
+            granted: self.granted,
+        })
+    }
+}
+
+impl AgentStatus {
+    /// Whether an operator has something to decide about it: it registered itself, and waits for approval or has no
+    /// grant that lets it do anything.
+    #[must_use]
+    pub fn awaits_decision(&self) -> bool {
+        let powerless = self.registered_as.as_ref().is_some_and(|registered| !registered.granted);
+        self.state == AgentState::Waiting || (self.state == AgentState::Active && powerless)
     }
 }
 
@@ -214,8 +264,10 @@ impl Kind for AgentSpec {
     fn status(&self, row: &Row, _: &App, _: &Caller) -> Result<AgentStatus, ApiError> {
         let facts = Facts::deserialize(&row.facts).map_err(ApiError::internal)?;
         Ok(AgentStatus {
-            client_id: row.id.into(),
+            client_id: facts.document_url.clone().unwrap_or_else(|| AgentId::from(row.id).to_string()),
             state: facts.state,
+            origin: facts.origin,
+            registered_as: facts.registered_as(),
             credentials: facts.credentials,
             effective: EffectiveAgent { auth_method: self.auth_method() },
         })
@@ -245,7 +297,8 @@ pub async fn look_up(
     Ok(id)
 }
 
-/// Suspends or activates the agent with this id or name; nothing happens when it is in that state.
+/// Suspends or activates the agent with this id or name; nothing happens when it is in that state. To activate one that
+/// waits is to approve it.
 ///
 /// # Errors
 /// [`ApiError::NotFound`], [`ApiError::Forbidden`]; or when Postgres is away.
@@ -256,12 +309,49 @@ pub async fn set_state(app: &App, caller: &Caller, key: &str, state: AgentState)
     if agent.status.state == state {
         return Ok(agent);
     }
+    change_state(tx, app, caller, &agent, state).await
+}
+
+/// Lets an agent that registered itself act, within its grants; nothing happens when it was approved before.
+///
+/// # Errors
+/// [`ApiError::AgentSuspended`], [`ApiError::NotFound`], [`ApiError::Forbidden`]; or when Postgres is away.
+pub async fn approve(app: &App, caller: &Caller, key: &str) -> Result<Agent, ApiError> {
+    caller.require(AgentSpec::WRITER)?;
+    let mut tx = resource::begin(app, caller).await?;
+    let agent: Agent = resource::existing(&mut tx, app, caller, key).await?;
+    match agent.status.state {
+        AgentState::Active => Ok(agent),
+        AgentState::Suspended => Err(ApiError::AgentSuspended),
+        AgentState::Waiting => change_state(tx, app, caller, &agent, AgentState::Active).await,
+    }
+}
+
+/// The agents about which an operator has something to decide, the newest first.
+///
+/// # Errors
+/// [`ApiError::Forbidden`]; or when Postgres is away.
+pub async fn awaiting_decision(app: &App, caller: &Caller) -> Result<Vec<Agent>, ApiError> {
+    caller.require(Role::Viewer)?;
+    let mut tx = app.db.tenant(caller.tenant).await?;
+    let rows = sql::awaiting_decision(&mut tx).await?;
+    rows.into_iter().map(|row| Agent::of(row, app, caller)).collect()
+}
+
+async fn change_state(
+    mut tx: TenantTx,
+    app: &App,
+    caller: &Caller,
+    agent: &Agent,
+    state: AgentState,
+) -> Result<Agent, ApiError> {
     sql::set_state(&mut tx, agent.id, state.as_str()).await?;
     let event = audit::Event {
         actor: &caller.actor,
-        action: match state {
-            AgentState::Active => "agent.activate",
-            AgentState::Suspended | AgentState::Waiting => "agent.suspend",
+        action: match (agent.status.state, state) {
+            (AgentState::Waiting, AgentState::Active) => "agent.approve",
+            (_, AgentState::Active) => "agent.activate",
+            (_, AgentState::Suspended | AgentState::Waiting) => "agent.suspend",
         },
         object_kind: AgentSpec::NOUN,
         object_id: &agent.id.to_string(),

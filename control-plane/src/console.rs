@@ -46,6 +46,7 @@ mod sql;
 #[cfg(test)]
 mod tests;
 pub(crate) mod visitor;
+mod waiting;
 mod yaml;
 
 use form::{Editable, Entries};
@@ -74,6 +75,8 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/agents/{name}/credentials/{id}/revoke", post(agents::revoke_credential))
         .route("/agents/{name}/suspend", post(agents::suspend))
         .route("/agents/{name}/activate", post(agents::activate))
+        .route("/agents/{name}/approve", post(waiting::approve))
+        .route("/waiting", get(waiting::show_waiting))
         .route("/access", get(access::show_access))
         .route("/calls", get(calls::show_list))
         .route("/calls/{call_id}", get(calls::show_detail))

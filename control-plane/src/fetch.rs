@@ -113,6 +113,18 @@ impl Fetcher {
         Self { resolve: Arc::new(resolve), ..self }
     }
 
+    /// The same, trusting these certificates alone.
+    #[cfg(test)]
+    pub(crate) fn trusting(self, roots: rustls::RootCertStore) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider has cipher suites for the default versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self { tls, ..self }
+    }
+
     /// `GET url`, for a document of this media type.
     ///
     /// # Errors

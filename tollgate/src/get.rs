@@ -66,7 +66,9 @@ fn table(kind: Kind, objects: &[Value]) -> String {
     let details: &[(&str, &str)] = match kind {
         Kind::Team => &[("DISPLAY NAME", "/spec/display_name"), ("COST CENTER", "/spec/cost_center")],
         Kind::Server => &[("INSTANCES", "/spec/instances"), ("TEAM", "/spec/team")],
-        Kind::Agent => &[("TEAM", "/spec/team"), ("TYPE", "/spec/type")],
+        Kind::Agent => {
+            &[("TEAM", "/spec/team"), ("TYPE", "/spec/type"), ("ORIGIN", "/status/origin"), ("STATE", "/status/state")]
+        }
         Kind::Grant => &[("TO", "/spec/to"), ("SCOPES", "/spec/scopes")],
         Kind::Limit => &[("TO", "/spec/to"), ("REQUESTS", "/spec/requests")],
     };

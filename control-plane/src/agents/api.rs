@@ -126,6 +126,7 @@ pub async fn act(
     let (name, action) = at.name.rsplit_once(':').ok_or(ApiError::MethodNotAllowed)?;
     match action {
         "suspend" => suspend(&app, &caller, name).await.map(IntoResponse::into_response),
+        "approve" => approve(&app, &caller, name).await.map(IntoResponse::into_response),
         "activate" => activate(&app, &caller, name).await.map(IntoResponse::into_response),
         "token" => token(&app, &caller, name, request).await,
         _ => Err(ApiError::NoRoute),
@@ -140,6 +141,17 @@ pub async fn act(
     responses((status = 200, description = "The agent", body = Agent, headers(("ETag" = String))), WriteProblems))]
 pub(crate) async fn suspend(app: &App, caller: &Caller, name: &str) -> Result<Agent, ApiError> {
     agents::set_state(app, caller, name, AgentState::Suspended).await
+}
+
+/// Approves an agent that registered itself
+///
+/// Where the tenant's `client_registration` says `approval`, it may do nothing before. What it may do then is what is
+/// granted to it.
+#[utoipa::path(post, path = "/api/v1/tenants/{tenant}/agents/{name}:approve", tag = "agents",
+    operation_id = "agents.approve", params(Named),
+    responses((status = 200, description = "The agent", body = Agent, headers(("ETag" = String))), WriteProblems))]
+pub(crate) async fn approve(app: &App, caller: &Caller, name: &str) -> Result<Agent, ApiError> {
+    agents::approve(app, caller, name).await
 }
 
 /// Activates a suspended agent

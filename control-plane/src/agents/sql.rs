@@ -13,7 +13,11 @@ pub(super) async fn select(tx: &mut TenantTx, which: Which<'_>) -> Result<Vec<Ro
         Row,
         r#"SELECT id, name, labels, spec, created_at, updated_at, created_by, revision,
                   jsonb_build_object(
-                      'state', state,
+                      'state', state, 'origin', origin, 'document_url', document_url,
+                      'display_name', display_name, 'redirect_uris', redirect_uris,
+                      'granted', EXISTS(SELECT FROM grants g
+                                        WHERE (g.agent_id = a.id OR g.team_id = a.team_id) AND NOT g.deny
+                                          AND (g.expires_at IS NULL OR g.expires_at > now())),
                       'credentials', (SELECT count(*) FROM agent_credentials c
                                       WHERE c.agent_id = a.id AND (c.expires_at IS NULL OR c.expires_at > now()))
                   ) AS "facts!"
@@ -24,6 +28,26 @@ pub(super) async fn select(tx: &mut TenantTx, which: Which<'_>) -> Result<Vec<Ro
         which.name,
         which.after,
         which.limit,
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
+/// Agents that registered themselves and wait for approval, or are active without any grant that lets them act.
+pub(super) async fn awaiting_decision(tx: &mut TenantTx) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT id, name, labels, spec, created_at, updated_at, created_by, revision,
+                  jsonb_build_object(
+                      'state', state, 'origin', origin, 'document_url', document_url,
+                      'display_name', display_name, 'redirect_uris', redirect_uris,
+                      'granted', granted, 'credentials', 0) AS "facts!"
+           FROM agents a,
+                LATERAL (SELECT EXISTS(SELECT FROM grants g
+                                       WHERE (g.agent_id = a.id OR g.team_id = a.team_id) AND NOT g.deny
+                                         AND (g.expires_at IS NULL OR g.expires_at > now())) AS granted) AS standing
+           WHERE origin <> 'admin' AND (state = 'waiting' OR (state = 'active' AND NOT granted))
+           ORDER BY id DESC"#,
     )
     .fetch_all(&mut **tx)
     .await

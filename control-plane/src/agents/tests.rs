@@ -131,3 +131,45 @@ async fn a_deleted_agent_takes_its_secrets_grants_and_limits_along() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_agent_that_registered_itself_waits_until_it_is_approved() {
+    run(async |bench| {
+        let patch = bench.call(Method::PATCH, "/api/v1/tenants/acme").header("if-match", "*");
+        let settings = json!({ "spec": { "client_registration": { "registration": "approval" } } });
+        patch.json(settings).await.expect(200);
+        let metadata = json!({
+            "client_name": "Cursor", "token_endpoint_auth_method": "none",
+            "redirect_uris": ["cursor://cb/", "https://app.example/cb", "http://localhost:1/cb"],
+        });
+        let register = bench.call(Method::POST, "/t/acme/oauth/register").anonymous();
+        let registered = register.json(metadata).await.expect(201).json;
+
+        let agent = bench.get("agents/cursor").await.expect(200).json;
+        assert_eq!(agent["status"]["client_id"], registered["client_id"]);
+        assert_eq!(
+            (&agent["status"]["state"], &agent["status"]["origin"]),
+            (&json!("waiting"), &json!("registration"))
+        );
+        let expected = json!({
+            "client_name": "Cursor", "document_host": null, "granted": false,
+            "redirect_hosts": ["app.example", "cursor:", "localhost"],
+        });
+        assert_eq!(agent["status"]["registered_as"], expected);
+        assert_eq!(agent["spec"]["team"], "default");
+
+        let before = bench.policy_revision().await;
+        bench.call(Method::POST, "agents/cursor:approve").by(Role::Viewer).send().await.expect(403);
+        for _ in 0..2 {
+            let approved =
+                bench.call(Method::POST, "agents/cursor:approve").by(Role::Operator).send().await.expect(200);
+            assert_eq!(approved.json["status"]["state"], "active");
+        }
+        assert_eq!(bench.policy_revision().await, before + 1);
+        assert_eq!(bench.audit().await.last().map(String::as_str), Some("agent.approve cursor"));
+        bench.call(Method::POST, "agents/cursor:suspend").send().await.expect(200);
+        let refused = bench.call(Method::POST, "agents/cursor:approve").send().await.expect(409);
+        assert_eq!(refused.problem().0, "agent_suspended");
+    })
+    .await;
+}

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     agents::{
-        Agent, AgentSpec, AgentState,
+        Agent, AgentSpec, AgentState, Origin,
         credentials::{self, Credential},
     },
     app::App,
@@ -52,6 +52,8 @@ struct ListPage {
     shell: Shell,
     rows: Vec<Row>,
     next: Option<String>,
+    /// How many registered themselves and wait for somebody to decide.
+    waiting: usize,
 }
 
 #[derive(Template)]
@@ -90,7 +92,9 @@ pub(super) async fn show_list(
     let last = sql::last_calls(&mut app.db.tenant(visitor.caller.tenant).await?, &ids).await?;
     let last_call_at = |agent: &Agent| last.iter().find(|(id, _)| *id == agent.id.uuid()).map(|(_, at)| *at);
     let rows = page.items.into_iter().map(|agent| Row { last_call_at: last_call_at(&agent), agent }).collect();
-    show(&ListPage { shell: Shell::new(&visitor, Section::Agents, "Agents"), rows, next: page.next_cursor })
+    let waiting = crate::agents::awaiting_decision(&app, &visitor.caller).await?.len();
+    let shell = Shell::new(&visitor, Section::Agents, "Agents");
+    show(&ListPage { shell, rows, next: page.next_cursor, waiting })
 }
 
 /// `GET /agents/{name}`.
@@ -163,11 +167,24 @@ impl Row {
     fn is_active(&self) -> bool {
         self.agent.status.state == AgentState::Active
     }
+
+    fn awaits_decision(&self) -> bool {
+        self.agent.status.awaits_decision()
+    }
+
+    /// Whether it cannot act because it has no secret, though it needs one.
+    fn lacks_secret(&self) -> bool {
+        self.agent.status.credentials == 0 && self.agent.status.origin == Origin::Admin
+    }
 }
 
 impl DetailPage {
     fn is_active(&self) -> bool {
         self.agent.status.state == AgentState::Active
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.agent.status.state == AgentState::Waiting
     }
 }
 

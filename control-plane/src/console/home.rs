@@ -13,7 +13,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
-    agents::AgentSpec,
+    agents::{self, AgentSpec},
     app::App,
     data_planes::{self, PolicyStatus},
     grants::GrantSpec,
@@ -43,6 +43,8 @@ struct HomePage {
     calls: Calls,
     policy: PolicyStatus,
     mcp_url: String,
+    /// How many agents registered themselves and wait for somebody to decide.
+    waiting: usize,
 }
 
 /// `GET /`.
@@ -61,6 +63,7 @@ pub(super) async fn show_home(State(app): State<Arc<App>>, visitor: Visitor) -> 
         summary: usage::summary(&mut tx, Utc::now() - TimeDelta::hours(24)).await?,
         policy: data_planes::policy_status(&mut tx).await?,
         calls,
+        waiting: agents::awaiting_decision(&app, &visitor.caller).await?.len(),
         mcp_url: app.urls.federated(&visitor.caller.tenant_name),
     })
 }

@@ -12,6 +12,7 @@ use crate::{
 mod access;
 mod forms;
 mod signing_in;
+mod waiting;
 
 const PASSWORD: &str = "correct horse battery";
 

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::{
     app::{App, Urls},
     db::TenantTx,
+    fetch::Fetcher,
     router,
     secret::{self, Purpose},
     testing::{self, Bench},
@@ -101,6 +102,12 @@ impl Bed {
     /// Another control plane on the same database, with the same master key and nothing in memory.
     pub(super) fn second(&self) -> Arc<App> {
         another(&self.app)
+    }
+
+    /// Another control plane on the same database, which fetches what others name through `fetcher`.
+    pub(super) fn fetching(&self, fetcher: Fetcher) -> Arc<App> {
+        let app = testing::app(self.app.db.clone(), self.app.master_key.clone());
+        Arc::new(App { urls: self.app.urls.clone(), fetcher, ..app })
     }
 
     pub(super) async fn tx(&self) -> TenantTx {

@@ -34,7 +34,7 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
     ),
     components(schemas(Problem)),
     // Actions on one object, behind the one route of their kind's `act`.
-    paths(agents::api::suspend, agents::api::activate, users::api::create_sign_in_link, users::api::revoke,
+    paths(agents::api::suspend, agents::api::activate, agents::api::approve, users::api::create_sign_in_link, users::api::revoke,
         agents::api::token),
     modifiers(&Bearer)
 )]
