@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod access;
+mod apps;
 mod forms;
 mod signing_in;
 mod waiting;
@@ -132,6 +133,7 @@ async fn every_page_has_the_security_headers_and_no_inline_code() {
             "/calls",
             "/search?q=fi",
             "/account",
+            "/account/apps",
             "/new/server",
             "/new/grant",
             "/sign-in",

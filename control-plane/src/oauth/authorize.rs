@@ -160,18 +160,16 @@ async fn consider(app: &App, issuer: Issuer, headers: &HeaderMap, encoded: &str)
         Err(fault) => return onward::refuse(app, headers, &asked, Some(&session), &fault),
     };
     drop(tx);
-    if request.prompt.none && !decision::is_settled(&offer) {
+    if offer.granted.is_empty() {
+        return decision::show_nothing(app, headers, &asked, &session, &request, Nothing::Granted);
+    }
+    if offer.asked.is_empty() {
+        return decision::allow_again(app, headers, &asked, &session, &request, &offer).await;
+    }
+    if request.prompt.none {
         return onward::refuse_silently(headers, &asked, Some(&session), &RequestFault::ConsentRequired);
     }
-    match () {
-        () if offer.granted.is_empty() => {
-            decision::show_nothing(app, headers, &asked, &session, &request, Nothing::Granted)
-        }
-        () if decision::is_settled(&offer) => {
-            decision::allow_again(app, headers, &asked, &session, &request, &offer).await
-        }
-        () => decision::ask(app, headers, &asked, &session, &request, &offer),
-    }
+    decision::ask(app, headers, &asked, &session, &request, &offer)
 }
 
 impl Asked {

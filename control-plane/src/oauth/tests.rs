@@ -1,5 +1,6 @@
 //! The endpoints as clients meet them, on real Postgres.
 
+mod authorize;
 mod client_auth;
 mod client_document;
 mod documents;

@@ -107,11 +107,6 @@ pub(super) async fn remembered(
     Ok(remembered)
 }
 
-/// Whether nothing is left to ask.
-pub(super) const fn is_settled(offer: &Offer) -> bool {
-    offer.asked.is_empty() && !offer.held.is_empty()
-}
-
 /// Shows the page that asks.
 pub(super) fn ask(
     app: &App,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Query, State},
-    http::{HeaderMap, HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Redirect, Response},
 };
 use chrono::Duration;
@@ -35,7 +35,6 @@ use crate::{
 };
 
 const KIND: &str = "onward";
-const REFRESH: HeaderName = HeaderName::from_static("refresh");
 
 /// Where to go.
 #[derive(Debug, Serialize, Deserialize)]
@@ -130,7 +129,7 @@ pub(super) async fn show(
     let mut response = page(&headers, title, way)?;
     if leaving {
         let next = format!("0; url=/t/{}/oauth/authorize/continue/leave?way={}", issuer.name, carried.way);
-        response.headers_mut().extend(HeaderValue::try_from(next).ok().map(|next| (REFRESH, next)));
+        response.headers_mut().extend(HeaderValue::try_from(next).ok().map(|next| (header::REFRESH, next)));
     }
     Ok(response)
 }

@@ -189,6 +189,3 @@ fn scopes(parameters: &Parameters, client: &Client) -> Result<Option<Vec<Scope>>
     // `offline_access` alone asks for nothing in particular.
     Ok((!scopes.is_empty()).then(|| scopes.into_iter().collect()))
 }
-
-#[cfg(test)]
-mod tests;
