@@ -9,8 +9,8 @@
 //!   counters; `upstream/` the servers behind; `usage/` the ledger's first half.
 //! - `ops.rs` answers health and metrics on a port of its own.
 //!
-//! Invariants: one call, one policy snapshot, one record. No call waits for the control plane. Nothing is forwarded
-//! that the strict reader did not read.
+//! Invariants: one call, one policy snapshot, one record. No call waits for the control plane, but one that brings an
+//! opaque token never seen before. Nothing is forwarded that the strict reader did not read.
 
 pub mod call;
 pub mod config;

@@ -92,6 +92,18 @@ async fn two_authorization_headers_are_refused() {
 }
 
 #[tokio::test]
+async fn a_token_in_a_form_beside_the_header_is_refused() {
+    let scene = Scene::modern().await;
+    let form =
+        [("content-type", "application/x-www-form-urlencoded"), ("accept", "application/json, text/event-stream")];
+    let answer = scene.client.post(&form, "a=b&access_token=x").await;
+    assert_eq!(answer.header("www-authenticate"), Some(r#"Bearer error="invalid_request""#));
+    scene.assert_refused(&answer, Refused { status: 400, code: -32600, reason: "request_malformed" }).await;
+    let without_header = scene.client.clone().without_token().post(&form, "access_token=x").await;
+    assert_eq!(without_header.status, 415, "a token in a form is no token, and a form is no message");
+}
+
+#[tokio::test]
 async fn the_scheme_may_be_written_in_any_case() {
     let scene = Scene::modern().await;
     let token = scene.agent.token(scene.client.url()).await;

@@ -17,6 +17,7 @@ mod limits;
 mod policy;
 mod real_clients;
 mod real_servers;
+mod revocation;
 mod sessions;
 mod telemetry;
 mod tls;
