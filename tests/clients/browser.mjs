@@ -7,7 +7,7 @@
 //    "decision": "allow" | "deny", "untick": [SCOPE]  for the consent page}.
 // Standard output, one line for each:
 //   {"url":                                           where it ended: at `until`, or at a page that asks nothing,
-//    "status", "text"                                 of that page,
+//    "status", "text", "link"                         of that page: its text, and where its way back leads,
 //    "consents": [{"text", "scopes": {SCOPE: ticked}}],   what the consent pages said,
 //    "hosts": [HOST],                                 of every page on the way,
 //    "complaints": [...]}                             what the browser did not like.
@@ -40,13 +40,21 @@ async function leave(act) {
 }
 
 async function signIn(order) {
-  if (order.provider) {
-    await leave(() => page.getByText(order.provider, { exact: false }).first().click());
-    return;
-  }
   await page.fill('input[name=email]', order.email);
   await page.fill('input[name=password]', order.password);
   await leave(() => page.press('input[name=password]', 'Enter'));
+}
+
+// Whether the page asks for a decision that was ordered; one that only takes a refusal may end the way.
+const decides = (order) => page.locator(`#consent button[name=decision][value=${order.decision}]`).count();
+const provides = (order) => order.provider && ways(order).count();
+const ways = (order) => page.locator('button, a').filter({ hasText: order.provider });
+
+// Waits until a page that leads on by itself has done so.
+async function moveOn(from, gone) {
+  for (const end = Date.now() + 30_000; Date.now() < end && page.url() === from && !gone();) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
 
 async function consent(order) {
@@ -63,12 +71,15 @@ async function consent(order) {
   return seen;
 }
 
+const link = () => page.locator('#return').first().getAttribute('href', { timeout: 100 }).catch(() => null);
+
 async function follow(order) {
   complaints = [];
   const consents = [];
   const hosts = [];
   let status;
   let arrived;
+  let leadsOn = false;
   const isNavigation = (request) => request.isNavigationRequest() && request.frame() === page.mainFrame();
   // Where the way ends there may be nobody to answer: a client that only reads the address.
   const onRequest = (request) => {
@@ -76,7 +87,9 @@ async function follow(order) {
     if (isNavigation(request) && ends) arrived = request.url();
   };
   const onResponse = (response) => {
-    if (isNavigation(response.request())) status = response.status();
+    if (!isNavigation(response.request())) return;
+    status = response.status();
+    leadsOn = 'refresh' in response.headers();
   };
   page.on('request', onRequest);
   page.on('response', onResponse);
@@ -87,11 +100,13 @@ async function follow(order) {
     for (let pages = 0; pages < PAGES_MAX; pages += 1) {
       if (arrived) return { url: arrived, status, text: '', consents, hosts, complaints };
       hosts.push(new URL(page.url()).host);
-      if (await page.locator('#consent').count()) consents.push(await consent(order));
+      if (leadsOn) await moveOn(page.url(), () => arrived);
+      else if (await decides(order)) consents.push(await consent(order));
+      else if (await provides(order)) await leave(() => ways(order).first().click());
       else if (await page.locator('input[name=password]').count()) await signIn(order);
       else if (await page.locator('button[name=account]').count()) {
         await leave(() => page.locator(`button[name=account][value="${order.account}"]`).click());
-      } else return { url: page.url(), status, text: await page.innerText('body'), consents, hosts, complaints };
+      } else return { url: page.url(), status, text: await page.innerText('body'), link: await link(), consents, hosts, complaints };
     }
     throw new Error(`no end after ${PAGES_MAX} pages, at ${page.url()}`);
   } finally {

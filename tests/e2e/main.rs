@@ -4,6 +4,7 @@
 
 mod scene;
 
+mod authorization;
 mod bad_requests;
 mod bad_servers;
 mod bad_tokens;

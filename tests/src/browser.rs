@@ -28,6 +28,8 @@ pub struct Journey {
     pub status: u64,
     /// Text of the last page, when it was one of Tollgate's.
     pub text: String,
+    /// Where the last page's link back to the client leads, when it has one.
+    pub link: Option<String>,
     /// Each consent page: its text, and whether each scope on it was ticked when it was sent.
     pub consents: Vec<(String, Vec<(String, bool)>)>,
     /// Host of every page on the way.
@@ -98,6 +100,7 @@ impl Browser {
             url: text(&seen["url"]),
             status: seen["status"].as_u64().unwrap_or_default(),
             text: text(&seen["text"]),
+            link: seen["link"].as_str().map(str::to_owned),
             consents: consents.collect(),
             hosts: seen["hosts"].as_array().into_iter().flatten().map(text).collect(),
         }

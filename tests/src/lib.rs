@@ -43,6 +43,7 @@ mod html;
 mod http;
 mod identity_provider;
 mod interactive;
+mod keys;
 mod mcp;
 mod person;
 mod ports;
@@ -67,6 +68,7 @@ pub use self::{
     http::{Answer, Http},
     identity_provider::{OidcDraft, OidcProvider},
     interactive::{InteractiveAgent, InteractiveDraft, Tokens, code_of},
+    keys::KeyPair,
     mcp::{Era, McpAnswer, McpClient, McpStream},
     person::Person,
     ports::free_port,

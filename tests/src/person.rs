@@ -123,9 +123,8 @@ impl Person {
         let mut url = Url::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
         for _ in 0..REDIRECTS_MAX {
             let answer = self.send(method, url.as_str(), body).await;
-            let Some(location) = answer.header(header::LOCATION.as_str()) else { return (answer, url) };
-            assert!(matches!(answer.status, 302 | 303), "{url} redirects with {}", answer.status);
-            url = url.join(location).unwrap_or_else(|error| panic!("{location}: {error}"));
+            let Some(next) = next(&answer) else { return (answer, url) };
+            url = url.join(next).unwrap_or_else(|error| panic!("{next}: {error}"));
             if !url.as_str().starts_with(&self.control_url) {
                 return (answer, url);
             }
@@ -155,4 +154,12 @@ impl Person {
         }
         answer
     }
+}
+
+/// Where an answer leads by itself: a redirect, or a page that leaves at once.
+fn next(answer: &Answer) -> Option<&str> {
+    let refresh = || answer.header(header::REFRESH.as_str())?.strip_prefix("0; url=");
+    let location = answer.header(header::LOCATION.as_str());
+    assert!(location.is_none() || matches!(answer.status, 201 | 302 | 303), "a redirect with {}", answer.status);
+    location.or_else(refresh)
 }
