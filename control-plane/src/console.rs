@@ -39,6 +39,7 @@ mod filters;
 mod form;
 mod home;
 pub(crate) mod page;
+mod provider_sign_in;
 mod search;
 mod servers;
 mod sign_in;
@@ -60,6 +61,8 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     let pages = Router::new()
         .route("/", get(home::show_home))
         .route("/sign-in", get(sign_in::form).post(sign_in::submit))
+        .route("/sign-in/callback", get(provider_sign_in::come_back))
+        .route("/sign-in/with/{provider}", get(provider_sign_in::leave))
         .route("/sign-out", post(sign_in::leave))
         .route("/account", get(account::show_account))
         .route("/account/password", post(account::set_password))

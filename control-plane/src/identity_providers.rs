@@ -23,7 +23,7 @@ use crate::{
     error::{ApiError, Faults},
     page::Page,
     resource::{Content, Draft, Kind, Object, Removable, Row, Version, Which},
-    teams,
+    teams, tenants,
 };
 
 pub mod api;
@@ -37,7 +37,7 @@ mod sql;
 mod tests;
 
 pub use mapping::{Mapped, RoleMapping, TeamMapping};
-pub use relying_party::{Discovered, Proof, ProviderError, begin, finish};
+pub use relying_party::{Callback, Departure, Discovered, Proof, ProviderError, begin, finish};
 
 const URL_LEN_MAX: usize = 2_000;
 const CLIENT_ID_LEN_MAX: usize = 255;
@@ -319,7 +319,6 @@ impl Provider {
             let plain = app.master_key.open(&place(tenant, id), &sealed).map_err(ApiError::internal)?;
             String::from_utf8(plain.to_vec()).map(SecretString::from).map_err(ApiError::internal)
         };
-        let allowed: Result<Vec<_>, _> = row.egress_allow.iter().map(|network| network.parse()).collect();
         Ok(Self {
             id,
             name: row.name,
@@ -327,7 +326,7 @@ impl Provider {
             tenant_name: row.tenant_name,
             spec: IdentityProviderSpec::deserialize(&row.spec).map_err(ApiError::internal)?,
             secret: row.client_secret_sealed.map(open).transpose()?,
-            egress: Egress::new(allowed.map_err(ApiError::internal)?),
+            egress: tenants::egress_of(&row.egress_allow)?,
         })
     }
 

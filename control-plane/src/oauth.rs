@@ -55,7 +55,7 @@ mod testing;
 mod tests;
 
 pub use attempts::Failures;
-pub(crate) use authorize::wanted_by;
+pub(crate) use authorize::{decline_path, wanted_by};
 pub use client_document::ClientDocuments;
 pub use client_keys::ClientKeys;
 pub use issuer::Issuers;

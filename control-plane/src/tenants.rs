@@ -51,6 +51,9 @@ pub struct TenantSpec {
     /// How agents may register themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_registration: Option<ClientRegistration>,
+    /// Whether people may sign in with a password; `true` unless told. One-time links always work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_sign_in: Option<bool>,
 }
 
 /// What the server says about a tenant.
@@ -78,6 +81,8 @@ pub struct EffectiveTenant {
     pub egress_allow: Vec<String>,
     /// How agents may register themselves.
     pub client_registration: ClientRegistration,
+    /// Whether people may sign in with a password.
+    pub local_sign_in: bool,
 }
 
 /// What a tenant's spec means.
@@ -87,9 +92,14 @@ pub struct Meaning {
     access_token_ttl_s: i32,
     egress_allow: Vec<String>,
     client_registration: RegistrationPolicy,
+    local_sign_in: bool,
 }
 
 impl TenantSpec {
+    fn local_sign_in(&self) -> bool {
+        self.local_sign_in.unwrap_or(true)
+    }
+
     fn access_token_ttl(&self) -> &str {
         self.access_token_ttl.as_deref().unwrap_or(TOKEN_TTL_DEFAULT)
     }
@@ -124,11 +134,13 @@ impl Kind for TenantSpec {
         let egress_allow = networks(self.egress_allow.as_deref().unwrap_or_default(), faults);
         let access_token_ttl_s = token_ttl_s(self.access_token_ttl(), faults);
         let client_registration = self.client_registration.clone().unwrap_or_default().interpret(tx, faults).await?;
+        let local_sign_in = self.local_sign_in();
         Ok(access_token_ttl_s.map(|access_token_ttl_s| Meaning {
             display_name,
             access_token_ttl_s,
             egress_allow,
             client_registration,
+            local_sign_in,
         }))
     }
 
@@ -145,6 +157,7 @@ impl Kind for TenantSpec {
                 access_token_ttl: self.access_token_ttl().to_owned(),
                 egress_allow: self.egress_allow.clone().unwrap_or_default(),
                 client_registration: self.client_registration.clone().unwrap_or_default().effective(),
+                local_sign_in: self.local_sign_in(),
             },
             policy: row.facts.clone(),
             issuer,

@@ -21,6 +21,7 @@ use crate::{
     caller::{Caller, Role},
     db::TenantTx,
     error::ApiError,
+    identity_providers::{self, Choice},
     secret::{self, Digest, Purpose},
 };
 
@@ -28,6 +29,7 @@ pub mod api;
 mod attempts;
 pub mod directory;
 mod password;
+pub mod provider;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -52,6 +54,12 @@ impl SignIns {
     #[allow(clippy::new_without_default, reason = "made once, by name")]
     pub fn new() -> Self {
         Self { hashing: Hashing::new(), attempts: Attempts::default() }
+    }
+
+    /// Forgets how often a peer has signed in.
+    #[cfg(test)]
+    pub(crate) fn forgive_peer(&self, peer: IpAddr) {
+        self.attempts.forgive(&Subject::peer(peer));
     }
 }
 
@@ -143,6 +151,15 @@ pub struct SignInLink {
     pub expires_at: DateTime<Utc>,
 }
 
+/// How people of a tenant may sign in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ways {
+    /// With a password.
+    pub password: bool,
+    /// Through these identity providers.
+    pub providers: Vec<Choice>,
+}
+
 /// Why somebody was not signed in.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
@@ -152,7 +169,10 @@ pub enum SignInError {
     /// The link is spent, expired or was never made.
     #[error("the link is spent or expired")]
     Spent,
-    /// Too many failures for this address from this peer.
+    /// The tenant has switched passwords off.
+    #[error("signing in with a password is switched off in this tenant")]
+    PasswordsOff,
+    /// Too many failures for this address from this peer, or too many sign-ins from this peer.
     #[error("too many attempts")]
     Limited {
         /// How long to wait.
@@ -172,6 +192,9 @@ pub enum PasswordError {
     /// The new one is too weak.
     #[error(transparent)]
     Weak(#[from] Weakness),
+    /// The tenant has switched passwords off.
+    #[error("signing in with a password is switched off in this tenant")]
+    Off,
     /// The old one had to be given, and is wrong or could not be checked.
     #[error(transparent)]
     Old(#[from] SignInError),
@@ -215,6 +238,18 @@ pub async fn create_sign_in_link(
     Ok(SignInLink { url: format!("{}/sign-in?token={}", app.urls.control, *link.text), expires_at })
 }
 
+/// How people of the tenant of this name may sign in. Whether there is such a tenant does not show.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn ways(app: &App, tenant: &str) -> Result<Ways, sqlx::Error> {
+    let Some(tenant) = sql::tenant_by_name(&mut *app.db.platform().await?, tenant).await? else {
+        return Ok(Ways { password: true, providers: Vec::new() });
+    };
+    let mut tx = app.db.tenant(tenant.id.into()).await?;
+    Ok(Ways { password: tenant.local_sign_in, providers: identity_providers::choices(&mut tx).await? })
+}
+
 /// Spends a one-time link and begins a session.
 ///
 /// # Errors
@@ -229,7 +264,7 @@ pub async fn redeem_link(app: &App, text: &str) -> Result<Begun, SignInError> {
     drop(platform);
     let mut tx = app.db.tenant(tenant).await?;
     let user = sql::consume_link(&mut tx, &digest).await?.ok_or(SignInError::Spent)?;
-    begin(tx, user, true).await
+    begin(tx, user, How::Link).await
 }
 
 /// Checks a password and begins a session.
@@ -244,17 +279,33 @@ pub async fn sign_in(
     password: Zeroizing<String>,
     peer: IpAddr,
 ) -> Result<Begun, SignInError> {
-    let subject = Subject::new(tenant, email, peer);
-    let limited = |retry_after| SignInError::Limited { retry_after };
-    app.sign_ins.attempts.take(subject, Instant::now()).map_err(limited)?;
-    let found = find(app, tenant, email).await?;
-    let phc = found.as_ref().and_then(|(_, user)| user.password_phc.clone());
-    if !app.sign_ins.hashing.verify(password, phc).await? {
-        return Err(SignInError::Wrong);
+    let subject = Subject::account(tenant, email, peer);
+    take_attempt(app, Subject::peer(peer))?;
+    take_attempt(app, subject)?;
+    let tenant = sql::tenant_by_name(&mut *app.db.platform().await?, tenant).await?;
+    if tenant.as_ref().is_some_and(|tenant| !tenant.local_sign_in) {
+        return Err(SignInError::PasswordsOff);
     }
-    let (tenant, user) = found.filter(|(_, user)| user.active).ok_or(SignInError::Wrong)?;
-    app.sign_ins.attempts.forgive(&subject);
-    begin(app.db.tenant(tenant).await?, user.id.into(), false).await
+    let tenant = tenant.map(|tenant| TenantId::from(tenant.id));
+    let user = match tenant {
+        Some(tenant) => sql::by_email(&mut app.db.tenant(tenant).await?, email).await?,
+        None => None,
+    };
+    let phc = user.as_ref().and_then(|user| user.password_phc.clone());
+    let right = app.sign_ins.hashing.verify(password, phc).await?;
+    let Some(tenant) = tenant else { return Err(SignInError::Wrong) };
+    let mut tx = app.db.tenant(tenant).await?;
+    match user {
+        Some(user) if right && user.active => {
+            app.sign_ins.attempts.forgive(&subject);
+            begin(tx, user.id.into(), How::Password).await
+        }
+        user => {
+            record_failure(&mut tx, user.as_ref(), peer).await?;
+            tx.commit().await?;
+            Err(SignInError::Wrong)
+        }
+    }
 }
 
 /// The live session that a cookie's text names.
@@ -312,6 +363,12 @@ pub async fn set_password(
     peer: IpAddr,
 ) -> Result<Begun, PasswordError> {
     let user = &session.user;
+    if !sql::local_sign_in(&mut app.db.tenant(user.tenant_id).await.map_err(SignInError::from)?)
+        .await
+        .map_err(SignInError::from)?
+    {
+        return Err(PasswordError::Off);
+    }
     password::check_strength(&new, &user.email)?;
     if asks_old_password(session) {
         check_password(app, user, old, peer).await?;
@@ -319,7 +376,7 @@ pub async fn set_password(
     let phc = app.sign_ins.hashing.hash(new).await.map_err(SignInError::from)?;
     let mut tx = app.db.tenant(user.tenant_id).await.map_err(SignInError::from)?;
     replace_password(&mut tx, user, &phc).await.map_err(SignInError::from)?;
-    Ok(begin(tx, user.id, false).await?)
+    Ok(begin(tx, user.id, How::Password).await?)
 }
 
 /// Whether [`set_password`] wants the old password too.
@@ -328,16 +385,9 @@ pub const fn asks_old_password(session: &Session) -> bool {
     session.user.has_password && !session.by_link
 }
 
-async fn find(app: &App, tenant: &str, email: &str) -> Result<Option<(TenantId, sql::UserRow)>, sqlx::Error> {
-    let Some(tenant) = sql::tenant_by_name(&mut *app.db.platform().await?, tenant).await? else { return Ok(None) };
-    let user = sql::by_email(&mut app.db.tenant(tenant).await?, email).await?;
-    Ok(user.map(|user| (tenant, user)))
-}
-
 async fn check_password(app: &App, user: &User, given: Zeroizing<String>, peer: IpAddr) -> Result<(), SignInError> {
-    let subject = Subject::new(&user.tenant, &user.email, peer);
-    let limited = |retry_after| SignInError::Limited { retry_after };
-    app.sign_ins.attempts.take(subject, Instant::now()).map_err(limited)?;
+    let subject = Subject::account(&user.tenant, &user.email, peer);
+    take_attempt(app, subject)?;
     let stored = sql::by_id(&mut app.db.tenant(user.tenant_id).await?, user.id).await?;
     if !app.sign_ins.hashing.verify(given, stored.and_then(|user| user.password_phc)).await? {
         return Err(SignInError::Wrong);
@@ -357,17 +407,49 @@ async fn end_sessions(tx: &mut TenantTx, user: UserId) -> Result<(), sqlx::Error
     sql::delete_sessions_of(tx, user).await
 }
 
-async fn begin(mut tx: TenantTx, user: UserId, by_link: bool) -> Result<Begun, SignInError> {
+/// What a session was begun by.
+#[derive(Debug, Clone, Copy)]
+enum How<'a> {
+    Password,
+    Link,
+    /// The identity provider of this name.
+    Provider(&'a str),
+}
+
+async fn begin(mut tx: TenantTx, user: UserId, how: How<'_>) -> Result<Begun, SignInError> {
     let user = sql::by_id(&mut tx, user).await?.filter(|user| user.active).ok_or(SignInError::Spent)?;
     let tenant = sql::tenant_name(&mut tx).await?;
     let session = secret::generate(Purpose::Session);
     sql::delete_expired(&mut tx).await?;
-    sql::insert_session(&mut tx, &session.digest, user.id.into(), by_link).await?;
+    sql::insert_session(&mut tx, &session.digest, user.id.into(), matches!(how, How::Link)).await?;
     let actor = format!("user:{}", user.email);
-    let detail = json!({ "by": if by_link { "link" } else { "password" } });
+    let detail = match how {
+        How::Password => json!({ "by": "password" }),
+        How::Link => json!({ "by": "link" }),
+        How::Provider(name) => json!({ "by": "identity-provider", "identity_provider": name }),
+    };
     record(&mut tx, &actor, "user.sign-in", user.id.into(), &user.email, detail).await?;
     tx.commit().await?;
     Ok(Begun { text: session.text, tenant })
+}
+
+fn take_attempt(app: &App, subject: Subject) -> Result<(), SignInError> {
+    let limited = |retry_after| SignInError::Limited { retry_after };
+    app.sign_ins.attempts.take(subject, Instant::now()).map_err(limited)
+}
+
+/// What was typed as an unknown address is not kept: it may be a password.
+async fn record_failure(tx: &mut TenantTx, user: Option<&sql::UserRow>, peer: IpAddr) -> Result<(), sqlx::Error> {
+    let object_id = user.map(|user| UserId::from(user.id).to_string()).unwrap_or_default();
+    let event = audit::Event {
+        actor: "anonymous",
+        action: "user.sign-in.refuse",
+        object_kind: "user",
+        object_id: &object_id,
+        object_name: user.map(|user| user.email.as_str()).unwrap_or_default(),
+        detail: json!({ "by": "password", "peer": peer.to_string() }),
+    };
+    audit::record(tx, event).await
 }
 
 async fn record(

@@ -63,6 +63,10 @@ pub(super) async fn set_password(State(app): State<Arc<App>>, request: Request) 
         Err(PasswordError::Weak(weakness)) => {
             show_with(StatusCode::UNPROCESSABLE_ENTITY, &page(&visitor, None, Some(weakness.to_string())))
         }
+        Err(PasswordError::Off) => {
+            let text = "Passwords are switched off in this tenant.".to_owned();
+            show_with(StatusCode::UNPROCESSABLE_ENTITY, &page(&visitor, None, Some(text)))
+        }
         Err(PasswordError::Old(SignInError::Database(error))) => Err(error.into()),
         Err(PasswordError::Old(error)) => {
             let text = match error {

@@ -9,6 +9,11 @@ use crate::app::App;
 
 const SESSION_MAX_AGE_S: u32 = 43_200;
 const FORM_MAX_AGE_S: u32 = 1_800;
+const ATTEMPT_MAX_AGE_S: u32 = 600;
+/// Further sign-ins through providers end the ones before: a browser sends them all with every request.
+const ATTEMPTS_MAX: usize = 4;
+/// So many characters of the `state` name an attempt's cookie.
+const ATTEMPT_NAME_LEN: usize = 12;
 const THEME_MAX_AGE_S: u32 = 31_536_000;
 const THEME: &str = "tollgate_theme";
 
@@ -33,6 +38,11 @@ impl<'a> Cookies<'a> {
     /// The secret that a sign-in form is bound to.
     pub(crate) fn form(&self, app: &App) -> Option<&'a str> {
         self.get(form_name(app))
+    }
+
+    /// What was sealed when the sign-in with this `state` left for a provider.
+    pub(crate) fn attempt(&self, app: &App, state: &str) -> Option<&'a str> {
+        self.get(&attempt_name(app, state)?)
     }
 
     /// The theme that was chosen.
@@ -65,6 +75,20 @@ pub(crate) fn end_session(app: &App, cookies: &Cookies<'_>) -> HeaderMap {
     set_all(cookies.forget_sessions(app, ""))
 }
 
+/// Headers that keep a sign-in that leaves for a provider.
+pub(crate) fn begin_attempt(app: &App, cookies: &Cookies<'_>, state: &str, sealed: &str) -> HeaderMap {
+    let attempts: Vec<_> = cookies.0.iter().filter(|(name, _)| name.starts_with(attempt_prefix(app))).collect();
+    let full = attempts.len() >= ATTEMPTS_MAX;
+    let ended = attempts.into_iter().filter(|_| full).filter_map(|(name, _)| value(app, name, "", 0));
+    let begun = attempt_name(app, state).and_then(|name| value(app, &name, sealed, ATTEMPT_MAX_AGE_S));
+    set_all(ended.chain(begun).collect::<Vec<_>>())
+}
+
+/// Headers that forget a sign-in that has come back.
+pub(crate) fn end_attempt(app: &App, state: &str) -> HeaderMap {
+    set_all(attempt_name(app, state).and_then(|name| value(app, &name, "", 0)))
+}
+
 /// Headers that bind a sign-in form to this browser.
 pub(crate) fn begin_form(app: &App, text: &str) -> HeaderMap {
     set_all(value(app, form_name(app), text, FORM_MAX_AGE_S))
@@ -81,12 +105,24 @@ fn session_name(app: &App, tenant: &str) -> String {
 }
 
 fn is_session(app: &App, name: &str) -> bool {
-    // A tenant's name holds no underscore, so that no tenant can be called like the form's cookie.
-    if secure(app) { name.starts_with("__Host-tollgate_") && name != form_name(app) } else { name == "tollgate_s" }
+    // A tenant's name holds no underscore, so that no tenant can be called like the cookies of a sign-in.
+    let of_tenant = |name: &str| name.strip_prefix("__Host-tollgate_").is_some_and(|tenant| !tenant.contains('_'));
+    if secure(app) { of_tenant(name) } else { name == "tollgate_s" }
 }
 
 fn form_name(app: &App) -> &'static str {
     if secure(app) { "__Host-tollgate_sign_in" } else { "tollgate_sign_in" }
+}
+
+fn attempt_prefix(app: &App) -> &'static str {
+    if secure(app) { "__Host-tollgate_l_" } else { "tollgate_l_" }
+}
+
+/// `None` for what cannot be a `state` of ours.
+fn attempt_name(app: &App, state: &str) -> Option<String> {
+    let text = state.get(..ATTEMPT_NAME_LEN)?;
+    let ours = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    ours.then(|| format!("{}{text}", attempt_prefix(app)))
 }
 
 fn secure(app: &App) -> bool {

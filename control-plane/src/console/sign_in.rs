@@ -16,12 +16,14 @@ use zeroize::Zeroizing;
 
 use super::{
     cookie::{self, Cookies},
-    csrf,
+    csrf, filters,
     page::{Done, Lone, PageError, show_with},
+    provider_sign_in,
     visitor::{Nothing, Posted, peer, read_form},
 };
 use crate::{
     app::App,
+    identity_providers::Choice,
     oauth,
     secret::{self, Digest, Purpose},
     users::{self, Begun, SignInError},
@@ -61,6 +63,15 @@ struct SignInPage {
     wanted_by: Option<String>,
     done: Option<Done>,
     wrong: Option<String>,
+    /// Whether there are fields for a password.
+    password: bool,
+    providers: Vec<Button>,
+}
+
+/// Leads to an identity provider.
+struct Button {
+    label: String,
+    href: String,
 }
 
 #[derive(Template)]
@@ -95,7 +106,7 @@ pub(super) async fn submit(State(app): State<Arc<App>>, request: Request) -> Res
     let (headers, peer) = (parts.headers.clone(), peer(&parts));
     let holder = Cookies::of(&headers).form(&app).map(Digest::of).ok_or(PageError::Forged)?;
     let form: SignInForm = read_form(&app, parts, body, &holder).await?;
-    let tenant = if form.tenant.is_empty() { DEFAULT_TENANT } else { &form.tenant };
+    let tenant = or_default(&form.tenant);
     let password = Zeroizing::new(form.password);
     let error = match users::sign_in(&app, tenant, form.email.trim(), password, peer).await {
         Ok(begun) => return Ok(enter(&app, &headers, &begun, &form.next)),
@@ -114,9 +125,10 @@ pub(super) async fn submit(State(app): State<Arc<App>>, request: Request) -> Res
 pub(super) async fn leave(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, PageError> {
     let headers = request.headers().clone();
     let posted: Posted<Nothing> = Posted::from_request(request, &app).await?;
-    users::sign_out(&app, &posted.visitor.session).await?;
+    let session = &posted.visitor.session;
+    users::sign_out(&app, session).await?;
     let cookies = cookie::end_session(&app, &Cookies::of(&headers));
-    Ok((cookies, Done::SignedOut.then("/sign-in")).into_response())
+    Ok((cookies, Done::SignedOut.then(&address(&session.user.tenant, "/"))).into_response())
 }
 
 /// What the form starts with.
@@ -130,11 +142,18 @@ struct Filled {
 }
 
 async fn show_form(app: &App, headers: &HeaderMap, status: StatusCode, filled: Filled) -> Result<Response, PageError> {
+    let ways = users::ways(app, or_default(&filled.tenant)).await?;
+    let button = |choice: Choice| Button {
+        href: provider_sign_in::address(or_default(&filled.tenant), &choice.name, &filled.next),
+        label: choice.label,
+    };
     // Another tab's form stays valid: the secret is kept while the browser has one.
     let held = Cookies::of(headers).form(app).map(|text| Zeroizing::new(text.to_owned()));
     let held = held.filter(|text| secret::well_formed(Purpose::Session, text));
     let secret = held.unwrap_or_else(|| secret::generate(Purpose::Session).text);
     let page = SignInPage {
+        password: ways.password,
+        providers: ways.providers.into_iter().map(button).collect(),
         shell: Lone::new(headers, "Sign in"),
         csrf: csrf::token(app, &Digest::of(&secret)),
         wanted_by: oauth::wanted_by(app, &filled.next).await?,
@@ -147,7 +166,26 @@ async fn show_form(app: &App, headers: &HeaderMap, status: StatusCode, filled: F
     Ok((cookie::begin_form(app, &secret), show_with(status, &page)?).into_response())
 }
 
-fn enter(app: &App, headers: &HeaderMap, begun: &Begun, next: &str) -> Response {
+/// The tenant that is meant.
+pub(super) fn or_default(tenant: &str) -> &str {
+    if tenant.is_empty() { DEFAULT_TENANT } else { tenant }
+}
+
+/// The address of the sign-in page of a tenant, which leads to `next`.
+pub(super) fn address(tenant: &str, next: &str) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if tenant != DEFAULT_TENANT {
+        query.append_pair("tenant", tenant);
+    }
+    if own_path(next) != "/" {
+        query.append_pair("next", next);
+    }
+    let query = query.finish();
+    if query.is_empty() { "/sign-in".to_owned() } else { format!("/sign-in?{query}") }
+}
+
+/// Begins a session in this browser and goes to `next`.
+pub(super) fn enter(app: &App, headers: &HeaderMap, begun: &Begun, next: &str) -> Response {
     let cookies = cookie::begin_session(app, &Cookies::of(headers), &begun.tenant, &begun.text);
     (cookies, Redirect::to(own_path(next))).into_response()
 }
@@ -164,7 +202,7 @@ pub(super) fn refusal(error: &SignInError) -> (StatusCode, Option<u64>) {
     match error {
         SignInError::Limited { retry_after } => (StatusCode::TOO_MANY_REQUESTS, Some(retry_after.as_secs() + 1)),
         SignInError::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, Some(2)),
-        SignInError::Wrong | SignInError::Spent => (StatusCode::UNPROCESSABLE_ENTITY, None),
+        SignInError::Wrong | SignInError::Spent | SignInError::PasswordsOff => (StatusCode::UNPROCESSABLE_ENTITY, None),
         SignInError::Database(_) => (StatusCode::SERVICE_UNAVAILABLE, Some(2)),
     }
 }
@@ -175,6 +213,7 @@ fn explain(error: &SignInError) -> String {
             let minutes = retry_after.as_secs().div_ceil(60);
             format!("Too many attempts for this address. Try again in {minutes} minutes, or use a one-time link.")
         }
+        SignInError::PasswordsOff => "Passwords are switched off here. Use one of the other ways.".to_owned(),
         SignInError::Busy(_) => "Many people are signing in right now. Try again in a moment.".to_owned(),
         _ => "The e-mail address or the password is wrong.".to_owned(),
     }
@@ -189,7 +228,17 @@ mod tests {
         for path in ["/", "/servers?q=a", "/agents/demo"] {
             assert_eq!(own_path(path), path);
         }
-        for path in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\nb", "servers", "/\t/evil"] {
+        for path in [
+            "",
+            "https://evil.example",
+            "//evil.example",
+            "/\\evil.example",
+            "/a\nb",
+            "servers",
+            "/\t/evil",
+            "https:evil",
+            "\\\\evil",
+        ] {
             assert_eq!(own_path(path), "/", "{path:?}");
         }
     }

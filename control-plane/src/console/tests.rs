@@ -12,6 +12,7 @@ use crate::{
 mod access;
 mod apps;
 mod forms;
+mod providers;
 mod signing_in;
 mod waiting;
 

@@ -11,6 +11,7 @@ use tollgate_proto::{IdentityProviderId, TenantId};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::Provider;
 use crate::{app::App, error::ApiError, seal};
 
 /// How long somebody may take at their provider.
@@ -23,6 +24,8 @@ const NEXT_LEN_MAX: usize = 2_400;
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Attempt {
     tenant: Uuid,
+    /// The tenant's name.
+    pub tenant_name: String,
     provider: Uuid,
     /// What the ID token must repeat.
     pub(super) nonce: String,
@@ -35,17 +38,11 @@ pub struct Attempt {
 
 impl Attempt {
     /// One that begins now. Where it leads is forgotten when that is longer than a cookie can hold.
-    pub(super) fn new(
-        tenant: TenantId,
-        provider: IdentityProviderId,
-        nonce: &str,
-        verifier: &str,
-        next: &str,
-        now: DateTime<Utc>,
-    ) -> Self {
+    pub(super) fn new(provider: &Provider, nonce: &str, verifier: &str, next: &str, now: DateTime<Utc>) -> Self {
         Self {
-            tenant: tenant.uuid(),
-            provider: provider.uuid(),
+            tenant: provider.tenant.uuid(),
+            tenant_name: provider.tenant_name.clone(),
+            provider: provider.id.uuid(),
             nonce: nonce.to_owned(),
             verifier: verifier.to_owned(),
             next: if next.len() <= NEXT_LEN_MAX { next.to_owned() } else { String::new() },

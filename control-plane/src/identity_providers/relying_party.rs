@@ -177,7 +177,7 @@ pub async fn begin(app: &App, provider: &Provider, next: &str) -> Result<Departu
         }
     }
     let (url, state, nonce) = request.set_pkce_challenge(challenge).url();
-    let attempt = Attempt::new(provider.tenant, provider.id, nonce.secret(), verifier.secret(), next, Utc::now());
+    let attempt = Attempt::new(provider, nonce.secret(), verifier.secret(), next, Utc::now());
     let state = state.into_secret();
     let sealed = attempt.seal(app, &state)?;
     Ok(Departure { url, state, sealed })

@@ -48,7 +48,7 @@ mod sign_in;
 mod sql;
 
 pub(super) use application::readable;
-pub(crate) use sign_in::wanted_by;
+pub(crate) use sign_in::{decline_path, wanted_by};
 
 use application::is_trusted;
 use fault::{PageFault, RequestFault};
@@ -68,6 +68,7 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route("/t/{tenant}/oauth/authorize", get(ask).post(ask_by_form))
         .route("/t/{tenant}/oauth/authorize/decision", post(decision::take))
+        .route("/t/{tenant}/oauth/authorize/declined", get(sign_in::decline))
         .route("/t/{tenant}/oauth/authorize/continue", get(onward::show))
         .route("/t/{tenant}/oauth/authorize/continue/leave", get(onward::leave))
         .layer(from_fn_with_state(Arc::clone(app), page::dress))

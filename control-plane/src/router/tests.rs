@@ -35,6 +35,7 @@ fn body(method: &Method, path: &str) -> Value {
         "servers" => json!({ "instances": [{ "url": "http://a/" }] }),
         "agents" => json!({ "team": "platform", "type": "autonomous" }),
         "grants" => json!({ "to": to, "scopes": ["demo:*"] }),
+        "identity-providers" => json!({ "issuer": "https://a.test", "client_id": "c" }),
         "limits" => json!({ "to": to, "requests": { "count": 1, "per": "1m" } }),
         _ => json!({}),
     };

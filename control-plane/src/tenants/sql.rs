@@ -29,7 +29,8 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "UPDATE tenants SET labels = $2, spec = $3, revision = $4, updated_at = now(),
-             display_name = $5, access_token_ttl_s = $6, egress_allow = $7, client_registration = $8
+             display_name = $5, access_token_ttl_s = $6, egress_allow = $7, client_registration = $8,
+             local_sign_in = $9
          WHERE id = $1",
         tenant,
         version.labels,
@@ -39,6 +40,7 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         meaning.access_token_ttl_s,
         &meaning.egress_allow,
         json!(meaning.client_registration),
+        meaning.local_sign_in,
     )
     .execute(&mut **tx)
     .await

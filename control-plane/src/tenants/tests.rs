@@ -14,7 +14,10 @@ async fn a_tenant_says_where_it_is_and_what_applies() {
         assert_eq!(status["issuer"], "http://control.test/t/acme");
         assert_eq!(status["token_url"], "http://control.test/t/acme/oauth/token");
         assert_eq!(status["mcp_url"], "http://data.test/t/acme/mcp");
-        assert_eq!(status["effective"], json!({ "access_token_ttl": "15m", "egress_allow": [] }));
+        let effective = &status["effective"];
+        assert_eq!(effective["access_token_ttl"], "15m");
+        assert_eq!(effective["egress_allow"], json!([]));
+        assert_eq!(effective["local_sign_in"], true);
         assert_eq!(status["policy"], json!({ "revision": 1, "data_planes": [] }));
         let by_id = format!("/api/v1/tenants/{}", bench.acme);
         assert_eq!(bench.get(&by_id).await.expect(200).json, tenant);

@@ -23,6 +23,7 @@ use crate::{
     page::{Listing, Page, PageQuery},
     policy, request,
     resource::{self, Patch, Precondition},
+    revocations::{self, Revoked},
     teams,
 };
 
@@ -318,6 +319,8 @@ async fn keep_an_owner(tx: &mut TenantTx, current: &UserObject) -> Result<(), Ap
     Ok(())
 }
 
-async fn shut_out(tx: &mut TenantTx, user: UserId, _reason: &str) -> Result<(), sqlx::Error> {
-    end_sessions(tx, user).await
+/// Ends the user's sessions and voids every token that acts for them.
+async fn shut_out(tx: &mut TenantTx, user: UserId, reason: &str) -> Result<i64, sqlx::Error> {
+    end_sessions(tx, user).await?;
+    revocations::revoke(tx, Revoked::User(user), reason).await
 }

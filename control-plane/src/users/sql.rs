@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
-use tollgate_proto::{TeamId, TenantId, UserId};
+use tollgate_proto::{IdentityProviderId, TeamId, TenantId, UserId};
 use uuid::Uuid;
 
 use super::UserState;
@@ -305,9 +305,101 @@ pub(super) async fn delete_sessions_of(tx: &mut TenantTx, user: UserId) -> Resul
         .map(drop)
 }
 
-pub(super) async fn tenant_by_name(db: &mut PgConnection, name: &str) -> Result<Option<TenantId>, sqlx::Error> {
-    let tenant = sqlx::query_scalar!("SELECT id FROM tenants WHERE name = $1", name);
-    tenant.fetch_optional(db).await.map(|found| found.map(TenantId::from))
+/// What a sign-in has to know of a tenant.
+pub(super) struct TenantRow {
+    pub(super) id: Uuid,
+    pub(super) local_sign_in: bool,
+}
+
+pub(super) async fn tenant_by_name(db: &mut PgConnection, name: &str) -> Result<Option<TenantRow>, sqlx::Error> {
+    sqlx::query_as!(TenantRow, "SELECT id, local_sign_in FROM tenants WHERE name = $1", name).fetch_optional(db).await
+}
+
+/// Whether people of the tenant may sign in with a password.
+pub(super) async fn local_sign_in(tx: &mut TenantTx) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!("SELECT local_sign_in FROM tenants WHERE id = $1", tx.tenant().uuid())
+        .fetch_one(&mut **tx)
+        .await
+}
+
+/// A user whom a provider knows.
+pub(super) struct LinkedRow {
+    pub(super) id: Uuid,
+    pub(super) email: String,
+    pub(super) role: String,
+    pub(super) team_id: Option<Uuid>,
+    pub(super) active: bool,
+}
+
+/// Whom a provider means by `subject`.
+pub(super) async fn linked(
+    tx: &mut TenantTx,
+    provider: IdentityProviderId,
+    subject: &str,
+) -> Result<Option<LinkedRow>, sqlx::Error> {
+    sqlx::query_as!(
+        LinkedRow,
+        r#"SELECT u.id, u.email, u.role, u.team_id, u.state = 'active' AS "active!"
+           FROM user_identities i JOIN users u ON u.tenant_id = i.tenant_id AND u.id = i.user_id
+           WHERE i.tenant_id = $1 AND i.identity_provider_id = $2 AND i.subject = $3"#,
+        tx.tenant().uuid(),
+        provider.uuid(),
+        subject
+    )
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+pub(super) async fn link(
+    tx: &mut TenantTx,
+    provider: IdentityProviderId,
+    subject: &str,
+    user: UserId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO user_identities (tenant_id, identity_provider_id, subject, user_id) VALUES ($1, $2, $3, $4)",
+        tx.tenant().uuid(),
+        provider.uuid(),
+        subject,
+        user.uuid()
+    )
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+}
+
+/// Notes that somebody came through a provider.
+pub(super) async fn see(tx: &mut TenantTx, provider: IdentityProviderId, subject: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE user_identities SET last_seen_at = now()
+         WHERE tenant_id = $1 AND identity_provider_id = $2 AND subject = $3",
+        tx.tenant().uuid(),
+        provider.uuid(),
+        subject
+    )
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+}
+
+/// Sets what the groups of a user decide.
+pub(super) async fn set_authority(
+    tx: &mut TenantTx,
+    user: UserId,
+    role: Role,
+    team: Option<TeamId>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE users SET role = $3, team_id = $4, updated_at = now(), revision = revision + 1
+         WHERE tenant_id = $1 AND id = $2",
+        tx.tenant().uuid(),
+        user.uuid(),
+        role.as_str(),
+        team.map(|team| team.uuid())
+    )
+    .execute(&mut **tx)
+    .await
+    .map(drop)
 }
 
 pub(super) async fn tenant_name(tx: &mut TenantTx) -> Result<String, sqlx::Error> {
