@@ -138,7 +138,7 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Created,
         Self::Saved,
         Self::Deleted,
