@@ -368,7 +368,7 @@ proptest! {
         }
         // What is stored reads as what was accepted.
         let again = register(Value::Object(read.to_json())).expect("accepted again");
-        prop_assert_eq!(again.digest().as_bytes(), read.digest().as_bytes());
+        prop_assert!(again.digest().matches(read.digest().as_bytes()));
         prop_assert_eq!(again, read);
     }
 }

@@ -339,9 +339,8 @@ async fn where_a_token_is_asked_for_each_use_makes_one_agent() {
         let mut in_body = public();
         in_body["initial_access_token"] = json!(token);
         assert_eq!(register(None, &in_body).await.status, 401, "a token in the body is none");
-        let by_query =
-            bed.registering(Method::POST, &format!("{REGISTER}?access_token={token}"), None, Some(&public()));
-        assert_eq!(by_query.await.status, 401);
+        let by_query = format!("{REGISTER}?access_token={token}");
+        assert_eq!(bed.registering(Method::POST, &by_query, None, Some(&public())).await.status, 401);
         let wrong = crate::secret::generate(Purpose::InitialAccessToken).text;
         for wrong in [wrong.as_str(), "", "tgi_x", "\u{7f}"] {
             let refused = register(Some(wrong), &public()).await;
