@@ -19,14 +19,17 @@ use crate::{
     oauth::{client_metadata::shown_name, redirect_uri::RedirectUri},
     page::Page,
     resource::{self, Content, Draft, Kind, Object, Removable, Row, Version, Which},
-    teams,
+    teams, tenants,
 };
 
 pub mod api;
+mod client_profile;
 pub mod credentials;
 mod sql;
 #[cfg(test)]
 mod tests;
+
+use client_profile::ClientProfile;
 
 /// An agent as the API shows it.
 pub type Agent = Object<AgentSpec>;
@@ -46,19 +49,32 @@ pub struct AgentSpec {
     pub team: Name,
     /// On whose behalf it acts.
     pub r#type: AgentType,
-    /// Where users come back to: none, for an autonomous agent.
+    /// What people are shown who are asked to allow it something; its name unless told.
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// Where users come back to: at least one for an interactive agent, none for an autonomous one. Compared exactly,
+    /// but for the port of `127.0.0.1`, `[::1]` and `localhost`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 10, example = json!(["https://client.example/callback"]))]
     pub redirect_uris: Option<Vec<String>>,
-    /// How it proves who it is at the token endpoint; `client_secret_basic` unless told.
+    /// How it proves who it is at the token endpoint; `client_secret_basic` unless told. `none` is for interactive
+    /// agents on users' devices.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_method: Option<AuthMethod>,
-    /// Its public keys; not in this version.
+    /// Its public keys as a JWK Set (RFC 7517), for `private_key_jwt`: P-256, Ed25519, or RSA from 2048 bits on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub jwks: Option<Value>,
-    /// Where its public keys are; not in this version.
+    /// Where its public keys are, instead of `jwks`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "https://client.example/jwks.json")]
     pub jwks_uri: Option<String>,
+    /// The one algorithm of its assertions; any of them unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_alg: Option<SigningAlg>,
+    /// Whether it may introspect every access token of the tenant, and not only its own; takes an admin to allow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspect: Option<bool>,
 }
 
 /// On whose behalf an agent acts.
@@ -178,7 +194,8 @@ pub struct EffectiveAgent {
 #[derive(Debug)]
 pub struct Meaning {
     team: TeamId,
-    auth_method: &'static str,
+    /// Absent for an agent that registered itself: what it is as a client, it says itself.
+    client: Option<ClientProfile>,
 }
 
 /// What the status of an agent needs beside its spec.
@@ -191,16 +208,6 @@ struct Facts {
     display_name: String,
     redirect_uris: Vec<String>,
     granted: bool,
-}
-
-impl AgentState {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Suspended => "suspended",
-            Self::Waiting => "waiting",
-        }
-    }
 }
 
 impl Facts {
@@ -230,6 +237,18 @@ impl AgentSpec {
     fn auth_method(&self) -> AuthMethod {
         self.auth_method.unwrap_or(AuthMethod::ClientSecretBasic)
     }
+
+    /// Whether both say the same about the agent as a client.
+    fn is_same_client(&self, other: &Self) -> bool {
+        let said = |spec: &Self| {
+            (
+                (spec.r#type, spec.auth_method(), spec.signing_alg),
+                (spec.display_name.clone(), spec.redirect_uris.clone()),
+                (spec.jwks.clone(), spec.jwks_uri.clone()),
+            )
+        };
+        said(self) == said(other)
+    }
 }
 
 impl Kind for AgentSpec {
@@ -247,14 +266,30 @@ impl Kind for AgentSpec {
 
     async fn interpret(
         &self,
-        _: &Name,
-        _: Option<&Self>,
+        name: &Name,
+        current: Option<&Self>,
         tx: &mut TenantTx,
         faults: &mut Faults,
     ) -> Result<Option<Meaning>, sqlx::Error> {
-        let auth_method = available(self, faults);
+        let client = match current {
+            Some(current) if sql::origin(tx, name).await? != Some(Origin::Admin) => {
+                if !self.is_same_client(current) {
+                    let why = "the agent registered itself: only its team and `introspect` can be changed here";
+                    faults.add("/spec", "self_registered", why);
+                }
+                None
+            }
+            _ => {
+                let schemes = tenants::registration_policy(tx).await?.private_use_schemes;
+                Some(ClientProfile::read(self, &schemes.meaning(), faults))
+            }
+        };
         let team = teams::look_up(tx, &self.team, "/spec/team", faults).await?;
-        Ok(team.zip(auth_method).map(|(team, auth_method)| Meaning { team, auth_method }))
+        Ok(team.map(|team| Meaning { team, client }))
+    }
+
+    fn permit(&self, caller: &Caller) -> Result<(), ApiError> {
+        if self.introspect == Some(true) { caller.require(Role::Admin) } else { Ok(()) }
     }
 
     async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: Meaning) -> Result<(), sqlx::Error> {
@@ -345,7 +380,7 @@ async fn change_state(
     agent: &Agent,
     state: AgentState,
 ) -> Result<Agent, ApiError> {
-    sql::set_state(&mut tx, agent.id, state.as_str()).await?;
+    sql::set_state(&mut tx, agent.id, state).await?;
     let event = audit::Event {
         actor: &caller.actor,
         action: match (agent.status.state, state) {
@@ -362,29 +397,4 @@ async fn change_state(
     let agent = resource::existing(&mut tx, app, caller, &agent.name).await?;
     tx.commit().await?;
     Ok(agent)
-}
-
-/// The authentication method as the database has it, unless the spec asks for what this version has not.
-fn available(spec: &AgentSpec, faults: &mut Faults) -> Option<&'static str> {
-    if spec.r#type == AgentType::Interactive {
-        faults.not_available("/spec/type", "the type `interactive`");
-    }
-    if spec.redirect_uris.as_ref().is_some_and(|uris| !uris.is_empty()) {
-        faults.not_available("/spec/redirect_uris", "redirect URIs");
-    }
-    if spec.jwks.is_some() {
-        faults.not_available("/spec/jwks", "keys of an agent");
-    }
-    if spec.jwks_uri.is_some() {
-        faults.not_available("/spec/jwks_uri", "keys of an agent");
-    }
-    match spec.auth_method() {
-        AuthMethod::ClientSecretBasic => Some("client_secret_basic"),
-        AuthMethod::ClientSecretPost => Some("client_secret_post"),
-        AuthMethod::PrivateKeyJwt | AuthMethod::None => {
-            let what = "a method other than `client_secret_basic` and `client_secret_post`";
-            faults.not_available("/spec/auth_method", what);
-            None
-        }
-    }
 }

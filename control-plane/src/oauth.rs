@@ -50,7 +50,7 @@ pub mod token;
 mod transaction;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

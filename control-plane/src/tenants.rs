@@ -54,6 +54,10 @@ pub struct TenantSpec {
     /// Whether people may sign in with a password; `true` unless told. One-time links always work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local_sign_in: Option<bool>,
+    /// Whether a client assertion must be addressed to the issuer (draft-ietf-oauth-rfc7523bis), and not to the token
+    /// endpoint's URL, as many clients do; `false` unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strict_assertion_audience: Option<bool>,
 }
 
 /// What the server says about a tenant.
@@ -83,6 +87,8 @@ pub struct EffectiveTenant {
     pub client_registration: ClientRegistration,
     /// Whether people may sign in with a password.
     pub local_sign_in: bool,
+    /// Whether a client assertion must be addressed to the issuer.
+    pub strict_assertion_audience: bool,
 }
 
 /// What a tenant's spec means.
@@ -93,6 +99,7 @@ pub struct Meaning {
     egress_allow: Vec<String>,
     client_registration: RegistrationPolicy,
     local_sign_in: bool,
+    strict_assertion_audience: bool,
 }
 
 impl TenantSpec {
@@ -141,6 +148,7 @@ impl Kind for TenantSpec {
             egress_allow,
             client_registration,
             local_sign_in,
+            strict_assertion_audience: self.strict_assertion_audience.unwrap_or_default(),
         }))
     }
 
@@ -158,6 +166,7 @@ impl Kind for TenantSpec {
                 egress_allow: self.egress_allow.clone().unwrap_or_default(),
                 client_registration: self.client_registration.clone().unwrap_or_default().effective(),
                 local_sign_in: self.local_sign_in(),
+                strict_assertion_audience: self.strict_assertion_audience.unwrap_or_default(),
             },
             policy: row.facts.clone(),
             issuer,

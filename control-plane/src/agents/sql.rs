@@ -1,8 +1,8 @@
 //! Queries about agents.
 
-use tollgate_proto::{AgentId, Name};
+use tollgate_proto::{AgentId, Name, TeamId};
 
-use super::Meaning;
+use super::{AgentState, AgentType, AuthMethod, Meaning, Origin, SigningAlg, client_profile::ClientProfile};
 use crate::{
     db::TenantTx,
     resource::{Row, Version, Which},
@@ -59,14 +59,34 @@ pub(super) async fn id(tx: &mut TenantTx, name: &Name) -> Result<Option<AgentId>
     Ok(id.map(AgentId::from))
 }
 
-/// Leaves the state as it is.
+pub(super) async fn origin(tx: &mut TenantTx, name: &Name) -> Result<Option<Origin>, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT origin AS "origin: Origin" FROM agents WHERE name = $1"#, name.as_str())
+        .fetch_optional(&mut **tx)
+        .await
+}
+
+/// Leaves the state as it is, and what an agent that registered itself says about itself.
 pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Meaning) -> Result<(), sqlx::Error> {
+    match &meaning.client {
+        Some(client) => save_whole(tx, version, meaning.team, client).await,
+        None => save_place(tx, version, meaning.team).await,
+    }
+}
+
+async fn save_whole(
+    tx: &mut TenantTx,
+    version: &Version<'_>,
+    team: TeamId,
+    client: &ClientProfile,
+) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "INSERT INTO agents (tenant_id, id, name, labels, spec, revision, created_by, team_id, auth_method)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-         ON CONFLICT (id) DO UPDATE SET labels = $4, spec = $5, revision = $6, updated_at = now(),
-             team_id = $8, auth_method = $9",
+        "INSERT INTO agents (tenant_id, id, name, labels, spec, revision, created_by, team_id, type, display_name,
+                             auth_method, redirect_uris, grant_types, jwks, jwks_uri, signing_alg, metadata_digest)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+         ON CONFLICT (id) DO UPDATE SET labels = $4, spec = $5, revision = $6, updated_at = now(), team_id = $8,
+             type = $9, display_name = $10, auth_method = $11, redirect_uris = $12, grant_types = $13, jwks = $14,
+             jwks_uri = $15, signing_alg = $16, metadata_digest = $17",
         tenant,
         version.id,
         version.name,
@@ -74,19 +94,41 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         version.spec,
         version.revision,
         version.actor,
-        meaning.team.uuid(),
-        meaning.auth_method,
+        team.uuid(),
+        client.agent_type as AgentType,
+        client.display_name,
+        client.auth_method as AuthMethod,
+        &client.redirect_uris,
+        &client.grant_types,
+        client.jwks,
+        client.jwks_uri,
+        client.signing_alg as Option<SigningAlg>,
+        client.digest(),
     )
     .execute(&mut **tx)
     .await
     .map(drop)
 }
 
-pub(super) async fn set_state(tx: &mut TenantTx, id: AgentId, state: &str) -> Result<(), sqlx::Error> {
+async fn save_place(tx: &mut TenantTx, version: &Version<'_>, team: TeamId) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE agents SET labels = $2, spec = $3, revision = $4, updated_at = now(), team_id = $5 WHERE id = $1",
+        version.id,
+        version.labels,
+        version.spec,
+        version.revision,
+        team.uuid(),
+    )
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+}
+
+pub(super) async fn set_state(tx: &mut TenantTx, id: AgentId, state: AgentState) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE agents SET state = $2, revision = revision + 1, updated_at = now() WHERE id = $1",
         id.uuid(),
-        state
+        state as AgentState,
     )
     .execute(&mut **tx)
     .await

@@ -1,8 +1,15 @@
 use http::Method;
 use serde_json::{Value, json};
+use tollgate_proto::AgentId;
 
+use super::SigningAlg;
 use crate::{
     caller::Role,
+    oauth::{
+        client::{self, Keys},
+        redirect_uri::RedirectUri,
+        testing::Signer,
+    },
     secret::{Purpose, well_formed},
     testing::{Bench, run, text},
 };
@@ -24,21 +31,163 @@ async fn an_agent_is_its_client_id_and_starts_active() {
     .await;
 }
 
+async fn refused(bench: &Bench, changes: Value) -> Vec<String> {
+    let mut spec = json!({ "team": "platform", "type": "interactive", "redirect_uris": ["https://a.example/cb"] });
+    for (name, value) in changes.as_object().expect("an object") {
+        spec[name] = value.clone();
+    }
+    bench.put("agents/new", json!({ "spec": spec })).await.expect(422).problem().1
+}
+
 #[tokio::test]
-async fn what_agents_cannot_be_yet_is_refused() {
+async fn an_interactive_agent_keeps_what_it_is_as_a_client() {
     run(async |bench| {
         bench.put("teams/platform", json!({ "spec": {} })).await.expect(201);
+        let jwks = Signer::new(SigningAlg::EdDsa, "k1").jwks();
         let spec = json!({
-            "team": "platform", "type": "interactive", "redirect_uris": ["https://a/"],
-            "auth_method": "private_key_jwt", "jwks": {}, "jwks_uri": "https://a/",
+            "team": "platform", "type": "interactive", "display_name": "Editor", "signing_alg": "EdDSA",
+            "redirect_uris": ["https://a.example/cb"], "auth_method": "private_key_jwt", "jwks": jwks,
         });
-        let refused = bench.put("agents/ci-bot", json!({ "spec": spec })).await.expect(422);
-        let fields = ["type", "redirect_uris", "jwks", "jwks_uri", "auth_method"];
-        let expected = fields.map(|field| format!("/spec/{field} not_available"));
-        assert_eq!(refused.problem(), ("not_available", expected.to_vec()));
+        let made = bench.put("agents/editor", json!({ "spec": spec })).await.expect(201).json;
+        assert_eq!(made["spec"], spec);
+        assert_eq!(made["status"]["origin"], "admin");
+        assert_eq!(made["status"]["effective"], json!({ "auth_method": "private_key_jwt" }));
+        let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
+        let client = client::find(&mut tx, text(&made["id"])).await.expect("an answer").expect("the client");
+        assert_eq!(client.keys, Keys::Inline(jwks));
+        assert_eq!(client.grant_types, ["authorization_code", "refresh_token"]);
+        assert_eq!(client.redirect_uri(None).map(RedirectUri::as_str), Some("https://a.example/cb"));
+        assert_eq!((client.shown_name(), client.signing_alg), ("Editor", Some(SigningAlg::EdDsa)));
+        assert!(client.is_active() && !client.is_public());
+    })
+    .await;
+}
 
-        let refused = bench.put("agents/ci-bot", json!({ "spec": { "team": "nobody", "type": "autonomous" } })).await;
-        assert_eq!(refused.expect(422).problem().1, ["/spec/team team_unknown"]);
+#[tokio::test]
+async fn every_fault_of_a_client_is_named_where_it_is() {
+    run(async |bench| {
+        bench.put("teams/platform", json!({ "spec": {} })).await.expect(201);
+        let mut private = Signer::new(SigningAlg::Es256, "k").jwks();
+        private["keys"][0]["d"] = json!("AA");
+        let public = Signer::new(SigningAlg::Es256, "k").jwks();
+        for (changes, faults) in [
+            (json!({ "redirect_uris": [] }), vec!["/spec/redirect_uris required"]),
+            (json!({ "redirect_uris": null }), vec!["/spec/redirect_uris required"]),
+            (
+                json!({ "redirect_uris": ["https://a.example/cb", "http://a.example/", "javascript:alert(1)"] }),
+                vec!["/spec/redirect_uris/1 redirect_uri", "/spec/redirect_uris/2 redirect_uri"],
+            ),
+            (json!({ "redirect_uris": vec!["https://a.example/cb"; 11] }), vec!["/spec/redirect_uris too_many"]),
+            (json!({ "redirect_uris": ["cursor://a/cb"] }), vec!["/spec/redirect_uris/0 redirect_uri"]),
+            (json!({ "type": "autonomous" }), vec!["/spec/redirect_uris redirect_uris"]),
+            (
+                json!({ "type": "autonomous", "redirect_uris": null, "auth_method": "none" }),
+                vec!["/spec/auth_method auth_method"],
+            ),
+            (json!({ "auth_method": "private_key_jwt" }), vec!["/spec/jwks required"]),
+            (json!({ "auth_method": "private_key_jwt", "jwks": private }), vec!["/spec/jwks keys"]),
+            (json!({ "auth_method": "private_key_jwt", "jwks": "keys" }), vec!["/spec/jwks keys"]),
+            (
+                json!({ "auth_method": "private_key_jwt", "jwks": public, "jwks_uri": "https://a.example/jwks" }),
+                vec!["/spec/jwks_uri keys"],
+            ),
+            (json!({ "auth_method": "private_key_jwt", "jwks_uri": "http://a.example/" }), vec!["/spec/jwks_uri url"]),
+            (json!({ "auth_method": "private_key_jwt", "jwks_uri": "keys" }), vec!["/spec/jwks_uri url"]),
+            (json!({ "jwks": public }), vec!["/spec/jwks keys"]),
+            (json!({ "signing_alg": "ES256" }), vec!["/spec/signing_alg auth_method"]),
+            (json!({ "auth_method": "none", "introspect": true }), vec!["/spec/introspect auth_method"]),
+            (json!({ "display_name": "a".repeat(121) }), vec!["/spec/display_name text"]),
+            (json!({ "team": "nobody" }), vec!["/spec/team team_unknown"]),
+        ] {
+            assert_eq!(refused(bench, changes.clone()).await, faults, "{changes}");
+        }
+        for unknown in [json!({ "auth_method": "client_secret_jwt" }), json!({ "signing_alg": "HS256" })] {
+            assert_eq!(refused(bench, unknown.clone()).await.len(), 1, "{unknown}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_scheme_of_an_apps_own_is_for_public_agents_where_the_tenant_takes_it() {
+    run(async |bench| {
+        bench.put("teams/platform", json!({ "spec": {} })).await.expect(201);
+        let spec = json!({ "team": "platform", "type": "interactive", "auth_method": "none",
+                           "redirect_uris": ["cursor://a/cb"] });
+        bench.put("agents/editor", json!({ "spec": spec })).await.expect(201);
+        let patch = bench.call(Method::PATCH, "/api/v1/tenants/acme").header("if-match", "\"1\"");
+        let policy = json!({ "spec": { "client_registration": { "private_use_schemes": "deny" } } });
+        patch.json(policy).await.expect(200);
+        let changes = json!({ "auth_method": "none", "redirect_uris": ["cursor://a/cb"] });
+        assert_eq!(refused(bench, changes).await, ["/spec/redirect_uris/0 redirect_uri"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn consent_was_given_to_what_an_agent_was_as_a_client() {
+    run(async |bench| {
+        let id = agent(bench).await["id"].clone();
+        let digest = async || {
+            let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
+            client::find(&mut tx, text(&id)).await.expect("an answer").expect("the client").metadata_digest
+        };
+        let change = async |spec: Value| {
+            let etag = bench.get("agents/ci-bot").await.header("etag").to_owned();
+            let call = bench.call(Method::PATCH, "agents/ci-bot").header("if-match", &etag);
+            call.json(json!({ "spec": spec })).await.expect(200);
+            digest().await
+        };
+        let first = digest().await;
+        assert_eq!(first.len(), 32);
+        bench.put("teams/other", json!({ "spec": {} })).await.expect(201);
+        assert_eq!(change(json!({ "team": "other" })).await, first, "a team is no matter of consent");
+        let redirects = json!({ "type": "interactive", "redirect_uris": ["https://a.example/", "https://b.example/"] });
+        let second = change(redirects).await;
+        assert_ne!(second, first);
+        let reordered = change(json!({ "redirect_uris": ["https://b.example/", "https://a.example/"] })).await;
+        assert_eq!(reordered, second);
+        let keys = Signer::new(SigningAlg::Es256, "k").jwks();
+        assert_ne!(change(json!({ "auth_method": "private_key_jwt", "jwks": keys })).await, second);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_an_admin_lets_an_agent_introspect_what_is_not_its_own() {
+    run(async |bench| {
+        bench.put("teams/platform", json!({ "spec": {} })).await.expect(201);
+        let body = json!({ "spec": { "team": "platform", "type": "autonomous", "introspect": true } });
+        let put = |role| bench.call(Method::PUT, "agents/resource-server").by(role).json(body.clone());
+        assert_eq!(put(Role::Operator).await.expect(403).problem().0, "role_insufficient");
+        assert_eq!(put(Role::Admin).await.expect(201).json["spec"]["introspect"], true);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_an_agent_said_about_itself_is_not_rewritten_and_approving_it_is_audited() {
+    run(async |bench| {
+        let id = agent(bench).await["id"].clone();
+        let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
+        let sql = "UPDATE agents SET origin = 'registration', state = 'waiting' WHERE id = $1";
+        let agent: AgentId = text(&id).parse().expect("an id");
+        sqlx::query(sql).bind(agent.uuid()).execute(&mut *tx).await.expect("waiting");
+        tx.commit().await.expect("committed");
+        let shown = bench.get("agents/ci-bot").await.json;
+        assert_eq!((text(&shown["status"]["origin"]), text(&shown["status"]["state"])), ("registration", "waiting"));
+        let change = async |spec: Value| {
+            let etag = bench.get("agents/ci-bot").await.header("etag").to_owned();
+            let call = bench.call(Method::PATCH, "agents/ci-bot").header("if-match", &etag);
+            call.json(json!({ "spec": spec })).await
+        };
+        let refused = change(json!({ "auth_method": "client_secret_post" })).await.expect(422);
+        assert_eq!(refused.problem().1, ["/spec self_registered"]);
+        bench.put("teams/other", json!({ "spec": {} })).await.expect(201);
+        assert_eq!(change(json!({ "team": "other" })).await.expect(200).json["spec"]["team"], "other");
+        let approved = bench.call(Method::POST, "agents/ci-bot:activate").send().await.expect(200);
+        assert_eq!(approved.json["status"]["state"], "active");
+        assert_eq!(bench.audit().await.last().map(String::as_str), Some("agent.approve ci-bot"));
     })
     .await;
 }

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     agents::{
-        Agent, AgentSpec, AgentState, Origin,
+        Agent, AgentSpec, AgentState, AgentType, AuthMethod, Origin,
         credentials::{self, Credential},
     },
     app::App,
@@ -174,7 +174,7 @@ impl Row {
 
     /// Whether it cannot act because it has no secret, though it needs one.
     fn lacks_secret(&self) -> bool {
-        self.agent.status.credentials == 0 && self.agent.status.origin == Origin::Admin
+        self.agent.status.credentials == 0 && uses_secrets(&self.agent)
     }
 }
 
@@ -186,6 +186,42 @@ impl DetailPage {
     fn is_waiting(&self) -> bool {
         self.agent.status.state == AgentState::Waiting
     }
+
+    fn is_interactive(&self) -> bool {
+        self.agent.spec.r#type == AgentType::Interactive
+    }
+
+    fn uses_secrets(&self) -> bool {
+        uses_secrets(&self.agent)
+    }
+
+    fn origin(&self) -> &'static str {
+        match self.agent.status.origin {
+            Origin::Admin => "made here",
+            Origin::ClientDocument => "by its metadata document",
+            Origin::Registration => "registered itself",
+        }
+    }
+
+    fn auth_method(&self) -> &'static str {
+        match self.agent.status.effective.auth_method {
+            AuthMethod::ClientSecretBasic => "client_secret_basic",
+            AuthMethod::ClientSecretPost => "client_secret_post",
+            AuthMethod::PrivateKeyJwt => "private_key_jwt",
+            AuthMethod::None => "none: a public client",
+        }
+    }
+
+    /// The names of its keys, where it gave them itself.
+    fn kids(&self) -> Vec<String> {
+        let keys = self.agent.spec.jwks.as_ref().and_then(|set| set.get("keys")).and_then(Value::as_array);
+        let name = |key: &Value| key.get("kid").and_then(Value::as_str).unwrap_or("without a name").to_owned();
+        keys.map(|keys| keys.iter().map(name).collect()).unwrap_or_default()
+    }
+}
+
+fn uses_secrets(agent: &Agent) -> bool {
+    matches!(agent.status.effective.auth_method, AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost)
 }
 
 impl Editable for AgentSpec {
@@ -196,41 +232,74 @@ impl Editable for AgentSpec {
                                 then on. The records of its calls stay.";
 
     fn fields(choices: &Choices) -> Vec<Field> {
-        let method = |value: &str, label: &str| Choice { value: value.to_owned(), label: label.to_owned() };
+        let choice = |value: &str, label: &str| Choice { value: value.to_owned(), label: label.to_owned() };
+        let types = vec![
+            choice("autonomous", "Autonomous: acts for itself, with its own grants"),
+            choice("interactive", "Interactive: acts for users who sign in and allow it"),
+        ];
+        let methods = vec![
+            choice("", "client_secret_basic: id and secret as HTTP Basic"),
+            choice("client_secret_post", "client_secret_post: id and secret in the form"),
+            choice("private_key_jwt", "private_key_jwt: it signs with a key of its own"),
+            choice("none", "none: it runs on users' devices and can keep no secret"),
+        ];
         vec![
             Field::new("team", "Team", Control::Select(Choice::none_or("Choose a team", &choices.teams)))
                 .hint("Its calls are booked to this team.")
                 .required(),
-            Field::new(
-                "auth_method",
-                "Authentication",
-                Control::Select(vec![
-                    method("", "client_secret_basic: id and secret as HTTP Basic"),
-                    method("client_secret_post", "client_secret_post: id and secret in the form"),
-                ]),
-            )
-            .hint("How it proves who it is at the token endpoint."),
+            Field::new("type", "Type", Control::Select(types)).hint("On whose behalf it acts."),
+            Field::new("display_name", "Display name", Control::Text)
+                .hint("What users see who are asked to allow it something."),
+            Field::new("redirect_uris", "Redirect URIs", Control::Lines)
+                .hint("For an interactive agent: where its users come back to, one a line."),
+            Field::new("auth_method", "Authentication", Control::Select(methods))
+                .hint("How it proves who it is at the token endpoint."),
+            Field::new("jwks_uri", "Address of its keys", Control::Code)
+                .hint("For private_key_jwt: where its JWK Set is. Or put the set itself below."),
+            Field::new("jwks", "Public keys", Control::Lines).hint("For private_key_jwt: a JWK Set, as JSON."),
         ]
     }
 
     fn entries(object: &Object<Self>) -> Entries {
-        let method = match object.spec.auth_method {
-            Some(crate::agents::AuthMethod::ClientSecretPost) => "client_secret_post",
-            _ => "",
+        let spec = &object.spec;
+        let shown = json!({ "type": spec.r#type, "auth_method": spec.auth_method });
+        let text = |name: &str| shown[name].as_str().unwrap_or_default().to_owned();
+        // The default stands first in the list, without a value of its own.
+        let method = if uses_secrets(object) && text("auth_method") != "client_secret_post" {
+            String::new()
+        } else {
+            text("auth_method")
         };
-        Entries::default().with("team", object.spec.team.as_str()).with("auth_method", method)
+        Entries::default()
+            .with("team", spec.team.as_str())
+            .with("type", text("type"))
+            .with("display_name", spec.display_name.clone().unwrap_or_default())
+            .with("redirect_uris", spec.redirect_uris.as_deref().unwrap_or_default().join("\n"))
+            .with("auth_method", method)
+            .with("jwks_uri", spec.jwks_uri.clone().unwrap_or_default())
+            .with("jwks", spec.jwks.as_ref().map(|set| format!("{set:#}")).unwrap_or_default())
     }
 
     fn spec(entries: &Entries) -> Value {
-        json!({ "team": entries.text("team"), "type": "autonomous", "auth_method": entries.text("auth_method") })
+        let redirect_uris = Some(entries.lines("redirect_uris")).filter(|uris| !uris.is_empty());
+        // What is no JSON is told as no JWK Set.
+        let jwks = Some(entries.get("jwks")).filter(|text| !text.is_empty());
+        let jwks = jwks.map(|text| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text)));
+        json!({
+            "team": entries.text("team"),
+            "type": if entries.get("type").is_empty() { "autonomous" } else { entries.get("type") },
+            "display_name": entries.text("display_name"),
+            "redirect_uris": redirect_uris,
+            "auth_method": entries.text("auth_method"),
+            "jwks_uri": entries.text("jwks_uri"),
+            "jwks": jwks,
+        })
     }
 
     fn field_at(pointer: &str) -> &'static str {
-        match pointer.split('/').nth(2) {
-            Some("team") => "team",
-            Some("auth_method") => "auth_method",
-            _ => "",
-        }
+        const FIELDS: [&str; 7] = ["team", "type", "display_name", "redirect_uris", "auth_method", "jwks_uri", "jwks"];
+        let member = pointer.split('/').nth(2).unwrap_or_default();
+        FIELDS.into_iter().find(|field| *field == member).unwrap_or_default()
     }
 
     fn page(name: &str) -> String {
@@ -257,7 +326,7 @@ async fn detail(app: &App, visitor: &Visitor, name: &str, wrong: Option<String>)
         grants,
         limits,
         calls: Calls::latest(app, visitor, &filter, RECENT_CALLS).await?,
-        snippets: connect::snippets(&agent.status.client_id.to_string(), &endpoint),
+        snippets: connect::snippets(&agent.status.client_id, &endpoint),
         endpoint,
         yaml: yaml::manifest("Agent", &visitor.caller.tenant_name, &agent),
         agent,

@@ -16,6 +16,7 @@ use super::{
     assertion::{self, Assertion, AssertionFault, Expected},
     attempts::Guesser,
     client::{ClientId, Keys},
+    client_document::{self, DocumentError},
     client_keys::{KeySet, KeysError},
     error::{OAuthError, Unproven},
     form::Form,
@@ -97,7 +98,7 @@ enum Refusal {
     Inactive,
     #[error("the client has to prove who it is by another method")]
     WrongMethod,
-    #[error("the secret is wrong or has expired")]
+    #[error("the secret is none of the client's, or has expired")]
     WrongSecret,
     #[error("the assertion proves nothing: {0}")]
     Assertion(#[from] AssertionFault),
@@ -105,6 +106,8 @@ enum Refusal {
     Replayed,
     #[error(transparent)]
     Keys(KeysError),
+    #[error(transparent)]
+    Document(DocumentError),
 }
 
 /// A claim to be a client, not yet checked.
@@ -174,7 +177,8 @@ impl Claim {
     }
 }
 
-/// Whether the claim is true; the outer error is ours.
+/// Whether the claim is true; the outer error is ours. A client that is known by its document is what that says now;
+/// one that was never seen cannot make us fetch anything here.
 async fn check(
     app: &App,
     issuer: &Issuer,
@@ -186,8 +190,19 @@ async fn check(
         Proof::Assertion(_) | Proof::Nothing => None,
         Proof::Bad(refusal) => return Ok(Err(refusal.clone())),
     };
+    let id = ClientId::of(&claim.client_id);
     let mut tx = app.db.tenant(issuer.tenant).await?;
-    let found = sql::standing(&mut tx, &ClientId::of(&claim.client_id), digest, server).await?;
+    let mut found = sql::standing(&mut tx, &id, digest, server).await?;
+    if let (ClientId::Document(url), Some(_)) = (&id, &found) {
+        tx.commit().await?;
+        match client_document::resolve_or_stale(app, issuer, url).await {
+            Ok(_) => {}
+            Err(error) if error.is_transient() => return Err(error.into()),
+            Err(error) => return Ok(Err(Refusal::Document(error))),
+        }
+        tx = app.db.tenant(issuer.tenant).await?;
+        found = sql::standing(&mut tx, &id, digest, server).await?;
+    }
     let proven = match &claim.proof {
         Proof::Secret(digest) => by_secret(digest, found.as_ref()),
         Proof::Assertion(_) => by_method(found.as_ref(), AuthMethod::PrivateKeyJwt),

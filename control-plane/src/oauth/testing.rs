@@ -26,7 +26,7 @@ use crate::{
 
 mod signer;
 
-pub(super) use signer::Signer;
+pub(crate) use signer::Signer;
 
 /// Where an agent shows its papers, and which.
 #[derive(Clone)]

@@ -30,7 +30,7 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
     sqlx::query!(
         "UPDATE tenants SET labels = $2, spec = $3, revision = $4, updated_at = now(),
              display_name = $5, access_token_ttl_s = $6, egress_allow = $7, client_registration = $8,
-             local_sign_in = $9
+             local_sign_in = $9, strict_assertion_audience = $10
          WHERE id = $1",
         tenant,
         version.labels,
@@ -41,6 +41,7 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         &meaning.egress_allow,
         json!(meaning.client_registration),
         meaning.local_sign_in,
+        meaning.strict_assertion_audience,
     )
     .execute(&mut **tx)
     .await

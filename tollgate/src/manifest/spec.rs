@@ -66,10 +66,13 @@ struct Agent {
     team: Name,
     #[serde(rename = "type")]
     kind: String,
+    display_name: Option<String>,
     redirect_uris: Option<Vec<Address>>,
     auth_method: Option<String>,
     jwks: Option<Map<String, Value>>,
     jwks_uri: Option<Address>,
+    signing_alg: Option<String>,
+    introspect: Option<bool>,
 }
 
 #[derive(Deserialize)]

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use crate::agents::SigningAlg;
 
 /// A client's key pair.
-pub(in crate::oauth) struct Signer {
+pub(crate) struct Signer {
     /// The algorithm that it signs by.
-    pub(in crate::oauth) alg: SigningAlg,
+    pub(crate) alg: SigningAlg,
     kid: String,
     pair: Pair,
 }
@@ -28,7 +28,7 @@ enum Pair {
 
 impl Signer {
     /// A new pair.
-    pub(in crate::oauth) fn new(alg: SigningAlg, kid: &str) -> Self {
+    pub(crate) fn new(alg: SigningAlg, kid: &str) -> Self {
         let pair = match alg {
             SigningAlg::Es256 => {
                 Pair::P256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a P-256 key"))
@@ -42,7 +42,7 @@ impl Signer {
     }
 
     /// The public half.
-    pub(in crate::oauth) fn jwk(&self) -> Value {
+    pub(crate) fn jwk(&self) -> Value {
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let mut jwk = match &self.pair {
             Pair::P256(pair) => {
@@ -61,22 +61,22 @@ impl Signer {
     }
 
     /// A set with this key alone.
-    pub(in crate::oauth) fn jwks(&self) -> Value {
+    pub(crate) fn jwks(&self) -> Value {
         json!({ "keys": [self.jwk()] })
     }
 
     /// The header of an honest assertion.
-    pub(in crate::oauth) fn header(&self) -> Value {
+    pub(crate) fn header(&self) -> Value {
         json!({ "alg": self.alg, "kid": self.kid, "typ": "JWT" })
     }
 
     /// A JWT with an honest header.
-    pub(in crate::oauth) fn jwt(&self, claims: &Value) -> String {
+    pub(crate) fn jwt(&self, claims: &Value) -> String {
         self.sign(&self.header(), claims)
     }
 
     /// A JWT with any header, signed as this pair signs.
-    pub(in crate::oauth) fn sign(&self, header: &Value, claims: &Value) -> String {
+    pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
         let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
         let message = format!("{}.{}", encode(header), encode(claims));
         let signature = URL_SAFE_NO_PAD.encode(self.signature(message.as_bytes()));
