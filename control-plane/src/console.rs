@@ -19,6 +19,7 @@ use crate::{
     agents::AgentSpec,
     app::App,
     grants::GrantSpec,
+    identity_providers::IdentityProviderSpec,
     limits::LimitSpec,
     page::PageQuery,
     resource::{self, Kind, Object},
@@ -46,6 +47,7 @@ mod sign_in;
 mod sql;
 #[cfg(test)]
 mod tests;
+mod users;
 pub(crate) mod visitor;
 mod waiting;
 mod yaml;
@@ -83,11 +85,21 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/access", get(access::show_access))
         .route("/calls", get(calls::show_list))
         .route("/calls/{call_id}", get(calls::show_detail))
+        .route("/users", get(users::show_list))
+        .route("/users/{id}", get(users::show_detail))
+        .route("/users/{id}/edit", get(users::show_edit).post(users::save))
+        .route("/users/{id}/link", post(users::make_link))
+        .route("/users/{id}/disable", post(users::disable))
+        .route("/users/{id}/activate", post(users::activate))
+        .route("/users/{id}/revoke", post(users::revoke))
+        .route("/users/{id}/delete", post(users::delete))
+        .route("/new/user", get(users::show_new).post(users::create))
         .merge(forms::<ServerSpec>())
         .merge(forms::<AgentSpec>())
         .merge(forms::<GrantSpec>())
         .merge(forms::<LimitSpec>())
         .merge(forms::<TeamSpec>())
+        .merge(forms::<IdentityProviderSpec>())
         .fallback(page::not_found)
         .layer(middleware::from_fn_with_state(Arc::clone(app), page::dress));
     Router::new().route("/static/{file}", get(assets::serve)).merge(pages)

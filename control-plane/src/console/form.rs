@@ -59,18 +59,18 @@ pub(super) struct Choices {
 
 #[derive(Template)]
 #[template(path = "form.html")]
-struct FormPage {
-    shell: Shell,
+pub(super) struct FormPage {
+    pub(super) shell: Shell,
     /// Where it is sent to, and where Cancel leads.
-    action: String,
-    back: String,
+    pub(super) action: String,
+    pub(super) back: String,
     /// The version that is edited.
-    etag: Option<String>,
-    lead: &'static str,
-    submit: &'static str,
-    danger: bool,
-    fields: Vec<Field>,
-    complaints: Vec<Complaint>,
+    pub(super) etag: Option<String>,
+    pub(super) lead: &'static str,
+    pub(super) submit: &'static str,
+    pub(super) danger: bool,
+    pub(super) fields: Vec<Field>,
+    pub(super) complaints: Vec<Complaint>,
 }
 
 /// Shows the form that creates an object, starting with `entries`.
@@ -238,27 +238,39 @@ fn patch<K: Editable>(object: &Object<K>, entries: &Entries) -> Patch {
     Patch(json!({ "labels": labels, "spec": K::spec(entries) }))
 }
 
-fn missing(fields: &[Field], entries: &Entries) -> Vec<Complaint> {
+/// Required fields in which nothing was entered.
+pub(super) fn missing(fields: &[Field], entries: &Entries) -> Vec<Complaint> {
     let empty = fields.iter().filter(|field| field.required && entries.get(field.name).is_empty());
     empty.map(|field| Complaint { field: field.name, text: format!("“{}” is required.", field.label) }).collect()
 }
 
-/// What is wrong, where the visitor can mend it; all other errors have a page of their own.
 fn complaints<K: Editable>(error: ApiError) -> Result<Vec<Complaint>, PageError> {
+    complaints_of(error, K::NOUN, "name", field_at::<K>)
+}
+
+/// What is wrong with an object of the kind `noun`, where the visitor can mend it; all other errors have a page of
+/// their own. `key` is the field of what is unique, `field_at` the field that a JSON pointer belongs to.
+pub(super) fn complaints_of(
+    error: ApiError,
+    noun: &str,
+    key: &'static str,
+    field_at: fn(&str) -> &'static str,
+) -> Result<Vec<Complaint>, PageError> {
     let about_all = |text: String| vec![Complaint { field: "", text }];
     match error {
         ApiError::Invalid(faults) => Ok(faults
             .to_vec()
             .into_iter()
-            .map(|fault| Complaint { field: field_at::<K>(&fault.pointer), text: sentence(&fault.detail) })
+            .map(|fault| Complaint { field: field_at(&fault.pointer), text: sentence(&fault.detail) })
             .collect()),
-        ApiError::NameTaken { .. } => Ok(vec![Complaint { field: "name", text: sentence(&error.to_string()) }]),
+        ApiError::NameTaken { .. } => Ok(vec![Complaint { field: key, text: sentence(&error.to_string()) }]),
         ApiError::PreconditionFailed => Ok(about_all(format!(
-            "Somebody else changed this {} after you opened the form. Open it again to see the current version, \
-             then repeat your change.",
-            K::NOUN
+            "Somebody else changed this {noun} after you opened the form. Open it again to see the current version, \
+             then repeat your change."
         ))),
-        ApiError::InUse { .. } | ApiError::Conflict => Ok(about_all(sentence(&error.to_string()))),
+        ApiError::InUse { .. } | ApiError::Conflict | ApiError::LastOwner | ApiError::UserDisabled => {
+            Ok(about_all(sentence(&error.to_string())))
+        }
         error => Err(error.into()),
     }
 }
@@ -271,7 +283,8 @@ fn field_at<K: Editable>(pointer: &str) -> &'static str {
     }
 }
 
-fn filled(mut fields: Vec<Field>, entries: &Entries, complaints: &[Complaint]) -> Vec<Field> {
+/// The fields with what was entered and what is wrong with it.
+pub(super) fn filled(mut fields: Vec<Field>, entries: &Entries, complaints: &[Complaint]) -> Vec<Field> {
     for field in &mut fields {
         entries.get(field.name).clone_into(&mut field.value);
         field.wrong = complaints.iter().find(|complaint| complaint.field == field.name).map(|found| found.text.clone());
@@ -303,7 +316,8 @@ fn with_labels(entries: Entries, labels: &Labels) -> Entries {
     entries.with("labels", lines.join("\n"))
 }
 
-async fn choices(app: &App, visitor: &Visitor) -> Result<Choices, PageError> {
+/// What there is to choose from.
+pub(super) async fn choices(app: &App, visitor: &Visitor) -> Result<Choices, PageError> {
     Ok(Choices {
         teams: super::names::<crate::teams::TeamSpec>(app, visitor).await?,
         agents: super::names::<crate::agents::AgentSpec>(app, visitor).await?,

@@ -39,6 +39,7 @@ pub(crate) enum Section {
     Agents,
     Access,
     Calls,
+    Users,
     /// None of them.
     Other,
 }
@@ -135,10 +136,13 @@ pub(crate) enum Done {
     PasswordSet,
     SignedOut,
     Withdrawn,
+    UserDisabled,
+    UserActivated,
+    UserRevoked,
 }
 
 impl Done {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 13] = [
         Self::Created,
         Self::Saved,
         Self::Deleted,
@@ -149,6 +153,9 @@ impl Done {
         Self::PasswordSet,
         Self::SignedOut,
         Self::Withdrawn,
+        Self::UserDisabled,
+        Self::UserActivated,
+        Self::UserRevoked,
     ];
 
     const fn code(self) -> &'static str {
@@ -162,6 +169,9 @@ impl Done {
             Self::Revoked => "revoked",
             Self::PasswordSet => "password-set",
             Self::SignedOut => "signed-out",
+            Self::UserDisabled => "user-disabled",
+            Self::UserActivated => "user-activated",
+            Self::UserRevoked => "user-revoked",
             Self::Withdrawn => "withdrawn",
         }
     }
@@ -178,6 +188,9 @@ impl Done {
             Self::Revoked => "Revoked. No new token can be had with that secret.",
             Self::PasswordSet => "Password set. Every other session of yours has ended.",
             Self::SignedOut => "You are signed out.",
+            Self::UserDisabled => "Disabled. They are signed out, and no agent can act for them.",
+            Self::UserActivated => "Activated. They may sign in again.",
+            Self::UserRevoked => "Revoked. They are signed out, and no token that acts for them is good any longer.",
             Self::Withdrawn => "Taken back. The application has to ask you again.",
         }
     }

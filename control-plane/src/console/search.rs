@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
-use tollgate_proto::{AgentId, GrantId, LimitId, ServerId, TeamId};
+use tollgate_proto::{AgentId, GrantId, LimitId, ServerId, TeamId, UserId};
 use uuid::Uuid;
 
 use super::{
@@ -78,6 +78,10 @@ impl Hit {
             "agent" => (AgentId::from(found.id).to_string(), format!("/agents/{}", found.name)),
             "team" => (TeamId::from(found.id).to_string(), format!("/access#team-{}", found.name)),
             "grant" => (GrantId::from(found.id).to_string(), format!("/access#grant-{}", found.name)),
+            "user" => {
+                let id = UserId::from(found.id).to_string();
+                (id.clone(), format!("/users/{id}"))
+            }
             _ => (LimitId::from(found.id).to_string(), format!("/access#limit-{}", found.name)),
         };
         Self { kind: found.kind, id, name: found.name, href }
@@ -105,6 +109,7 @@ fn ids_beginning(text: &str) -> Option<(Uuid, Uuid)> {
         .or_else(|| range::<TeamId>(&first, &last))
         .or_else(|| range::<GrantId>(&first, &last))
         .or_else(|| range::<LimitId>(&first, &last))
+        .or_else(|| range::<UserId>(&first, &last))
 }
 
 fn range<Id: FromStr + Into<Uuid>>(first: &str, last: &str) -> Option<(Uuid, Uuid)> {

@@ -31,6 +31,8 @@ pub(in crate::console) enum Control {
     Text,
     /// One line of a name or a number.
     Code,
+    /// One line that is not shown, nor sent back.
+    Secret,
     /// Several lines of names.
     Lines,
     /// One of some.
