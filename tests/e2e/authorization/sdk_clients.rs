@@ -11,15 +11,15 @@ use super::Desk;
 #[tokio::test]
 async fn the_python_sdk_comes_with_a_metadata_document() {
     let mut story = Story::begin().await;
-    let document = story.publish(&json!({}));
+    let document = story.publish("/client.json", &json!({}));
     story.connects(OauthClient::Python, json!({}), json!({"document": document})).await;
     assert_eq!(story.desk.site.visits("/client.json"), 1, "the document is fetched once");
 }
 
 #[tokio::test]
 async fn the_python_sdk_registers_itself() {
+    let mut story = Story::begin().await;
     for method in ["none", "client_secret_post", "client_secret_basic"] {
-        let mut story = Story::begin().await;
         story.connects(OauthClient::Python, json!({}), json!({"register": method})).await;
     }
 }
@@ -35,33 +35,35 @@ async fn the_python_sdk_comes_as_a_known_agent() {
 
 #[tokio::test]
 async fn the_typescript_sdks_come_with_a_metadata_document() {
+    let mut story = Story::begin().await;
     for sdk in SDKS {
-        let mut story = Story::begin().await;
-        let document = story.publish(&json!({}));
+        let document = story.publish(&format!("/{sdk}.json"), &json!({}));
         story.connects(OauthClient::TypeScript, json!({"sdk": sdk}), json!({"document": document})).await;
     }
 }
 
 #[tokio::test]
 async fn the_typescript_sdks_come_with_a_metadata_document_and_sign_with_the_keys_it_names() {
+    let mut story = Story::begin().await;
     for (sdk, pair) in SDKS.into_iter().zip([KeyPair::es256(), KeyPair::rs256()]) {
-        let mut story = Story::begin().await;
-        story.desk.site.publish("/keys.json", &pair.jwks());
-        let document = story.publish(&json!({
+        let keys = format!("/{sdk}/keys.json");
+        story.desk.site.publish(&keys, &pair.jwks());
+        let more = json!({
             "token_endpoint_auth_method": "private_key_jwt",
             "token_endpoint_auth_signing_alg": pair.algorithm,
-            "jwks_uri": story.desk.site.url("/keys.json"),
-        }));
+            "jwks_uri": story.desk.site.url(&keys),
+        });
+        let document = story.publish(&format!("/{sdk}.json"), &more);
         let client = json!({"document": document, "key": pair.pem, "algorithm": pair.algorithm});
         story.connects(OauthClient::TypeScript, json!({"sdk": sdk}), client).await;
-        assert!(story.desk.site.visits("/keys.json") >= 1, "the keys are where the document says");
+        assert!(story.desk.site.visits(&keys) >= 1, "the keys are where the document says");
     }
 }
 
 #[tokio::test]
 async fn the_typescript_sdks_register_themselves() {
+    let mut story = Story::begin().await;
     for (sdk, method) in SDKS.into_iter().zip(["none", "client_secret_post"]) {
-        let mut story = Story::begin().await;
         story.connects(OauthClient::TypeScript, json!({"sdk": sdk}), json!({"register": method})).await;
     }
 }
@@ -95,8 +97,8 @@ impl Story {
     }
 
     /// A metadata document, whose redirect URI leaves the port open as documents of native clients do.
-    fn publish(&self, more: &Value) -> String {
-        self.desk.site.publish_client("/client.json", "http://127.0.0.1/callback", more)
+    fn publish(&self, path: &str, more: &Value) -> String {
+        self.desk.site.publish_client(path, "http://127.0.0.1/callback", more)
     }
 
     /// An agent that an administrator made.

@@ -55,7 +55,8 @@ async fn the_typescript_sdk_understands_every_error() {
     }
     for endpoint in ["token", "introspect", "revoke", "register"] {
         let answer = Http::default().get(&format!("{issuer}/oauth/{endpoint}")).await;
-        assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")), "{endpoint}");
+        assert_eq!(answer.status, 405, "{endpoint}: {}", answer.text());
+        assert!(answer.header("allow").is_some_and(|methods| methods.starts_with("POST")), "{:?}", answer.headers);
         answers.push(json!({"status": answer.status, "body": answer.text()}));
     }
     let refused = agent.redeem("tgc_nothing", &[]).await;
