@@ -3,11 +3,14 @@
 //! Invariant: a tenant's rows are reached through a [`TenantTx`] only. It tells Postgres the tenant, and row-level
 //! security hides every other tenant's rows, whatever a query forgets.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
-    Connection as _, PgConnection, PgPool, Postgres, Transaction,
+    AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tollgate_proto::TenantId;
@@ -15,7 +18,9 @@ use tollgate_proto::TenantId;
 /// Role that owns nothing and cannot bypass row-level security.
 const APPLICATION_ROLE: &str = "SET ROLE tollgate_app";
 const CONNECTIONS_MAX: u32 = 20;
-const ACQUIRE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an idle connection is taken to be alive.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
@@ -49,6 +54,10 @@ impl Db {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .before_acquire(|connection, use_before| {
+                Box::pin(async move { is_alive(connection, use_before.idle_for).await })
+            })
             .after_connect(|connection, _| {
                 Box::pin(async move { sqlx::query(APPLICATION_ROLE).execute(connection).await.map(drop) })
             })
@@ -62,9 +71,7 @@ impl Db {
     /// # Errors
     /// When Postgres is away.
     pub async fn tenant(&self, tenant: TenantId) -> Result<TenantTx, sqlx::Error> {
-        let mut tx = self.pool.begin().await?;
-        enter(&mut tx, tenant).await?;
-        Ok(TenantTx { tenant, tx })
+        self.begin("BEGIN", tenant).await
     }
 
     /// A transaction that reads one tenant as it was at one moment, however many queries it makes.
@@ -72,8 +79,14 @@ impl Db {
     /// # Errors
     /// When Postgres is away.
     pub async fn tenant_snapshot(&self, tenant: TenantId) -> Result<TenantTx, sqlx::Error> {
-        let mut tx = self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-        enter(&mut tx, tenant).await?;
+        self.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", tenant).await
+    }
+
+    /// Begins, and enters the tenant in the same round trip.
+    async fn begin(&self, begin: &'static str, tenant: TenantId) -> Result<TenantTx, sqlx::Error> {
+        // A UUID has no character that could end the text.
+        let statement = format!("{begin}; SET LOCAL tollgate.tenant = '{}'", tenant.uuid());
+        let tx = self.pool.begin_with(AssertSqlSafe(statement)).await?;
         Ok(TenantTx { tenant, tx })
     }
 
@@ -91,6 +104,15 @@ impl Db {
     pub const fn pool(&self) -> &PgPool {
         &self.pool
     }
+}
+
+/// Whether a pooled connection can be used. One that was in use a moment ago is not asked: that would be a round trip
+/// before every transaction, to find out what its first statement finds out too.
+async fn is_alive(connection: &mut PgConnection, idle_for: Duration) -> Result<bool, sqlx::Error> {
+    if idle_for < TRUSTED_FOR {
+        return Ok(true);
+    }
+    connection.ping().await.map(|()| true)
 }
 
 /// Shows the rest of the open transaction the rows of `tenant` alone. For the one place that writes for several
