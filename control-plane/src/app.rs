@@ -54,6 +54,10 @@ pub struct App {
     pub identity_providers: identity_providers::Discovered,
     /// Public keys of clients that keep them at a URL.
     pub client_keys: oauth::ClientKeys,
+    /// Keys that verify tokens which are shown to the authorization server itself.
+    pub verifiers: oauth::Verifiers,
+    /// How tenants let agents register themselves, as their metadata says it.
+    pub registration_policies: oauth::Policies,
 }
 
 impl App {
@@ -76,6 +80,8 @@ impl App {
             client_documents: oauth::ClientDocuments::default(),
             identity_providers: identity_providers::Discovered::default(),
             client_keys: oauth::ClientKeys::default(),
+            verifiers: oauth::Verifiers::default(),
+            registration_policies: oauth::Policies::default(),
         }
     }
 }

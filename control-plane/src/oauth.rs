@@ -43,6 +43,7 @@ mod observed;
 mod purge;
 pub mod redirect_uri;
 mod register;
+mod revoke;
 mod scope_policy;
 mod sql;
 mod target;
@@ -54,12 +55,14 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use access_token::{Format as AccessTokenFormat, Verifiers};
 pub use attempts::Failures;
 pub(crate) use authorize::{decline_path, wanted_by};
 pub use client_document::ClientDocuments;
 pub use client_keys::ClientKeys;
 pub use issuer::Issuers;
 pub use keys::KeyRing;
+pub use metadata::Policies;
 pub use observed::Trail;
 pub use purge::purge;
 pub use register::reap;
@@ -76,6 +79,7 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/t/{tenant}/oauth/token", post(token::answer).options(preflight).fallback(error::token_method))
         .route("/t/{tenant}/oauth/register", post(register::create).options(preflight).fallback(error::token_method))
         .route("/t/{tenant}/oauth/register/{client_id}", registration())
+        .route("/t/{tenant}/oauth/revoke", post(revoke::answer).options(preflight).fallback(error::token_method))
         .layer(map_response(allow_any_origin));
     let observed = Router::new()
         .merge(public)

@@ -15,6 +15,7 @@ use crate::{
     db::TenantTx,
     duration,
     error::{ApiError, Faults},
+    oauth::AccessTokenFormat,
     resource::{Kind, Object, Row, Version, Which},
 };
 
@@ -44,6 +45,9 @@ pub struct TenantSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "15m")]
     pub access_token_ttl: Option<String>,
+    /// What access tokens look like; `jwt` unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_token_format: Option<AccessTokenFormat>,
     /// Networks that servers may live in beside the public internet, in CIDR notation; none unless told.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 64, example = json!(["10.20.0.0/16"]))]
@@ -81,6 +85,8 @@ pub struct TenantStatus {
 pub struct EffectiveTenant {
     /// How long access tokens live.
     pub access_token_ttl: String,
+    /// What access tokens look like.
+    pub access_token_format: AccessTokenFormat,
     /// Networks that servers may live in beside the public internet.
     pub egress_allow: Vec<String>,
     /// How agents may register themselves.
@@ -96,6 +102,7 @@ pub struct EffectiveTenant {
 pub struct Meaning {
     display_name: String,
     access_token_ttl_s: i32,
+    access_token_format: AccessTokenFormat,
     egress_allow: Vec<String>,
     client_registration: RegistrationPolicy,
     local_sign_in: bool,
@@ -145,6 +152,7 @@ impl Kind for TenantSpec {
         Ok(access_token_ttl_s.map(|access_token_ttl_s| Meaning {
             display_name,
             access_token_ttl_s,
+            access_token_format: self.access_token_format.unwrap_or_default(),
             egress_allow,
             client_registration,
             local_sign_in,
@@ -163,6 +171,7 @@ impl Kind for TenantSpec {
             mcp_url: app.urls.federated(&row.name),
             effective: EffectiveTenant {
                 access_token_ttl: self.access_token_ttl().to_owned(),
+                access_token_format: self.access_token_format.unwrap_or_default(),
                 egress_allow: self.egress_allow.clone().unwrap_or_default(),
                 client_registration: self.client_registration.clone().unwrap_or_default().effective(),
                 local_sign_in: self.local_sign_in(),

@@ -6,8 +6,9 @@
 
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, Header};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tollgate_proto::{AgentId, AuthorizationId, UserId};
+use utoipa::ToSchema;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -18,22 +19,38 @@ use crate::{
     secret::{self, Purpose},
 };
 
+mod read;
 mod sql;
+
+pub use read::Verifiers;
+pub(super) use read::{Known, read};
 
 /// RFC 9068 section 2.1.
 const TYPE: &str = "at+jwt";
 
 /// What a tenant's access tokens look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    /// RFC 9068.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = AccessTokenFormat)]
+pub enum Format {
+    /// RFC 9068: resource servers verify it themselves.
+    #[default]
     Jwt,
-    /// `tga_…`: a reference that only the authorization server can resolve.
+    /// `tga_…`: a reference that only the authorization server can resolve, so that it tells nobody anything.
     Opaque,
 }
 
 impl Format {
     /// As the database has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+            Self::Opaque => "opaque",
+        }
+    }
+
+    /// From what the database says.
     pub(super) const fn of(opaque: bool) -> Self {
         if opaque { Self::Opaque } else { Self::Jwt }
     }

@@ -52,12 +52,18 @@ pub(super) enum OAuthError {
     /// The client is known, and may not use this grant type.
     #[error("the client may not use this grant type")]
     UnauthorizedClient,
-    /// Another grant type than `client_credentials`.
-    #[error("the only grant type is client_credentials")]
+    /// A grant type that there is not.
+    #[error("the grant types are authorization_code, refresh_token and client_credentials")]
     UnsupportedGrantType,
     /// RFC 7591 section 3.2.2, RFC 7592 section 2.
     #[error(transparent)]
     Registration(#[from] RegistrationRefusal),
+    /// A code or a refresh token that gives nothing (any more): nobody learns why.
+    #[error("the code or token is unknown, expired, used or revoked, or was issued to another client or request")]
+    InvalidGrant {
+        /// Why, for the audit log.
+        reason: &'static str,
+    },
     /// RFC 8707 section 2.
     #[error(transparent)]
     InvalidTarget(#[from] TargetError),
@@ -94,6 +100,7 @@ impl OAuthError {
             Self::UnauthorizedClient => (StatusCode::BAD_REQUEST, "unauthorized_client"),
             Self::UnsupportedGrantType => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
             Self::Registration(refusal) => refusal.status_and_code(),
+            Self::InvalidGrant { .. } => (StatusCode::BAD_REQUEST, "invalid_grant"),
             Self::InvalidTarget(_) => (StatusCode::BAD_REQUEST, "invalid_target"),
             Self::InvalidScope(_) => (StatusCode::BAD_REQUEST, "invalid_scope"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
@@ -158,6 +165,7 @@ impl IntoResponse for OAuthError {
             Self::InvalidClient(unproven) if !unproven.reason.is_empty() => {
                 Refused { code, reason: unproven.reason, client: unproven.client }
             }
+            Self::InvalidGrant { reason } => Refused { code, reason: reason.to_owned(), client: None },
             _ => Refused { code, reason: said, client: None },
         };
         response.extensions_mut().insert(refused);

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use tollgate_proto::{Scope, ScopeError};
 
-use super::target::Target;
+use super::{sql::Standing, target::Target};
 
 /// More than any honest request names; comparing each with every grant stays cheap.
 const REQUESTED_MAX: usize = 500;
@@ -24,6 +24,9 @@ pub enum ScopeRefusal {
     /// A scope that the grants do not cover.
     #[error("`{0}` is not granted for this resource")]
     NotGranted(Scope),
+    /// A scope that the user did not allow.
+    #[error("`{0}` is not what was consented to")]
+    NotConsented(Scope),
     /// There is nothing to put into a token.
     #[error("nothing is granted for this resource")]
     NothingGranted,
@@ -76,6 +79,30 @@ pub(super) fn offer(allowed: &[Scope], denied: &[Scope], targets: &[Target], req
         }
     }
     Offered { granted: without_covered(&offered), withheld }
+}
+
+/// The scopes of a token that acts for a user: what was consented to, as far as it is granted now. `requested` must lie
+/// within the consent (RFC 6749 section 6); absent means all of it.
+pub(super) fn decide_within_consent(
+    consented: &[Scope],
+    granted: &Standing,
+    target: &Target,
+    requested: Option<&str>,
+) -> Result<Vec<Scope>, ScopeRefusal> {
+    if let Some(beyond) =
+        requested.map(parse).transpose()?.into_iter().flatten().find(|scope| !covered(scope, consented))
+    {
+        return Err(ScopeRefusal::NotConsented(beyond));
+    }
+    decide(&common(consented, &granted.allowed), &granted.denied, target, requested)
+}
+
+/// What both cover.
+fn common(consented: &[Scope], allowed: &[Scope]) -> Vec<Scope> {
+    let of_both = |one: &Scope, other: &Scope| {
+        if one.covers(other) { Some(other.clone()) } else { other.covers(one).then(|| one.clone()) }
+    };
+    consented.iter().flat_map(|one| allowed.iter().filter_map(move |other| of_both(one, other))).collect()
 }
 
 /// What a requested scope comes to. A whole server that is granted in part is narrowed to that part (RFC 6749 section

@@ -1,5 +1,7 @@
 //! Every query of the authorization server.
 
+use std::{error::Error as StdError, str::FromStr};
+
 use serde_json::Value;
 use sqlx::PgConnection;
 use tollgate_proto::{AgentId, CredentialId, Egress, Name, Scope, TenantId};
@@ -304,16 +306,18 @@ impl StandingRow {
             client,
             credential,
             use_noted: self.use_noted,
-            allowed: scopes(&self.allowed)?,
-            denied: scopes(&self.denied)?,
+            allowed: parsed(&self.allowed)?,
+            denied: parsed(&self.denied)?,
             server_exists: self.server_exists,
             tenant,
         })
     }
 }
 
-/// A stored scope that no longer parses is a fault, never skipped: it could be a denial.
-pub(super) fn scopes(texts: &[String]) -> Result<Vec<Scope>, sqlx::Error> {
+/// What was stored of a scope or a name. One that no longer parses is a fault, never skipped: it could be a denial.
+pub(super) fn parsed<T: FromStr<Err: StdError + Send + Sync + 'static>>(
+    texts: &[String],
+) -> Result<Vec<T>, sqlx::Error> {
     texts
         .iter()
         .map(|text| text.parse())

@@ -30,7 +30,8 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
     sqlx::query!(
         "UPDATE tenants SET labels = $2, spec = $3, revision = $4, updated_at = now(),
              display_name = $5, access_token_ttl_s = $6, egress_allow = $7, client_registration = $8,
-             local_sign_in = $9, strict_assertion_audience = $10
+             local_sign_in = $9, strict_assertion_audience = $10,
+             access_token_format = $11
          WHERE id = $1",
         tenant,
         version.labels,
@@ -42,6 +43,7 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         json!(meaning.client_registration),
         meaning.local_sign_in,
         meaning.strict_assertion_audience,
+        meaning.access_token_format.as_str(),
     )
     .execute(&mut **tx)
     .await

@@ -16,6 +16,7 @@ async fn a_tenant_says_where_it_is_and_what_applies() {
         assert_eq!(status["mcp_url"], "http://data.test/t/acme/mcp");
         let effective = &status["effective"];
         assert_eq!(effective["access_token_ttl"], "15m");
+        assert_eq!(effective["access_token_format"], "jwt");
         assert_eq!(effective["egress_allow"], json!([]));
         assert_eq!(effective["local_sign_in"], true);
         assert_eq!(status["policy"], json!({ "revision": 1, "data_planes": [] }));
@@ -30,19 +31,19 @@ async fn a_change_of_a_tenant_needs_an_admin_and_reaches_the_policy() {
     run(async |bench| {
         let patch = |role: Role| bench.call(Method::PATCH, "/api/v1/tenants/acme").header("if-match", "\"1\"").by(role);
         let change =
-            json!({ "labels": { "a": "b" }, "spec": { "access_token_ttl": "5m", "egress_allow": ["127.1.2.3/8"] } });
+            json!({ "labels": { "a": "b" }, "spec": { "access_token_ttl": "5m", "access_token_format": "opaque", "egress_allow": ["127.1.2.3/8"] } });
         let refused = patch(Role::Operator).json(change.clone()).await.expect(403);
         assert_eq!(refused.problem().0, "role_insufficient");
         let changed = patch(Role::Admin).json(change.clone()).await.expect(200);
         assert_eq!(changed.json["spec"], change["spec"]);
         assert_eq!(changed.json["status"]["policy"]["revision"], 2);
-        let stored: (i32, Vec<String>) =
-            sqlx::query_as("SELECT access_token_ttl_s, egress_allow FROM tenants WHERE id = $1")
+        let stored: (i32, String, Vec<String>) =
+            sqlx::query_as("SELECT access_token_ttl_s, access_token_format, egress_allow FROM tenants WHERE id = $1")
                 .bind(bench.acme.uuid())
                 .fetch_one(bench.app.db.pool())
                 .await
                 .expect("the tenant");
-        assert_eq!(stored, (300, vec!["127.0.0.0/8".to_owned()]));
+        assert_eq!(stored, (300, "opaque".to_owned(), vec!["127.0.0.0/8".to_owned()]));
         assert_eq!(bench.audit().await, ["tenant.update acme"]);
     })
     .await;

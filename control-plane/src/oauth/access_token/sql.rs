@@ -1,8 +1,9 @@
 //! Queries about opaque access tokens.
 
-use tollgate_proto::{AuthorizationId, UserId};
+use serde_json::Value;
+use tollgate_proto::{AgentId, AuthorizationId, UserId};
 
-use super::Minted;
+use super::{Minted, read::Known};
 use crate::{db::TenantTx, secret::Digest};
 
 /// Stores what a reference stands for.
@@ -29,4 +30,33 @@ pub(super) async fn insert(tx: &mut TenantTx, digest: &Digest, minted: &Minted) 
     .execute(&mut **tx)
     .await
     .map(drop)
+}
+
+/// What a reference stands for, expired or not.
+pub(super) async fn find(tx: &mut TenantTx, digest: &Digest) -> Result<Option<Known>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT token.jti, token.authorization_id, token.user_id, token.resource, token.scope, token.issued_at,
+                  token.expires_at, agents.id AS agent_id, agents.document_url
+           FROM access_tokens AS token JOIN agents ON agents.id = token.agent_id
+           WHERE token.digest = $1"#,
+        digest.as_bytes(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.map(|row| Known {
+        jti: row.jti,
+        client_id: row.document_url.unwrap_or_else(|| AgentId::from(row.agent_id).to_string()),
+        user: row.user_id.map(UserId::from),
+        authorization: row.authorization_id.map(AuthorizationId::from),
+        kid: None,
+        audience: row.resource,
+        scope: row.scope,
+        issued_at: row.issued_at.timestamp(),
+        expires_at: row.expires_at.timestamp(),
+    }))
+}
+
+/// The public half of a signing key, as a JWK.
+pub(super) async fn public_key(tx: &mut TenantTx, kid: &str) -> Result<Option<Value>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT public_jwk FROM signing_keys WHERE kid = $1", kid).fetch_optional(&mut **tx).await
 }

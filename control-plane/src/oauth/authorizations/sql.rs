@@ -10,7 +10,7 @@ pub(super) async fn hold_parties(tx: &mut TenantTx, agent: AgentId, user: UserId
     let held = sqlx::query!(
         r#"SELECT agents.id FROM agents JOIN users ON users.tenant_id = agents.tenant_id
            WHERE agents.id = $1 AND agents.state = 'active' AND users.id = $2 AND users.state = 'active'
-           FOR SHARE OF agents, users"#,
+           FOR NO KEY UPDATE OF agents, users"#,
         agent.uuid(),
         user.uuid(),
     )

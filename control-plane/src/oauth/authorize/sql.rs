@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tollgate_proto::{AgentId, Name, Scope};
 
-use crate::{db::TenantTx, oauth::sql::scopes};
+use crate::{db::TenantTx, oauth::sql::parsed};
 
 /// What grants to an agent and to its team allow and deny now.
 pub(super) async fn grants(tx: &mut TenantTx, agent: AgentId) -> Result<(Vec<Scope>, Vec<Scope>), sqlx::Error> {
@@ -21,7 +21,7 @@ pub(super) async fn grants(tx: &mut TenantTx, agent: AgentId) -> Result<(Vec<Sco
     )
     .fetch_one(&mut **tx)
     .await?;
-    Ok((scopes(&row.allowed)?, scopes(&row.denied)?))
+    Ok((parsed(&row.allowed)?, parsed(&row.denied)?))
 }
 
 /// The display names of those of the named servers that exist.

@@ -3,7 +3,7 @@
 use tollgate_proto::{AgentId, AuthorizationId, Scope, UserId};
 
 use super::{AllowedApp, Authorization, Parties};
-use crate::{db::TenantTx, oauth::sql::scopes};
+use crate::{db::TenantTx, oauth::sql::parsed};
 
 pub(super) async fn remembered(
     tx: &mut TenantTx,
@@ -21,7 +21,7 @@ pub(super) async fn remembered(
     )
     .fetch_optional(&mut **tx)
     .await?;
-    scopes(&texts.unwrap_or_default())
+    parsed(&texts.unwrap_or_default())
 }
 
 pub(super) async fn remember(
@@ -94,7 +94,7 @@ pub(super) async fn allowed(tx: &mut TenantTx, user: UserId) -> Result<Vec<Allow
             display_name: row.display_name,
             document_url: row.document_url,
             resource: row.resource,
-            scopes: scopes(&row.scopes)?,
+            scopes: parsed(&row.scopes)?,
             allowed_at: row.allowed_at,
             last_used_at: row.last_used_at,
         })

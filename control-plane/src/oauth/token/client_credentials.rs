@@ -1,0 +1,62 @@
+//! The client credentials grant (OAuth 2.1 section 4.2): an agent that acts for itself.
+//!
+//! Invariant: one query proves the client and reads all that decides about its token, and a JWT costs no write.
+
+use super::{Answer, IssueError, Issuing, Order};
+use crate::{
+    app::App,
+    db::TenantTx,
+    oauth::{
+        client::CLIENT_CREDENTIALS,
+        client_auth::Presented,
+        error::OAuthError,
+        issuer::Issuer,
+        scope_policy,
+        sql::Standing,
+        target::{Target, TargetError},
+    },
+};
+
+/// The grant type's name.
+pub(super) const NAME: &str = CLIENT_CREDENTIALS;
+
+/// Who is it, where to, what for; then the token.
+pub(super) async fn issue(app: &App, issuer: &Issuer, presented: Presented<'_>) -> Result<Answer, OAuthError> {
+    // Told only to a client that proved who it is, but needed for the one query.
+    let target = Target::read(presented.form.resources(), &app.urls, &issuer.name);
+    let server = target.as_ref().ok().and_then(Target::server);
+    let (standing, mut tx) = super::admit(app, issuer, Presented { server, ..presented }, NAME).await?;
+    if standing.client.is_public() {
+        return Err(OAuthError::UnauthorizedClient);
+    }
+    let ttl_s = standing.tenant.access_token_ttl_s;
+    let issuing = begin(&mut tx, app, issuer, &standing, &target?, presented.form.get("scope"), ttl_s).await?;
+    tx.commit().await?;
+    Ok(issuing.answer(app, issuer, None).await?)
+}
+
+/// Decides about the token of an agent that acts for itself: everything that is granted for `target`, or what of it is
+/// requested.
+pub(super) async fn begin(
+    tx: &mut TenantTx,
+    app: &App,
+    issuer: &Issuer,
+    standing: &Standing,
+    target: &Target,
+    requested: Option<&str>,
+    ttl_s: u32,
+) -> Result<Issuing, IssueError> {
+    if target.server().is_some() && !standing.server_exists {
+        return Err(TargetError::Unknown.into());
+    }
+    let scopes = scope_policy::decide(&standing.allowed, &standing.denied, target, requested)?;
+    let order = Order {
+        standing,
+        on_behalf: None,
+        valid_from: standing.tokens_valid_from(),
+        resource: target.url(&app.urls, &issuer.name),
+        scopes,
+        ttl_s,
+    };
+    Ok(Issuing::begin(tx, order).await?)
+}
