@@ -24,6 +24,7 @@ use crate::{
     testing::{self, Bench},
 };
 
+pub(super) mod approval;
 mod signer;
 
 pub(crate) use signer::Signer;
@@ -97,6 +98,12 @@ impl Bed {
             .expect("a team");
         tx.commit().await.expect("committed");
         Self { router: router::build(Arc::clone(&app)), app, tenant, team }
+    }
+
+    /// A bed at another control plane on the same database.
+    pub(super) fn beside(&self) -> Self {
+        let app = self.second();
+        Self { router: router::build(Arc::clone(&app)), app, tenant: self.tenant, team: self.team }
     }
 
     /// Another control plane on the same database, with the same master key and nothing in memory.
@@ -218,7 +225,18 @@ impl Bed {
 
     /// A token request with this body and `Authorization`, from this address.
     pub(super) async fn token_from(&self, peer: &str, authorization: Option<&str>, body: &str) -> Answer {
-        let mut request = Request::post("/t/acme/oauth/token")
+        self.post_from(peer, "token", authorization, body).await
+    }
+
+    /// A form for an endpoint, with this `Authorization`, from this address.
+    pub(super) async fn post_from(
+        &self,
+        peer: &str,
+        endpoint: &str,
+        authorization: Option<&str>,
+        body: &str,
+    ) -> Answer {
+        let mut request = Request::post(format!("/t/acme/oauth/{endpoint}"))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .extension(ConnectInfo(SocketAddr::new(peer.parse().expect("an address"), 4000)));
         if let Some(authorization) = authorization {

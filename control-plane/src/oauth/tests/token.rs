@@ -96,7 +96,8 @@ async fn the_grant_type_is_required_and_must_be_known() {
             ("grant_type=", "invalid_request"),
             ("grant_type=password", "unsupported_grant_type"),
             ("grant_type=implicit", "unsupported_grant_type"),
-            ("grant_type=authorization_code", "unsupported_grant_type"),
+            ("grant_type=authorization_code", "unauthorized_client"),
+            ("grant_type=refresh_token", "unauthorized_client"),
             ("grant_type=CLIENT_CREDENTIALS", "unsupported_grant_type"),
         ] {
             let answer = bed.token_from(PEER, Some(&client.basic()), body).await;

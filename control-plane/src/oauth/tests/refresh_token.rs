@@ -1,0 +1,241 @@
+//! Refresh tokens: rotation, the grace that clients need, and theft.
+
+use axum::http::StatusCode;
+
+use super::token::verified;
+use crate::{
+    oauth::testing::{
+        Bed, Client,
+        approval::{FEDERATED, Person},
+        run,
+    },
+    secret::{self, Purpose},
+};
+
+fn invalid_grant() -> (u16, String) {
+    (400, "invalid_grant".to_owned())
+}
+
+async fn scene(bed: &Bed) -> (Client, Person) {
+    (bed.app("app", &["demo:*"]).await, bed.person("ada@example.com").await)
+}
+
+/// Whether the one family was ended.
+async fn has_ended(bed: &Bed) -> bool {
+    bed.count("authorizations WHERE revoked_at IS NOT NULL").await == 1
+}
+
+/// Refreshes, successfully, and answers the next token.
+async fn next(bed: &Bed, client: &Client, token: &str) -> String {
+    let answer = bed.refresh(client, token, "").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
+    answer.refresh_token()
+}
+
+#[tokio::test]
+async fn every_use_gives_another_token_of_the_same_family() {
+    run(async |bed| {
+        let (app, ada) = scene(bed).await;
+        let first = bed.refresh_token(&app, ada, &["demo:*"]).await;
+        let answer = bed.refresh(&app, &first, "").await;
+        let second = answer.refresh_token();
+        assert_ne!(first, second);
+        let claims = verified(bed, &answer.access_token(), FEDERATED).await;
+        assert_eq!(claims["sub"], ada.user.to_string());
+        let third = next(bed, &app, &second).await;
+        assert_eq!(bed.count("authorizations").await, 1);
+        assert_eq!(bed.count("refresh_tokens").await, 3);
+        assert!(![first, second].contains(&third));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_the_clients_gives_nothing_and_ends_nothing() {
+    run(async |bed| {
+        let (app, ada) = scene(bed).await;
+        let other = bed.app("other", &["demo:*"]).await;
+        let first = bed.refresh_token(&app, ada, &["demo:*"]).await;
+        let second = next(bed, &app, &first).await;
+        next(bed, &app, &second).await;
+        for token in [&first, &second] {
+            assert_eq!(bed.refresh(&other, token, "").await.error(), invalid_grant(), "stolen by another client");
+        }
+        let unknown = secret::generate(Purpose::RefreshToken).text.to_string();
+        let code = secret::generate(Purpose::AuthorizationCode).text.to_string();
+        for text in [unknown.as_str(), code.as_str(), "tgr_", "x", "%00"] {
+            assert_eq!(bed.refresh(&app, text, "").await.error(), invalid_grant(), "{text}");
+        }
+        let missing = bed.ask(&app, "grant_type=refresh_token").await;
+        assert_eq!(missing.error(), (400, "invalid_request".to_owned()));
+        assert!(!has_ended(bed).await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_narrower_scope_narrows_the_access_token_alone() {
+    run(async |bed| {
+        let app = bed.app("app", &["demo:*", "other:x"]).await;
+        let ada = bed.person("ada@example.com").await;
+        let token = bed.refresh_token(&app, ada, &["demo:echo", "demo:add"]).await;
+        for scope in ["other:x", "demo:*", "demo:echo+other:x", "demo:rm", "openid"] {
+            let answer = bed.refresh(&app, &token, &format!("&scope={scope}")).await;
+            assert_eq!(answer.error(), (400, "invalid_scope".to_owned()), "{scope}");
+        }
+        let narrow = bed.refresh(&app, &token, "&scope=demo:echo").await;
+        assert_eq!(narrow.json()["scope"], "demo:echo");
+        assert_eq!(verified(bed, &narrow.access_token(), FEDERATED).await["scope"], "demo:echo");
+        let whole = bed.refresh(&app, &narrow.refresh_token(), "").await;
+        assert_eq!(whole.json()["scope"], "demo:add demo:echo");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_was_not_consented_to_is_an_invalid_target_and_spends_nothing() {
+    run(async |bed| {
+        let (app, ada) = scene(bed).await;
+        bed.server("demo").await;
+        let token = bed.refresh_token(&app, ada, &["demo:*"]).await;
+        let answer = bed.refresh(&app, &token, "&resource=https://gw/t/acme/mcp/demo").await;
+        assert_eq!(answer.error(), (400, "invalid_target".to_owned()));
+        assert_eq!(bed.count("refresh_tokens WHERE consumed_at IS NULL").await, 1);
+        let granted = bed.refresh(&app, &token, &format!("&resource={FEDERATED}/")).await;
+        assert_eq!(granted.status, StatusCode::OK);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn reuse_while_no_successor_was_used_gives_a_sibling_that_is_as_good() {
+    run(async |bed| {
+        let (app, ada) = scene(bed).await;
+        let first = bed.refresh_token(&app, ada, &["demo:*"]).await;
+        let winner = bed.refresh(&app, &first, "").await;
+        let sibling = bed.refresh(&app, &first, "").await;
+        assert_eq!(sibling.status, StatusCode::OK);
+        assert_ne!(winner.refresh_token(), sibling.refresh_token());
+        let gid = |claims: &serde_json::Value| claims["gid"].as_str().expect("a family").to_owned();
+        let (one, other) = (
+            verified(bed, &winner.access_token(), FEDERATED).await,
+            verified(bed, &sibling.access_token(), FEDERATED).await,
+        );
+        assert_eq!(gid(&one), gid(&other));
+        assert_eq!(bed.count("revocations").await, 0, "the winner's access token is as good as before");
+        for token in [winner.refresh_token(), sibling.refresh_token()] {
+            next(bed, &app, &token).await;
+        }
+        assert!(!has_ended(bed).await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_forgiven_for_a_day() {
+    run(async |bed| {
+        let (app, ada) = scene(bed).await;
+        let first = bed.refresh_token(&app, ada, &["demo:*"]).await;
+        next(bed, &app, &first).await;
+        bed.change("UPDATE refresh_tokens SET consumed_at = consumed_at - interval '23 hours'").await;
+        next(bed, &app, &first).await;
+        bed.change("UPDATE refresh_tokens SET consumed_at = consumed_at - interval '1 hour'").await;
+        assert_eq!(bed.refresh(&app, &first, "").await.error(), invalid_grant());
+        assert!(has_ended(bed).await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn reuse_after_a_successor_was_used_ends_the_family() {
+    run(async |bed| {
+        let (app, ada) = scene(bed).await;
+        let first = bed.refresh_token(&app, ada, &["demo:*"]).await;
+        let second = next(bed, &app, &first).await;
+        let third = next(bed, &app, &second).await;
+        assert_eq!(bed.refresh(&app, &first, "").await.error(), invalid_grant(), "two generations old");
+        assert!(has_ended(bed).await);
+        for token in [second, third] {
+            assert_eq!(bed.refresh(&app, &token, "").await.error(), invalid_grant());
+        }
+        assert_eq!(bed.count("revocations WHERE kind = 'grant_family'").await, 1, "data planes hear of it once");
+        assert_eq!(bed.count("audit_events WHERE action = 'authorization.revoke'").await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn too_many_reuses_are_refused_and_late_ones_end_the_family() {
+    run(async |bed| {
+        let (app, ada) = scene(bed).await;
+        let first = bed.refresh_token(&app, ada, &["demo:*"]).await;
+        for _ in 0..=32 {
+            next(bed, &app, &first).await;
+        }
+        // However slow this machine is: all of it happened a moment ago.
+        bed.change("UPDATE refresh_tokens SET consumed_at = now() + interval '1 hour' WHERE consumed_at IS NOT NULL")
+            .await;
+        assert_eq!(bed.refresh(&app, &first, "").await.error(), invalid_grant());
+        assert!(!has_ended(bed).await, "a client that retries in a loop");
+        bed.change(
+            "UPDATE refresh_tokens SET consumed_at = now() - interval '121 seconds' WHERE consumed_at IS NOT NULL",
+        )
+        .await;
+        assert_eq!(bed.refresh(&app, &first, "").await.error(), invalid_grant());
+        assert!(has_ended(bed).await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_ends_when_it_is_idle_and_the_family_whatever_happens() {
+    run(async |bed| {
+        let (app, ada) = scene(bed).await;
+        let idle = bed.refresh_token(&app, ada, &["demo:*"]).await;
+        bed.change("UPDATE refresh_tokens SET expires_at = expires_at - interval '29 days 23 hours'").await;
+        let busy = next(bed, &app, &idle).await;
+        bed.change("UPDATE refresh_tokens SET expires_at = expires_at - interval '30 days'").await;
+        assert_eq!(bed.refresh(&app, &busy, "").await.error(), invalid_grant());
+        bed.change("UPDATE refresh_tokens SET expires_at = now() + interval '1 day'").await;
+        bed.change("UPDATE authorizations SET expires_at = expires_at - interval '89 days 23 hours'").await;
+        let last = next(bed, &app, &busy).await;
+        bed.change("UPDATE authorizations SET expires_at = expires_at - interval '1 hour'").await;
+        assert_eq!(bed.refresh(&app, &last, "").await.error(), invalid_grant());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_dies_with_its_user_and_its_consent_but_not_with_the_sign_in() {
+    run(async |bed| {
+        let (app, ada) = scene(bed).await;
+        let token = bed.refresh_token(&app, ada, &["demo:*"]).await;
+        bed.change("DELETE FROM console_sessions").await;
+        let token = next(bed, &app, &token).await;
+        for (undo, redo) in [
+            ("UPDATE users SET state = 'disabled'", "UPDATE users SET state = 'active'"),
+            ("UPDATE authorizations SET revoked_at = now()", "UPDATE authorizations SET revoked_at = NULL"),
+        ] {
+            bed.change(undo).await;
+            assert_eq!(bed.refresh(&app, &token, "").await.error(), invalid_grant(), "{undo}");
+            bed.change(redo).await;
+        }
+        assert_eq!(bed.count("refresh_tokens WHERE consumed_at IS NULL").await, 1, "nothing was spent");
+        bed.change("UPDATE agents SET state = 'suspended'").await;
+        assert_eq!(bed.refresh(&app, &token, "").await.error(), (401, "invalid_client".to_owned()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_with_a_secret_rotates_too() {
+    run(async |bed| {
+        let server = bed.confidential_app("server", &["demo:*"]).await;
+        let ada = bed.person("ada@example.com").await;
+        let first = bed.refresh_token(&server, ada, &["demo:*"]).await;
+        assert_ne!(next(bed, &server, &first).await, first);
+        let without = Client { secret: String::new(), ..server.clone() };
+        assert_eq!(bed.refresh(&without, &first, "").await.error(), (401, "invalid_client".to_owned()));
+    })
+    .await;
+}
