@@ -52,6 +52,8 @@ pub struct App {
     pub client_documents: oauth::ClientDocuments,
     /// What was read from the identity providers of tenants.
     pub identity_providers: identity_providers::Discovered,
+    /// Who asks about tokens that are none.
+    pub introspection_misses: oauth::Misses,
     /// Public keys of clients that keep them at a URL.
     pub client_keys: oauth::ClientKeys,
     /// Keys that verify tokens which are shown to the authorization server itself.
@@ -79,6 +81,7 @@ impl App {
             fetcher: Fetcher::new(),
             client_documents: oauth::ClientDocuments::default(),
             identity_providers: identity_providers::Discovered::default(),
+            introspection_misses: oauth::Misses::default(),
             client_keys: oauth::ClientKeys::default(),
             verifiers: oauth::Verifiers::default(),
             registration_policies: oauth::Policies::default(),

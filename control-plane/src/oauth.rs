@@ -35,6 +35,7 @@ mod document;
 mod enrolment;
 mod error;
 mod form;
+mod introspect;
 mod issuer;
 mod jwks;
 pub mod keys;
@@ -60,6 +61,7 @@ pub use attempts::Failures;
 pub(crate) use authorize::{decline_path, wanted_by};
 pub use client_document::ClientDocuments;
 pub use client_keys::ClientKeys;
+pub use introspect::Misses;
 pub use issuer::Issuers;
 pub use keys::KeyRing;
 pub use metadata::Policies;
@@ -84,6 +86,7 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     let observed = Router::new()
         .merge(public)
         .merge(authorize::routes(app))
+        .route("/t/{tenant}/oauth/introspect", post(introspect::answer).fallback(error::introspection_method))
         .route_layer(from_fn_with_state(Arc::clone(app), observed::observe));
     Router::new()
         .merge(observed)

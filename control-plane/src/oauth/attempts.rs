@@ -49,20 +49,34 @@ struct Count {
 
 /// Failed attempts of the last minute. In memory and per process: against 256 random bits a few processes' worth of
 /// guesses do not matter, and a shared counter would be one more thing that can be away.
-#[derive(Debug, Default)]
-pub struct Failures(Mutex<HashMap<Guesser, Count>>);
+#[derive(Debug)]
+pub struct Failures {
+    at_most: u32,
+    counts: Mutex<HashMap<Guesser, Count>>,
+}
+
+impl Default for Failures {
+    fn default() -> Self {
+        Self::at_most(FAILURES_MAX)
+    }
+}
 
 impl Failures {
+    /// One that takes so many within a minute.
+    pub(super) fn at_most(failures: u32) -> Self {
+        Self { at_most: failures, counts: Mutex::default() }
+    }
+
     /// How long this one has to wait, if it must.
     pub(super) fn wait(&self, guesser: &Guesser, now: Instant) -> Option<Duration> {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.get(guesser).filter(|count| count.failures >= FAILURES_MAX)?;
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.get(guesser).filter(|count| count.failures >= self.at_most)?;
         count.ends_at.checked_duration_since(now).filter(|left| !left.is_zero())
     }
 
     /// Counts a failure.
     pub(super) fn note(&self, guesser: Guesser, now: Instant) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() >= ENTRIES_MAX && !counts.contains_key(&guesser) {
             make_room(&mut counts, now);
         }
@@ -129,6 +143,6 @@ mod tests {
             let client_id = format!("https://client.example/{client}");
             failures.note(Guesser::new(uuid::Uuid::nil().into(), &client_id, None), start);
         }
-        assert_eq!(failures.0.lock().expect("not poisoned").len(), ENTRIES_MAX);
+        assert_eq!(failures.counts.lock().expect("not poisoned").len(), ENTRIES_MAX);
     }
 }

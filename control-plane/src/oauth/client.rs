@@ -43,6 +43,8 @@ pub struct Client {
     pub redirect_uris: Vec<RedirectUri>,
     /// What it may ask for at the token endpoint (RFC 7591 section 2).
     pub grant_types: Vec<String>,
+    /// Whether an admin lets it introspect every access token of the tenant.
+    pub introspects: bool,
     /// Unix seconds: its tokens from before are void.
     pub tokens_valid_from: i64,
     /// SHA-256 of what identifies it to a user who consents; empty when it was made before there was any.
@@ -71,6 +73,12 @@ impl Client {
     #[must_use]
     pub fn is_public(&self) -> bool {
         self.auth_method == AuthMethod::None
+    }
+
+    /// Whether it may learn what an access token of this agent is good for.
+    #[must_use]
+    pub fn may_introspect(&self, agent: AgentId) -> bool {
+        self.introspects || self.agent == agent
     }
 
     /// Whether it may use this grant type.

@@ -189,6 +189,11 @@ pub(super) async fn registration_method() -> OAuthError {
     OAuthError::MethodNotAllowed("GET, PUT, DELETE, OPTIONS")
 }
 
+/// Refuses every method but that of the introspection endpoint.
+pub(super) async fn introspection_method() -> OAuthError {
+    OAuthError::MethodNotAllowed("POST")
+}
+
 /// Refuses every method but those of a document.
 pub(super) async fn document_method() -> OAuthError {
     OAuthError::MethodNotAllowed("GET, HEAD, OPTIONS")

@@ -122,6 +122,7 @@ pub(super) async fn standing(
                   agents.state AS "state: AgentState", agents.auth_method AS "auth_method: AuthMethod",
                   agents.signing_alg AS "signing_alg: SigningAlg", agents.jwks, agents.jwks_uri,
                   agents.redirect_uris, agents.grant_types, agents.tokens_valid_from, agents.metadata_digest,
+                  COALESCE((agents.spec->>'introspect')::boolean, false) AS "introspects!",
                   COALESCE(agents.last_used_at > now() - interval '1 hour', false) AS "use_noted!",
                   tenants.access_token_ttl_s, tenants.access_token_format = 'opaque' AS "opaque_access_tokens!",
                   tenants.tokens_valid_from AS tenant_tokens_valid_from, tenants.strict_assertion_audience,
@@ -251,6 +252,7 @@ struct StandingRow {
     grant_types: Vec<String>,
     tokens_valid_from: i64,
     metadata_digest: Option<Vec<u8>>,
+    introspects: bool,
     use_noted: bool,
     access_token_ttl_s: i32,
     opaque_access_tokens: bool,
@@ -292,6 +294,7 @@ impl StandingRow {
             keys,
             redirect_uris: self.redirect_uris.into_iter().map(RedirectUri::accepted).collect(),
             grant_types: self.grant_types,
+            introspects: self.introspects,
             tokens_valid_from: self.tokens_valid_from,
             metadata_digest: self.metadata_digest.unwrap_or_default(),
         };

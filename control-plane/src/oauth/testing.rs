@@ -245,6 +245,16 @@ impl Bed {
         self.send(request.body(Body::from(body.to_owned())).expect("a request")).await
     }
 
+    /// A form to an endpoint below `oauth/`, with this `Authorization`.
+    pub(super) async fn post(&self, endpoint: &str, authorization: Option<&str>, body: &str) -> Answer {
+        let mut request = Request::post(format!("/t/acme/oauth/{endpoint}"))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        self.send(request.body(Body::from(body.to_owned())).expect("a request")).await
+    }
+
     /// A token request of `client` by Basic; `more` is added to the grant type.
     pub(super) async fn token(&self, client: &Client, more: &str) -> Answer {
         self.token_from("192.0.2.1", Some(&client.basic()), &format!("grant_type=client_credentials{more}")).await

@@ -218,3 +218,53 @@ async fn the_last_use_is_noted_once_a_minute_and_never_for_a_refused_request() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_public_client_names_itself_and_no_other_client_may() {
+    run(async |bed| {
+        let client = bed.agent("bot", &["demo:*"]).await;
+        let sql = "UPDATE agents SET type = 'interactive', auth_method = 'none', grant_types = '{authorization_code}'
+                   WHERE id = $1";
+        bed.run(sql, client.agent.uuid()).await;
+        let by_id = format!("{GRANT}&client_id={}", client.id);
+        assert_eq!(
+            refused(bed, None, &by_id).await,
+            (400, "unauthorized_client".to_owned()),
+            "known, but not for this"
+        );
+        let refusal = (401, "invalid_client".to_owned());
+        assert_eq!(refused(bed, None, &post(&client)).await, refusal, "a secret proves nothing of a public client");
+        assert_eq!(refused(bed, Some(&client.basic()), GRANT).await, refusal);
+        bed.run("UPDATE agents SET state = 'waiting' WHERE id = $1", client.agent.uuid()).await;
+        assert_eq!(refused(bed, None, &by_id).await, refusal);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_secret_is_nothing_to_a_client_that_signs() {
+    run(async |bed| {
+        let client = bed.agent("bot", &["demo:*"]).await;
+        bed.run("UPDATE agents SET auth_method = 'private_key_jwt' WHERE id = $1", client.agent.uuid()).await;
+        let refusal = (401, "invalid_client".to_owned());
+        assert_eq!(refused(bed, Some(&client.basic()), GRANT).await, refusal);
+        assert_eq!(refused(bed, None, &post(&client)).await, refusal);
+        assert_eq!(refused(bed, None, &format!("{GRANT}&client_id={}", client.id)).await, refusal);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_there_twice_is_refused_and_an_empty_or_unknown_one_is_none() {
+    run(async |bed| {
+        let client = bed.agent("bot", &["demo:*"]).await;
+        let twice = format!("{}&client_id={}", post(&client), client.id);
+        assert_eq!(refused(bed, None, &twice).await, (400, "invalid_request".to_owned()));
+        let more = "&client_assertion=&client_assertion_type=&scope=&unknown=1&unknown2=2";
+        assert_eq!(bed.token_from(PEER, None, &format!("{}{more}", post(&client))).await.status, StatusCode::OK);
+        let json = axum::http::Request::post("/t/acme/oauth/token").header(header::CONTENT_TYPE, "application/json");
+        let answer = bed.send(json.body("{}".into()).expect("a request")).await;
+        assert_eq!(answer.error(), (400, "invalid_request".to_owned()));
+    })
+    .await;
+}
