@@ -24,11 +24,9 @@ use crate::{
     stage::read::Read,
 };
 
-use access_token::AccessToken;
-use tokens::Unresolved;
-
+pub use access_token::AccessToken;
 pub use introspector::Introspector;
-pub use tokens::Tokens;
+pub use tokens::{Tokens, Unresolved};
 
 /// Longer texts are no token of ours.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -126,7 +124,8 @@ pub async fn identify(call: &mut Call, gateway: &Gateway, snapshot: &Snapshot, r
 }
 
 /// Looks again at a caller whose answer is still under way: the same caller by the policy and the revocations of now.
-/// That the token's time ran out meanwhile ends nothing that was begun in time.
+/// That the token's time ran out meanwhile ends nothing that was begun in time, nor does it that its key was retired: a
+/// key that is no longer trusted is revoked.
 ///
 /// # Errors
 /// When the tenant or server is gone, or the token was revoked.
@@ -135,9 +134,6 @@ pub fn identify_again(caller: &Caller, snapshot: &Snapshot, policies: &Policies)
     let tenant = tenant.ok_or(Refusal::TenantUnknown)?;
     let token = Arc::clone(&caller.token);
     let refused = |fault| Refusal::Unauthenticated { fault, challenge: caller.challenge(None) };
-    if !token.is_of(tenant) {
-        return Err(refused(TokenFault::Revoked));
-    }
     let (agent, user) = Holder::of(tenant, &token).standing(tenant, &token, policies).map_err(refused)?;
     let server = match &caller.server {
         Some(server) => Some(Arc::clone(tenant.servers.get(&server.name).ok_or(Refusal::ServerUnknown)?)),

@@ -76,31 +76,37 @@ impl AccessToken {
     }
 
     /// Who holds it, as tokens name agents.
+    #[must_use]
     pub fn client_id(&self) -> &str {
         &self.client_id
     }
 
     /// For whom it acts.
+    #[must_use]
     pub fn user(&self) -> Option<UserId> {
         self.acts_for.map(|acts_for| acts_for.user)
     }
 
     /// The resource it is for.
+    #[must_use]
     pub fn audience(&self) -> &str {
         &self.audience
     }
 
     /// Unix seconds from which it is void.
+    #[must_use]
     pub const fn expires_at(&self) -> i64 {
         self.expires_at
     }
 
     /// What it carries.
+    #[must_use]
     pub fn scopes(&self) -> Arc<[Scope]> {
         Arc::clone(&self.scopes)
     }
 
     /// What it can be revoked by.
+    #[must_use]
     pub fn facts(&self, agent: AgentId) -> TokenFacts<'_> {
         TokenFacts {
             jti: self.jti,

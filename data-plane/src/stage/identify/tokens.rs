@@ -32,7 +32,7 @@ pub struct Tokens {
 
 /// Why it is not known what a token says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unresolved {
+pub enum Unresolved {
     /// It is no good token.
     Fault(TokenFault),
     /// The control plane would have to be asked, and does not answer.
@@ -54,8 +54,11 @@ impl Tokens {
         self.good.len()
     }
 
-    /// What the token says. `now` in unix seconds.
-    pub(super) async fn resolve(
+    /// What the token says. `peer` is who sent it, `now` in unix seconds.
+    ///
+    /// # Errors
+    /// When it is no good token of the tenant, or that cannot be told now.
+    pub async fn resolve(
         &self,
         tenant: &Tenant,
         peer: IpAddr,
