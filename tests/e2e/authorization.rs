@@ -10,6 +10,7 @@ mod database_away;
 mod document;
 mod federation;
 mod machines;
+mod on_behalf;
 mod oracle;
 mod revocation;
 mod sdk_clients;

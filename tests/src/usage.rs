@@ -14,6 +14,12 @@ pub struct UsageRecord {
     /// The agent's name; empty or absent when the caller was not identified.
     #[serde(default)]
     pub agent: Option<String>,
+    /// E-mail address of the user that the agent acted for.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// The team that was charged.
+    #[serde(default)]
+    pub team: Option<String>,
     /// The server's name.
     #[serde(default)]
     pub server: Option<String>,
