@@ -26,6 +26,25 @@ async fn a_grant_takes_force_without_a_restart_and_so_does_its_removal() {
 }
 
 #[tokio::test]
+async fn a_token_that_carries_less_than_is_granted_hides_the_rest_and_is_told_what_it_lacks() {
+    let scene = Scene::modern().await;
+    scene.tollgate.apply(MAY_WRITE).await;
+    let narrow = [("resource", scene.client.url()), ("scope", "files:read")];
+    let answer = scene.agent.ask_for_token(&narrow).await.json();
+    let token = answer["access_token"].as_str().expect("a token answer has a token");
+    scene.tollgate.remember_secret(token);
+    let client = scene.client.clone().with_token(token);
+    assert_eq!(client.tool_names().await, ["read"]);
+    let answer = client.call("write", json!({})).await;
+    assert_eq!((answer.status, answer.reason()), (403, "scope_insufficient"), "{}", answer.body);
+    let challenge = answer.header("www-authenticate").expect("a challenge");
+    for part in [r#"error="insufficient_scope""#, r#"scope="files:write""#, "resource_metadata=\"http"] {
+        assert!(challenge.contains(part), "{part} is not in {challenge}");
+    }
+    assert!(scene.server.calls().is_empty());
+}
+
+#[tokio::test]
 async fn a_grant_to_a_team_counts_for_its_agents() {
     let scene = Scene::modern().await;
     scene.tollgate.apply(&MAY_WRITE.replace("agent: ci", "team: stories")).await;
