@@ -1,5 +1,7 @@
 //! `tollgate get`: shows what is stored.
 
+use std::str::FromStr;
+
 use clap::ValueEnum;
 use serde_json::Value;
 
@@ -14,21 +16,56 @@ const EXAMPLES: &str = "\
 Examples:
   tollgate get servers
   tollgate get agent demo-agent -o json
-  tollgate get grants -o yaml > grants.yaml";
+  tollgate get grants -o yaml > grants.yaml
+  tollgate get users
+  tollgate get user ada@example.com -o json";
 
-/// Show teams, servers, agents, grants or limits
+/// Show teams, identity providers, servers, agents, grants, limits or users
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// What to show: teams, servers, agents, grants or limits
-    kind: Kind,
-    /// One object, by name or id [without: all of them]
+    /// What to show: teams, identity-providers, servers, agents, grants, limits or users
+    kind: Shown,
+    /// One object, by name or id; a user by e-mail address or id [without: all of them]
     name: Option<String>,
     /// How to print it; yaml is what `tollgate apply` takes
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
     #[command(flatten)]
     client: ClientArgs,
+}
+
+/// What can be shown.
+#[derive(Debug, Clone, Copy)]
+enum Shown {
+    /// What files declare too.
+    Declared(Kind),
+    /// People, whom no file declares.
+    Users,
+}
+
+impl Shown {
+    const fn singular(self) -> &'static str {
+        match self {
+            Self::Declared(kind) => kind.singular(),
+            Self::Users => "user",
+        }
+    }
+
+    fn collection(self) -> String {
+        format!("{}s", self.singular())
+    }
+}
+
+impl FromStr for Shown {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "user" | "users" => Ok(Self::Users),
+            _ => text.parse().map(Self::Declared).map_err(|known: String| format!("{known}, users")),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -52,8 +89,10 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let text = match args.output {
         Output::Json => format!("{shown:#}\n"),
         Output::Yaml => {
-            let documents: Result<Vec<_>, _> =
-                objects.iter().map(|object| manifest::write(args.kind, object)).collect();
+            let Shown::Declared(kind) = args.kind else {
+                return Err(Failure::new("users are not declared in files").why("use -o json".to_owned()));
+            };
+            let documents: Result<Vec<_>, _> = objects.iter().map(|object| manifest::write(kind, object)).collect();
             documents?.join("---\n")
         }
         Output::Table => table(args.kind, &objects),
@@ -62,8 +101,23 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn table(kind: Kind, objects: &[Value]) -> String {
-    let details: &[(&str, &str)] = match kind {
+fn table(shown: Shown, objects: &[Value]) -> String {
+    let name = if matches!(shown, Shown::Users) { ("EMAIL", "/email") } else { ("NAME", "/name") };
+    let details: &[(&str, &str)] = match shown {
+        Shown::Users => &[("ROLE", "/spec/role"), ("TEAM", "/spec/team"), ("STATE", "/spec/state")],
+        Shown::Declared(kind) => columns(kind),
+    };
+    let columns = [&[name], details, &[("ID", "/id"), ("UPDATED", "/updated_at")]].concat();
+    let mut rows = vec![columns.iter().map(|(title, _)| (*title).to_owned()).collect()];
+    rows.extend(objects.iter().map(|object| {
+        columns.iter().map(|(_, pointer)| cell(object.pointer(pointer).unwrap_or(&Value::Null))).collect()
+    }));
+    terminal::table(&rows)
+}
+
+/// What a table shows of a kind, beside what all have: titles, and where it is.
+const fn columns(kind: Kind) -> &'static [(&'static str, &'static str)] {
+    match kind {
         Kind::Team => &[("DISPLAY NAME", "/spec/display_name"), ("COST CENTER", "/spec/cost_center")],
         Kind::Server => &[("INSTANCES", "/spec/instances"), ("TEAM", "/spec/team")],
         Kind::Agent => {
@@ -71,13 +125,8 @@ fn table(kind: Kind, objects: &[Value]) -> String {
         }
         Kind::Grant => &[("TO", "/spec/to"), ("SCOPES", "/spec/scopes")],
         Kind::Limit => &[("TO", "/spec/to"), ("REQUESTS", "/spec/requests")],
-    };
-    let columns = [&[("NAME", "/name")], details, &[("ID", "/id"), ("UPDATED", "/updated_at")]].concat();
-    let mut rows = vec![columns.iter().map(|(title, _)| (*title).to_owned()).collect()];
-    rows.extend(objects.iter().map(|object| {
-        columns.iter().map(|(_, pointer)| cell(object.pointer(pointer).unwrap_or(&Value::Null))).collect()
-    }));
-    terminal::table(&rows)
+        Kind::IdentityProvider => &[("ISSUER", "/spec/issuer"), ("USERS", "/status/users")],
+    }
 }
 
 /// A value on one line, without JSON's punctuation.
@@ -107,9 +156,20 @@ mod tests {
             "id": "grt_1", "name": "bot-tools", "updated_at": "2026-11-22T10:00:00Z",
             "spec": { "to": { "agent": "bot" }, "scopes": ["demo:add", "demo:echo"] },
         });
-        let shown = table(Kind::Grant, &[grant]);
+        let shown = table(Shown::Declared(Kind::Grant), &[grant]);
         assert!(shown.starts_with("NAME       TO         SCOPES"), "{shown}");
         assert!(shown.contains("bot-tools  agent bot  demo:add, demo:echo  grt_1"), "{shown}");
+    }
+
+    #[test]
+    fn people_are_shown_by_their_address() {
+        let user = json!({
+            "id": "usr_1", "email": "ada@acme.test", "updated_at": "2026-11-22T10:00:00Z",
+            "spec": { "role": "viewer", "state": "active" },
+        });
+        let shown = table("users".parse().expect("a kind"), &[user]);
+        assert!(shown.contains("ada@acme.test  viewer  -     active  usr_1"), "{shown}");
+        assert!("user-s".parse::<Shown>().expect_err("no kind").ends_with("limits, users"));
     }
 
     #[test]

@@ -20,6 +20,7 @@ const API_VERSION: &str = "tollgate/v1";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Team,
+    IdentityProvider,
     Server,
     Agent,
     Grant,
@@ -27,12 +28,13 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Team, Self::Server, Self::Agent, Self::Grant, Self::Limit];
+    const ALL: [Self; 6] = [Self::Team, Self::IdentityProvider, Self::Server, Self::Agent, Self::Grant, Self::Limit];
 
     /// As files write it.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Team => "Team",
+            Self::IdentityProvider => "IdentityProvider",
             Self::Server => "Server",
             Self::Agent => "Agent",
             Self::Grant => "Grant",
@@ -41,8 +43,15 @@ impl Kind {
     }
 
     /// As people write it in `kind/name`.
-    pub(crate) fn singular(self) -> String {
-        self.as_str().to_ascii_lowercase()
+    pub(crate) const fn singular(self) -> &'static str {
+        match self {
+            Self::Team => "team",
+            Self::IdentityProvider => "identity-provider",
+            Self::Server => "server",
+            Self::Agent => "agent",
+            Self::Grant => "grant",
+            Self::Limit => "limit",
+        }
     }
 
     /// As paths of the REST API write it.

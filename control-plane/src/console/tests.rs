@@ -12,6 +12,7 @@ use crate::{
 mod access;
 mod apps;
 mod forms;
+mod people;
 mod providers;
 mod signing_in;
 mod waiting;
@@ -137,6 +138,9 @@ async fn every_page_has_the_security_headers_and_no_inline_code() {
             "/account/apps",
             "/new/server",
             "/new/grant",
+            "/users",
+            "/new/user",
+            "/new/identity-provider",
             "/sign-in",
             "/no/such/page",
             "/servers/none",

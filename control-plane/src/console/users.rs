@@ -197,7 +197,8 @@ pub(super) async fn revoke(
     Path(id): Path<String>,
     posted: Posted<Nothing>,
 ) -> Result<Response, PageError> {
-    let user = directory::revoke(&app, &posted.visitor.caller, &id).await?;
+    let user = directory::get(&app, &posted.visitor.caller, &id).await?;
+    directory::revoke(&app, &posted.visitor.caller, &id).await?;
     Ok(Done::UserRevoked.then(&page_of(&user)))
 }
 

@@ -15,6 +15,7 @@ use super::Kind;
 pub(super) fn check(kind: Kind, spec: &Value) -> Result<(), String> {
     let read = match kind {
         Kind::Team => Team::deserialize(spec).map(drop),
+        Kind::IdentityProvider => IdentityProvider::deserialize(spec).map(drop),
         Kind::Server => Server::deserialize(spec).map(drop),
         Kind::Agent => Agent::deserialize(spec).map(drop),
         Kind::Grant => Grant::deserialize(spec).map(drop),
@@ -28,6 +29,35 @@ pub(super) fn check(kind: Kind, spec: &Value) -> Result<(), String> {
 struct Team {
     display_name: Option<String>,
     cost_center: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IdentityProvider {
+    display_name: Option<String>,
+    issuer: Address,
+    client_id: String,
+    client_secret: Option<String>,
+    scopes: Option<Vec<String>>,
+    groups_claim: Option<String>,
+    role_mapping: Option<Vec<RoleMapping>>,
+    team_mapping: Option<Vec<TeamMapping>>,
+    default_role: Option<String>,
+    create_users: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RoleMapping {
+    group: String,
+    role: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TeamMapping {
+    group: String,
+    team: Name,
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 use futures_util::future::join;
 use http::Method;
 use serde_json::{Value, json};
+use tollgate_proto::AgentId;
 
 use super::Browser;
 use crate::{
@@ -252,6 +253,47 @@ async fn who_says_no_at_the_provider_is_told_so() {
         assert!(answer.text.contains("Your identity provider said no"));
         assert!(!has_session(&browser));
         assert_eq!(refusals(bench).await, ["the identity provider refused: access_denied"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_application_of_who_says_no_gets_its_refusal() {
+    run(async |bench| {
+        let provider = provider(bench).await;
+        let agent = AgentId::new();
+        let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
+        sqlx::query(
+            "WITH team AS (INSERT INTO teams (tenant_id, id, name, created_by) VALUES ($1, $2, 'core', 'test')
+                           RETURNING id)
+             INSERT INTO agents (tenant_id, id, name, team_id, type, auth_method, grant_types, redirect_uris, created_by)
+             SELECT $1, $2, 'editor', team.id, 'interactive', 'none', '{authorization_code}',
+                    '{https://app.test/cb}', 'test' FROM team",
+        )
+        .bind(bench.acme.uuid())
+        .bind(agent.uuid())
+        .execute(&mut *tx)
+        .await
+        .expect("an agent");
+        tx.commit().await.expect("committed");
+        let request = format!(
+            "/t/acme/oauth/authorize?response_type=code&client_id={agent}&redirect_uri=https%3A%2F%2Fapp.test%2Fcb&\
+             state=s&code_challenge={}&code_challenge_method=S256",
+            "a".repeat(43)
+        );
+        let mut browser = Browser::new(bench);
+        let sent = browser.get(&request).await.expect(303);
+        let page = browser.get(sent.header("location")).await.expect(200);
+        let start = page.text.find("/sign-in/with/corp").expect("a button");
+        let leave = page.text[start..].split('"').next().expect("an end").replace("&#38;", "&");
+        let away = browser.get(&leave).await.expect(303);
+        let refused = browser.get(&provider.deny(away.header("location"))).await.expect(403);
+        let start = refused.text.find("/t/acme/oauth/authorize/declined?").expect("a way back to the application");
+        let decline = refused.text[start..].split('"').next().expect("an end").replace("&#38;", "&");
+        let answer = browser.get(&decline).await;
+        let location = answer.header("location");
+        assert!(location.starts_with("https://app.test/cb?error=access_denied&"), "{} {location}", answer.status);
+        assert!(location.contains("&state=s&iss=http%3A%2F%2Fcontrol.test%2Ft%2Facme"), "{location}");
     })
     .await;
 }
