@@ -10,6 +10,8 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
+use crate::deployment::Folder;
+
 /// A key pair.
 #[derive(Debug, Clone)]
 pub struct KeyPair {
@@ -43,6 +45,20 @@ impl KeyPair {
         let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal"));
         let n = URL_SAFE_NO_PAD.encode(bytes.collect::<Vec<u8>>());
         Self { pem: text(pem), algorithm: "RS256", public: json!({"kty": "RSA", "n": n, "e": "AQAB"}) }
+    }
+
+    /// A client assertion (RFC 7523 section 2.2) with these claims, signed by this key, which is an RSA key.
+    #[must_use]
+    pub fn assertion(&self, claims: &Value) -> String {
+        assert_eq!(self.algorithm, "RS256", "openssl writes other signatures than JOSE has them");
+        let header = json!({"alg": self.algorithm, "typ": "JWT"});
+        let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
+        let signed = format!("{}.{}", encode(&header), encode(claims));
+        let folder = Folder::create();
+        let key = folder.path().join("key.pem");
+        std::fs::write(&key, &self.pem).expect("the folder is writable");
+        let signature = openssl(&["dgst", "-sha256", "-sign", &key.display().to_string()], &signed);
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
     /// The public key in a JWK Set (RFC 7517 section 5).

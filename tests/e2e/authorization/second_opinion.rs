@@ -31,6 +31,26 @@ async fn authlib_introspects_as_well_with_a_secret() {
 }
 
 #[tokio::test]
+async fn of_a_token_that_is_not_the_callers_nothing_is_told() {
+    let (mut office, agent) = with_agent("client_secret_post").await;
+    let resource = office.tollgate.server_url("files");
+    let tokens = agent.tokens(&mut office.owner, &resource).await;
+    let own = agent.introspect(&tokens.access_token).await.json();
+    assert_eq!((&own["active"], &own["scope"]), (&json!(true), &json!("files:read")), "{own}");
+    assert!(own["sub"].as_str().is_some_and(|sub| sub.starts_with("usr_")), "{own}");
+    assert!(own["exp"].is_u64() && own["iat"].is_u64() && own["jti"].is_string(), "{own}");
+    let draft = office.tollgate.interactive_agent("other").grant("files:read").confidential("client_secret_post");
+    let other = draft.create().await;
+    let mut tampered = tokens.access_token.clone();
+    tampered.pop();
+    let nothing = json!({"active": false});
+    assert_eq!(other.introspect(&tokens.access_token).await.json(), nothing, "another client's access token");
+    assert_eq!(other.introspect(&tokens.refresh_token).await.json(), nothing, "another client's refresh token");
+    assert_eq!(agent.introspect(&tampered).await.json(), nothing, "a token that was tampered with");
+    assert_eq!(agent.introspect("garbage").await.json(), nothing, "no token");
+}
+
+#[tokio::test]
 async fn the_typescript_sdk_understands_every_error() {
     let (office, agent) = with_agent("client_secret_post").await;
     let issuer = office.tollgate.issuer();
