@@ -1,13 +1,13 @@
 //! The endpoints as clients meet them, on real Postgres.
 
-mod authorization_code;
 mod assertion;
+mod authorization_code;
 mod authorize;
 mod client_auth;
 mod client_document;
 mod documents;
-mod metadata;
 mod introspect;
+mod metadata;
 mod observed;
 mod operator;
 mod races;

@@ -24,8 +24,7 @@ async fn a_call_is_recorded_for_its_user_and_charged_to_their_team() {
     let user = office.tollgate.rest(Method::GET, &format!("users/{email}"), &[], &json!(null)).await;
     let etag = user.header("etag").expect("a user has an ETag");
     let change = json!({"spec": {"team": "research"}});
-    let changed =
-        office.tollgate.rest(Method::PATCH, &format!("users/{email}"), &[("if-match", etag)], &change).await;
+    let changed = office.tollgate.rest(Method::PATCH, &format!("users/{email}"), &[("if-match", etag)], &change).await;
     assert_eq!(changed.status, 200, "{}", changed.text());
     office.tollgate.policy_in_force().await;
     let after = client.call("read", json!({})).await;
