@@ -2,8 +2,8 @@
 //! what it may do for them, and goes back with a code.
 //!
 //! Nothing is stored before the user says yes. `request.rs` decides what a request asks, `offer.rs` what of it can be
-//! given, `pages.rs` shows it with a sealed transaction in its form, `decision.rs` takes the answer, and `onward.rs`
-//! leads back to the client.
+//! given, `visit.rs` shows it (`pages.rs`) with a sealed transaction in its form, `decision.rs` takes the answer, and
+//! `onward.rs` leads back to the client.
 //!
 //! Invariant: a request is answered to an address only after that was found to be the client's; and to a client that
 //! registered itself only after the user signed in, so that nobody uses us to send strangers to their own site (OAuth
@@ -46,6 +46,7 @@ mod reply;
 mod request;
 mod sign_in;
 mod sql;
+mod visit;
 
 pub(super) use application::readable;
 pub(crate) use sign_in::{decline_path, wanted_by};
@@ -57,6 +58,7 @@ use pages::Nothing;
 use parameters::Parameters;
 use reply::Reply;
 use request::AuthorizationRequest;
+use visit::Visit;
 
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Says on the way back from the sign-in page that the session must have begun since, in Unix seconds. Whoever writes
@@ -152,25 +154,26 @@ async fn consider(app: &App, issuer: Issuer, headers: &HeaderMap, encoded: &str)
         }
         return Ok(asked.sign_in_anew(&request));
     };
+    let visit = Visit { app, headers, asked: &asked, session: &session, request: &request };
     if let Some(because) = barred(&asked.client) {
-        return decision::show_nothing(app, headers, &asked, &session, &request, because);
+        return visit.show_nothing(because);
     }
     let mut tx = app.db.tenant(asked.issuer.tenant).await?;
     let offer = match Offer::make(&mut tx, asked.client.agent, &request).await? {
-        Ok(offer) => offer.without(&decision::remembered(app, &mut tx, &asked, &session, &request).await?),
+        Ok(offer) => offer.without(&visit.remembered(&mut tx).await?),
         Err(fault) => return onward::refuse(app, headers, &asked, Some(&session), &fault),
     };
     drop(tx);
     if offer.granted.is_empty() {
-        return decision::show_nothing(app, headers, &asked, &session, &request, Nothing::Granted);
+        return visit.show_nothing(Nothing::Granted);
     }
     if offer.asked.is_empty() {
-        return decision::allow_again(app, headers, &asked, &session, &request, &offer).await;
+        return decision::allow_again(&visit, &offer).await;
     }
     if request.prompt.none {
         return onward::refuse_silently(headers, &asked, Some(&session), &RequestFault::ConsentRequired);
     }
-    decision::ask(app, headers, &asked, &session, &request, &offer)
+    visit.ask(&offer)
 }
 
 impl Asked {
@@ -230,7 +233,7 @@ async fn find_client(app: &App, issuer: &Issuer, client_id: &str) -> Result<Clie
     let shown = || client_id.chars().take(200).collect::<String>();
     if client_document::is_document_url(client_id) {
         let found = client_document::resolve(app, issuer, client_id).await;
-        return found.map_err(|error| PageFault::of_document(error, shown()));
+        return found.map_err(|error| PageFault::of_document(&error, shown()));
     }
     let mut tx = app.db.tenant(issuer.tenant).await?;
     client::find(&mut tx, client_id).await?.ok_or_else(|| PageFault::UnknownClient(shown()))

@@ -69,8 +69,8 @@ pub(super) enum PageFault {
 
 impl PageFault {
     /// Of a client whose metadata document at `client_id` is not to be had or not to be used.
-    pub(super) fn of_document(error: DocumentError, client_id: String) -> Self {
-        if let DocumentError::Storage(error) = &error {
+    pub(super) fn of_document(error: &DocumentError, client_id: String) -> Self {
+        if let DocumentError::Storage(error) = error {
             tracing::error!(%error, "the authorization endpoint could not answer");
             return Self::Unavailable;
         }

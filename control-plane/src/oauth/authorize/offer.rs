@@ -72,6 +72,11 @@ impl Offer {
         self
     }
 
+    /// The same that asks for these.
+    pub(super) fn asking(self, scopes: &[Scope]) -> Self {
+        Self { asked: scopes.to_vec(), ..self }
+    }
+
     /// What people call a server.
     pub(super) fn title(&self, server: &Name) -> String {
         self.titles.get(server).filter(|title| !title.is_empty()).cloned().unwrap_or_else(|| server.to_string())

@@ -132,6 +132,15 @@ struct FaultPage {
 }
 
 impl Nothing {
+    /// The heading of the page.
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Self::Granted => "Nothing is granted yet",
+            Self::Approved => "Not approved yet",
+            Self::Suspended => "This application is suspended",
+        }
+    }
+
     /// What the client is told, when the user goes back to it.
     pub(super) const fn reason(self) -> &'static str {
         match self {
