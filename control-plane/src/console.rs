@@ -25,6 +25,7 @@ use crate::{
     resource::{self, Kind, Object},
     servers::ServerSpec,
     teams::TeamSpec,
+    tenants::TenantSpec,
 };
 
 mod access;
@@ -43,6 +44,7 @@ pub(crate) mod page;
 mod provider_sign_in;
 mod search;
 mod servers;
+mod settings;
 mod sign_in;
 mod sql;
 #[cfg(test)]
@@ -52,7 +54,7 @@ pub(crate) mod visitor;
 mod waiting;
 mod yaml;
 
-use form::{Editable, Entries};
+use form::{Deletable, Editable, Entries};
 use page::PageError;
 use visitor::{Posted, Visitor};
 
@@ -94,6 +96,10 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/users/{id}/revoke", post(users::revoke))
         .route("/users/{id}/delete", post(users::delete))
         .route("/new/user", get(users::show_new).post(users::create))
+        .route("/settings", get(settings::show_settings))
+        .route("/settings/initial-access-tokens", post(settings::create_token))
+        .route("/settings/initial-access-tokens/{id}/revoke", post(settings::revoke_token))
+        .merge(editing::<TenantSpec>())
         .merge(forms::<ServerSpec>())
         .merge(forms::<AgentSpec>())
         .merge(forms::<GrantSpec>())
@@ -106,11 +112,15 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
 }
 
 /// The forms of one kind: `/new/server`, `/servers/{name}/edit`, `/servers/{name}/delete`.
-fn forms<K: Editable>() -> Router<Arc<App>> {
-    Router::new()
+fn forms<K: Deletable>() -> Router<Arc<App>> {
+    editing::<K>()
         .route(&format!("/new/{}", K::NOUN), get(show_new::<K>).post(create::<K>))
-        .route(&format!("/{}/{{name}}/edit", K::COLLECTION), get(show_edit::<K>).post(save::<K>))
         .route(&format!("/{}/{{name}}/delete", K::COLLECTION), get(show_delete::<K>).post(delete::<K>))
+}
+
+/// The form of a kind that is only ever changed.
+fn editing<K: Editable>() -> Router<Arc<App>> {
+    Router::new().route(&format!("/{}/{{name}}/edit", K::COLLECTION), get(show_edit::<K>).post(save::<K>))
 }
 
 async fn show_new<K: Editable>(
@@ -141,7 +151,7 @@ async fn save<K: Editable>(
     form::save::<K>(&app, &name, posted).await
 }
 
-async fn show_delete<K: Editable>(
+async fn show_delete<K: Deletable>(
     State(app): State<Arc<App>>,
     visitor: Visitor,
     Path(name): Path<String>,
@@ -149,7 +159,7 @@ async fn show_delete<K: Editable>(
     form::show_delete::<K>(&app, &visitor, &name).await
 }
 
-async fn delete<K: Editable>(
+async fn delete<K: Deletable>(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
     posted: Posted<Entries>,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     all, filters,
-    form::{Choice, Choices, Control, Editable, Entries, Field},
+    form::{Choice, Choices, Control, Deletable, Editable, Entries, Field},
     page::{PageError, Section, Shell, show},
     visitor::Visitor,
 };
@@ -44,9 +44,6 @@ pub(super) async fn show_access(State(app): State<Arc<App>>, visitor: Visitor) -
 impl Editable for GrantSpec {
     const SECTION: Section = Section::Access;
     const LIST: (&'static str, &'static str) = LIST;
-    const PRECIOUS: bool = false;
-    const LOSS: &'static str = "What only this grant allowed is refused from then on. What it denied is decided by the \
-                                other grants.";
 
     fn fields(choices: &Choices) -> Vec<Field> {
         vec![
@@ -97,11 +94,15 @@ impl Editable for GrantSpec {
     }
 }
 
+impl Deletable for GrantSpec {
+    const PRECIOUS: bool = false;
+    const LOSS: &'static str = "What only this grant allowed is refused from then on. What it denied is decided by the \
+                                other grants.";
+}
+
 impl Editable for LimitSpec {
     const SECTION: Section = Section::Access;
     const LIST: (&'static str, &'static str) = LIST;
-    const PRECIOUS: bool = false;
-    const LOSS: &'static str = "The agent's other limits stay. Without any, it may ask as often as it likes.";
 
     fn fields(choices: &Choices) -> Vec<Field> {
         vec![
@@ -145,11 +146,14 @@ impl Editable for LimitSpec {
     }
 }
 
+impl Deletable for LimitSpec {
+    const PRECIOUS: bool = false;
+    const LOSS: &'static str = "The agent's other limits stay. Without any, it may ask as often as it likes.";
+}
+
 impl Editable for TeamSpec {
     const SECTION: Section = Section::Access;
     const LIST: (&'static str, &'static str) = LIST;
-    const PRECIOUS: bool = false;
-    const LOSS: &'static str = "The grants to it go with it. A team that still owns agents or servers is not deleted.";
 
     fn fields(_: &Choices) -> Vec<Field> {
         vec![
@@ -179,4 +183,9 @@ impl Editable for TeamSpec {
     fn page(_: &str) -> String {
         LIST.1.to_owned()
     }
+}
+
+impl Deletable for TeamSpec {
+    const PRECIOUS: bool = false;
+    const LOSS: &'static str = "The grants to it go with it. A team that still owns agents or servers is not deleted.";
 }

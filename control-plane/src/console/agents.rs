@@ -17,7 +17,7 @@ use super::{
     calls::Calls,
     connect::{self, Endpoint, Snippet},
     filters,
-    form::{Choice, Choices, Control, Editable, Entries, Field},
+    form::{Choice, Choices, Control, Deletable, Editable, Entries, Field},
     page::{Done, PageError, Section, Shell, sentence, show, show_with},
     sql,
     visitor::{Nothing, Posted, Visitor},
@@ -227,9 +227,6 @@ fn uses_secrets(agent: &Agent) -> bool {
 impl Editable for AgentSpec {
     const SECTION: Section = Section::Agents;
     const LIST: (&'static str, &'static str) = ("Agents", "/agents");
-    const PRECIOUS: bool = true;
-    const LOSS: &'static str = "Its secrets, the grants to it and its limits go with it, and its calls are refused from \
-                                then on. The records of its calls stay.";
 
     fn fields(choices: &Choices) -> Vec<Field> {
         let choice = |value: &str, label: &str| Choice { value: value.to_owned(), label: label.to_owned() };
@@ -305,6 +302,12 @@ impl Editable for AgentSpec {
     fn page(name: &str) -> String {
         format!("/agents/{name}")
     }
+}
+
+impl Deletable for AgentSpec {
+    const PRECIOUS: bool = true;
+    const LOSS: &'static str = "Its secrets, the grants to it and its limits go with it, and its calls are refused from \
+                                then on. The records of its calls stay.";
 }
 
 async fn detail(app: &App, visitor: &Visitor, name: &str, wrong: Option<String>) -> Result<DetailPage, PageError> {

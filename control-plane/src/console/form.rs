@@ -16,23 +16,19 @@ use crate::{
     app::App,
     error::ApiError,
     request,
-    resource::{self, Draft, Labels, Object, Patch, Precondition, Removable, Written},
+    resource::{self, Draft, Kind, Labels, Object, Patch, Precondition, Removable, Written},
 };
 
 mod field;
 
 pub(super) use field::{Choice, Complaint, Control, Entries, Field};
 
-/// A kind whose objects have forms.
-pub(super) trait Editable: Removable {
+/// A kind whose objects are edited in forms.
+pub(super) trait Editable: Kind {
     /// Where in the navigation.
     const SECTION: Section;
     /// How the list that it is in is called, and where it is.
     const LIST: (&'static str, &'static str);
-    /// Whether the name is typed again before it is deleted.
-    const PRECIOUS: bool;
-    /// What deleting it brings about.
-    const LOSS: &'static str;
 
     /// The form's fields, empty.
     fn fields(choices: &Choices) -> Vec<Field>;
@@ -48,6 +44,14 @@ pub(super) trait Editable: Removable {
 
     /// Where the object is seen.
     fn page(name: &str) -> String;
+}
+
+/// A kind whose objects are deleted in forms too.
+pub(super) trait Deletable: Editable + Removable {
+    /// Whether the name is typed again before it is deleted.
+    const PRECIOUS: bool;
+    /// What deleting it brings about.
+    const LOSS: &'static str;
 }
 
 /// Names to choose from.
@@ -131,14 +135,14 @@ pub(super) async fn save<K: Editable>(app: &App, key: &str, posted: Posted<Entri
 }
 
 /// Asks whether to delete the object with this name or id.
-pub(super) async fn show_delete<K: Editable>(app: &App, visitor: &Visitor, key: &str) -> Result<Response, PageError> {
+pub(super) async fn show_delete<K: Deletable>(app: &App, visitor: &Visitor, key: &str) -> Result<Response, PageError> {
     visitor.caller.require(K::WRITER)?;
     let object: Object<K> = resource::get(app, &visitor.caller, key).await?;
     show(&deleting::<K>(visitor, &object, Vec::new()))
 }
 
 /// Deletes an object and goes to the list that it was in.
-pub(super) async fn delete<K: Editable>(app: &App, key: &str, posted: Posted<Entries>) -> Result<Response, PageError> {
+pub(super) async fn delete<K: Deletable>(app: &App, key: &str, posted: Posted<Entries>) -> Result<Response, PageError> {
     let Posted { visitor, form: entries } = posted;
     visitor.caller.require(K::WRITER)?;
     let object: Object<K> = resource::get(app, &visitor.caller, key).await?;
@@ -198,7 +202,7 @@ fn editing<K: Editable>(
     }
 }
 
-fn deleting<K: Editable>(visitor: &Visitor, object: &Object<K>, complaints: Vec<Complaint>) -> FormPage {
+fn deleting<K: Deletable>(visitor: &Visitor, object: &Object<K>, complaints: Vec<Complaint>) -> FormPage {
     let confirm = Field::new("confirm", "Type its name to go on", Control::Code).required();
     let fields = if K::PRECIOUS { vec![confirm] } else { Vec::new() };
     FormPage {

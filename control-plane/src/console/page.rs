@@ -40,6 +40,7 @@ pub(crate) enum Section {
     Access,
     Calls,
     Users,
+    Settings,
     /// None of them.
     Other,
 }

@@ -15,7 +15,7 @@ use super::{
     all,
     calls::Calls,
     filters,
-    form::{Choice, Choices, Control, Editable, Entries, Field},
+    form::{Choice, Choices, Control, Deletable, Editable, Entries, Field},
     page::{PageError, Section, Shell, show},
     visitor::Visitor,
     yaml,
@@ -94,9 +94,6 @@ pub(super) async fn show_detail(
 impl Editable for ServerSpec {
     const SECTION: Section = Section::Servers;
     const LIST: (&'static str, &'static str) = ("Servers", "/servers");
-    const PRECIOUS: bool = true;
-    const LOSS: &'static str = "Agents can no longer call it. Grants keep the scopes that name it; they allow nothing \
-                                until a server of this name exists again.";
 
     fn fields(choices: &Choices) -> Vec<Field> {
         let era = |value: &str, label: &str| Choice { value: value.to_owned(), label: label.to_owned() };
@@ -148,6 +145,12 @@ impl Editable for ServerSpec {
     fn page(name: &str) -> String {
         format!("/servers/{name}")
     }
+}
+
+impl Deletable for ServerSpec {
+    const PRECIOUS: bool = true;
+    const LOSS: &'static str = "Agents can no longer call it. Grants keep the scopes that name it; they allow nothing \
+                                until a server of this name exists again.";
 }
 
 /// The hosts of a server's instances, each once.

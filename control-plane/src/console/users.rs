@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     all, filters,
-    form::{self, Choice, Choices, Complaint, Control, Editable, Entries, Field, FormPage},
+    form::{self, Choice, Choices, Complaint, Control, Deletable, Editable, Entries, Field, FormPage},
     page::{Done, PageError, Section, Shell, show, show_with},
     visitor::{Nothing, Posted, Visitor},
 };
@@ -361,9 +361,6 @@ fn editing(
 impl Editable for IdentityProviderSpec {
     const SECTION: Section = Section::Users;
     const LIST: (&'static str, &'static str) = LIST;
-    const PRECIOUS: bool = true;
-    const LOSS: &'static str = "Nobody can sign in through it any more. Whom it brought stay users, but are no longer \
-                                linked to it, even if you make it again.";
 
     fn fields(_: &Choices) -> Vec<Field> {
         let nobody = Choice { value: String::new(), label: "None: refuse them".to_owned() };
@@ -452,4 +449,10 @@ impl Editable for IdentityProviderSpec {
     fn page(_: &str) -> String {
         LIST.1.to_owned()
     }
+}
+
+impl Deletable for IdentityProviderSpec {
+    const PRECIOUS: bool = true;
+    const LOSS: &'static str = "Nobody can sign in through it any more. Whom it brought stay users, but are no longer \
+                                linked to it, even if you make it again.";
 }
