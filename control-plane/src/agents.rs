@@ -19,6 +19,7 @@ use crate::{
     oauth::{client_metadata::shown_name, redirect_uri::RedirectUri},
     page::Page,
     resource::{self, Content, Draft, Kind, Object, Removable, Row, Version, Which},
+    revocations::{self, Outcome, Revoked},
     teams, tenants,
 };
 
@@ -311,6 +312,7 @@ impl Kind for AgentSpec {
 
 impl Removable for AgentSpec {
     async fn delete(tx: &mut TenantTx, id: AgentId, _: &str) -> Result<(), ApiError> {
+        revocations::revoke(tx, Revoked::Agent(id), "the agent was deleted").await?;
         Ok(sql::delete(tx, id).await?)
     }
 }
@@ -332,8 +334,31 @@ pub async fn look_up(
     Ok(id)
 }
 
+/// Revokes every token of the agent with this id or name, and every approval that a user gave it. Its secrets stay: it
+/// gets itself new tokens, unless it is suspended.
+///
+/// # Errors
+/// [`ApiError::NotFound`], [`ApiError::Forbidden`]; or when Postgres is away.
+pub async fn revoke(app: &App, caller: &Caller, key: &str) -> Result<Outcome, ApiError> {
+    caller.require(AgentSpec::WRITER)?;
+    let mut tx = app.db.tenant(caller.tenant).await?;
+    let agent: Agent = resource::existing(&mut tx, app, caller, key).await?;
+    let revision = revocations::revoke(&mut tx, Revoked::Agent(agent.id), "an operator revoked the agent").await?;
+    let event = audit::Event {
+        actor: &caller.actor,
+        action: "agent.revoke",
+        object_kind: AgentSpec::NOUN,
+        object_id: &agent.id.to_string(),
+        object_name: &agent.name,
+        detail: json!({ "revocation": revision }),
+    };
+    audit::record(&mut tx, event).await?;
+    Ok(revocations::commit(app, tx, revision).await?)
+}
+
 /// Suspends or activates the agent with this id or name; nothing happens when it is in that state. To activate one that
-/// waits is to approve it.
+/// waits is to approve it. The tokens of an agent that is suspended are revoked: they stay dead when it is activated
+/// again.
 ///
 /// # Errors
 /// [`ApiError::NotFound`], [`ApiError::Forbidden`]; or when Postgres is away.
@@ -381,6 +406,9 @@ async fn change_state(
     state: AgentState,
 ) -> Result<Agent, ApiError> {
     sql::set_state(&mut tx, agent.id, state).await?;
+    if state == AgentState::Suspended {
+        revocations::revoke(&mut tx, Revoked::Agent(agent.id), "the agent was suspended").await?;
+    }
     let event = audit::Event {
         actor: &caller.actor,
         action: match (agent.status.state, state) {

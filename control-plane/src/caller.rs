@@ -5,7 +5,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use axum::extract::{FromRequestParts, RawPathParams};
-use http::{header::AUTHORIZATION, request::Parts};
+use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
 use serde::{Deserialize, Serialize};
 use tollgate_proto::TenantId;
 use utoipa::ToSchema;
@@ -93,6 +93,15 @@ impl FromStr for Role {
 }
 
 impl Caller {
+    /// Who sends these headers, in the tenant with this name or id.
+    ///
+    /// # Errors
+    /// [`ApiError::Unauthenticated`], [`ApiError::NotFound`]; or when Postgres is away.
+    pub(crate) async fn of(app: &App, headers: &HeaderMap, tenant: &str) -> Result<Self, ApiError> {
+        let key = bearer(headers).ok_or(ApiError::Unauthenticated)?;
+        api_keys::caller(app, key, tenant).await
+    }
+
     /// Refuses a caller whose role does not include `needed`.
     ///
     /// # Errors
@@ -107,16 +116,15 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let key = bearer(parts).ok_or(ApiError::Unauthenticated)?.to_owned();
         let path = RawPathParams::from_request_parts(parts, app).await.map_err(|_| ApiError::NoRoute)?;
         let tenant = path.iter().find(|(name, _)| *name == "tenant").map(|(_, value)| value).unwrap_or_default();
-        api_keys::caller(app, &key, tenant).await
+        Self::of(app, &parts.headers, tenant).await
     }
 }
 
 /// The scheme is matched without case (RFC 9110 section 11.1).
-fn bearer(parts: &Parts) -> Option<&str> {
-    let (scheme, token) = parts.headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 

@@ -74,11 +74,23 @@ pub struct TokenFacts<'a> {
 }
 
 /// How far a revocation has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Enforced {
     /// Data planes that refuse what was revoked.
     pub applied: usize,
     /// Data planes whose policy stream is open at this control plane.
+    pub connected: usize,
+}
+
+/// What whoever revokes is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = RevocationOutcome)]
+pub struct Outcome {
+    /// The revocation's number in its tenant.
+    pub revision: i64,
+    /// Data planes that refuse what was revoked.
+    pub applied: usize,
+    /// Data planes that are connected to the control plane that answers. Others learn of it by the same stream.
     pub connected: usize,
 }
 
@@ -133,6 +145,17 @@ pub async fn revoke(tx: &mut TenantTx, what: Revoked, reason: &str) -> Result<i6
 /// `within`; answers how far it has come by then. Call it after the commit.
 pub async fn enforced(app: &App, tenant: TenantId, revision: i64, within: Duration) -> Enforced {
     app.policy_changes.connected().enforced(tenant, revision.unsigned_abs(), within).await
+}
+
+/// Commits the transaction that revoked, and waits [`PATIENCE`] for the data planes.
+///
+/// # Errors
+/// When Postgres is away; then nothing was revoked.
+pub async fn commit(app: &App, tx: TenantTx, revision: i64) -> Result<Outcome, sqlx::Error> {
+    let tenant = tx.tenant();
+    tx.commit().await?;
+    let Enforced { applied, connected } = enforced(app, tenant, revision, PATIENCE).await;
+    Ok(Outcome { revision, applied, connected })
 }
 
 /// Whether the token was revoked, by any of what it descends from.

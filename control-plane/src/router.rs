@@ -51,6 +51,7 @@ pub fn health() -> Router<Arc<App>> {
 fn rest() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(openapi::document())
         .routes(routes!(tenants::api::get, tenants::api::patch))
+        .route("/api/v1/tenants/{tenant}", post(tenants::api::act))
         .routes(routes!(teams::api::list, teams::api::create))
         .routes(routes!(teams::api::get, teams::api::replace, teams::api::patch, teams::api::remove))
         .routes(routes!(servers::api::list, servers::api::create))

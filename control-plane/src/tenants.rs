@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
+    audit,
     caller::{Caller, Role},
     data_planes::{self, PolicyStatus},
     db::TenantTx,
@@ -17,6 +18,7 @@ use crate::{
     error::{ApiError, Faults},
     oauth::AccessTokenFormat,
     resource::{Kind, Object, Row, Version, Which},
+    revocations::{self, Outcome, Revoked},
 };
 
 pub mod api;
@@ -28,8 +30,10 @@ mod tests;
 use client_registration::{ClientRegistration, RegistrationPolicy};
 
 const NETWORKS_MAX: usize = 64;
-const TOKEN_TTL_S: std::ops::RangeInclusive<u64> = 60..=86_400;
+const TOKEN_TTL: Bounds = Bounds { seconds: 60..=86_400, text: "from `1m` to `24h`" };
 const TOKEN_TTL_DEFAULT: &str = "15m";
+const KEY_ROTATION: Bounds = Bounds { seconds: 7_200..=315_360_000, text: "from `2h` to `3650d`" };
+const KEY_ROTATION_DEFAULT: &str = "90d";
 
 /// A tenant as the API shows it.
 pub type Tenant = Object<TenantSpec>;
@@ -48,6 +52,10 @@ pub struct TenantSpec {
     /// What access tokens look like; `jwt` unless told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_token_format: Option<AccessTokenFormat>,
+    /// How long a key signs before the next one does, from `2h` to `3650d`; `90d` unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "90d")]
+    pub signing_key_rotation: Option<String>,
     /// Networks that servers may live in beside the public internet, in CIDR notation; none unless told.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 64, example = json!(["10.20.0.0/16"]))]
@@ -87,6 +95,8 @@ pub struct EffectiveTenant {
     pub access_token_ttl: String,
     /// What access tokens look like.
     pub access_token_format: AccessTokenFormat,
+    /// How long a key signs before the next one does.
+    pub signing_key_rotation: String,
     /// Networks that servers may live in beside the public internet.
     pub egress_allow: Vec<String>,
     /// How agents may register themselves.
@@ -103,6 +113,7 @@ pub struct Meaning {
     display_name: String,
     access_token_ttl_s: i32,
     access_token_format: AccessTokenFormat,
+    signing_key_rotation_s: i32,
     egress_allow: Vec<String>,
     client_registration: RegistrationPolicy,
     local_sign_in: bool,
@@ -116,6 +127,10 @@ impl TenantSpec {
 
     fn access_token_ttl(&self) -> &str {
         self.access_token_ttl.as_deref().unwrap_or(TOKEN_TTL_DEFAULT)
+    }
+
+    fn signing_key_rotation(&self) -> &str {
+        self.signing_key_rotation.as_deref().unwrap_or(KEY_ROTATION_DEFAULT)
     }
 }
 
@@ -146,13 +161,15 @@ impl Kind for TenantSpec {
         let display_name = self.display_name.clone().unwrap_or_default();
         faults.check_text("/spec/display_name", &display_name);
         let egress_allow = networks(self.egress_allow.as_deref().unwrap_or_default(), faults);
-        let access_token_ttl_s = token_ttl_s(self.access_token_ttl(), faults);
         let client_registration = self.client_registration.clone().unwrap_or_default().interpret(tx, faults).await?;
         let local_sign_in = self.local_sign_in();
-        Ok(access_token_ttl_s.map(|access_token_ttl_s| Meaning {
+        let ttl_s = seconds("/spec/access_token_ttl", self.access_token_ttl(), &TOKEN_TTL, faults);
+        let rotation_s = seconds("/spec/signing_key_rotation", self.signing_key_rotation(), &KEY_ROTATION, faults);
+        Ok(ttl_s.zip(rotation_s).map(|(access_token_ttl_s, signing_key_rotation_s)| Meaning {
             display_name,
             access_token_ttl_s,
             access_token_format: self.access_token_format.unwrap_or_default(),
+            signing_key_rotation_s,
             egress_allow,
             client_registration,
             local_sign_in,
@@ -172,6 +189,7 @@ impl Kind for TenantSpec {
             effective: EffectiveTenant {
                 access_token_ttl: self.access_token_ttl().to_owned(),
                 access_token_format: self.access_token_format.unwrap_or_default(),
+                signing_key_rotation: self.signing_key_rotation().to_owned(),
                 egress_allow: self.egress_allow.clone().unwrap_or_default(),
                 client_registration: self.client_registration.clone().unwrap_or_default().effective(),
                 local_sign_in: self.local_sign_in(),
@@ -206,16 +224,41 @@ pub async fn registration_policy(tx: &mut TenantTx) -> Result<RegistrationPolicy
     serde_json::from_value(stored).map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
-fn token_ttl_s(text: &str, faults: &mut Faults) -> Option<i32> {
-    const POINTER: &str = "/spec/access_token_ttl";
+/// Revokes every token of the tenant that was issued before now, and every approval that a user gave an agent.
+///
+/// # Errors
+/// [`ApiError::Forbidden`]; or when Postgres is away.
+pub async fn revoke_tokens(app: &App, caller: &Caller) -> Result<Outcome, ApiError> {
+    caller.require(Role::Owner)?;
+    let mut tx = app.db.tenant(caller.tenant).await?;
+    let revision = revocations::revoke(&mut tx, Revoked::Tenant, "an owner revoked all tokens").await?;
+    let event = audit::Event {
+        actor: &caller.actor,
+        action: "tenant.revoke",
+        object_kind: TenantSpec::NOUN,
+        object_id: &caller.tenant.to_string(),
+        object_name: &caller.tenant_name,
+        detail: json!({ "revocation": revision }),
+    };
+    audit::record(&mut tx, event).await?;
+    Ok(revocations::commit(app, tx, revision).await?)
+}
+
+/// What a duration may be.
+struct Bounds {
+    seconds: std::ops::RangeInclusive<u64>,
+    text: &'static str,
+}
+
+fn seconds(pointer: &str, text: &str, bounds: &Bounds, faults: &mut Faults) -> Option<i32> {
     match duration::seconds(text) {
-        Ok(ttl_s) if TOKEN_TTL_S.contains(&ttl_s) => i32::try_from(ttl_s).ok(),
+        Ok(seconds) if bounds.seconds.contains(&seconds) => i32::try_from(seconds).ok(),
         Ok(_) => {
-            faults.add(POINTER, "out_of_range", "from `1m` to `24h`");
+            faults.add(pointer, "out_of_range", bounds.text);
             None
         }
         Err(error) => {
-            faults.add(POINTER, "duration", error.to_string());
+            faults.add(pointer, "duration", error.to_string());
             None
         }
     }

@@ -25,6 +25,7 @@ use crate::{
     page::PageQuery,
     request::{Body, Path, Query},
     resource::{self, InTenant, Kind as _, Named, Patch, Precondition, Written},
+    revocations::Outcome,
 };
 
 /// Lists agents
@@ -101,7 +102,7 @@ pub async fn patch(
 
 /// Deletes an agent
 ///
-/// Its secrets, its limits and the grants to it go with it.
+/// Its secrets, its limits and the grants to it go with it, and its tokens are revoked.
 #[utoipa::path(delete, path = "/api/v1/tenants/{tenant}/agents/{name}", tag = "agents", operation_id = "agents.remove",
     params(Named, Precondition),
     responses((status = 204, description = "Deleted"), WriteProblems))]
@@ -128,6 +129,7 @@ pub async fn act(
         "suspend" => suspend(&app, &caller, name).await.map(IntoResponse::into_response),
         "approve" => approve(&app, &caller, name).await.map(IntoResponse::into_response),
         "activate" => activate(&app, &caller, name).await.map(IntoResponse::into_response),
+        "revoke" => revoke(&app, &caller, name).await.map(|done| Json(done).into_response()),
         "token" => token(&app, &caller, name, request).await,
         _ => Err(ApiError::NoRoute),
     }
@@ -135,7 +137,7 @@ pub async fn act(
 
 /// Suspends an agent
 ///
-/// It gets no token and its calls are refused, until it is activated.
+/// It gets no token and its calls are refused, until it is activated. Its tokens are revoked.
 #[utoipa::path(post, path = "/api/v1/tenants/{tenant}/agents/{name}:suspend", tag = "agents",
     operation_id = "agents.suspend", params(Named),
     responses((status = 200, description = "The agent", body = Agent, headers(("ETag" = String))), WriteProblems))]
@@ -160,6 +162,17 @@ pub(crate) async fn approve(app: &App, caller: &Caller, name: &str) -> Result<Ag
     responses((status = 200, description = "The agent", body = Agent, headers(("ETag" = String))), WriteProblems))]
 pub(crate) async fn activate(app: &App, caller: &Caller, name: &str) -> Result<Agent, ApiError> {
     agents::set_state(app, caller, name, AgentState::Active).await
+}
+
+/// Revokes an agent's tokens
+///
+/// Every access token issued before now, and every approval that a user gave it, with their refresh tokens. Its secrets
+/// stay: deleting a secret revokes no token, and revoking tokens deletes no secret.
+#[utoipa::path(post, path = "/api/v1/tenants/{tenant}/agents/{name}:revoke", tag = "agents",
+    operation_id = "agents.revoke", params(Named),
+    responses((status = 200, description = "How far the revocation has come", body = Outcome), WriteProblems))]
+pub(crate) async fn revoke(app: &App, caller: &Caller, name: &str) -> Result<Outcome, ApiError> {
+    agents::revoke(app, caller, name).await
 }
 
 /// Issues a token in an agent's name

@@ -322,3 +322,52 @@ async fn an_agent_that_registered_itself_waits_until_it_is_approved() {
     })
     .await;
 }
+
+async fn revocations(bench: &Bench) -> Vec<(String, String)> {
+    let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
+    sqlx::query_as("SELECT kind, reason FROM revocations ORDER BY revision").fetch_all(&mut *tx).await.expect("rows")
+}
+
+#[tokio::test]
+async fn revoking_an_agent_voids_its_tokens_and_spares_its_secrets() {
+    run(async |bench| {
+        agent(bench).await;
+        bench.call(Method::POST, "agents/ci-bot/credentials").send().await.expect(201);
+        let revision = bench.policy_revision().await;
+        for number in 1..=2 {
+            let done = bench.call(Method::POST, "agents/ci-bot:revoke").send().await.expect(200);
+            assert_eq!(done.json, json!({ "revision": number, "applied": 0, "connected": 0 }));
+        }
+        let agent = bench.get("agents/ci-bot").await.expect(200);
+        assert_eq!(
+            (&agent.json["status"]["state"], &agent.json["status"]["credentials"]),
+            (&json!("active"), &json!(1))
+        );
+        assert_eq!(bench.policy_revision().await, revision, "data planes need no new policy for it");
+        assert_eq!(bench.audit().await.last().map(String::as_str), Some("agent.revoke ci-bot"));
+        bench.call(Method::POST, "agents/nobody:revoke").send().await.expect(404);
+        bench.call(Method::POST, "agents/ci-bot:revoke").by(Role::Viewer).send().await.expect(403);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn suspending_and_deleting_an_agent_revoke_its_tokens_and_deleting_a_secret_does_not() {
+    run(async |bench| {
+        agent(bench).await;
+        let secret = bench.call(Method::POST, "agents/ci-bot/credentials").send().await.expect(201);
+        let secret = format!("agents/ci-bot/credentials/{}", text(&secret.json["id"]));
+        bench.call(Method::DELETE, &secret).send().await.expect(204);
+        assert!(revocations(bench).await.is_empty());
+
+        for action in ["suspend", "suspend", "activate"] {
+            bench.call(Method::POST, &format!("agents/ci-bot:{action}")).send().await.expect(200);
+        }
+        let etag = bench.get("agents/ci-bot").await.header("etag").to_owned();
+        bench.call(Method::DELETE, "agents/ci-bot").header("if-match", &etag).send().await.expect(204);
+        let of_agent = |reason: &str| ("agent".to_owned(), reason.to_owned());
+        let expected = [of_agent("the agent was suspended"), of_agent("the agent was deleted")];
+        assert_eq!(revocations(bench).await, expected);
+    })
+    .await;
+}

@@ -5,7 +5,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use crate::{agents, error::Problem, users};
+use crate::{agents, error::Problem, oauth, tenants, users};
 
 /// The document without the paths of routes.
 pub(super) fn document() -> utoipa::openapi::OpenApi {
@@ -34,8 +34,8 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
     ),
     components(schemas(Problem)),
     // Actions on one object, behind the one route of their kind's `act`.
-    paths(agents::api::suspend, agents::api::activate, agents::api::approve, users::api::create_sign_in_link, users::api::revoke,
-        agents::api::token),
+    paths(agents::api::suspend, agents::api::activate, agents::api::approve, agents::api::revoke, agents::api::token,
+        users::api::create_sign_in_link, users::api::revoke, tenants::api::revoke_tokens),
     modifiers(&Bearer)
 )]
 struct Root;

@@ -31,7 +31,7 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         "UPDATE tenants SET labels = $2, spec = $3, revision = $4, updated_at = now(),
              display_name = $5, access_token_ttl_s = $6, egress_allow = $7, client_registration = $8,
              local_sign_in = $9, strict_assertion_audience = $10,
-             access_token_format = $11
+             access_token_format = $11, signing_key_rotation_s = $12
          WHERE id = $1",
         tenant,
         version.labels,
@@ -44,6 +44,7 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         meaning.local_sign_in,
         meaning.strict_assertion_audience,
         meaning.access_token_format.as_str(),
+        meaning.signing_key_rotation_s,
     )
     .execute(&mut **tx)
     .await

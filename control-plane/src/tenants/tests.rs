@@ -19,6 +19,7 @@ async fn a_tenant_says_where_it_is_and_what_applies() {
         assert_eq!(effective["access_token_format"], "jwt");
         assert_eq!(effective["egress_allow"], json!([]));
         assert_eq!(effective["local_sign_in"], true);
+        assert_eq!(effective["signing_key_rotation"], "90d");
         assert_eq!(status["policy"], json!({ "revision": 1, "data_planes": [] }));
         let by_id = format!("/api/v1/tenants/{}", bench.acme);
         assert_eq!(bench.get(&by_id).await.expect(200).json, tenant);
@@ -83,6 +84,32 @@ async fn a_tenant_shows_what_data_planes_made_of_its_policy() {
         assert_eq!(data_plane["connected"], true);
         assert_eq!(data_plane["acked_revision"], 1);
         assert_eq!(data_plane["nack_reason"], json!(null));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_owner_revokes_every_token_of_the_tenant_and_nobody_elses() {
+    run(async |bench| {
+        bench.tenant("other").await;
+        let done = bench.call(Method::POST, "/api/v1/tenants/acme:revoke-tokens").send().await.expect(200);
+        assert_eq!(done.json, json!({ "revision": 1, "applied": 0, "connected": 0 }));
+        assert_eq!(bench.audit().await, ["tenant.revoke acme"]);
+        let rows: Vec<(String, i64)> = sqlx::query_as("SELECT name, revocation_revision FROM tenants ORDER BY name")
+            .fetch_all(bench.app.db.pool())
+            .await
+            .expect("tenants");
+        assert_eq!(rows, [("acme".to_owned(), 1), ("other".to_owned(), 0)]);
+
+        for (path, role, status) in [
+            ("/api/v1/tenants/acme:revoke-tokens", Role::Admin, 403),
+            ("/api/v1/tenants/other:revoke-tokens", Role::Owner, 404),
+            ("/api/v1/tenants/acme:explode", Role::Owner, 404),
+            ("/api/v1/tenants/acme", Role::Owner, 405),
+        ] {
+            bench.call(Method::POST, path).by(role).send().await.expect(status);
+        }
+        bench.call(Method::POST, "/api/v1/tenants/acme:revoke-tokens").anonymous().send().await.expect(401);
     })
     .await;
 }

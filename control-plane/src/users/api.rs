@@ -20,6 +20,7 @@ use crate::{
     page::PageQuery,
     request::{Body, Path, Query},
     resource::{InTenant, Patch, Precondition},
+    revocations::Outcome,
     users,
 };
 
@@ -129,7 +130,7 @@ pub async fn remove(
 pub async fn act(State(app): State<Arc<App>>, caller: Caller, Path(at): Path<OfUser>) -> Result<Response, ApiError> {
     match at.email.rsplit_once(':') {
         Some((email, "sign-in-link")) => create_sign_in_link(&app, &caller, email).await,
-        Some((email, "revoke")) => revoke(&app, &caller, email).await.map(IntoResponse::into_response),
+        Some((email, "revoke")) => revoke(&app, &caller, email).await.map(|done| Json(done).into_response()),
         _ => Err(ApiError::NoRoute),
     }
 }
@@ -151,7 +152,7 @@ pub(crate) async fn create_sign_in_link(app: &App, caller: &Caller, email: &str)
 /// Ends their sessions and voids every token that an agent holds for them. They may sign in again.
 #[utoipa::path(post, path = "/api/v1/tenants/{tenant}/users/{email}:revoke", tag = "users",
     operation_id = "users.revoke", params(OfUser),
-    responses((status = 200, description = "The user", body = UserObject, headers(("ETag" = String))), WriteProblems))]
-pub(crate) async fn revoke(app: &App, caller: &Caller, email: &str) -> Result<UserObject, ApiError> {
+    responses((status = 200, description = "How far the revocation has come", body = Outcome), WriteProblems))]
+pub(crate) async fn revoke(app: &App, caller: &Caller, email: &str) -> Result<Outcome, ApiError> {
     directory::revoke(app, caller, email).await
 }

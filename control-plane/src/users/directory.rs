@@ -23,7 +23,7 @@ use crate::{
     page::{Listing, Page, PageQuery},
     policy, request,
     resource::{self, Patch, Precondition},
-    revocations::{self, Revoked},
+    revocations::{self, Outcome, Revoked},
     teams,
 };
 
@@ -229,19 +229,20 @@ pub async fn remove(app: &App, caller: &Caller, key: &str, precondition: &Precon
     Ok(())
 }
 
-/// Ends every session of the user and voids every token that an agent holds for them; they may sign in again.
+/// Ends every session of the user and voids every token that an agent holds for them; they may sign in again. Answers
+/// how far the data planes are.
 ///
 /// # Errors
 /// [`ApiError::NotFound`], [`ApiError::Forbidden`]; or when Postgres is away.
-pub async fn revoke(app: &App, caller: &Caller, key: &str) -> Result<UserObject, ApiError> {
+pub async fn revoke(app: &App, caller: &Caller, key: &str) -> Result<Outcome, ApiError> {
     caller.require(Role::Admin)?;
-    let mut tx = resource::begin(app, caller).await?;
+    let mut tx = app.db.tenant(caller.tenant).await?;
     let current = existing(&mut tx, key).await?;
     caller.require(current.spec.role)?;
-    shut_out(&mut tx, current.id, "an administrator revoked the user").await?;
-    record(&mut tx, &caller.actor, "user.revoke", current.id, &current.email, json!({})).await?;
-    tx.commit().await?;
-    Ok(current)
+    let revision = shut_out(&mut tx, current.id, "an administrator revoked the user").await?;
+    let detail = json!({ "revocation": revision });
+    record(&mut tx, &caller.actor, "user.revoke", current.id, &current.email, detail).await?;
+    Ok(revocations::commit(app, tx, revision).await?)
 }
 
 /// Makes a user unless the tenant has one with this address, and tells the data planes.
@@ -319,8 +320,9 @@ async fn keep_an_owner(tx: &mut TenantTx, current: &UserObject) -> Result<(), Ap
     Ok(())
 }
 
-/// Ends the user's sessions and voids every token that acts for them.
+/// Ends the user's sessions and voids every token that acts for them; answers the revocation's number.
 async fn shut_out(tx: &mut TenantTx, user: UserId, reason: &str) -> Result<i64, sqlx::Error> {
+    let revision = revocations::revoke(tx, Revoked::User(user), reason).await?;
     end_sessions(tx, user).await?;
-    revocations::revoke(tx, Revoked::User(user), reason).await
+    Ok(revision)
 }

@@ -42,6 +42,14 @@ impl DataPlane {
     }
 }
 
+/// Waits until the control plane has seen it, so that whoever connects now is told it first.
+async fn knows(control_plane: &ControlPlane, tenant: TenantId, revision: i64) {
+    let mut changes = control_plane.app.policy_changes.subscribe();
+    let seen =
+        changes.wait_for(|known| known.live_of(tenant).is_some_and(|live| live.revision() >= revision.unsigned_abs()));
+    timeout(PATIENCE, seen).await.expect("in time").unwrap();
+}
+
 /// Waits until it is so: a stream that was dropped is noticed a moment later.
 async fn reaches(control_plane: &ControlPlane, tenant: TenantId, revision: i64, wanted: Enforced) {
     let deadline = Instant::now() + PATIENCE;
@@ -59,11 +67,13 @@ async fn reaches(control_plane: &ControlPlane, tenant: TenantId, revision: i64, 
 async fn all_live_revocations_come_before_any_policy() {
     run(async |database| {
         let tenants = [database.make_tenant("one").await, database.make_tenant("two").await];
-        let control_plane = ControlPlane::start(database).await;
-        revoke(&control_plane, tenants[0], key("over")).await;
+        let before = ControlPlane::start(database).await;
+        revoke(&before, tenants[0], key("over")).await;
         database.run("UPDATE revocations SET expires_at = now()").await;
-        revoke(&control_plane, tenants[0], key("live")).await;
+        revoke(&before, tenants[0], key("live")).await;
+        before.stop().await;
 
+        let control_plane = ControlPlane::start(database).await;
         let mut data_plane = DataPlane::hello(&control_plane, "", &[]).await;
         let mut heard = [data_plane.hear_revocations().await, data_plane.hear_revocations().await];
         heard.sort_by_key(|revocations| revocations.revision);
@@ -185,6 +195,7 @@ async fn a_data_plane_that_comes_back_is_told_what_it_missed_and_no_more() {
         drop(same);
 
         let revision = revoke(&control_plane, tenant, key("k2")).await;
+        knows(&control_plane, tenant, revision).await;
         let mut behind = DataPlane::hello_after(&control_plane, &epoch, &held, vec![applied.clone()]).await;
         let missed = behind.hear_revocations().await;
         assert_eq!((missed.revision, missed.complete, kids(&missed)), (revision.unsigned_abs(), false, vec!["k2"]));
