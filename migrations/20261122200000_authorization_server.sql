@@ -62,6 +62,8 @@ ALTER TABLE users
 ALTER TABLE signing_keys
     ADD COLUMN state text NOT NULL DEFAULT 'active' CHECK (state IN ('next', 'active', 'retiring', 'revoked')),
     ADD COLUMN published_at timestamptz NOT NULL DEFAULT now(),
+    -- `tenants.policy_revision` from which on data planes know it: it signs once they have all acknowledged that.
+    ADD COLUMN published_revision bigint NOT NULL DEFAULT 0,
     ADD COLUMN activated_at timestamptz,
     -- A retiring key is removed after this: everything it signed has expired.
     ADD COLUMN retired_at timestamptz;

@@ -40,6 +40,7 @@ pub(crate) mod csrf;
 mod filters;
 mod form;
 mod home;
+mod keys;
 pub(crate) mod page;
 mod provider_sign_in;
 mod search;
@@ -85,6 +86,10 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/agents/{name}/approve", post(waiting::approve))
         .route("/waiting", get(waiting::show_waiting))
         .route("/access", get(access::show_access))
+        .route("/access/keys", get(keys::show_keys))
+        .route("/access/keys/rotate", post(keys::rotate))
+        .route("/access/keys/{kid}/revoke", post(keys::revoke))
+        .route("/agents/{name}/revoke", post(agents::revoke))
         .route("/calls", get(calls::show_list))
         .route("/calls/{call_id}", get(calls::show_detail))
         .route("/users", get(users::show_list))

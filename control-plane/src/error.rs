@@ -14,9 +14,10 @@ use http::{
     header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
+use tollgate_proto::DataPlaneId;
 use utoipa::ToSchema;
 
-use crate::{caller::Role, request_id};
+use crate::{caller::Role, oauth::keys::KeyError, request_id};
 
 mod fault;
 mod responses;
@@ -102,6 +103,16 @@ pub enum ApiError {
     /// A sign-in link for a user who may not sign in.
     #[error("the user is disabled: activate them first")]
     UserDisabled,
+    /// A new signing key that data planes would not recognise yet.
+    #[error(
+        "{} did not acknowledge the new signing key in time: it is published and stays the next one. See the tenant's \
+         status for why, then rotate again; `now` does not wait, and lets them refuse tokens until they know the key",
+        data_planes(behind)
+    )]
+    KeyNotDistributed {
+        /// Who lacks it.
+        behind: Vec<DataPlaneId>,
+    },
     /// Two callers changed the same thing at the same time.
     #[error("another change came in between: read the object again and repeat")]
     Conflict,
@@ -176,6 +187,7 @@ impl ApiError {
             Self::AgentSuspended => (StatusCode::CONFLICT, "agent_suspended"),
             Self::LastOwner => (StatusCode::CONFLICT, "last_owner"),
             Self::UserDisabled => (StatusCode::CONFLICT, "user_disabled"),
+            Self::KeyNotDistributed { .. } => (StatusCode::CONFLICT, "key_not_distributed"),
             Self::Conflict => (StatusCode::CONFLICT, "conflict"),
             Self::PreconditionRequired => (StatusCode::PRECONDITION_REQUIRED, "precondition_required"),
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
@@ -199,7 +211,7 @@ impl ApiError {
                 Self::Invalid(faults) => faults.to_vec(),
                 _ => Vec::new(),
             },
-            retryable: matches!(self, Self::Unavailable(_) | Self::Conflict),
+            retryable: matches!(self, Self::Unavailable(_) | Self::Conflict | Self::KeyNotDistributed { .. }),
         }
     }
 
@@ -260,6 +272,15 @@ impl From<sqlx::Error> for ApiError {
     }
 }
 
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Storage(error) => error.into(),
+            error => Self::internal(error),
+        }
+    }
+}
+
 impl From<BytesRejection> for ApiError {
     fn from(rejection: BytesRejection) -> Self {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
@@ -280,6 +301,11 @@ impl From<PathRejection> for ApiError {
     fn from(rejection: PathRejection) -> Self {
         Self::Query(rejection.body_text())
     }
+}
+
+fn data_planes(ids: &[DataPlaneId]) -> String {
+    let noun = if ids.len() == 1 { "data plane" } else { "data planes" };
+    format!("{noun} {}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
 }
 
 /// The error and its causes, as `one: because: because`.

@@ -1,4 +1,4 @@
-//! What has to be done from time to time and by one control plane only: removing what has expired.
+//! What has to be done from time to time and by one control plane only: removing what has expired, rotating keys.
 //!
 //! Invariant: a round runs under a Postgres advisory lock, so that of many control planes one does it; every job may
 //! be repeated, and a job that fails keeps no other from its turn.
@@ -57,6 +57,7 @@ pub async fn run(app: &App) -> Result<(), sqlx::Error> {
 async fn tend(app: &App, tenant: TenantId) {
     note(app, tenant, "oauth.purge", oauth::purge(app, tenant).await);
     note(app, tenant, "oauth.reap", oauth::reap(app, tenant).await);
+    note(app, tenant, "signing_keys.tend", oauth::keys::rotation::tend(app, tenant).await);
     note(app, tenant, "revocations.purge", revocations::purge(app, tenant).await);
 }
 

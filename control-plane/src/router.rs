@@ -79,6 +79,9 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         ))
         .routes(routes!(oauth::consent::api::list))
         .routes(routes!(oauth::consent::api::remove))
+        .routes(routes!(oauth::keys::api::list))
+        .routes(routes!(oauth::keys::api::rotate))
+        .route("/api/v1/tenants/{tenant}/signing-keys/{kid}", post(oauth::keys::api::act))
         .routes(routes!(usage::api::records))
         .routes(routes!(usage::api::report))
 }

@@ -153,6 +153,16 @@ pub(super) async fn suspend(
     Ok(Done::Suspended.then(&AgentSpec::page(&agent.name)))
 }
 
+/// `POST /agents/{name}/revoke`: the tokens, not the secrets.
+pub(super) async fn revoke(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    posted: Posted<Nothing>,
+) -> Result<Response, PageError> {
+    crate::agents::revoke(&app, &posted.visitor.caller, &name).await?;
+    Ok(Done::TokensRevoked.then(&AgentSpec::page(&name)))
+}
+
 /// `POST /agents/{name}/activate`.
 pub(super) async fn activate(
     State(app): State<Arc<App>>,

@@ -134,6 +134,9 @@ pub(crate) enum Done {
     Activated,
     Approved,
     Revoked,
+    TokensRevoked,
+    KeyRotated,
+    KeyRevoked,
     PasswordSet,
     SignedOut,
     Withdrawn,
@@ -143,7 +146,7 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 16] = [
         Self::Created,
         Self::Saved,
         Self::Deleted,
@@ -151,6 +154,9 @@ impl Done {
         Self::Activated,
         Self::Approved,
         Self::Revoked,
+        Self::TokensRevoked,
+        Self::KeyRotated,
+        Self::KeyRevoked,
         Self::PasswordSet,
         Self::SignedOut,
         Self::Withdrawn,
@@ -168,6 +174,9 @@ impl Done {
             Self::Activated => "activated",
             Self::Approved => "approved",
             Self::Revoked => "revoked",
+            Self::TokensRevoked => "tokens-revoked",
+            Self::KeyRotated => "key-rotated",
+            Self::KeyRevoked => "key-revoked",
             Self::PasswordSet => "password-set",
             Self::SignedOut => "signed-out",
             Self::UserDisabled => "user-disabled",
@@ -187,6 +196,9 @@ impl Done {
             Self::Approved => "Approved. What it may do is what is granted to it.",
             Self::Activated => "Activated. Its calls are decided by its grants again.",
             Self::Revoked => "Revoked. No new token can be had with that secret.",
+            Self::TokensRevoked => "Revoked. Every token that it had is refused; its secrets still get new ones.",
+            Self::KeyRotated => "Rotated. A new key signs; what the old one signed is good until it expires.",
+            Self::KeyRevoked => "Revoked. Everything that key signed is refused.",
             Self::PasswordSet => "Password set. Every other session of yours has ended.",
             Self::SignedOut => "You are signed out.",
             Self::UserDisabled => "Disabled. They are signed out, and no agent can act for them.",

@@ -14,6 +14,7 @@ mod apps;
 mod forms;
 mod people;
 mod providers;
+mod revoking;
 mod signing_in;
 mod waiting;
 

@@ -12,7 +12,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{issuer::Issuer, keys::KeyError};
+use super::{
+    issuer::Issuer,
+    keys::KeyError,
+};
 use crate::{
     app::App,
     db::TenantTx,
@@ -84,6 +87,8 @@ pub(super) struct Contents {
     pub(super) ttl_s: u32,
     /// Unix seconds: what was issued before is void, so `iat` is no earlier.
     pub(super) valid_from: i64,
+    /// The key that signed when the token was decided about; none when the tenant had none yet.
+    pub(super) signing_kid: Option<String>,
 }
 
 /// A token that the transaction has decided about.
@@ -113,7 +118,7 @@ impl Minted {
         if let Some(text) = self.opaque {
             return Ok(text);
         }
-        let key = app.signing_keys.signing_key(&app.db, &app.master_key, issuer.tenant).await?;
+        let key = app.signing_keys.signing_key(&app.db, &app.master_key, issuer.tenant, self.contents.signing_kid.as_deref()).await?;
         let mut header = Header::new(Algorithm::ES256);
         header.typ = Some(TYPE.to_owned());
         header.kid = Some(key.kid.clone());

@@ -1,5 +1,9 @@
 //! The ES256 keys that sign a tenant's tokens.
 //!
+//! A key is `next`, then `active`, then `retiring`, then gone, or `revoked` at any time. One key signs, the active one;
+//! all that are not revoked are published, so that data planes know a key before it signs and verify what it signed
+//! until that has expired. `rotation.rs` moves keys along.
+//!
 //! Invariant: a private key is in the clear only in this process' memory, and nothing that leaves this module but
 //! [`SigningKey`] holds one. A key signs only after the transaction that stored it has committed.
 
@@ -9,17 +13,13 @@ use std::{
 };
 
 use aws_lc_rs::{
-    digest::{SHA256, digest},
     error::Unspecified,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::EncodingKey;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tollgate_proto::TenantId;
 
-use super::sql;
 use crate::{
     app::App,
     audit,
@@ -28,10 +28,12 @@ use crate::{
     seal::{MasterKey, SealError},
 };
 
-/// One of a point's coordinates on P-256, in bytes.
-const COORDINATE_LEN: usize = 32;
-/// SEC 1 section 2.3.3: what an uncompressed point begins with.
-const UNCOMPRESSED: u8 = 4;
+pub mod api;
+mod public_key;
+pub mod rotation;
+mod sql;
+
+use public_key::PublicKey;
 
 /// Why there is no key to sign or verify with.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +72,9 @@ impl KeyRing {
     /// The tenant's signing key; opened, and made where there is none, at the first need. Takes a connection of its
     /// own then, so that it must not be asked for within a transaction.
     ///
+    /// `active` is the key that signed according to the transaction that decided about the token: when another control
+    /// plane has rotated since this one signed last, the key in memory is another one and is left behind.
+    ///
     /// # Errors
     /// When Postgres is away or the master key is not the one that sealed the key.
     pub(super) async fn signing_key(
@@ -77,14 +82,15 @@ impl KeyRing {
         db: &Db,
         master_key: &MasterKey,
         tenant: TenantId,
+        active: Option<&str>,
     ) -> Result<Arc<SigningKey>, KeyError> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&tenant).cloned();
-        if let Some(key) = known {
+        if let Some(key) = known.filter(|key| active == Some(key.kid.as_str())) {
             return Ok(key);
         }
         let mut tx = db.tenant(tenant).await?;
         make_first(&mut tx, master_key).await?;
-        let stored = sql::newest_signing_key(&mut tx).await?;
+        let stored = sql::active_key(&mut tx).await?;
         tx.commit().await?;
         let pkcs8 = master_key.open(&place(tenant, &stored.kid), &stored.private_sealed)?;
         let key = Arc::new(SigningKey { kid: stored.kid, private: EncodingKey::from_ec_der(&pkcs8) });
@@ -93,17 +99,18 @@ impl KeyRing {
     }
 }
 
-/// Makes sure that the tenant has a key, in a transaction of its own; costs nothing once this process has signed with
-/// it. Call it before [`public_jwks`] wherever the set must not be empty.
+/// Makes sure that the tenant has a key. Call it before [`public_jwks`] wherever the set must not be empty.
 ///
 /// # Errors
 /// When Postgres is away, or the key was sealed with another master key.
 pub async fn ensure(app: &App, tenant: TenantId) -> Result<(), KeyError> {
-    app.signing_keys.signing_key(&app.db, &app.master_key, tenant).await.map(drop)
+    let mut tx = app.db.tenant(tenant).await?;
+    make_first(&mut tx, &app.master_key).await?;
+    Ok(tx.commit().await?)
 }
 
-/// The tenant's public keys, as this transaction sees them, as the JSON text of a JWK Set (RFC 7517 section 5). Only
-/// reads, and yields the same text for the same keys.
+/// The tenant's public keys, as this transaction sees them, as the JSON text of a JWK Set (RFC 7517 section 5): the
+/// next, the active and the retiring ones. Only reads, and yields the same text for the same keys.
 ///
 /// # Errors
 /// When Postgres is away or holds what is no key.
@@ -115,86 +122,44 @@ pub async fn public_jwks(tx: &mut TenantTx) -> Result<String, KeyError> {
 /// Makes the tenant's first key unless there is one. Two control planes that both find none wait for each other at
 /// the tenant's row, which `policy::bump` then locks anyway: one lock, so no order in which to deadlock.
 async fn make_first(tx: &mut TenantTx, master_key: &MasterKey) -> Result<(), KeyError> {
-    if sql::has_signing_key(tx).await? {
+    if sql::active_kid(tx).await?.is_some() {
         return Ok(());
     }
-    sql::lock_tenant(tx).await?;
-    if sql::has_signing_key(tx).await? {
+    super::sql::lock_tenant(tx).await?;
+    if sql::active_kid(tx).await?.is_some() {
         return Ok(());
     }
+    make(tx, master_key, sql::State::Active, "system").await.map(drop)
+}
+
+/// Makes a key, which data planes get with the policy; answers its `kid`.
+async fn make(tx: &mut TenantTx, master_key: &MasterKey, state: sql::State, actor: &str) -> Result<String, KeyError> {
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|Unspecified| KeyError::Generate)?;
     let public = PublicKey::of_point(pair.public_key().as_ref()).ok_or(KeyError::Generate)?;
     // The document wipes itself when dropped.
     let pkcs8 = pair.to_pkcs8v1().map_err(|Unspecified| KeyError::Generate)?;
     let sealed = master_key.seal(&place(tx.tenant(), &public.kid), pkcs8.as_ref())?;
-    sql::insert_signing_key(tx, &public.kid, &json!(public), &sealed).await?;
-    // Data planes get the JWK Set with the policy.
-    policy::bump(tx).await?;
-    let event = audit::Event {
-        actor: "system",
-        action: "signing_key.create",
-        object_kind: "signing_key",
-        object_id: &public.kid,
-        object_name: &public.kid,
-        detail: json!({ "alg": public.alg }),
-    };
-    Ok(audit::record(tx, event).await?)
+    let published_revision = policy::bump(tx).await?;
+    let (kid, public_jwk) = (&public.kid, &json!(public));
+    sql::insert(tx, sql::NewKey { kid, public_jwk, private_sealed: &sealed, state, published_revision }).await?;
+    record(tx, actor, "signing_key.create", kid, json!({ "alg": public.alg, "state": state.as_str() })).await?;
+    Ok(public.kid)
+}
+
+async fn record(
+    tx: &mut TenantTx,
+    actor: &str,
+    action: &'static str,
+    kid: &str,
+    detail: Value,
+) -> Result<(), sqlx::Error> {
+    let event = audit::Event { actor, action, object_kind: "signing_key", object_id: kid, object_name: kid, detail };
+    audit::record(tx, event).await
 }
 
 /// What a sealed private key is bound to.
 fn place(tenant: TenantId, kid: &str) -> String {
     format!("{tenant}|signing_keys|private_sealed|{kid}")
-}
-
-/// The public half of a key. Reading a stored one through this type drops every member that is not listed here, so
-/// that nothing private can be published, whatever a row holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct PublicKey {
-    kty: Kty,
-    crv: Crv,
-    alg: Alg,
-    #[serde(rename = "use")]
-    purpose: Use,
-    kid: String,
-    x: String,
-    y: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Kty {
-    #[serde(rename = "EC")]
-    EllipticCurve,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Crv {
-    #[serde(rename = "P-256")]
-    P256,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Alg {
-    #[serde(rename = "ES256")]
-    Es256,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Use {
-    #[serde(rename = "sig")]
-    Signature,
-}
-
-impl PublicKey {
-    /// From an uncompressed point: `04 | x | y`.
-    fn of_point(point: &[u8]) -> Option<Self> {
-        let (&UNCOMPRESSED, coordinates) = point.split_first()? else { return None };
-        let (x, y) = coordinates.split_at_checked(COORDINATE_LEN)?;
-        let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-        // RFC 7638 section 3.2: the required members, in lexicographic order, without white space.
-        let required = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
-        let kid = URL_SAFE_NO_PAD.encode(digest(&SHA256, required.as_bytes()));
-        Some(Self { kty: Kty::EllipticCurve, crv: Crv::P256, alg: Alg::Es256, purpose: Use::Signature, kid, x, y })
-    }
 }
 
 fn jwk_set(stored: Vec<Value>) -> Result<String, KeyError> {

@@ -52,6 +52,8 @@ pub(super) struct TenantRules {
     pub(super) access_token_ttl_s: u32,
     /// What they look like.
     pub(super) format: Format,
+    /// The key that signs its tokens now; none before the first.
+    pub(super) signing_kid: Option<String>,
     /// Unix seconds: tokens from before are void.
     pub(super) tokens_valid_from: i64,
     /// Whether a client assertion is for the issuer, and not for the token endpoint's URL.
@@ -69,15 +71,6 @@ pub(super) struct Credential {
     pub(super) digest: Vec<u8>,
     /// Whether its last use is noted within the last minute.
     pub(super) use_noted: bool,
-}
-
-/// A key as it is stored.
-#[derive(Debug)]
-pub(super) struct StoredKey {
-    /// RFC 7638 thumbprint.
-    pub(super) kid: String,
-    /// PKCS#8, sealed.
-    pub(super) private_sealed: Vec<u8>,
 }
 
 /// The tenant of that name.
@@ -125,6 +118,7 @@ pub(super) async fn standing(
                   COALESCE((agents.spec->>'introspect')::boolean, false) AS "introspects!",
                   COALESCE(agents.last_used_at > now() - interval '1 hour', false) AS "use_noted!",
                   tenants.access_token_ttl_s, tenants.access_token_format = 'opaque' AS "opaque_access_tokens!",
+                  (SELECT kid FROM signing_keys WHERE state = 'active') AS signing_kid,
                   tenants.tokens_valid_from AS tenant_tokens_valid_from, tenants.strict_assertion_audience,
                   tenants.egress_allow,
                   credential.id AS "credential_id?", credential.digest AS "credential_digest?",
@@ -188,11 +182,6 @@ pub(super) async fn use_assertion(tx: &mut TenantTx, digest: &[u8], expires_at: 
     Ok(inserted.rows_affected() == 1)
 }
 
-/// Whether the tenant has a key at all.
-pub(super) async fn has_signing_key(tx: &mut TenantTx) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT EXISTS(SELECT FROM signing_keys) AS "exists!""#).fetch_one(&mut **tx).await
-}
-
 /// Holds off everyone else who would change the tenant's row, until the transaction ends.
 pub(super) async fn lock_tenant(tx: &mut TenantTx) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
@@ -200,38 +189,6 @@ pub(super) async fn lock_tenant(tx: &mut TenantTx) -> Result<(), sqlx::Error> {
         .fetch_one(&mut **tx)
         .await
         .map(drop)
-}
-
-/// Stores a new key.
-pub(super) async fn insert_signing_key(
-    tx: &mut TenantTx,
-    kid: &str,
-    public_jwk: &Value,
-    private_sealed: &[u8],
-) -> Result<(), sqlx::Error> {
-    let tenant = tx.tenant().uuid();
-    sqlx::query!(
-        "INSERT INTO signing_keys (tenant_id, kid, public_jwk, private_sealed) VALUES ($1, $2, $3, $4)",
-        tenant,
-        kid,
-        public_jwk,
-        private_sealed
-    )
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-}
-
-/// The key that signs now.
-pub(super) async fn newest_signing_key(tx: &mut TenantTx) -> Result<StoredKey, sqlx::Error> {
-    sqlx::query_as!(StoredKey, "SELECT kid, private_sealed FROM signing_keys ORDER BY created_at DESC, kid LIMIT 1")
-        .fetch_one(&mut **tx)
-        .await
-}
-
-/// The public halves of all keys, in a stable order.
-pub(super) async fn public_keys(tx: &mut TenantTx) -> Result<Vec<Value>, sqlx::Error> {
-    sqlx::query_scalar!("SELECT public_jwk FROM signing_keys ORDER BY created_at, kid").fetch_all(&mut **tx).await
 }
 
 /// What [`standing`] reads.
@@ -256,6 +213,7 @@ struct StandingRow {
     use_noted: bool,
     access_token_ttl_s: i32,
     opaque_access_tokens: bool,
+    signing_kid: Option<String>,
     tenant_tokens_valid_from: i64,
     strict_assertion_audience: bool,
     egress_allow: Vec<String>,
@@ -301,6 +259,7 @@ impl StandingRow {
         let tenant = TenantRules {
             access_token_ttl_s: self.access_token_ttl_s.unsigned_abs(),
             format: Format::of(self.opaque_access_tokens),
+            signing_kid: self.signing_kid,
             tokens_valid_from: self.tenant_tokens_valid_from,
             strict_assertion_audience: self.strict_assertion_audience,
             egress: tenants::egress_of(&self.egress_allow)?,

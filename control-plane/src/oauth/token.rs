@@ -171,6 +171,7 @@ impl Issuing {
             scope: scope.clone(),
             ttl_s,
             valid_from,
+            signing_kid: standing.tenant.signing_kid.clone(),
         };
         let token = access_token::mint(tx, standing.tenant.format, contents).await?;
         Ok(Self { token, expires_in: ttl_s, scope, resource })

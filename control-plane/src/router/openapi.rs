@@ -30,12 +30,13 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
         (name = "limits", description = "How much an agent may ask for"),
         (name = "users", description = "People, and how they sign in"),
         (name = "identity-providers", description = "OpenID providers through which people sign in"),
+        (name = "signing-keys", description = "The keys that sign tokens: which there are, rotation, compromise"),
         (name = "usage", description = "Every call, and what calls add up to"),
     ),
     components(schemas(Problem)),
     // Actions on one object, behind the one route of their kind's `act`.
     paths(agents::api::suspend, agents::api::activate, agents::api::approve, agents::api::revoke, agents::api::token,
-        users::api::create_sign_in_link, users::api::revoke, tenants::api::revoke_tokens),
+        users::api::create_sign_in_link, users::api::revoke, oauth::keys::api::revoke, tenants::api::revoke_tokens),
     modifiers(&Bearer)
 )]
 struct Root;

@@ -24,7 +24,12 @@ async fn concurrent_first_use_on_two_control_planes_makes_one_key() {
                     let jwks = public_jwks(&mut tx).await.expect("keys");
                     serde_json::from_str::<JwkSet>(&jwks).expect("a set").keys[0].common.key_id.clone().expect("a kid")
                 } else {
-                    app.signing_keys.signing_key(&app.db, &app.master_key, tenant).await.expect("a key").kid.clone()
+                    app.signing_keys
+                        .signing_key(&app.db, &app.master_key, tenant, None)
+                        .await
+                        .expect("a key")
+                        .kid
+                        .clone()
                 }
             });
         }
@@ -64,7 +69,7 @@ async fn a_key_whose_transaction_was_rolled_back_never_signs() {
         let lost = public_jwks(&mut tx).await.expect("keys");
         drop(tx);
         let app = &bed.app;
-        let key = app.signing_keys.signing_key(&app.db, &app.master_key, bed.tenant).await.expect("a key");
+        let key = app.signing_keys.signing_key(&app.db, &app.master_key, bed.tenant, None).await.expect("a key");
         assert!(!lost.contains(&key.kid));
         assert_eq!(stored(bed).await, 1);
     })
@@ -78,7 +83,12 @@ async fn a_key_outlives_the_process_that_made_it() {
         let mut kids = Vec::new();
         for app in [&bed.app, &second] {
             kids.push(
-                app.signing_keys.signing_key(&app.db, &app.master_key, bed.tenant).await.expect("a key").kid.clone(),
+                app.signing_keys
+                    .signing_key(&app.db, &app.master_key, bed.tenant, None)
+                    .await
+                    .expect("a key")
+                    .kid
+                    .clone(),
             );
         }
         assert_eq!(kids[0], kids[1]);
@@ -90,9 +100,9 @@ async fn a_key_outlives_the_process_that_made_it() {
 async fn a_key_sealed_with_another_master_key_is_no_key() {
     run(async |bed| {
         let app = &bed.app;
-        app.signing_keys.signing_key(&app.db, &app.master_key, bed.tenant).await.expect("a key");
+        app.signing_keys.signing_key(&app.db, &app.master_key, bed.tenant, None).await.expect("a key");
         let other = MasterKey::generate().expect("a key");
-        let opened = KeyRing::default().signing_key(&app.db, &other, bed.tenant).await;
+        let opened = KeyRing::default().signing_key(&app.db, &other, bed.tenant, None).await;
         assert!(matches!(opened, Err(KeyError::Seal(SealError::OtherKey))));
     })
     .await;
@@ -102,9 +112,9 @@ async fn a_key_sealed_with_another_master_key_is_no_key() {
 async fn a_private_key_moved_to_another_tenant_does_not_open() {
     run(async |bed| {
         let app = &bed.app;
-        let key = app.signing_keys.signing_key(&app.db, &app.master_key, bed.tenant).await.expect("a key");
+        let key = app.signing_keys.signing_key(&app.db, &app.master_key, bed.tenant, None).await.expect("a key");
         let mut tx = bed.tx().await;
-        let row = sql::newest_signing_key(&mut tx).await.expect("a row");
+        let row = sql::active_key(&mut tx).await.expect("a row");
         let elsewhere = place(TenantId::new(), &key.kid);
         assert_eq!(app.master_key.open(&elsewhere, &row.private_sealed).expect_err("sealed"), SealError::Damaged);
     })
@@ -115,9 +125,9 @@ async fn a_private_key_moved_to_another_tenant_does_not_open() {
 async fn the_stored_private_key_is_not_readable() {
     run(async |bed| {
         let app = &bed.app;
-        let key = app.signing_keys.signing_key(&app.db, &app.master_key, bed.tenant).await.expect("a key");
+        let key = app.signing_keys.signing_key(&app.db, &app.master_key, bed.tenant, None).await.expect("a key");
         let mut tx = bed.tx().await;
-        let row = sql::newest_signing_key(&mut tx).await.expect("a row");
+        let row = sql::active_key(&mut tx).await.expect("a row");
         let private = key.private.as_bytes();
         assert!(!row.private_sealed.windows(private.len()).any(|window| window == private));
         assert!(!format!("{key:?}").contains(&format!("{:?}", &private[36..40])));
