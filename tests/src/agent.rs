@@ -82,6 +82,14 @@ impl Agent {
         }
     }
 
+    /// The same agent, which asks the control plane at `base` itself for its tokens.
+    #[must_use]
+    pub fn through(mut self, base: &str) -> Self {
+        let path = self.token_url.find("/t/").expect("a tenant's URL");
+        self.token_url = format!("{base}{}", &self.token_url[path..]);
+        self
+    }
+
     /// Asks the token endpoint with these form parameters beside `grant_type`.
     ///
     /// # Panics

@@ -35,7 +35,7 @@ use service::Service;
 /// A running deployment.
 #[derive(Debug)]
 pub struct Deployment {
-    /// The control plane first; in `dev` it is the only one.
+    /// The control planes first, then the data planes; in `dev` there is one that is both.
     services: Vec<Service>,
     /// Where people, programs and agents reach it.
     control_url: String,
@@ -76,6 +76,19 @@ impl Deployment {
     #[must_use]
     pub fn control_url(&self) -> &str {
         &self.control_url
+    }
+
+    /// Base URL at which the second control plane itself answers; agents know it by that of the first one.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn second_control_url(&self) -> String {
+        let second = self.services.get(1).filter(|service| service.mcp_url.is_none()).expect("a second control plane");
+        let of = |(name, value): &(String, String)| (name == "TOLLGATE_CONTROL_ADDR").then(|| value.clone());
+        // The last one wins, as in the process.
+        let address = second.environment.iter().rev().find_map(of).expect("it has an address");
+        format!("http://{address}")
     }
 
     /// Base URL of the MCP endpoints, as agents know it.
@@ -277,9 +290,13 @@ impl Deployment {
         self.services.len() == 1
     }
 
+    fn control_planes(&self) -> usize {
+        self.services.iter().take_while(|service| service.mcp_url.is_none()).count()
+    }
+
     /// In `dev` the only process is both planes.
     fn position(&self, index: usize) -> usize {
-        if self.is_dev() { 0 } else { index + 1 }
+        if self.is_dev() { 0 } else { self.control_planes() + index }
     }
 }
 

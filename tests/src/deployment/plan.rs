@@ -15,6 +15,7 @@ use crate::{
 pub struct Plan {
     /// None: `tollgate dev`.
     data_planes: Option<usize>,
+    second_control_plane: bool,
     with_redis: bool,
     embedded_postgres: bool,
     database_on_a_wire: bool,
@@ -27,6 +28,7 @@ impl Plan {
     pub(super) fn dev() -> Self {
         Self {
             data_planes: None,
+            second_control_plane: false,
             with_redis: false,
             embedded_postgres: false,
             database_on_a_wire: false,
@@ -45,6 +47,13 @@ impl Plan {
     #[must_use]
     pub fn with_redis(mut self) -> Self {
         self.with_redis = true;
+        self
+    }
+
+    /// Runs a second control plane on the same database; every other data plane follows that one.
+    #[must_use]
+    pub fn with_second_control_plane(mut self) -> Self {
+        self.second_control_plane = true;
         self
     }
 
@@ -215,7 +224,13 @@ impl Plan {
             process: None,
             log: String::new(),
         };
+        let mut grpc_urls = vec![grpc_url];
         let mut services = vec![control_plane];
+        if self.second_control_plane {
+            let (second, grpc_url) = another(&services[0]);
+            services.push(second);
+            grpc_urls.push(grpc_url);
+        }
         for (index, (mcp_url, data)) in planes.into_iter().enumerate() {
             let (ops_url, ops) = free_address();
             let data_dir = folder.0.join(format!("data-plane-{index}")).display().to_string();
@@ -227,7 +242,7 @@ impl Plan {
                     [
                         ("TOLLGATE_DATA_ADDR", data),
                         ("TOLLGATE_OPS_ADDR", ops),
-                        ("TOLLGATE_CONTROL_URL", grpc_url.clone()),
+                        ("TOLLGATE_CONTROL_URL", grpc_urls[index % grpc_urls.len()].clone()),
                         ("TOLLGATE_REDIS_URL", redis.map(Redis::url).unwrap_or_default()),
                         ("TOLLGATE_STATE_DIR", data_dir),
                     ],
@@ -240,6 +255,24 @@ impl Plan {
         }
         (services, control_url, data_url)
     }
+}
+
+/// A control plane beside `first`, and its gRPC address. People and agents know both by the first one's URL.
+fn another(first: &Service) -> (Service, String) {
+    let (_, control) = free_address();
+    let (grpc_url, grpc) = free_address();
+    let (ops_url, ops) = free_address();
+    let own = [("TOLLGATE_CONTROL_ADDR", control), ("TOLLGATE_CONTROL_OPS_ADDR", ops), ("TOLLGATE_GRPC_ADDR", grpc)];
+    let second = Service {
+        name: "tollgate control-plane 1".to_owned(),
+        arguments: first.arguments.clone(),
+        environment: with(&first.environment, own),
+        ops_url,
+        mcp_url: None,
+        process: None,
+        log: String::new(),
+    };
+    (second, grpc_url)
 }
 
 fn with<const N: usize>(shared: &[(String, String)], more: [(&str, String); N]) -> Vec<(String, String)> {

@@ -1,0 +1,114 @@
+//! Keys that sign tokens come and go, and nobody's calls notice, unless a key is revoked.
+
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use tollgate_tests::{Agent, Deployment, Era, McpClient, eventually_true};
+
+use crate::scene::Scene;
+
+/// Two control planes, and a data plane that follows each.
+async fn two_of_each() -> Scene {
+    Scene::set(Deployment::separate(2).with_second_control_plane(), &Era::Modern).await
+}
+
+/// The agent at either control plane.
+fn at_both(scene: &Scene) -> [Agent; 2] {
+    [scene.agent.clone(), scene.agent.clone().through(&scene.tollgate.second_control_url())]
+}
+
+/// The key that signed a token.
+fn kid(token: &str) -> String {
+    let header = URL_SAFE_NO_PAD.decode(token.split('.').next().expect("a header")).expect("base64url");
+    let header: Value = serde_json::from_slice(&header).expect("JSON");
+    header["kid"].as_str().expect("a kid").to_owned()
+}
+
+fn client(scene: &Scene, data_plane: usize, token: &str) -> McpClient {
+    let client = McpClient::new(scene.client.url()).with_token(token);
+    client.through(scene.tollgate.data_plane_url(data_plane))
+}
+
+/// Takes out tokens at one control plane and shows each to both data planes, with the first one beside it, until told
+/// to stop. Answers the keys that it saw.
+async fn work(scene: &Scene, agent: &Agent, done: &AtomicUsize, stop: &AtomicBool) -> BTreeSet<String> {
+    let first = agent.token(scene.client.url()).await;
+    let mut kids = BTreeSet::from([kid(&first)]);
+    while !stop.load(Ordering::Relaxed) {
+        let token = agent.token(scene.client.url()).await;
+        kids.insert(kid(&token));
+        for data_plane in [0, 1] {
+            for token in [&token, &first] {
+                let answer = client(scene, data_plane, token).call("read", json!({})).await;
+                assert_eq!(answer.status, 200, "key {}: {}", kid(token), answer.body);
+            }
+        }
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+    kids
+}
+
+#[tokio::test]
+async fn keys_rotate_under_load_and_not_one_token_is_refused() {
+    let scene = two_of_each().await;
+    let agents = at_both(&scene);
+    let (done, stop) = ([AtomicUsize::new(0), AtomicUsize::new(0)], AtomicBool::new(false));
+    let rotate = async {
+        for _ in 0..3 {
+            let before = done.each_ref().map(|done| done.load(Ordering::Relaxed));
+            scene.tollgate.command(&["keys", "rotate"]).await.success();
+            // Both go on with the new key for a while.
+            eventually_true("more tokens to be used", || async {
+                done.iter().zip(before).all(|(done, before)| done.load(Ordering::Relaxed) > before + 3)
+            })
+            .await;
+        }
+        stop.store(true, Ordering::Relaxed);
+    };
+    let (one, two, ()) = tokio::join!(
+        work(&scene, &agents[0], &done[0], &stop),
+        work(&scene, &agents[1], &done[1], &stop),
+        rotate
+    );
+    assert_eq!((one.len(), two.len()), (4, 4), "each control plane signed with every key");
+    let keys = scene.tollgate.command(&["keys", "list", "-o", "json"]).await.success().json();
+    let states: Vec<&str> = keys.as_array().expect("a list").iter().filter_map(|key| key["state"].as_str()).collect();
+    assert_eq!(states, ["active", "retiring", "retiring", "retiring"]);
+}
+
+#[tokio::test]
+async fn a_revoked_key_takes_all_that_it_signed_with_it_and_agents_go_on_with_the_next() {
+    let scene = two_of_each().await;
+    let agents = at_both(&scene);
+    let mut stolen = Vec::new();
+    for agent in &agents {
+        stolen.push(agent.token(scene.client.url()).await);
+    }
+    let compromised = kid(&stolen[0]);
+    assert_eq!(kid(&stolen[1]), compromised);
+    scene.tollgate.command(&["keys", "revoke", &compromised]).await.success();
+    // Either control plane signs with another key from the next token on.
+    for agent in &agents {
+        let token = agent.token(scene.client.url()).await;
+        assert_ne!(kid(&token), compromised);
+        for data_plane in [0, 1] {
+            let agent = client(&scene, data_plane, &token);
+            eventually_true("the new token to work", || async { agent.call("read", json!({})).await.status == 200 })
+                .await;
+        }
+    }
+    for token in &stolen {
+        for data_plane in [0, 1] {
+            let thief = client(&scene, data_plane, token);
+            eventually_true("the token to be refused", || async { thief.call("read", json!({})).await.status == 401 })
+                .await;
+        }
+    }
+    let jwks = scene.tollgate.command(&["keys", "list"]).await.success().stdout;
+    assert!(jwks.contains("revoked") && jwks.contains("active"), "{jwks}");
+    assert_eq!(scene.tollgate.command(&["keys", "revoke", "nobody"]).await.code, 5);
+}
