@@ -98,7 +98,7 @@ pub struct NewInitialAccessToken {
 /// # Errors
 /// [`ApiError::Forbidden`]; or when Postgres is away.
 pub async fn list(app: &App, caller: &Caller) -> Result<InitialAccessTokenPage, ApiError> {
-    caller.require(Role::Admin)?;
+    caller.require(Role::Viewer)?;
     let mut tx = app.db.tenant(caller.tenant).await?;
     Ok(Page { items: sql::list(&mut tx).await?, next_cursor: None })
 }

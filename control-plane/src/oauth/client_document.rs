@@ -16,7 +16,7 @@ use super::{
     client::{self, Client},
     client_metadata::{ClientMetadata, MetadataFault, Source},
     enrolment::{self, Enrolment, EnrolmentError, Origin},
-    error::OAuthError,
+    error::{OAuthError, Unproven},
     issuer::Issuer,
     redirect_uri,
 };
@@ -136,7 +136,10 @@ impl From<EnrolmentError> for DocumentError {
 /// At endpoints that a client calls itself: what may pass is never told as the client's fault.
 impl From<DocumentError> for OAuthError {
     fn from(error: DocumentError) -> Self {
-        if error.is_transient() { Self::Unavailable(error.into()) } else { Self::InvalidClient(Box::default()) }
+        if error.is_transient() {
+            return Self::Unavailable(error.into());
+        }
+        Self::InvalidClient(Box::new(Unproven { reason: error.to_string(), ..Unproven::default() }))
     }
 }
 
@@ -304,6 +307,3 @@ impl Known {
         self.agent.as_ref().is_some_and(|agent| agent.is_usable)
     }
 }
-
-#[cfg(test)]
-mod tests;

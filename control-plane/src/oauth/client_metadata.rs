@@ -10,7 +10,10 @@
 
 use serde_json::Value;
 
-use super::redirect_uri::{self, ApplicationType, RedirectFault, RedirectUri};
+use super::{
+    client_keys::KeysFault,
+    redirect_uri::{self, ApplicationType, RedirectFault, RedirectUri},
+};
 use crate::agents::{AuthMethod, SigningAlg};
 
 mod canonical;
@@ -95,6 +98,9 @@ pub enum MetadataFault {
         /// What is wrong with it.
         fault: &'static str,
     },
+    /// `invalid_client_metadata`: the keys.
+    #[error("`jwks`: {0}")]
+    Keys(#[from] KeysFault),
     /// `invalid_client_metadata`: something that concerns several members, or the whole.
     #[error("{0}")]
     Whole(&'static str),
@@ -172,7 +178,7 @@ impl MetadataFault {
         match self {
             Self::NoRedirectUri | Self::RedirectUri { .. } => "invalid_redirect_uri",
             Self::SoftwareStatement => "invalid_software_statement",
-            Self::Member { .. } | Self::Whole(_) => "invalid_client_metadata",
+            Self::Member { .. } | Self::Keys(_) | Self::Whole(_) => "invalid_client_metadata",
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     redirect_uri::RedirectUri,
 };
 use crate::{
-    agents::{self, AgentSpec, AgentState},
+    agents::{self, AgentSpec, AgentState, AuthMethod},
     app::App,
     audit,
     caller::{Caller, Role},
@@ -229,9 +229,10 @@ pub(super) async fn update(
 ) -> Result<(), sqlx::Error> {
     sql::update(tx, known.agent, enrolment).await?;
     record(tx, enrolment, known.agent, &known.name, "agent.update").await?;
+    let signs = |method| method == AuthMethod::PrivateKeyJwt;
     let keys_stay = known.jwks.as_ref() == enrolment.metadata.jwks()
         && known.jwks_uri.as_deref() == enrolment.metadata.jwks_uri()
-        && known.auth_method == enrolment.metadata.auth_method;
+        && signs(known.auth_method) == signs(enrolment.metadata.auth_method);
     if !keys_stay {
         record(tx, enrolment, known.agent, &known.name, "agent.keys.change").await?;
     }

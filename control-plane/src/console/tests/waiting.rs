@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value, reason = "what `json!` makes is handed over as it is")]
+
 use http::Method;
 use serde_json::json;
 

@@ -9,12 +9,9 @@ use tollgate_proto::Scope;
 use url::Url;
 
 use super::{Keys, MetadataFault};
-use crate::agents::SigningAlg;
+use crate::{agents::SigningAlg, oauth::client_keys::KeySet};
 
 const TEXT_BYTES_MAX: usize = 2_048;
-const KEYS_MAX: usize = 20;
-/// What only the owner of a key has (RFC 7518 sections 6.2.2, 6.3.2, 6.4.1).
-const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 const WEB_PAGES: [&str; 4] = ["client_uri", "logo_uri", "tos_uri", "policy_uri"];
 const SOFTWARE: [&str; 2] = ["software_id", "software_version"];
 
@@ -61,7 +58,13 @@ impl<'a> Members<'a> {
     pub(super) fn keys(&self) -> Result<Option<Keys>, MetadataFault> {
         match (self.get("jwks"), self.page("jwks_uri")?) {
             (Some(_), Some(_)) => Err(MetadataFault::Whole("give one of `jwks` and `jwks_uri`, not both")),
-            (Some(jwks), None) => public_keys(jwks).map(|()| Some(Keys::Inline(jwks.clone()))),
+            (Some(jwks), None) => {
+                KeySet::parse(jwks)?;
+                if holds_nul(jwks) {
+                    return Err(MetadataFault::Member { member: "jwks", fault: "holds U+0000" });
+                }
+                Ok(Some(Keys::Inline(jwks.clone())))
+            }
             (None, Some(url)) => Ok(Some(Keys::At(url.to_owned()))),
             (None, None) => Ok(None),
         }
@@ -134,24 +137,6 @@ fn storable<'a>(value: &'a Value, member: &'static str) -> Result<&'a str, Metad
         return Err(MetadataFault::Member { member, fault: "holds U+0000" });
     }
     Ok(text)
-}
-
-/// RFC 7517 section 5, with public keys alone.
-fn public_keys(jwks: &Value) -> Result<(), MetadataFault> {
-    const MEMBER: &str = "jwks";
-    let fault = |fault| MetadataFault::Member { member: MEMBER, fault };
-    let keys = jwks.get("keys").and_then(Value::as_array).ok_or(fault("is no JWK Set"))?;
-    if keys.is_empty() || keys.len() > KEYS_MAX {
-        return Err(fault("holds no key, or more than 20"));
-    }
-    for key in keys {
-        let key = key.as_object().filter(|key| key.get("kty").is_some_and(Value::is_string));
-        let key = key.ok_or(fault("holds what is no key"))?;
-        if PRIVATE_MEMBERS.iter().any(|member| key.contains_key(*member)) {
-            return Err(fault("holds a private key: make new keys, this one is no secret any more"));
-        }
-    }
-    if holds_nul(jwks) { Err(fault("holds U+0000")) } else { Ok(()) }
 }
 
 fn holds_nul(value: &Value) -> bool {

@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value, reason = "what `json!` makes is handed over as it is")]
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -59,7 +61,7 @@ fn members_that_are_not_known_and_members_that_are_null_are_ignored() {
 
 #[test]
 fn every_member_that_is_registered_is_echoed() {
-    let jwks = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "x": "a", "y": "b", "kid": "1" }] });
+    let jwks = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM", "kid": "1" }] });
     let document = json!({
         "redirect_uris": [CALLBACK, CALLBACK],
         "client_name": "Größe <b>",
@@ -120,8 +122,8 @@ fn redirect_uris_that_lead_astray_are_refused_by_their_own_code() {
 #[test]
 fn metadata_that_makes_no_sense_is_refused() {
     let many: Vec<String> = (0..11).map(|number| format!("https://app.example/{number}")).collect();
-    let public_key = json!({ "kty": "EC", "crv": "P-256", "x": "a", "y": "b" });
-    let private_key = json!({ "kty": "EC", "crv": "P-256", "x": "a", "y": "b", "d": "c" });
+    let public_key = json!({ "kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM" });
+    let private_key = json!({ "kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM", "d": "c" });
     for changes in [
         json!({ "grant_types": ["authorization_code"], "response_types": ["token"] }),
         json!({ "grant_types": ["client_credentials"] }),

@@ -1,5 +1,7 @@
 //! Client ID Metadata Documents from a real host over TLS.
 
+#![allow(clippy::needless_pass_by_value, reason = "what `json!` makes is handed over as it is")]
+
 use std::{net::IpAddr, sync::Arc};
 
 use futures_util::future::join_all;
@@ -166,7 +168,7 @@ async fn a_confidential_client_brings_its_keys() {
         assert_eq!(client.keys, crate::oauth::client::Keys::At("https://client.example/jwks".to_owned()));
         assert!(!client.may_use("client_credentials"));
 
-        let key = json!({ "kty": "EC", "crv": "P-256", "x": "a", "y": "b" });
+        let key = json!({ "kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM" });
         scene.serves(json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": [key] } }));
         scene.goes_stale(1).await;
         let client = scene.resolve(&url).await.expect("a client");
@@ -234,7 +236,7 @@ async fn nothing_but_a_whole_document_from_its_own_address_is_one() {
             json!({ "redirect_uris": ["http://client.example/"] }),
             json!({ "grant_types": ["implicit"] }),
             json!({ "jwks": { "keys": [{ "kty": "EC", "d": "x" }] } }),
-            json!({ "jwks": { "keys": [{ "kty": "EC" }] }, "jwks_uri": "https://client.example/jwks" }),
+            json!({ "jwks": { "keys": [] }, "jwks_uri": "https://client.example/jwks" }),
         ] {
             scene.serves(changes.clone());
             assert!(matches!(invalid(scene.resolve(&url).await), DocumentFault::Metadata(_)), "{changes}");
