@@ -20,6 +20,9 @@ const pages = [
   ['a new limit', '/new/limit'],
   ['a new team', '/new/team'],
   ['Calls', '/calls'],
+  ['Users', '/users'],
+  ['a new user', '/new/user'],
+  ['a new identity provider', '/new/identity-provider'],
   ['the account', '/account'],
   ['a search', '/search?q=demo'],
 ];
