@@ -39,8 +39,11 @@ fn every_test_that_the_document_names_exists() {
         let mut rows = 0;
         for row in section.rows() {
             rows += 1;
+            if row.proof.starts_with("does not apply: ") {
+                continue;
+            }
             let tests: Vec<&str> = row.proof.split('`').skip(1).step_by(2).collect();
-            if tests.is_empty() && !row.proof.starts_with("does not apply: ") {
+            if tests.is_empty() {
                 faults.push(format!("{}: no test proves: {}", section.title, row.requirement));
             }
             named.extend(tests);

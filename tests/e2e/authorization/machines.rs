@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::Method;
 use serde_json::{Value, json};
-use tollgate_tests::{Answer, Deployment, Http, KeyPair, OauthClient, free_port};
+use tollgate_tests::{Agent, Answer, Deployment, Http, KeyPair, OauthClient, free_port};
 
 #[tokio::test]
 async fn the_python_sdk_acts_for_itself_with_a_secret() {
@@ -104,8 +104,10 @@ async fn with_key(client: OauthClient, requests: &[Value]) {
             calls(&tollgate, client, request, &identity).await;
         }
         let path = format!("agents/{name}/credentials");
-        let refused = tollgate.rest(Method::POST, &path, &[], &json!({})).await;
-        assert!(refused.status >= 400, "an agent that signs has no secret: {}", refused.text());
+        let secret = tollgate.rest(Method::POST, &path, &[], &json!({})).await.json()["client_secret"].clone();
+        let secret = secret.as_str().unwrap_or_default();
+        let impostor = Agent::with_credential(&tollgate, &name, &client_id, secret);
+        assert_refused("a secret in place of the key", &impostor.ask_for_token(&[]).await);
     }
 }
 

@@ -92,7 +92,11 @@ const AUTHORIZE: &[Case] = &[
     ("no response type", &[("response_type", "")], None),
     ("an unknown response type", &[("response_type", "brick")], None),
     ("the implicit flow", &[("response_type", "token")], None),
-    ("an id token", &[("response_type", "id_token")], None),
+    (
+        "an id token",
+        &[("response_type", "id_token")],
+        differs("redirect unsupported_response_type iss=true", "RFC 6749 section 4.1.2.1; the oracle knows the type"),
+    ),
     ("no challenge", &[("code_challenge", ""), ("code_challenge_method", "")], None),
     ("a challenge in plain", &[("code_challenge_method", "plain")], None),
     ("a challenge without a method", &[("code_challenge_method", "")], None),
@@ -112,7 +116,11 @@ const AUTHORIZE: &[Case] = &[
         &[("prompt", "sing")],
         differs("goes on", "`prompt` is OpenID Connect's: to an OAuth server an unknown value is an unknown parameter"),
     ),
-    ("an unknown response mode", &[("response_mode", "smoke")], None),
+    (
+        "an unknown response mode",
+        &[("response_mode", "smoke")],
+        differs("redirect invalid_request iss=true", "RFC 6749 section 4.1.2.1 has no code of its own for it"),
+    ),
 ];
 
 const TOKEN: &[Case] = &[
@@ -150,7 +158,7 @@ const TOKEN: &[Case] = &[
     (
         "a code without its verifier",
         &[("client_id", "{public}"), ("grant_type", "authorization_code"), ("code", "x")],
-        None,
+        differs("400 invalid_request", "RFC 6749 section 5.2: a required parameter is missing, nothing was compared"),
     ),
     ("no code", &[("client_id", "{public}"), ("grant_type", "authorization_code"), ("code_verifier", VERIFIER)], None),
     (
@@ -178,7 +186,7 @@ const TOKEN: &[Case] = &[
     (
         "client credentials that were not registered",
         &[("client_id", "{secret client}"), ("client_secret", "{secret}"), ("grant_type", "client_credentials")],
-        None,
+        differs("400 unauthorized_client", "RFC 6749 section 5.2: the client may not use the grant type"),
     ),
     (
         "an assertion of an unknown kind",
@@ -189,7 +197,10 @@ const TOKEN: &[Case] = &[
             ("grant_type", "refresh_token"),
             ("refresh_token", "x"),
         ],
-        None,
+        differs(
+            "400 invalid_request",
+            "RFC 6749 section 5.2: an unsupported parameter value; nothing was proven wrong",
+        ),
     ),
     (
         "a secret and an assertion",
