@@ -149,6 +149,7 @@ impl Editable for TenantSpec {
             .with("display_name", spec.display_name.clone().unwrap_or_default())
             .with("access_token_ttl", effective.access_token_ttl.as_str())
             .with("access_token_format", as_text(&json!(effective.access_token_format)))
+            .with("signing_key_rotation", effective.signing_key_rotation.as_str())
             .with("strict_assertion_audience", yes(effective.strict_assertion_audience))
             .with("local_sign_in", yes(effective.local_sign_in))
             .with("registration", as_text(&json!(registration.registration)))
@@ -175,6 +176,7 @@ impl Editable for TenantSpec {
             "display_name": entries.text("display_name"),
             "access_token_ttl": entries.text("access_token_ttl"),
             "access_token_format": entries.text("access_token_format"),
+            "signing_key_rotation": entries.text("signing_key_rotation"),
             "strict_assertion_audience": entries.get("strict_assertion_audience") == "yes",
             "local_sign_in": entries.get("local_sign_in") == "yes",
             "egress_allow": entries.lines("egress_allow"),
@@ -194,7 +196,8 @@ impl Editable for TenantSpec {
     }
 
     fn field_at(pointer: &str) -> &'static str {
-        const FIELDS: [(&str, &str); 11] = [
+        const FIELDS: [(&str, &str); 12] = [
+            ("/spec/signing_key_rotation", "signing_key_rotation"),
             ("/spec/display_name", "display_name"),
             ("/spec/access_token_ttl", "access_token_ttl"),
             ("/spec/access_token_format", "access_token_format"),
@@ -225,6 +228,7 @@ fn about_tokens() -> Vec<Field> {
         Field::new("access_token_ttl", "Life of access tokens", Control::Code)
             .hint("From 1m to 24h. A revocation acts within a second, however long they live."),
         Field::new("access_token_format", "Format of access tokens", Control::Select(formats)),
+        Field::new("signing_key_rotation", "A new signing key every", Control::Code).hint("As in 90d."),
         Field::new("strict_assertion_audience", "Take client assertions for the issuer only", Control::Check)
             .hint("Otherwise also those whose audience is the token endpoint's URL, as many clients write it."),
     ]
