@@ -145,8 +145,10 @@ impl Policies {
         let held = self.revoked.load().get(&tenant).cloned().unwrap_or_default();
         let (next, read) = held.with(sent);
         tracing::debug!(%tenant, revision = next.revision(), held = next.len(), "revocations in force");
+        // What could not be read now could not be read from disk either, and must not take the place of what can.
+        let kept = if read.is_ok() { sent.clone() } else { next.to_message(tenant) };
         self.hold(tenant, next);
-        if let Err(error) = self.shelf.add_revocations(tenant, sent) {
+        if let Err(error) = self.shelf.add_revocations(tenant, &kept) {
             tracing::error!(%error, "the revocations are in force but could not be kept on disk");
         }
         read

@@ -99,21 +99,16 @@ impl Revocations {
 
     /// These with what a message adds, or what the message holds where it is complete.
     ///
-    /// Entries that can be read are in the result even where another cannot, which is what the error then says: better
-    /// to refuse too little than nothing at all, as long as nobody is told that all of it is in force.
+    /// Where an entry cannot be read, which is what the error says, the rest is in the result all the same, added to what
+    /// was held even by a complete message, and the revision stays: refusing too much is better than too little, and
+    /// nobody is told that everything is in force.
     pub fn with(&self, sent: &wire::Revocations) -> (Self, Result<(), RevocationError>) {
-        let mut next = if sent.complete { Self::default() } else { self.clone() };
-        let mut read = Ok(());
-        for entry in &sent.entries {
-            if let Err(error) = next.add(entry) {
-                read = Err(error);
-            }
+        let base = if sent.complete { Self::default() } else { self.clone() };
+        let (mut next, read) = base.and_entries(&sent.entries);
+        if read.is_err() {
+            return (self.clone().and_entries(&sent.entries).0, read);
         }
-        if read.is_ok() {
-            next.revision = if sent.complete { sent.revision } else { sent.revision.max(self.revision) };
-        } else {
-            next.revision = self.revision;
-        }
+        next.revision = if sent.complete { sent.revision } else { sent.revision.max(self.revision) };
         (next, read)
     }
 
@@ -149,6 +144,17 @@ impl Revocations {
         let all = self.tenant.map(|cutoff| cut(What::Tenant(true), cutoff));
         let entries = tokens.chain(families).chain(keys).chain(agents).chain(users).chain(all).collect();
         wire::Revocations { tenant_id: tenant.to_string(), revision: self.revision, complete: true, entries }
+    }
+
+    /// Every entry that can be read, and the last fault of one that cannot.
+    fn and_entries(mut self, sent: &[wire::Revocation]) -> (Self, Result<(), RevocationError>) {
+        let mut read = Ok(());
+        for entry in sent {
+            if let Err(error) = self.add(entry) {
+                read = Err(error);
+            }
+        }
+        (self, read)
     }
 
     fn add(&mut self, sent: &wire::Revocation) -> Result<(), RevocationError> {

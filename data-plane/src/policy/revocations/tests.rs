@@ -99,16 +99,20 @@ fn an_increment_adds_and_a_complete_message_replaces() {
 fn what_cannot_be_read_is_not_confirmed_and_the_rest_is_in_force() {
     let token = token();
     let good = entry(What::Token(token.jti.to_string()), 0, NOW + 900);
+    let old = TokenFacts { jti: Uuid::now_v7(), ..token };
+    let held = holding(vec![entry(What::Token(old.jti.to_string()), 0, NOW + 900)]);
     let broken = [
         entry(What::Token("nobody".to_owned()), 0, NOW + 900),
         entry(What::Agent(UserId::new().to_string()), NOW, NOW + 900),
         wire::Revocation { what: None, issued_before: 0, expires_at: NOW + 900 },
     ];
     for broken in broken {
-        let (next, read) = Revocations::default().with(&message(3, false, vec![broken, good.clone()]));
-        assert!(read.is_err());
-        assert!(next.hit(&token));
-        assert_eq!(next.revision(), 0, "the control plane is not told that everything is in force");
+        for complete in [true, false] {
+            let (next, read) = held.with(&message(3, complete, vec![broken.clone(), good.clone()]));
+            assert!(read.is_err());
+            assert!(next.hit(&token) && next.hit(&old));
+            assert_eq!(next.revision(), 1, "the control plane is not told that everything is in force");
+        }
     }
 }
 
