@@ -2,11 +2,14 @@
 
 use axum::http::StatusCode;
 
+use serde_json::json;
+
 use super::token::verified;
 use crate::{
+    agents::SigningAlg,
     oauth::testing::{
-        Bed, Client,
-        approval::{FEDERATED, Person},
+        Bed, Client, Signer,
+        approval::{FEDERATED, Person, VERIFIER},
         run,
     },
     secret::{self, Purpose},
@@ -225,6 +228,51 @@ async fn a_token_dies_with_its_user_and_its_consent_but_not_with_the_sign_in() {
         assert_eq!(bed.refresh(&app, &token, "").await.error(), (401, "invalid_client".to_owned()));
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_client_that_signs_keeps_the_token_that_it_has() {
+    run(async |bed| {
+        let app = bed.confidential_app("signs", &["demo:*"]).await;
+        let ada = bed.person("ada@example.com").await;
+        let signer = Signer::new(SigningAlg::Es256, "k");
+        let mut tx = bed.tx().await;
+        sqlx::query("UPDATE agents SET auth_method = 'private_key_jwt', jwks = $1 WHERE id = $2")
+            .bind(signer.jwks())
+            .bind(app.agent.uuid())
+            .execute(&mut *tx)
+            .await
+            .expect("a key");
+        tx.commit().await.expect("committed");
+        let signed = async |form: &str| bed.post_from("192.0.2.1", "token", None, &assert(&signer, &app, form)).await;
+
+        let code = bed.code(&app, ada, &["demo:*"]).await;
+        let redeemed = signed(&format!("grant_type=authorization_code&code={code}&code_verifier={VERIFIER}")).await;
+        let token = redeemed.refresh_token();
+        bed.change("UPDATE refresh_tokens SET expires_at = now() + interval '1 day'").await;
+        for _ in 0..3 {
+            let refreshed = signed(&format!("grant_type=refresh_token&refresh_token={token}")).await;
+            assert_eq!(refreshed.status, StatusCode::OK, "{}", refreshed.json());
+            assert!(refreshed.json().get("refresh_token").is_none());
+        }
+        let moved = "refresh_tokens WHERE consumed_at IS NULL AND expires_at > now() + interval '29 days'";
+        assert_eq!(bed.count(moved).await, 1, "its idle end moves");
+        assert_eq!(bed.count("refresh_tokens").await, 1);
+    })
+    .await;
+}
+
+/// `form` with an assertion that is good once.
+fn assert(signer: &Signer, client: &Client, form: &str) -> String {
+    let now = chrono::Utc::now().timestamp();
+    let jti = uuid::Uuid::now_v7();
+    let claims = json!({
+        "iss": client.id, "sub": client.id, "aud": "https://h/t/acme", "iat": now, "exp": now + 60, "jti": jti,
+    });
+    let assertion = signer.jwt(&claims);
+    format!(
+        "{form}&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer&client_assertion={assertion}"
+    )
 }
 
 #[tokio::test]
