@@ -1,7 +1,7 @@
 # Everything a contributor runs. `make` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test openapi sqlx
+.PHONY: help up test bench openapi sqlx
 
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,10 @@ up: ## install what is missing, build, and run everything on this machine until 
 test: ## install what is missing, then formatting, lints and all tests
 	@scripts/setup.sh test
 	@scripts/test.sh
+
+bench: ## measure the authorization server on one core; table, JSON under target/bench/
+	@scripts/setup.sh test
+	@scripts/bench.sh
 
 openapi: ## rewrite openapi/control-plane.json from the routes
 	UPDATE_OPENAPI=1 SQLX_OFFLINE=true cargo test -p tollgate-control-plane --lib openapi

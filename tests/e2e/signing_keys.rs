@@ -69,11 +69,8 @@ async fn keys_rotate_under_load_and_not_one_token_is_refused() {
         }
         stop.store(true, Ordering::Relaxed);
     };
-    let (one, two, ()) = tokio::join!(
-        work(&scene, &agents[0], &done[0], &stop),
-        work(&scene, &agents[1], &done[1], &stop),
-        rotate
-    );
+    let (one, two, ()) =
+        tokio::join!(work(&scene, &agents[0], &done[0], &stop), work(&scene, &agents[1], &done[1], &stop), rotate);
     assert_eq!((one.len(), two.len()), (4, 4), "each control plane signed with every key");
     let keys = scene.tollgate.command(&["keys", "list", "-o", "json"]).await.success().json();
     let states: Vec<&str> = keys.as_array().expect("a list").iter().filter_map(|key| key["state"].as_str()).collect();

@@ -1,0 +1,77 @@
+//! Requests for a while, and what they took.
+//!
+//! Invariant: what is counted was answered as expected; workers panic otherwise.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use nix::unistd::{Pid, SysconfVar, sysconf};
+
+/// What one endpoint did.
+pub(crate) struct Measurement {
+    /// The endpoint, and how it was asked.
+    pub(crate) name: &'static str,
+    /// Answers per second.
+    pub(crate) per_second: f64,
+    /// Half of the answers came within.
+    pub(crate) p50: Duration,
+    /// 99 of 100 answers came within.
+    pub(crate) p99: Duration,
+    /// Time of the control plane on its core, per answer.
+    pub(crate) cpu: Duration,
+}
+
+/// Lets every worker ask again and again for `time`, after a tenth of it to warm up.
+pub(crate) async fn run<W: AsyncFnMut()>(
+    name: &'static str,
+    time: Duration,
+    workers: impl Iterator<Item = W>,
+) -> Measurement {
+    let mut workers: Vec<W> = workers.collect();
+    ask(time / 10, &mut workers).await;
+    let (began_at, cpu) = (Instant::now(), cpu_of_control_plane());
+    let mut latencies = ask(time, &mut workers).await;
+    let (elapsed, cpu) = (began_at.elapsed(), cpu_of_control_plane() - cpu);
+    latencies.sort_unstable();
+    let count = u32::try_from(latencies.len()).expect("fewer than four billion");
+    let quantile = |percent: usize| latencies[(latencies.len() - 1) * percent / 100];
+    Measurement {
+        name,
+        per_second: f64::from(count) / elapsed.as_secs_f64(),
+        p50: quantile(50),
+        p99: quantile(99),
+        cpu: cpu / count,
+    }
+}
+
+async fn ask<W: AsyncFnMut()>(time: Duration, workers: &mut [W]) -> Vec<Duration> {
+    let until = Instant::now() + time;
+    let asking = workers.iter_mut().map(async |work| {
+        let mut latencies = Vec::new();
+        while latencies.is_empty() || Instant::now() < until {
+            let began_at = Instant::now();
+            work().await;
+            latencies.push(began_at.elapsed());
+        }
+        latencies
+    });
+    join_all(asking).await.concat()
+}
+
+/// User and system time of the child that is the control plane (proc(5), `/proc/pid/stat`).
+fn cpu_of_control_plane() -> Duration {
+    let me = Pid::this().to_string();
+    let ticks_per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().expect("Linux has a clock tick");
+    let ticks = fs::read_dir("/proc").expect("Linux has /proc").flatten().find_map(|process| {
+        let command = fs::read_to_string(process.path().join("cmdline")).ok()?;
+        let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+        // What stands before may hold blanks: it is the name of the program in parentheses.
+        let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+        let is_it = fields[1] == me && command.split('\0').any(|argument| argument == "control-plane");
+        is_it.then(|| fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum::<u64>())
+    });
+    Duration::from_millis(ticks.expect("the control plane is a child") * 1000 / ticks_per_second.unsigned_abs())
+}
