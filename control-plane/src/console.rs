@@ -40,6 +40,7 @@ pub(crate) mod csrf;
 mod filters;
 mod form;
 mod home;
+mod identity_providers;
 mod keys;
 pub(crate) mod page;
 mod provider_sign_in;

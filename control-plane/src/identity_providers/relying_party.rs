@@ -235,7 +235,7 @@ fn client(app: &App, provider: &Provider, metadata: &Metadata) -> Result<Client,
     let methods = metadata.token_endpoint_auth_methods_supported();
     // Basic where the provider does not say (Discovery 1.0 section 3).
     let basic = methods.is_none_or(|methods| methods.contains(&CoreClientAuthMethod::ClientSecretBasic));
-    let redirect = RedirectUrl::new(redirect_uri(app)).map_err(|error| ApiError::internal(error))?;
+    let redirect = RedirectUrl::new(redirect_uri(app)).map_err(ApiError::internal)?;
     let id = ClientId::new(provider.spec.client_id.clone());
     Ok(CoreClient::from_provider_metadata(metadata.clone(), id, secret)
         .set_auth_type(if basic { AuthType::BasicAuth } else { AuthType::RequestBody })
@@ -391,10 +391,12 @@ fn undiscovered(error: DiscoveryError<FetchError>) -> ProviderError {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "errors are handed over")]
 fn unusable(error: impl ToString) -> ProviderError {
     ProviderError::Unusable(error.to_string())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "errors are handed over")]
 fn untrusted(error: impl ToString) -> ProviderError {
     ProviderError::Untrusted(error.to_string())
 }
