@@ -191,12 +191,12 @@ impl RealServer {
     }
 }
 
-/// Opens the console's pages in Chromium: runs `web/tests` against a control plane.
-pub async fn run_browser_tests(settings: &[(&str, &str)]) -> CommandOutput {
+/// Opens pages in Chromium: runs a file of `web/tests` against a control plane.
+pub async fn run_browser_tests(file: &str, settings: &[(&str, &str)]) -> CommandOutput {
     let mut command = node();
     command
         .args(["--test", "--test-reporter=tap"])
-        .arg(repository_root().join("web/tests/console.test.mjs"))
+        .arg(repository_root().join("web/tests").join(file))
         .env("TOLLGATE_TEST_MODULES", environment().join("web"))
         .envs(settings.iter().copied());
     binary::run(command, Vec::new()).await
