@@ -72,7 +72,7 @@ async fn a_whole_tenant_is_revoked_by_one_command_that_must_be_meant() {
     works(&scene, &scene.client).await;
     assert_eq!(scene.tollgate.command(&["revoke", "tenant"]).await.code, 3, "it must be meant");
     works(&scene, &scene.client).await;
-    scene.tollgate.command(&["revoke", "tenant", "--yes"]).await.success();
+    let _output = scene.tollgate.command(&["revoke", "tenant", "--yes"]).await.success();
     dies(&scene, &scene.client).await;
     works(&scene, &scene.agent.at_server("files").await).await;
     assert_eq!(scene.tollgate.sql("SELECT count(*)::text FROM revocations").await, ["1"]);
@@ -84,7 +84,7 @@ async fn a_data_plane_that_was_away_learns_of_it_when_it_is_back() {
     let away = scene.client.clone().through(scene.tollgate.data_plane_url(1));
     assert_eq!(away.call("read", json!({})).await.text(), "content");
     scene.tollgate.crash_data_plane(1);
-    scene.tollgate.command(&["revoke", "agent", "ci"]).await.success();
+    let _output = scene.tollgate.command(&["revoke", "agent", "ci"]).await.success();
     scene.tollgate.start_data_plane(1).await;
     dies(&scene, &scene.client).await;
 }

@@ -12,10 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{
-    issuer::Issuer,
-    keys::KeyError,
-};
+use super::{issuer::Issuer, keys::KeyError};
 use crate::{
     app::App,
     db::TenantTx,
@@ -118,7 +115,10 @@ impl Minted {
         if let Some(text) = self.opaque {
             return Ok(text);
         }
-        let key = app.signing_keys.signing_key(&app.db, &app.master_key, issuer.tenant, self.contents.signing_kid.as_deref()).await?;
+        let key = app
+            .signing_keys
+            .signing_key(&app.db, &app.master_key, issuer.tenant, self.contents.signing_kid.as_deref())
+            .await?;
         let mut header = Header::new(Algorithm::ES256);
         header.typ = Some(TYPE.to_owned());
         header.kid = Some(key.kid.clone());
