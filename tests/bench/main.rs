@@ -54,6 +54,8 @@ fn stay_on(cores: std::ops::Range<usize>) {
 
 async fn endpoints(tollgate: &Deployment, time: Duration) -> Vec<Measurement> {
     let client = &Client::new(&tollgate.issuer());
+    // Nobody calls it: it is there to be granted.
+    tollgate.put("servers/bench", json!({"spec": {"instances": [{"url": "https://mcp.example.com/mcp"}]}})).await;
     let secret = tollgate.agent("with-secret").grant(SCOPE).create().await;
     let signer = &Signer::new(&tollgate.issuer());
     let signing = &signing_agent(tollgate, signer).await;
