@@ -165,7 +165,8 @@ impl Fetcher {
         if !matches!(request.uri().scheme_str(), Some("https" | "http")) || request.uri().host().is_none() {
             return Err(FetchError::Scheme);
         }
-        prepare(request.method().clone(), request.headers_mut());
+        let method = request.method().clone();
+        prepare(&method, request.headers_mut());
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(self.tls.clone())
             .https_or_http()
@@ -192,10 +193,10 @@ fn client_tls() -> rustls::ClientConfig {
     }
 }
 
-fn prepare(method: Method, headers: &mut HeaderMap) {
+fn prepare(method: &Method, headers: &mut HeaderMap) {
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION"))));
-    if method != Method::GET {
+    if *method != Method::GET {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }

@@ -15,11 +15,8 @@ async fn the_console_works_in_a_browser() {
     let printed =
         block.split_whitespace().find(|word| word.contains("/sign-in")).expect("a one-time sign-in is printed");
     let links: Vec<String> = sign_in_links(&tollgate, 3).await;
-    let settings = [
-        ("CONSOLE_URL", tollgate.control_url()),
-        ("PRINTED_SIGN_IN", printed),
-        ("SIGN_IN_LINKS", &links.join(" ")),
-    ];
+    let settings =
+        [("CONSOLE_URL", tollgate.control_url()), ("PRINTED_SIGN_IN", printed), ("SIGN_IN_LINKS", &links.join(" "))];
     let output = run_browser_tests("console.test.mjs", &settings).await;
     assert_eq!(output.code, 0, "{}\n{}", output.stdout, output.stderr);
 }

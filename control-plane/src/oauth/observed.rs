@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::{
-    extract::{ConnectInfo, RawPathParams, Request, State},
+    extract::{ConnectInfo, Request, State},
     middleware::Next,
     response::Response,
 };
@@ -80,15 +80,10 @@ impl Trail {
 }
 
 /// Middleware around the OAuth endpoints.
-pub(super) async fn observe(
-    State(app): State<Arc<App>>,
-    params: RawPathParams,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let began_at = Instant::now();
     let endpoint = endpoint(request.uri().path());
-    let tenant = params.iter().find(|(name, _)| *name == "tenant").and_then(|(_, name)| name.parse::<Name>().ok());
+    let tenant = tenant(request.uri().path());
     let peer = request.extensions().get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| *peer);
     let mut response = next.run(request).await;
     let refused = response.extensions_mut().remove::<Refused>();
@@ -122,6 +117,12 @@ fn endpoint(path: &str) -> &'static str {
         .into_iter()
         .find(|name| path.contains(name))
         .map_or("other", |name| name.trim_start_matches("oauth/").trim_end_matches("/{client_id}"))
+}
+
+/// The tenant whose path it is: the part after `/t/`, wherever that stands.
+fn tenant(path: &str) -> Option<Name> {
+    let (_, below) = path.split_once("/t/")?;
+    below.split('/').next()?.parse().ok()
 }
 
 /// Writes a batch, one transaction for each tenant in it.
@@ -159,7 +160,7 @@ async fn write_one(app: &App, entries: &[Entry]) -> Result<(), sqlx::Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::endpoint;
+    use super::{endpoint, tenant};
 
     #[test]
     fn every_path_has_a_name_of_a_fixed_set() {
@@ -168,5 +169,13 @@ mod tests {
         assert_eq!(endpoint("/t/acme/oauth/register/agt_1"), "register");
         assert_eq!(endpoint("/t/acme/.well-known/oauth-authorization-server"), "oauth-authorization-server");
         assert_eq!(endpoint("/anything"), "other");
+    }
+
+    #[test]
+    fn the_tenant_stands_in_the_path() {
+        let acme = Some("acme".parse().expect("a name"));
+        assert_eq!(tenant("/t/acme/oauth/token"), acme);
+        assert_eq!(tenant("/.well-known/oauth-authorization-server/t/acme"), acme);
+        assert_eq!(tenant("/t/%ff/oauth/token"), None);
     }
 }

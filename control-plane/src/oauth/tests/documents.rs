@@ -179,21 +179,3 @@ async fn any_page_may_read_documents_and_ask_for_tokens() {
     })
     .await;
 }
-
-#[tokio::test]
-async fn the_authorization_endpoint_refuses_in_words_without_a_redirect_or_cors() {
-    run(async |bed| {
-        let query = "response_type=code&client_id=x&redirect_uri=https%3A%2F%2Fevil.example%2F&state=s";
-        for method in [Method::GET, Method::POST, Method::OPTIONS] {
-            let request = Request::builder()
-                .method(&method)
-                .uri(format!("/t/acme/oauth/authorize?{query}"))
-                .header(header::ORIGIN, "https://page.example");
-            let answer = bed.send(request.body(Body::empty()).expect("a request")).await;
-            assert_eq!(answer.error(), (400, "unsupported_response_type".to_owned()), "{method}");
-            assert_eq!(answer.header(header::LOCATION), "");
-            assert_eq!(answer.header(header::ACCESS_CONTROL_ALLOW_ORIGIN), "");
-        }
-    })
-    .await;
-}
