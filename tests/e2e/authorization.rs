@@ -12,6 +12,7 @@ mod federation;
 mod machines;
 mod on_behalf;
 mod oracle;
+mod redirects;
 mod revocation;
 mod sdk_clients;
 mod second_opinion;

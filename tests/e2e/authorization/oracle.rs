@@ -231,7 +231,11 @@ const TOKENS_OF_OTHERS: &[Case] = &[
     ),
     ("a wrong secret", &[("client_id", "{secret client}"), ("client_secret", "wrong"), ("token", "x")], None),
     ("an unknown client", &[("client_id", "nobody"), ("token", "x")], None),
-    ("nobody", &[("token", "x")], None),
+    (
+        "nobody",
+        &[("token", "x")],
+        differs("401 invalid_client", "RFC 6749 section 5.2: no client authentication included"),
+    ),
 ];
 
 fn judge(case: &Case, ours: &str, theirs: &str, faults: &mut Vec<String>) {

@@ -120,7 +120,11 @@ impl Story {
             })
             .await;
             let answer = self.call(index, tokens).await;
-            assert_eq!(answer.error()["data"]["reason"], "token_revoked", "{what}: {}", answer.body);
+            // An opaque token that a data plane sees for the first time is nothing to it.
+            let reason = answer.error()["data"]["reason"].clone();
+            let told =
+                reason == "token_revoked" || tokens.access_token.starts_with("tga_") && reason == "token_invalid";
+            assert!(told, "{what}: {}", answer.body);
         }
         let told = self.agent.introspect(&tokens.access_token).await;
         assert_eq!(told.json(), json!({"active": false}), "{what}");
