@@ -216,8 +216,8 @@ impl Deployment {
     ///
     /// # Panics
     /// When it was not taken away.
-    pub async fn give_database_back(&self) {
-        self.database_wire.as_ref().expect("the database can be taken away").mend().await;
+    pub fn give_database_back(&self) {
+        self.database_wire.as_ref().expect("the database can be taken away").mend();
     }
 
     /// Takes Redis away.

@@ -10,6 +10,7 @@ use std::{
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
+    runtime::{Builder, Runtime},
     task::{JoinHandle, JoinSet},
 };
 
@@ -18,6 +19,8 @@ use crate::ports::free_port;
 /// The wire.
 #[derive(Debug)]
 pub(crate) struct Relay {
+    /// Its own: while a story waits for a process to end, its thread does nothing else.
+    runtime: Option<Runtime>,
     port: u16,
     target: SocketAddr,
     carrying: Mutex<Option<JoinHandle<()>>>,
@@ -25,9 +28,10 @@ pub(crate) struct Relay {
 
 impl Relay {
     /// Lays a wire to `target`.
-    pub(crate) async fn to(target: SocketAddr) -> Self {
-        let relay = Self { port: free_port(), target, carrying: Mutex::default() };
-        relay.mend().await;
+    pub(crate) fn to(target: SocketAddr) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime starts");
+        let relay = Self { runtime: Some(runtime), port: free_port(), target, carrying: Mutex::default() };
+        relay.mend();
         relay
     }
 
@@ -49,17 +53,22 @@ impl Relay {
     ///
     /// # Panics
     /// When somebody else took its port meanwhile.
-    pub(crate) async fn mend(&self) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.expect("the port is ours");
-        let carrying = tokio::spawn(carry(listener, self.target));
+    pub(crate) fn mend(&self) {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).expect("the port is ours");
+        listener.set_nonblocking(true).expect("a listener need not block");
+        let target = self.target;
+        let runtime = self.runtime.as_ref().expect("it runs until the relay is dropped");
+        let carrying = runtime.spawn(async move {
+            carry(TcpListener::from_std(listener).expect("a listener that does not block"), target).await;
+        });
         *self.carrying.lock().unwrap_or_else(PoisonError::into_inner) = Some(carrying);
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        if let Some(carrying) = self.carrying.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            carrying.abort();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
         }
     }
 }

@@ -39,7 +39,7 @@ async fn clients_are_told_to_come_again_and_lose_nothing() {
     let served = tokens.at(&resource).call("read", json!({})).await;
     assert_eq!(served.status, 200, "calls need no database: {}", served.body);
 
-    office.tollgate.give_database_back().await;
+    office.tollgate.give_database_back();
     eventually_true("the control plane to find its database again", || async {
         app.introspect(&tokens.access_token).await.status == 200
     })

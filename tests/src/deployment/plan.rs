@@ -113,7 +113,7 @@ impl Plan {
     pub async fn start(self) -> Deployment {
         let database = if self.embedded_postgres { None } else { Some(Database::create().await) };
         let database_wire = match &database {
-            Some(database) if self.database_on_a_wire => Some(Relay::to(database.address().await).await),
+            Some(database) if self.database_on_a_wire => Some(Relay::to(database.address().await)),
             _ => None,
         };
         let database_url = database.as_ref().map(|database| database.url_through(database_wire.as_ref()));
