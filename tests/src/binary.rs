@@ -39,7 +39,6 @@ impl CommandOutput {
     ///
     /// # Panics
     /// When it did not.
-    #[must_use]
     pub fn success(self) -> Self {
         assert_eq!(self.code, 0, "the command failed:\n{}\n{}", self.stdout, self.stderr);
         self
