@@ -4,6 +4,8 @@
 //! data plane's policy, never the token's business. A JWT is signed only after the transaction that decided about it
 //! has committed, and the text of an opaque token is nowhere but in the answer.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, Header};
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,9 @@ pub(super) use read::{Known, read};
 
 /// RFC 9068 section 2.1.
 const TYPE: &str = "at+jwt";
+
+/// A revocation voids what is issued within its second; more is the clock of a database that was set back.
+const VOID_MAX: Duration = Duration::from_secs(2);
 
 /// What a tenant's access tokens look like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -84,6 +89,8 @@ pub(super) struct Contents {
     pub(super) ttl_s: u32,
     /// Unix seconds: what was issued before is void, so `iat` is no earlier.
     pub(super) valid_from: i64,
+    /// Unix milliseconds when it was decided about, by the clock that revocations are stamped with.
+    pub(super) now_ms: i64,
     /// The key that signed when the token was decided about; none when the tenant had none yet.
     pub(super) signing_kid: Option<String>,
 }
@@ -98,8 +105,15 @@ pub(super) struct Minted {
 }
 
 /// Makes a token that begins to live now. An opaque one is stored by this; a JWT needs no row.
+///
+/// A token's `iat` has whole seconds, so that right after a revocation the first second is waited for in which a token
+/// is not void: one with an `iat` ahead of time would outlive the next revocation.
 pub(super) async fn mint(tx: &mut TenantTx, format: Format, contents: Contents) -> Result<Minted, sqlx::Error> {
-    let issued_at = Utc::now().timestamp().max(contents.valid_from);
+    let ahead_ms = (contents.valid_from * 1_000).saturating_sub(contents.now_ms);
+    if let Ok(ahead_ms @ 1..) = u64::try_from(ahead_ms) {
+        tokio::time::sleep(Duration::from_millis(ahead_ms).min(VOID_MAX)).await;
+    }
+    let issued_at = contents.now_ms.div_euclid(1_000).max(contents.valid_from);
     let mut minted = Minted { contents, jti: Uuid::now_v7(), issued_at, opaque: None };
     if format == Format::Opaque {
         let made = secret::generate(Purpose::AccessToken);

@@ -56,6 +56,8 @@ pub(super) struct TenantRules {
     pub(super) signing_kid: Option<String>,
     /// Unix seconds: tokens from before are void.
     pub(super) tokens_valid_from: i64,
+    /// Unix milliseconds by the clock of the database, which is the one that revocations are stamped with.
+    pub(super) now_ms: i64,
     /// Whether a client assertion is for the issuer, and not for the token endpoint's URL.
     pub(super) strict_assertion_audience: bool,
     /// Where its clients' keys and documents may live.
@@ -120,6 +122,7 @@ pub(super) async fn standing(
                   tenants.access_token_ttl_s, tenants.access_token_format = 'opaque' AS "opaque_access_tokens!",
                   (SELECT kid FROM signing_keys WHERE state = 'active') AS signing_kid,
                   tenants.tokens_valid_from AS tenant_tokens_valid_from, tenants.strict_assertion_audience,
+                  (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS "now_ms!",
                   tenants.egress_allow,
                   credential.id AS "credential_id?", credential.digest AS "credential_digest?",
                   COALESCE(credential.last_used_at > now() - interval '1 minute', false) AS "credential_use_noted!",
@@ -215,6 +218,7 @@ struct StandingRow {
     opaque_access_tokens: bool,
     signing_kid: Option<String>,
     tenant_tokens_valid_from: i64,
+    now_ms: i64,
     strict_assertion_audience: bool,
     egress_allow: Vec<String>,
     credential_id: Option<Uuid>,
@@ -261,6 +265,7 @@ impl StandingRow {
             format: Format::of(self.opaque_access_tokens),
             signing_kid: self.signing_kid,
             tokens_valid_from: self.tenant_tokens_valid_from,
+            now_ms: self.now_ms,
             strict_assertion_audience: self.strict_assertion_audience,
             egress: tenants::egress_of(&self.egress_allow)?,
         };

@@ -171,6 +171,7 @@ impl Issuing {
             scope: scope.clone(),
             ttl_s,
             valid_from,
+            now_ms: standing.tenant.now_ms,
             signing_kid: standing.tenant.signing_kid.clone(),
         };
         let token = access_token::mint(tx, standing.tenant.format, contents).await?;

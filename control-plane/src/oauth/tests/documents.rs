@@ -100,12 +100,13 @@ async fn an_unknown_tenant_has_no_endpoints() {
                 format!("/.well-known/oauth-authorization-server/t/{tenant}"),
                 format!("/t/{tenant}/.well-known/oauth-authorization-server"),
                 format!("/t/{tenant}/oauth/jwks"),
-                format!("/t/{tenant}/oauth/authorize"),
             ] {
                 let answer = bed.get(&path).await;
                 assert_eq!(answer.error(), (404, "not_found".to_owned()), "{path}");
                 assert_eq!(answer.header(header::CACHE_CONTROL), "no-store", "it may be made in a moment");
             }
+            let page = bed.get(&format!("/t/{tenant}/oauth/authorize")).await;
+            assert_eq!(page.status, StatusCode::NOT_FOUND, "a person reads it, so that it is a page");
             let path = format!("/t/{tenant}/oauth/token");
             let answer = bed.send(Request::post(&path).body(Body::empty()).expect("a request")).await;
             assert_eq!(answer.error(), (404, "not_found".to_owned()), "{path}");
