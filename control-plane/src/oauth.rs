@@ -1,9 +1,19 @@
-//! The authorization server of every tenant: what agents show their secrets to, and get access tokens from.
+//! The authorization server of every tenant (OAuth 2.1): who may call, for whom, and until when.
 //!
-//! This version has one grant type, `client_credentials`. Where things are: `metadata.rs` and `jwks.rs` are what
-//! anyone may read, `token.rs` is the token endpoint, which reads a request through `form.rs` and `client_auth.rs`,
-//! then decides through `target.rs` (for which endpoint) and `scope_policy.rs` (to do what) and signs through
-//! `access_token.rs` with a key of `keys.rs`.
+//! Where things are, in the order in which a client meets them:
+//!
+//! - what anyone may read: `metadata.rs`, `jwks.rs`;
+//! - becoming a client: `register.rs` (RFC 7591, 7592) and `client_document.rs` (Client ID Metadata Documents), which both
+//!   read `client_metadata.rs` and end in `enrolment.rs`; `client.rs` is what comes of it;
+//! - asking a user: `authorize.rs`, with `transaction.rs` (the request, sealed) and `consent.rs` (what was allowed);
+//! - asking for tokens: `token.rs`, one file below it for each grant type, over `form.rs`, `client_auth.rs` (and
+//!   `assertion.rs`, `client_keys.rs`), `target.rs` (for which endpoint) and `scope_policy.rs` (to do what);
+//!   `authorizations.rs` are the grant families, `access_token.rs` writes tokens with a key of `keys.rs`;
+//! - asking about tokens and ending them: `introspect.rs`, `revoke.rs`;
+//! - around all of it: `observed.rs` (metrics, audit of refusals), `error.rs` (every refusal), `purge.rs`.
+//!
+//! Token exchange, device authorization and further grant types would be files below `token/`, pushed requests one beside
+//! `authorize.rs`, sender-constrained tokens a part of `client_auth.rs` and `access_token.rs`.
 //!
 //! Invariant: a fault of ours is never told as a fault of the client. When Postgres is away the answer is 503
 //! `temporarily_unavailable`, because clients throw their credentials away on `invalid_client`.
