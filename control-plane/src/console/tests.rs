@@ -15,6 +15,7 @@ mod forms;
 mod people;
 mod providers;
 mod revoking;
+mod settings;
 mod signing_in;
 mod waiting;
 
@@ -142,6 +143,10 @@ async fn every_page_has_the_security_headers_and_no_inline_code() {
             "/users",
             "/new/user",
             "/new/identity-provider",
+            "/settings",
+            "/tenants/acme/edit",
+            "/access/keys",
+            "/waiting",
             "/sign-in",
             "/no/such/page",
             "/servers/none",
