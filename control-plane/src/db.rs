@@ -86,8 +86,19 @@ impl Db {
     async fn begin(&self, begin: &'static str, tenant: TenantId) -> Result<TenantTx, sqlx::Error> {
         // A UUID has no character that could end the text.
         let statement = format!("{begin}; SET LOCAL tollgate.tenant = '{}'", tenant.uuid());
-        let tx = self.pool.begin_with(AssertSqlSafe(statement)).await?;
-        Ok(TenantTx { tenant, tx })
+        Ok(TenantTx { tenant, tx: self.begin_with(&statement).await? })
+    }
+
+    /// Begins on the first connection that is whole. After Postgres was restarted every pooled one is broken, which only
+    /// its first statement finds out; nothing was done by then, so that another one is tried.
+    async fn begin_with(&self, statement: &str) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        for _ in 0..CONNECTIONS_MAX {
+            match self.pool.begin_with(AssertSqlSafe(statement.to_owned())).await {
+                Err(error) if is_broken(&error) => {}
+                begun => return begun,
+            }
+        }
+        self.pool.begin_with(AssertSqlSafe(statement.to_owned())).await
     }
 
     /// A transaction for what belongs to no tenant (tenants themselves, data planes, sessions). A tenant's rows are
@@ -96,7 +107,7 @@ impl Db {
     /// # Errors
     /// When Postgres is away.
     pub async fn platform(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        self.pool.begin().await
+        self.begin_with("BEGIN").await
     }
 
     /// The pool, for listening to notifications and for closing.
@@ -104,6 +115,13 @@ impl Db {
     pub const fn pool(&self) -> &PgPool {
         &self.pool
     }
+}
+
+/// Whether the connection is gone, rather than Postgres: that would be a pool that timed out.
+fn is_broken(error: &sqlx::Error) -> bool {
+    // Class 57: the server ended the session, on its way down.
+    let ended = |error: &dyn sqlx::error::DatabaseError| error.code().is_some_and(|code| code.starts_with("57P"));
+    matches!(error, sqlx::Error::Io(_)) || error.as_database_error().is_some_and(ended)
 }
 
 /// Whether a pooled connection can be used. One that was in use a moment ago is not asked: that would be a round trip
