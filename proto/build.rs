@@ -4,12 +4,18 @@ use std::{env, error::Error, path::PathBuf};
 
 const PROTOS: [&str; 2] = ["proto/tollgate/policy/v1/policy.proto", "proto/tollgate/usage/v1/usage.proto"];
 
+/// Messages whose `Debug` is written by hand, because they hold secrets.
+const SECRET: [&str; 1] = ["tollgate.policy.v1.SealingKey"];
+
 fn main() -> Result<(), Box<dyn Error>> {
     for proto in PROTOS {
         println!("cargo:rerun-if-changed={proto}");
     }
     let descriptors = protox::compile(PROTOS, ["proto"])?;
     let descriptor_file = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
-    tonic_prost_build::configure().file_descriptor_set_path(descriptor_file).compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .file_descriptor_set_path(descriptor_file)
+        .skip_debug(SECRET)
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -25,6 +25,7 @@ pub mod ops;
 pub mod pipeline;
 pub mod policy;
 pub mod refusal;
+pub mod seal;
 pub mod stage;
 pub mod store;
 pub mod telemetry;

@@ -22,6 +22,12 @@ pub mod policy {
     #[allow(missing_docs, clippy::all, clippy::too_many_lines, unreachable_pub)]
     pub mod v1 {
         tonic::include_proto!("tollgate.policy.v1");
+
+        impl std::fmt::Debug for SealingKey {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct("SealingKey").field("id", &self.id).finish_non_exhaustive()
+            }
+        }
     }
 }
 

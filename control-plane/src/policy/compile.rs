@@ -66,6 +66,7 @@ pub async fn compile(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>
         grants,
         limits: limits.into_iter().map(sql::LimitRow::into_message).collect::<Result<_, _>>()?,
         users,
+        sealing_keys: Vec::new(),
     };
     policy.digest = hex_sha256(&policy.encode_to_vec());
     Ok(Some(policy))

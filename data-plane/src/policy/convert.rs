@@ -20,6 +20,7 @@ use crate::{
         Egress,
         snapshot::{Agent, Grant, Instance, Limit, Server, Team, Tenant, User},
     },
+    seal::SealingKeys,
 };
 
 /// Why a tenant's policy cannot be served.
@@ -46,6 +47,9 @@ pub enum SnapshotError {
     /// The keys are no JWK Set, or one cannot verify.
     #[error("the signing keys are unusable: {0}")]
     Keys(String),
+    /// A sealing key of the wrong length.
+    #[error("the sealing keys are unusable")]
+    SealingKeys,
     /// A limit that can never admit.
     #[error("limit `{0}` allows nothing")]
     Limit(String),
@@ -75,6 +79,7 @@ impl TryFrom<wire::TenantPolicy> for Tenant {
             agents: agents.into_values().map(|agent| (agent.client_id.clone(), Arc::new(agent))).collect(),
             users: policy.users.into_iter().map(user).collect::<Result<_, _>>()?,
             servers: servers.into_iter().map(|(name, server)| (name, Arc::new(server))).collect(),
+            sealing: sealing(&policy.sealing_keys)?,
         })
     }
 }
@@ -180,6 +185,11 @@ fn keys(jwks: &str) -> Result<HashMap<String, DecodingKey>, SnapshotError> {
             Ok((kid, key))
         })
         .collect()
+}
+
+fn sealing(sent: &[wire::SealingKey]) -> Result<SealingKeys, SnapshotError> {
+    let keys = sent.iter().map(|key| (key.id.clone(), key.secret.as_slice()));
+    SealingKeys::new(keys).ok_or(SnapshotError::SealingKeys)
 }
 
 fn egress(allowed: Vec<String>) -> Result<Egress, SnapshotError> {

@@ -10,7 +10,7 @@ use std::{
 use jsonwebtoken::DecodingKey;
 use tollgate_proto::{AgentId, GrantId, InstanceId, LimitId, Name, Scope, ServerId, TeamId, TenantId, UserId};
 
-use crate::{mcp::version::Era, policy::Egress};
+use crate::{mcp::version::Era, policy::Egress, seal::SealingKeys};
 
 /// Every tenant's policy.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +73,8 @@ pub struct Tenant {
     pub users: HashMap<UserId, Arc<User>>,
     /// Its servers by slug, ordered, so that merged lists are.
     pub servers: BTreeMap<Name, Arc<Server>>,
+    /// What seals values that travel through its agents.
+    pub sealing: SealingKeys,
 }
 
 impl Tenant {

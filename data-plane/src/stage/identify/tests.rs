@@ -30,6 +30,7 @@ use super::{
 use crate::{
     policy::{Agent, Egress, Team, Tenant, User},
     refusal::TokenFault,
+    seal::SealingKeys,
     telemetry::Metrics,
 };
 
@@ -91,6 +92,7 @@ fn tenant(key: DecodingKey, agent: AgentId, client_id: &str, user: UserId) -> Te
         agents: HashMap::from([(client_id.to_owned(), Arc::new(agent))]),
         users: HashMap::from([(user.id, Arc::new(user))]),
         servers: BTreeMap::new(),
+        sealing: SealingKeys::default(),
     }
 }
 
