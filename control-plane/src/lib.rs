@@ -45,6 +45,7 @@ pub mod resource;
 pub mod revocations;
 pub mod router;
 pub mod seal;
+pub mod sealing_keys;
 pub mod secret;
 pub mod servers;
 pub mod teams;

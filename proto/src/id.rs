@@ -164,6 +164,10 @@ id!(
     ApiKeyId, "key", "API key"
 );
 id!(
+    /// A key that a tenant's data planes share.
+    SealingKeyId, "slk", "sealing key"
+);
+id!(
     /// A data plane.
     DataPlaneId, "dpl", "data plane"
 );

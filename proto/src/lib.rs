@@ -11,7 +11,7 @@ mod scope;
 pub use egress::Egress;
 pub use id::{
     AgentId, ApiKeyId, AuthorizationId, CallId, CredentialId, DataPlaneId, GrantId, IdError, IdentityProviderId,
-    InitialAccessTokenId, InstanceId, LimitId, ServerId, TeamId, TenantId, UserId,
+    InitialAccessTokenId, InstanceId, LimitId, SealingKeyId, ServerId, TeamId, TenantId, UserId,
 };
 pub use name::{Name, NameError};
 pub use scope::{Scope, ScopeError};

@@ -21,7 +21,7 @@ use crate::{
 pub(crate) async fn run(test: impl AsyncFnOnce(&Database)) {
     run_empty(async |url| {
         Db::open(&url).await.expect("the migrations run").pool().close().await;
-        test(&Database { url }).await;
+        test(&Database { url, master_key: MasterKey::generate().expect("a key") }).await;
     })
     .await;
 }
@@ -29,6 +29,8 @@ pub(crate) async fn run(test: impl AsyncFnOnce(&Database)) {
 /// The database, for what an operator does by hand and what only tests do.
 pub(crate) struct Database {
     url: SecretString,
+    /// Of every control plane on it.
+    master_key: MasterKey,
 }
 
 impl Database {
@@ -71,7 +73,7 @@ pub(crate) struct ControlPlane {
 
 impl ControlPlane {
     pub(crate) async fn start(database: &Database) -> Self {
-        let app = Arc::new(app(Db::open(&database.url).await.unwrap(), MasterKey::generate().unwrap()));
+        let app = Arc::new(app(Db::open(&database.url).await.unwrap(), database.master_key.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let stopping = CancellationToken::new();

@@ -13,6 +13,7 @@ use super::sql;
 use crate::{
     app::App,
     oauth::keys::{self, KeyError},
+    sealing_keys::{self, SealingKeyError},
 };
 
 /// Why a tenant's policy could not be compiled.
@@ -24,6 +25,9 @@ pub enum CompileError {
     /// The tenant's keys cannot be read.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The keys that its data planes share cannot be read or made.
+    #[error(transparent)]
+    SealingKeys(#[from] SealingKeyError),
     /// A number that the protocol cannot carry.
     #[error("{what} is {value}, which no policy can hold")]
     Number {
@@ -34,13 +38,24 @@ pub enum CompileError {
     },
 }
 
-/// Compiles the tenant's policy; `None` when there is no such tenant.
+/// Compiles the tenant's policy; `None` when there is no such tenant. A tenant that has no sealing key yet gets one.
 ///
 /// Expired grants are in it: data planes watch the clock themselves, so that an expiry needs no new revision.
 ///
 /// # Errors
 /// When the database cannot be read or holds a number that does not fit.
 pub async fn compile(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, CompileError> {
+    match read(app, tenant).await? {
+        Some(policy) if policy.sealing_keys.is_empty() => {
+            sealing_keys::ensure(app, tenant).await?;
+            read(app, tenant).await
+        }
+        policy => Ok(policy),
+    }
+}
+
+/// The policy as the database has it at one moment.
+async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, CompileError> {
     let mut tx = app.db.tenant_snapshot(tenant).await?;
     let Some(head) = sql::head(&mut tx, tenant).await? else { return Ok(None) };
     let agents = sql::agents(&mut tx, tenant).await?;
@@ -49,6 +64,7 @@ pub async fn compile(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>
     let limits = sql::limits(&mut tx, tenant).await?;
     let users = sql::users(&mut tx, tenant).await?;
     let jwks = keys::public_jwks(&mut tx).await?;
+    let sealing_keys = sealing_keys::all(&mut tx, &app.master_key).await?;
     tx.commit().await?;
 
     let mut policy = TenantPolicy {
@@ -66,7 +82,7 @@ pub async fn compile(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>
         grants,
         limits: limits.into_iter().map(sql::LimitRow::into_message).collect::<Result<_, _>>()?,
         users,
-        sealing_keys: Vec::new(),
+        sealing_keys,
     };
     policy.digest = hex_sha256(&policy.encode_to_vec());
     Ok(Some(policy))

@@ -29,7 +29,7 @@ use super::{
     live::Live,
     sql::{self, TenantRevisions},
 };
-use crate::{app::App, oauth::keys::KeyError};
+use crate::{app::App, oauth::keys::KeyError, sealing_keys::SealingKeyError};
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(2);
@@ -305,9 +305,11 @@ impl Follower<'_> {
             }
             // Gone since the look began; the next look says so.
             Ok(None) => {}
-            Err(CompileError::Database(error) | CompileError::Keys(KeyError::Storage(error)))
-                if is_unreachable(&error) =>
-            {
+            Err(
+                CompileError::Database(error)
+                | CompileError::Keys(KeyError::Storage(error))
+                | CompileError::SealingKeys(SealingKeyError::Storage(error)),
+            ) if is_unreachable(&error) => {
                 return Err(error);
             }
             Err(error) => {

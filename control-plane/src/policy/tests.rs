@@ -295,9 +295,9 @@ async fn a_new_data_plane_is_sent_everything_and_then_synced() {
         let policies = data_plane.sync().await;
         assert_eq!(policies.len(), 2);
         let policy = policies.iter().find(|policy| policy.tenant == "default").unwrap();
-        let expected =
-            TenantPolicy { digest: policy.digest.clone(), epoch: policy.epoch.clone(), ..furnished.policy() };
-        assert_eq!(*policy, expected);
+        let TenantPolicy { digest, epoch, sealing_keys, .. } = policy.clone();
+        assert_eq!(sealing_keys.len(), 1);
+        assert_eq!(*policy, TenantPolicy { digest, epoch, sealing_keys, ..furnished.policy() });
         let bare = TenantPolicy { digest: String::new(), ..policy.clone() }.encode_to_vec();
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bare);
         assert_eq!(policy.digest, digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>());
@@ -456,7 +456,11 @@ async fn a_restarted_data_plane_is_sent_only_what_it_lacks() {
         }
 
         database
-            .run(format!("DELETE FROM policy_acknowledgements; DELETE FROM tenants WHERE id = '{}'", gone.uuid()))
+            .run(format!(
+                "DELETE FROM policy_acknowledgements; DELETE FROM sealing_keys; DELETE FROM audit_events;
+                 DELETE FROM tenants WHERE id = '{}'",
+                gone.uuid()
+            ))
             .await;
         assert!(matches!(restarted.hear_news().await, Hear::Removed(removed) if removed.tenant_id == gone.to_string()));
         let mut later = DataPlane::hello(&control_plane, &epoch, &held).await;
