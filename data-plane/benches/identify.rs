@@ -78,7 +78,7 @@ impl Scene {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).expect("a key");
         let (agent, user, tenant) = (AgentId::new(), UserId::new(), TenantId::new());
         let dir = std::env::temp_dir().join(format!("tollgate-bench-{}", Uuid::now_v7()));
-        let shelf = Shelf::open(dir.clone()).expect("a folder");
+        let shelf = Shelf::open(dir.clone(), "enrol").expect("a folder");
         shelf.add_revocations(tenant, &revoked(tenant)).expect("the folder is writable");
         let policies = Policies::open(shelf, NOW);
         std::fs::remove_dir_all(dir).expect("the folder is there");

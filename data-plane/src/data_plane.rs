@@ -85,7 +85,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
         [] => Store::memory(),
         urls => Store::redis(urls, config.store_timeout)?,
     };
-    let shelf = Shelf::open(config.state_dir.join("policy")).map_err(StartError::Shelf)?;
+    let shelf = Shelf::open(config.state_dir.join("policy"), &config.enrollment_token).map_err(StartError::Shelf)?;
     let stopping = CancellationToken::new();
     let gateway = Arc::new(Gateway {
         policies: Arc::new(Policies::open(shelf, chrono::Utc::now().timestamp())),

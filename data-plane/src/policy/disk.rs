@@ -2,9 +2,11 @@
 //! no control plane answers serves what it served before, and refuses what it refused.
 //!
 //! Invariant: what does not fit its digest is not believed, so nothing waits for the disk; and a tenant whose
-//! revocations cannot be believed whole is not served from disk at all.
+//! revocations cannot be believed whole is not served from disk at all. A policy has secrets in it and is sealed;
+//! revocations have none.
 
 mod journal;
+mod sealed;
 
 use std::{
     fs, io,
@@ -23,26 +25,30 @@ use tollgate_proto::{
 const POLICY: &str = "policy";
 const REVOCATIONS: &str = "revocations";
 
+use sealed::DiskKey;
+
 /// The directory that holds both.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Shelf {
     dir: PathBuf,
+    key: DiskKey,
 }
 
 impl Shelf {
-    /// Opens the directory, readable by this user only, and makes it where it is missing.
+    /// Opens the directory, readable by this user only, and makes it where it is missing. Policies that were kept
+    /// under another enrollment token are not found again.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn open(dir: PathBuf) -> io::Result<Self> {
+    pub fn open(dir: PathBuf, enrollment_token: &str) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-        Ok(Self { dir })
+        Ok(Self { dir, key: DiskKey::derive(enrollment_token) })
     }
 
     /// Every policy that is whole. One that is not is left where it is, and the log says so.
     #[must_use]
     pub fn load(&self) -> Vec<TenantPolicy> {
-        self.files(POLICY).filter_map(|(_, path)| read(&path)).collect()
+        self.files(POLICY).filter_map(|(tenant, path)| self.read(tenant, &path)).collect()
     }
 
     /// What each tenant has revoked: the messages in the order in which they came, `None` where they are damaged.
@@ -78,7 +84,7 @@ impl Shelf {
     /// When it cannot be written.
     pub fn put(&self, policy: &TenantPolicy) -> io::Result<()> {
         let tenant: TenantId = policy.tenant_id.parse().map_err(io::Error::other)?;
-        replace(&self.path(tenant, POLICY), &policy.encode_to_vec())
+        replace(&self.path(tenant, POLICY), &self.key.seal(tenant, policy.encode_to_vec())?)
     }
 
     /// Forgets a tenant's policy. What it has revoked stays.
@@ -95,6 +101,17 @@ impl Shelf {
     /// When it is there and cannot be removed.
     pub fn remove_revocations(&self, tenant: TenantId) -> io::Result<()> {
         remove(&self.path(tenant, REVOCATIONS))
+    }
+
+    fn read(&self, tenant: TenantId, path: &Path) -> Option<TenantPolicy> {
+        let opened = fs::read(path).ok().and_then(|bytes| self.key.open(tenant, &bytes));
+        let policy = opened.and_then(|bytes| TenantPolicy::decode(bytes.as_slice()).ok());
+        let whole = policy.filter(|policy| policy.digest == digest_of(policy));
+        if whole.is_none() {
+            let path = path.display();
+            tracing::error!(%path, "a policy on disk is damaged, or of another enrollment token: it is not served");
+        }
+        whole
     }
 
     fn path(&self, tenant: TenantId, extension: &str) -> PathBuf {
@@ -121,15 +138,6 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-fn read(path: &Path) -> Option<TenantPolicy> {
-    let policy = fs::read(path).ok().and_then(|bytes| TenantPolicy::decode(bytes.as_slice()).ok());
-    let whole = policy.filter(|policy| policy.digest == digest_of(policy));
-    if whole.is_none() {
-        tracing::error!(path = %path.display(), "a policy on disk is damaged: it is not served");
-    }
-    whole
 }
 
 /// As the control plane makes it: SHA-256 in hex over the message without its digest.

@@ -1,8 +1,12 @@
+use tollgate_proto::policy::v1::SealingKey;
+
 use super::*;
+
+const TOKEN: &str = "enrol";
 
 fn shelf(name: &str) -> Shelf {
     let dir = std::env::temp_dir().join(format!("tollgate-shelf-{name}-{}", uuid::Uuid::now_v7()));
-    Shelf::open(dir).unwrap()
+    Shelf::open(dir, TOKEN).unwrap()
 }
 
 fn policy(revision: u64) -> TenantPolicy {
@@ -17,7 +21,7 @@ fn what_is_put_is_found_after_a_restart_until_it_is_removed() {
     let (first, second) = (policy(1), policy(2));
     shelf.put(&first).unwrap();
     shelf.put(&second).unwrap();
-    let again = Shelf::open(shelf.dir.clone()).unwrap();
+    let again = Shelf::open(shelf.dir.clone(), TOKEN).unwrap();
     assert_eq!(again.load().len(), 2);
     again.remove(first.tenant_id.parse().unwrap()).unwrap();
     again.remove(first.tenant_id.parse().unwrap()).unwrap();
@@ -40,6 +44,24 @@ fn a_file_with_any_byte_changed_or_missing_is_not_believed() {
         fs::write(&path, &whole[..index]).unwrap();
         assert!(shelf.load().is_empty(), "cut at {index}");
     }
+    fs::remove_dir_all(shelf.dir).unwrap();
+}
+
+#[test]
+fn a_policy_is_sealed_for_its_tenant_under_the_enrollment_token() {
+    let shelf = shelf("sealed");
+    let secret = vec![7; 32];
+    let sealing_keys = vec![SealingKey { id: "k".to_owned(), secret: secret.clone() }];
+    let mut kept = TenantPolicy { sealing_keys, ..policy(1) };
+    kept.digest = digest_of(&kept);
+    shelf.put(&kept).unwrap();
+    let path = shelf.path(kept.tenant_id.parse().unwrap(), POLICY);
+    let written = fs::read(&path).unwrap();
+    assert!(!written.windows(secret.len()).any(|window| window == secret));
+    assert_eq!(shelf.load(), [kept]);
+    assert!(Shelf::open(shelf.dir.clone(), "another token").unwrap().load().is_empty());
+    fs::rename(&path, shelf.path(TenantId::new(), POLICY)).unwrap();
+    assert!(shelf.load().is_empty(), "in another tenant's place");
     fs::remove_dir_all(shelf.dir).unwrap();
 }
 

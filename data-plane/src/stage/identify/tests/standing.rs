@@ -10,7 +10,7 @@ use crate::{
 
 fn policies() -> Policies {
     let dir = std::env::temp_dir().join(format!("tollgate-standing-{}", Uuid::now_v7()));
-    Policies::open(Shelf::open(dir).unwrap(), NOW)
+    Policies::open(Shelf::open(dir, "enrol").unwrap(), NOW)
 }
 
 fn revoke(policies: &Policies, tenant: &Tenant, what: What) {
