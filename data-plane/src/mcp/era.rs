@@ -14,7 +14,7 @@ use super::{
     header::{self, HeaderFault},
     message::{Incoming, META_CLIENT_CAPABILITIES, META_PROTOCOL_VERSION, Message, Notification, Params, Request},
     method::{Carries, Method, Notice},
-    version::{Era, MODERN, ProtocolVersion, SUPPORTED_LEGACY, names_modern_era},
+    version::{Era, MODERN, ProtocolVersion, names_modern_era},
 };
 
 pub use refusal::EraError;
@@ -135,8 +135,8 @@ fn classify_modern(headers: &HeaderMap, request: &Request) -> Result<Classified,
         return Err(EraError::MissingMeta(META_CLIENT_CAPABILITIES));
     }
     let method = known_method(Era::Modern, &request.method)?;
-    let named = demand_named(Era::Modern, method, &request.params)?;
-    match named {
+    demand_named(Era::Modern, method, &request.params)?;
+    match method.mirrored_name(&request.params) {
         Some(named) => header::demand_decoded(headers, &header::NAME, named)?,
         // Nothing to compare it with, but two of them are never right.
         None => drop(header::single(headers, &header::NAME)?),
@@ -185,24 +185,24 @@ fn known_method(era: Era, text: &str) -> Result<Method, EraError> {
     Method::parse_in(era, text).ok_or_else(|| EraError::unknown_method(text, era))
 }
 
-/// The tool, prompt or resource, which a method that names one must name.
-fn demand_named(era: Era, method: Method, params: &Params) -> Result<Option<&str>, EraError> {
-    let (member, named) = match method.carries() {
-        Carries::ToolName | Carries::PromptName => ("name", params.name()),
-        Carries::ResourceUri => ("uri", params.uri()),
+/// The tool, prompt, resource or task, which a method that names one must name.
+fn demand_named(era: Era, method: Method, params: &Params) -> Result<(), EraError> {
+    let member = match method.carries() {
+        Carries::ToolName | Carries::PromptName => "name",
+        Carries::ResourceUri => "uri",
+        Carries::TaskId => "taskId",
         Carries::Reference if params.reference().is_none() => {
             return Err(EraError::MissingParam { member: "ref", era });
         }
-        Carries::Reference | Carries::List(_) | Carries::Nothing => return Ok(None),
+        Carries::Reference | Carries::List(_) | Carries::Nothing => return Ok(()),
     };
-    named.map(Some).ok_or(EraError::MissingParam { member, era })
+    if method.named(params).is_some() { Ok(()) } else { Err(EraError::MissingParam { member, era }) }
 }
 
-/// The revision that the header of a legacy message names; without the header, that of the session holds.
+/// The revision that the header of a legacy message names; without the header, that of the session holds. It may be
+/// one that is offered to nobody, where the session's server speaks no newer one.
 fn legacy_version(header: Option<&str>) -> Result<Option<ProtocolVersion>, EraError> {
     let Some(text) = header else { return Ok(None) };
-    ProtocolVersion::parse(text)
-        .filter(|version| SUPPORTED_LEGACY.contains(version))
-        .map(Some)
-        .ok_or_else(|| EraError::UnsupportedVersion { requested: text.into() })
+    let unknown = || EraError::UnsupportedVersion { requested: text.into() };
+    ProtocolVersion::parse_legacy(text).map(Some).ok_or_else(unknown)
 }

@@ -1,9 +1,20 @@
-//! The closed table of methods: which era knows each, what it carries and what it means for authorization.
+//! The closed table of methods: which era knows each, what it carries and what it means for authorization. What
+//! servers send has a table of its own.
+//!
+//! Beside the core of each revision it has the extensions that can be governed: `io.modelcontextprotocol/tasks` and
+//! the experimental tasks of 2025-11-25 before it, and `io.modelcontextprotocol/skills`.
 //!
 //! Invariant: a text that is not in the table is no method, and a request's method is never a notification's;
 //! whoever asks the table by era denies by default.
 
-use super::version::Era;
+mod server;
+
+#[cfg(test)]
+mod tests;
+
+use super::{message::Params, version::Era};
+
+pub use server::{ServerNotice, ServerRequest};
 
 /// A request that an agent may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,6 +49,22 @@ pub enum Method {
     CompletionComplete,
     /// `subscriptions/listen` (modern).
     SubscriptionsListen,
+    /// `tasks/get`: how a task stands.
+    TasksGet,
+    /// `tasks/result`: what came of a task (legacy).
+    TasksResult,
+    /// `tasks/list` (legacy).
+    TasksList,
+    /// `tasks/update`: what a task has asked for (modern).
+    TasksUpdate,
+    /// `tasks/cancel`.
+    TasksCancel,
+    /// `skills/list`.
+    SkillsList,
+    /// `skills/get`.
+    SkillsGet,
+    /// `resources/directory/read`: the files of a skill.
+    ResourcesDirectoryRead,
 }
 
 /// A notification that an agent may send. All of them are legacy: the modern era has none over HTTP.
@@ -51,6 +78,8 @@ pub enum Notice {
     Progress,
     /// `notifications/roots/list_changed`.
     RootsListChanged,
+    /// `notifications/tasks/status`: how a task stands that the agent runs for a server.
+    TaskStatus,
 }
 
 /// What the params of a method name.
@@ -64,6 +93,8 @@ pub enum Carries {
     ResourceUri,
     /// `params.ref` is a prompt or a resource template.
     Reference,
+    /// `params.taskId` is a task, which belongs to whoever's call made it.
+    TaskId,
     /// `params.cursor` may be there, and the answer is a list of this kind.
     List(ListKind),
     /// Nothing that is authorized by itself.
@@ -81,6 +112,8 @@ pub enum ListKind {
     Resources,
     /// `resourceTemplates`.
     ResourceTemplates,
+    /// `skills`.
+    Skills,
 }
 
 /// What a method does.
@@ -94,7 +127,7 @@ pub enum Effect {
     Conversation,
 }
 
-const METHODS: [Method; 15] = [
+const METHODS: [Method; 23] = [
     Method::Discover,
     Method::Initialize,
     Method::Ping,
@@ -110,9 +143,18 @@ const METHODS: [Method; 15] = [
     Method::ResourcesUnsubscribe,
     Method::CompletionComplete,
     Method::SubscriptionsListen,
+    Method::TasksGet,
+    Method::TasksResult,
+    Method::TasksList,
+    Method::TasksUpdate,
+    Method::TasksCancel,
+    Method::SkillsList,
+    Method::SkillsGet,
+    Method::ResourcesDirectoryRead,
 ];
 
-const NOTICES: [Notice; 4] = [Notice::Initialized, Notice::Cancelled, Notice::Progress, Notice::RootsListChanged];
+const NOTICES: [Notice; 5] =
+    [Notice::Initialized, Notice::Cancelled, Notice::Progress, Notice::RootsListChanged, Notice::TaskStatus];
 
 impl Method {
     /// The method of this name, byte for byte, in whichever era; see [`Self::parse_in`].
@@ -146,6 +188,14 @@ impl Method {
             Self::ResourcesUnsubscribe => "resources/unsubscribe",
             Self::CompletionComplete => "completion/complete",
             Self::SubscriptionsListen => "subscriptions/listen",
+            Self::TasksGet => "tasks/get",
+            Self::TasksResult => "tasks/result",
+            Self::TasksList => "tasks/list",
+            Self::TasksUpdate => "tasks/update",
+            Self::TasksCancel => "tasks/cancel",
+            Self::SkillsList => "skills/list",
+            Self::SkillsGet => "skills/get",
+            Self::ResourcesDirectoryRead => "resources/directory/read",
         }
     }
 
@@ -153,12 +203,14 @@ impl Method {
     #[must_use]
     pub fn is_known_in(self, era: Era) -> bool {
         match self {
-            Self::Discover | Self::SubscriptionsListen => era == Era::Modern,
+            Self::Discover | Self::SubscriptionsListen | Self::TasksUpdate => era == Era::Modern,
             Self::Initialize
             | Self::Ping
             | Self::LoggingSetLevel
             | Self::ResourcesSubscribe
-            | Self::ResourcesUnsubscribe => era == Era::Legacy,
+            | Self::ResourcesUnsubscribe
+            | Self::TasksResult
+            | Self::TasksList => era == Era::Legacy,
             _ => true,
         }
     }
@@ -169,34 +221,56 @@ impl Method {
         match self {
             Self::ToolsCall => Carries::ToolName,
             Self::PromptsGet => Carries::PromptName,
-            Self::ResourcesRead | Self::ResourcesSubscribe | Self::ResourcesUnsubscribe => Carries::ResourceUri,
+            Self::ResourcesRead
+            | Self::ResourcesSubscribe
+            | Self::ResourcesUnsubscribe
+            | Self::SkillsGet
+            | Self::ResourcesDirectoryRead => Carries::ResourceUri,
+            Self::TasksGet | Self::TasksResult | Self::TasksUpdate | Self::TasksCancel => Carries::TaskId,
             Self::CompletionComplete => Carries::Reference,
             Self::ToolsList => Carries::List(ListKind::Tools),
             Self::PromptsList => Carries::List(ListKind::Prompts),
             Self::ResourcesList => Carries::List(ListKind::Resources),
             Self::ResourceTemplatesList => Carries::List(ListKind::ResourceTemplates),
-            Self::Discover | Self::Initialize | Self::Ping | Self::LoggingSetLevel | Self::SubscriptionsListen => {
-                Carries::Nothing
-            }
+            Self::SkillsList => Carries::List(ListKind::Skills),
+            Self::Discover
+            | Self::Initialize
+            | Self::Ping
+            | Self::LoggingSetLevel
+            | Self::SubscriptionsListen
+            | Self::TasksList => Carries::Nothing,
         }
     }
 
     /// What it does.
+    ///
+    /// What is done with a task is neither counted nor charged again: the call that made it was.
     #[must_use]
     pub fn effect(self) -> Effect {
         match self {
-            Self::ToolsCall | Self::PromptsGet | Self::ResourcesRead | Self::CompletionComplete => Effect::Executing,
+            Self::ToolsCall
+            | Self::PromptsGet
+            | Self::ResourcesRead
+            | Self::CompletionComplete
+            | Self::SkillsGet
+            | Self::ResourcesDirectoryRead => Effect::Executing,
             Self::Discover
             | Self::ToolsList
             | Self::PromptsList
             | Self::ResourcesList
-            | Self::ResourceTemplatesList => Effect::Discovery,
+            | Self::ResourceTemplatesList
+            | Self::SkillsList
+            | Self::TasksList => Effect::Discovery,
             Self::Initialize
             | Self::Ping
             | Self::LoggingSetLevel
             | Self::ResourcesSubscribe
             | Self::ResourcesUnsubscribe
-            | Self::SubscriptionsListen => Effect::Conversation,
+            | Self::SubscriptionsListen
+            | Self::TasksGet
+            | Self::TasksResult
+            | Self::TasksUpdate
+            | Self::TasksCancel => Effect::Conversation,
         }
     }
 
@@ -212,11 +286,29 @@ impl Method {
         self.effect() == Effect::Discovery
     }
 
-    /// Whether a modern request of this method must mirror `params.name` or `params.uri` in `Mcp-Name`
-    /// (2026-07-28, basic/transports/streamable-http).
+    /// Whether a modern request of this method must mirror what it names in `Mcp-Name` (2026-07-28,
+    /// basic/transports/streamable-http; for tasks their extension).
     #[must_use]
     pub fn has_name_header(self) -> bool {
-        matches!(self, Self::ToolsCall | Self::PromptsGet | Self::ResourcesRead)
+        let is_read = matches!(self, Self::ToolsCall | Self::PromptsGet | Self::ResourcesRead);
+        is_read || matches!(self, Self::TasksGet | Self::TasksUpdate | Self::TasksCancel)
+    }
+
+    /// What a request of this method names by itself: a tool, a prompt, a resource or a task.
+    #[must_use]
+    pub fn named(self, params: &Params) -> Option<&str> {
+        match self.carries() {
+            Carries::ToolName | Carries::PromptName => params.name(),
+            Carries::ResourceUri => params.uri(),
+            Carries::TaskId => params.task_id(),
+            Carries::Reference | Carries::List(_) | Carries::Nothing => None,
+        }
+    }
+
+    /// What a modern request of this method has in `Mcp-Name`, before it is encoded.
+    #[must_use]
+    pub fn mirrored_name(self, params: &Params) -> Option<&str> {
+        self.named(params).filter(|_| self.has_name_header())
     }
 }
 
@@ -229,6 +321,7 @@ impl ListKind {
             Self::Prompts => "prompts",
             Self::Resources => "resources",
             Self::ResourceTemplates => "resourceTemplates",
+            Self::Skills => "skills",
         }
     }
 }
@@ -248,49 +341,7 @@ impl Notice {
             Self::Cancelled => "notifications/cancelled",
             Self::Progress => "notifications/progress",
             Self::RootsListChanged => "notifications/roots/list_changed",
+            Self::TaskStatus => "notifications/tasks/status",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_method_and_notice_reads_back_from_its_name() {
-        for method in METHODS {
-            assert_eq!(Method::parse(method.as_str()), Some(method));
-            assert_eq!(Notice::parse(method.as_str()), None);
-        }
-        for notice in NOTICES {
-            assert_eq!(Notice::parse(notice.as_str()), Some(notice));
-            assert_eq!(Method::parse(notice.as_str()), None);
-        }
-    }
-
-    #[test]
-    fn the_modern_wire_does_not_know_what_2026_07_28_removed() {
-        for gone in ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"] {
-            assert_eq!(Method::parse_in(Era::Modern, gone), None, "{gone}");
-            assert!(Method::parse_in(Era::Legacy, gone).is_some(), "{gone}");
-        }
-        for new in ["server/discover", "subscriptions/listen"] {
-            assert!(Method::parse_in(Era::Modern, new).is_some(), "{new}");
-            assert_eq!(Method::parse_in(Era::Legacy, new), None, "{new}");
-        }
-    }
-
-    #[test]
-    fn near_misses_are_no_methods() {
-        for text in ["Tools/Call", "tools/call ", "tools//call", "tools/calls", "", "tasks/get", "rpc.discover"] {
-            assert_eq!(Method::parse(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn exactly_four_methods_execute() {
-        let executing: Vec<_> =
-            METHODS.into_iter().filter(|method| method.is_executing()).map(Method::as_str).collect();
-        assert_eq!(executing, ["tools/call", "prompts/get", "resources/read", "completion/complete"]);
     }
 }

@@ -7,9 +7,9 @@ use std::fmt;
 /// A published revision of the protocol. The order is that of publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ProtocolVersion {
-    /// 2024-11-05: HTTP with a separate event stream. Known, not served.
+    /// 2024-11-05: HTTP with a separate event stream. Servers may speak it, no agent is offered it.
     V2024_11_05,
-    /// 2025-03-26: Streamable HTTP with batches. Known, not served.
+    /// 2025-03-26: Streamable HTTP with batches.
     V2025_03_26,
     /// 2025-06-18: Streamable HTTP, sessions, no batches.
     V2025_06_18,
@@ -29,7 +29,8 @@ pub enum Era {
 }
 
 /// The legacy revisions that are served, oldest first.
-pub const SUPPORTED_LEGACY: [ProtocolVersion; 2] = [ProtocolVersion::V2025_06_18, ProtocolVersion::V2025_11_25];
+pub const SUPPORTED_LEGACY: [ProtocolVersion; 3] =
+    [ProtocolVersion::V2025_03_26, ProtocolVersion::V2025_06_18, ProtocolVersion::V2025_11_25];
 
 /// The modern revisions that are served, oldest first.
 pub const MODERN: [ProtocolVersion; 1] = [ProtocolVersion::V2026_07_28];
@@ -73,10 +74,23 @@ impl ProtocolVersion {
         if self < Self::V2026_07_28 { Era::Legacy } else { Era::Modern }
     }
 
-    /// Whether a call in this revision is served.
+    /// Whether agents are offered this revision.
     #[must_use]
     pub fn is_supported(self) -> bool {
         SUPPORTED_LEGACY.contains(&self) || MODERN.contains(&self)
+    }
+
+    /// The legacy revision of this name, byte for byte: one that a session can be in. That is any of them, 2024-11-05
+    /// too: where a server negotiates it, agent and server go on in it.
+    #[must_use]
+    pub fn parse_legacy(text: &str) -> Option<Self> {
+        Self::parse(text).filter(|version| version.era() == Era::Legacy)
+    }
+
+    /// Whether one body may hold several messages: 2025-03-26 brought that, 2025-06-18 took it back.
+    #[must_use]
+    pub fn has_batches(self) -> bool {
+        self == Self::V2025_03_26
     }
 
     /// What `initialize` answers to a client that asks for `requested`: the same revision where it is a served
@@ -132,10 +146,21 @@ mod tests {
 
     #[test]
     fn a_handshake_for_an_unserved_revision_gets_the_newest_legacy_one() {
-        assert_eq!(ProtocolVersion::negotiate_legacy("2025-06-18"), ProtocolVersion::V2025_06_18);
-        for asked in ["2025-03-26", "2026-07-28", "1.0", ""] {
+        for served in SUPPORTED_LEGACY {
+            assert_eq!(ProtocolVersion::negotiate_legacy(served.as_str()), served);
+        }
+        for asked in ["2024-11-05", "2026-07-28", "1.0", ""] {
             assert_eq!(ProtocolVersion::negotiate_legacy(asked), ProtocolVersion::V2025_11_25, "{asked}");
         }
+    }
+
+    #[test]
+    fn a_session_can_be_in_any_legacy_revision_and_in_one_of_them_batches_are_legal() {
+        for version in ALL {
+            assert_eq!(ProtocolVersion::parse_legacy(version.as_str()).is_some(), version.era() == Era::Legacy);
+        }
+        let with_batches: Vec<_> = ALL.into_iter().filter(|version| version.has_batches()).collect();
+        assert_eq!(with_batches, [ProtocolVersion::V2025_03_26]);
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl View {
     pub fn shows(&self, kind: ListKind, server: &Name, item: &str) -> bool {
         let wanted = match kind {
             ListKind::Tools => Scope::tool(server, item),
-            ListKind::Prompts | ListKind::Resources | ListKind::ResourceTemplates => {
+            ListKind::Prompts | ListKind::Resources | ListKind::ResourceTemplates | ListKind::Skills => {
                 Scope::Server { server: server.clone() }
             }
         };
@@ -86,7 +86,7 @@ impl View {
     /// Whether anything of the server can be seen at all, so that asking it is not in vain.
     #[must_use]
     pub fn knows(&self, server: &Server) -> bool {
-        self.agent.knows(&server.name, self.now) && self.scopes.iter().any(|scope| *scope.server() == server.name)
+        deals_with(&self.agent, &self.scopes, &server.name, self.now)
     }
 }
 
@@ -101,7 +101,12 @@ pub fn authorize(caller: &Caller, route: &Route, now: i64) -> Result<Permit, Ref
 }
 
 fn permit(caller: &Caller, needs: &Needs, now: i64) -> Result<(), Refusal> {
-    let Needs::Scope(scope) = needs else { return Ok(()) };
+    let scope = match needs {
+        Needs::Nothing | Needs::Filter(_) => return Ok(()),
+        Needs::AnythingOf(server) if deals_with(caller.agent(), &caller.scopes(), server, now) => return Ok(()),
+        Needs::AnythingOf(server) => &Scope::Server { server: server.clone() },
+        Needs::Scope(scope) => scope,
+    };
     match caller.agent().permission(&caller.scopes(), scope, now) {
         Permission::Allowed => Ok(()),
         // One operation needs one scope, so that this is all that it needs.
@@ -110,6 +115,11 @@ fn permit(caller: &Caller, needs: &Needs, now: i64) -> Result<(), Refusal> {
         }
         Permission::NotGranted => Err(not_granted(caller, scope, now)),
     }
+}
+
+/// Whether both the grants and the token speak of this server.
+fn deals_with(agent: &Agent, scopes: &[Scope], server: &Name, now: i64) -> bool {
+    agent.knows(server, now) && scopes.iter().any(|scope| scope.server() == server)
 }
 
 /// The challenge names the scope where the agent deals with this server already, so that an administrator who is asked

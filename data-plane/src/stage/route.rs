@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use tollgate_proto::Scope;
+use tollgate_proto::{Name, Scope};
 
 use crate::{
     call::Call,
@@ -121,6 +121,8 @@ pub enum Needs {
     Nothing,
     /// One scope.
     Scope(Scope),
+    /// Anything at all of this server: for what is the caller's own, such as a task that its call has made.
+    AnythingOf(Name),
     /// Nothing, but the answer shows only what may be used.
     Filter(ListKind),
 }
@@ -295,6 +297,7 @@ fn needs_of(errand: &Errand) -> Needs {
         Carried::Request { tool: Some(tool), .. } => Needs::Scope(Scope::tool(&server.name, tool)),
         Carried::Request { method, .. } => match method.carries() {
             Carries::List(kind) => Needs::Filter(kind),
+            Carries::TaskId => Needs::AnythingOf(server.name.clone()),
             _ if matches!(method, Method::Discover | Method::LoggingSetLevel) => Needs::Nothing,
             // Prompts, resources and their completions are granted with the whole server.
             _ => Needs::Scope(Scope::Server { server: server.name.clone() }),

@@ -100,7 +100,7 @@ fn a_modern_call_that_lacks_metadata_or_params_is_refused() {
 
 #[test]
 fn a_method_that_the_modern_era_does_not_know_is_not_found() {
-    for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe", "tools/Call", "tasks/get"] {
+    for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe", "tools/Call", "tasks/list"] {
         let error = refusal(&Sent { method: &[method], name: &[], ..SENT }, &request(method, MODERN_META));
         assert_eq!(told(&error), (404, -32601), "{method}");
     }
@@ -128,9 +128,9 @@ fn a_request_without_claim_is_legacy_and_its_name_headers_mean_nothing() {
     assert_eq!(post(&[], &body), legacy(None));
     let headers = [(PROTOCOL_VERSION, "2025-11-25"), (NAME, "other"), (NAME, "another"), (METHOD, "x")];
     assert_eq!(post(&headers, &body), legacy(Some(ProtocolVersion::V2025_11_25)));
-    for unserved in ["2025-03-26", "2024-11-05", "latest", "", "2026-07-27"] {
-        let error = post(&[(PROTOCOL_VERSION, unserved)], &body).unwrap_err();
-        assert_eq!(told(&error), (400, -32022), "{unserved}");
+    for unknown in ["2024-10-07", "latest", "", "2026-07-27"] {
+        let error = post(&[(PROTOCOL_VERSION, unknown)], &body).unwrap_err();
+        assert_eq!(told(&error), (400, -32022), "{unknown}");
     }
     for modern in ["2026-07-28", "2030-01-01"] {
         assert_eq!(told(&post(&[(PROTOCOL_VERSION, modern)], &body).unwrap_err()), (400, -32602), "{modern}");
@@ -197,6 +197,9 @@ fn batches_are_refused_in_both_eras() {
 fn an_unsupported_version_is_told_what_is_supported() {
     let error = EraError::UnsupportedVersion { requested: "1999-01-01".into() };
     let data: serde_json::Value = serde_json::from_slice(error.data().unwrap().as_bytes()).unwrap();
-    assert_eq!(data, json!({"supported": ["2026-07-28", "2025-11-25", "2025-06-18"], "requested": "1999-01-01"}));
+    assert_eq!(
+        data,
+        json!({"supported": ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"], "requested": "1999-01-01"})
+    );
     assert_eq!(EraError::Batch.data(), None);
 }

@@ -1,6 +1,6 @@
 //! The params of a message: what routes and authorizes a call, read once; the rest as it was written.
 //!
-//! Invariant: `name`, `uri` and `cursor` are strings, `arguments` and `_meta` are objects, or the message was
+//! Invariant: `name`, `uri`, `cursor` and `taskId` are strings, `arguments` and `_meta` are objects, or the message was
 //! refused. No key of params, of `_meta` or of `ref` differs from a reserved one only in how it is written.
 
 use std::borrow::Cow;
@@ -63,6 +63,7 @@ pub struct Params {
     name: Option<Box<str>>,
     uri: Option<Box<str>>,
     cursor: Option<Box<str>>,
+    task_id: Option<Box<str>>,
     reference: Option<Reference>,
     pub(super) meta: Option<Object>,
 }
@@ -95,7 +96,8 @@ impl Params {
         let name = read_text(&members, "name")?;
         let uri = read_text(&members, "uri")?;
         let cursor = read_text(&members, "cursor")?;
-        Ok(Self { members: Some(members), name, uri, cursor, reference, meta })
+        let task_id = read_text(&members, "taskId")?;
+        Ok(Self { members: Some(members), name, uri, cursor, task_id, reference, meta })
     }
 
     /// The value of the member with exactly this key, as it was written.
@@ -125,6 +127,12 @@ impl Params {
     #[must_use]
     pub fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
+    }
+
+    /// `taskId`: the task.
+    #[must_use]
+    pub fn task_id(&self) -> Option<&str> {
+        self.task_id.as_deref()
     }
 
     /// `ref`, where it is whole.

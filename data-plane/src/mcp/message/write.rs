@@ -17,6 +17,8 @@ pub struct Edit<'a> {
     pub name: Option<&'a str>,
     /// Another `params.uri`.
     pub uri: Option<&'a str>,
+    /// Another `params.taskId`.
+    pub task_id: Option<&'a str>,
     /// Another prompt's `name` or resource's `uri` in `params.ref`, where there is one.
     pub reference: Option<&'a str>,
     /// Another `params.cursor`, or none.
@@ -149,7 +151,8 @@ impl Params {
     fn write(&self, edit: &Edit<'_>, message: &mut ObjectWriter<'_>) {
         let name = edit.name.map_or(Change::Keep, Change::Set);
         let uri = edit.uri.map_or(Change::Keep, Change::Set);
-        let edited = [("name", name), ("uri", uri), ("cursor", edit.cursor)];
+        let task_id = edit.task_id.map_or(Change::Keep, Change::Set);
+        let edited = [("name", name), ("uri", uri), ("taskId", task_id), ("cursor", edit.cursor)];
         let meta = self.edited_meta(edit);
         let adds = edited.iter().any(|(_, change)| matches!(change, Change::Set(_))) || meta.is_some();
         if self.members.is_none() && !adds {

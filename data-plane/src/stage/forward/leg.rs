@@ -82,8 +82,8 @@ pub async fn initialize(
     };
     let version = result.object().and_then(|result| result.get("protocolVersion")?.as_str().map(Into::into));
     let version: String = version.unwrap_or_default();
-    if ProtocolVersion::parse(&version).is_none_or(|version| !version.is_supported()) {
-        let fault = crate::upstream::answer::AnswerFault::Invalid("a protocol version that is not served".to_owned());
+    if ProtocolVersion::parse_legacy(&version).is_none() {
+        let fault = crate::upstream::answer::AnswerFault::Invalid("a protocol version that is not known".to_owned());
         return Err(ask.refusal(server, &Fault::from(fault)));
     }
     let leg = Leg { instance: instance.id, upstream_session, protocol_version: version };

@@ -64,7 +64,7 @@ pub async fn forward(
 async fn modern(ask: &Ask<'_>, server: Arc<Server>, asked: Asked) -> Result<Forwarded, Refusal> {
     let instance = ask.gateway().upstreams.pick(&server);
     era::require_modern(ask, &server, instance).await?;
-    let name = asked.tool.as_deref().or_else(|| header_name(asked.method, &asked.request));
+    let name = asked.tool.as_deref().or_else(|| asked.method.mirrored_name(&asked.request.params));
     let method = asked.method.as_str();
     let headers = modern_headers(ProtocolVersion::NEWEST_MODERN, method, name, asked.params);
     let (request, tool) = (asked.request, asked.tool.as_deref());
@@ -232,15 +232,6 @@ async fn reply(
     let response = received.response(&request.id).await;
     let response = response.map_err(|fault| ask.refusal(&server, &Fault::from(fault)))?;
     Ok(Forwarded::plain(Reply::Response(status, response)))
-}
-
-/// What `Mcp-Name` mirrors.
-fn header_name(method: Method, request: &Request) -> Option<&str> {
-    match method.carries() {
-        Carries::ToolName | Carries::PromptName => request.params.name(),
-        Carries::ResourceUri => request.params.uri(),
-        Carries::Reference | Carries::List(_) | Carries::Nothing => None,
-    }
 }
 
 /// What the agent said of itself. It was validated when it was read, before it was kept.
