@@ -12,3 +12,4 @@ pub mod method;
 pub mod names;
 pub mod sse;
 pub mod version;
+pub mod x_header;

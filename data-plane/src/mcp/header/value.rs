@@ -45,18 +45,19 @@ pub fn encode(text: &str) -> HeaderValue {
     value.expect("visible ASCII, space and tab make a header value")
 }
 
-/// The header value for an argument; `None` for what has no header: `null`, arrays, objects and fractions.
+/// The header value for an argument; `None` for what has no header: `null`, arrays, objects, and integers beyond
+/// ±(2^53 - 1).
 #[must_use]
 pub fn encode_param(value: &Raw) -> Option<HeaderValue> {
     match value.kind() {
         Kind::String => Some(encode(&value.as_str()?)),
         Kind::Boolean => Some(encode(if value.as_bool()? { "true" } else { "false" })),
-        Kind::Number => Some(encode(&integer(value.as_number()?)?.to_string())),
+        Kind::Number => Some(encode(&decimal(value.as_number()?)?)),
         Kind::Null | Kind::Array | Kind::Object => None,
     }
 }
 
-/// Whether a decoded header says the same as the argument: strings and booleans exactly, integers by value, so that
+/// Whether a decoded header says the same as the argument: strings and booleans exactly, numbers by value, so that
 /// `42` equals `42.0`.
 #[must_use]
 pub fn param_equals(decoded: &str, value: &Raw) -> bool {
@@ -65,19 +66,24 @@ pub fn param_equals(decoded: &str, value: &Raw) -> bool {
         Kind::Boolean => value.as_bool().is_some_and(|truth| decoded == if truth { "true" } else { "false" }),
         Kind::Number => {
             let is_number = decoded.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-            is_number && integer(decoded).is_some() && integer(decoded) == value.as_number().and_then(integer)
+            is_number && decimal(decoded).is_some() && decimal(decoded) == value.as_number().and_then(decimal)
         }
         Kind::Null | Kind::Array | Kind::Object => false,
     }
 }
 
-/// The integer within ±(2^53 - 1) that a number stands for.
-fn integer(number: &str) -> Option<i64> {
+/// A number as every writer of headers writes it: an integer within ±(2^53 - 1), or the shortest fraction that reads
+/// as the same double.
+fn decimal(number: &str) -> Option<String> {
     const MAX: i64 = (1 << 53) - 1;
+    let in_range = |integer: &i64| (-MAX..=MAX).contains(integer);
     if let Ok(integer) = number.parse::<i64>() {
-        return (-MAX..=MAX).contains(&integer).then_some(integer);
+        return Some(integer).filter(in_range).map(|integer| integer.to_string());
     }
-    let float = number.parse::<f64>().ok().filter(|float| float.fract() == 0.0)?;
+    let float = number.parse::<f64>().ok().filter(|float| float.is_finite())?;
+    if float.fract() != 0.0 {
+        return Some(float.to_string());
+    }
     // The text of an integral double below 2^53 is that integer.
-    format!("{float:.0}").parse().ok().filter(|integer| (-MAX..=MAX).contains(integer))
+    format!("{float:.0}").parse().ok().filter(in_range).map(|integer| integer.to_string())
 }
