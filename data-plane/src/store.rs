@@ -1,10 +1,13 @@
-//! What data planes share for a short time and can build again: legacy sessions, request counters and the
-//! mapping of shortened tool names. Never a record of usage or audit.
+//! What data planes share for a short time and can build again: legacy sessions, request counters, the mapping of
+//! shortened tool names, and what data planes tell each other. Never a record of usage or audit.
 //!
 //! Invariant: an admission charges every ring that it names or none, whichever implementation runs, and a
 //! session is found by its owner only. One test suite runs against both implementations.
 
 mod admission;
+mod announcement;
+mod bell;
+mod mailbox;
 pub mod memory;
 pub mod redis;
 mod ring;
@@ -14,9 +17,13 @@ mod session;
 mod tests;
 
 pub use admission::{Admission, Charge, ChargedAt, Class, Loaded, RingKey, RingState, Verdict};
+pub use announcement::{Announcement, Announcements, ChangedList, SessionChange};
+pub use mailbox::{MAIL_BYTES_MAX, MAIL_MAX, Mail, MailboxId, MailboxIdError};
 pub use session::{Leg, Owner, Session, SessionId, SessionIdError};
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
+use bytes::Bytes;
+use tokio::time::{Instant, timeout};
 use tollgate_proto::{ServerId, TenantId};
 
 /// A session that nobody uses for this long is forgotten, in seconds.
@@ -49,8 +56,11 @@ pub enum StoreError {
     #[error("a stored value is not readable: {0}")]
     Value(String),
     /// The system's random generator failed.
-    #[error("no random session id could be made")]
+    #[error("no random id could be made")]
     Random,
+    /// A mailbox has no room: nobody reads it, or what is sent is too large.
+    #[error("the mailbox is full")]
+    MailboxFull,
 }
 
 impl Store {
@@ -167,6 +177,99 @@ impl Store {
         match self {
             Self::Memory(store) => Ok(store.recall_name(tenant, federated)),
             Self::Redis(store) => store.recall_name(tenant, federated).await,
+        }
+    }
+
+    /// Puts a message into a mailbox, which is there from its first message on, and wakes its reader. The mailbox is
+    /// forgotten `ttl_s` seconds after the last message.
+    ///
+    /// # Errors
+    /// [`StoreError::MailboxFull`], and when the store is away.
+    pub async fn send_mail(
+        &self,
+        owner: Owner,
+        mailbox: MailboxId,
+        message: Bytes,
+        ttl_s: u64,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => store.send_mail(owner, mailbox, message, ttl_s),
+            Self::Redis(store) => store.send_mail(owner, mailbox, &message, ttl_s).await,
+        }
+    }
+
+    /// What stands in a mailbox after the position `after` (zero: from the start), in its order; waits for the first
+    /// of it, at most for `wait`, and answers with nothing then. What stands at `after` and before is forgotten: a
+    /// mailbox has one reader. A store that is away for a moment is waited for too. Cancel safe.
+    ///
+    /// # Errors
+    /// When the store is away at the end of the wait.
+    pub async fn receive_mail(
+        &self,
+        owner: Owner,
+        mailbox: MailboxId,
+        after: u64,
+        wait: Duration,
+    ) -> Result<Vec<Mail>, StoreError> {
+        let deadline = Instant::now() + wait;
+        let bell = self.bells().hang(mailbox);
+        loop {
+            let mut rung = pin!(bell.next());
+            rung.as_mut().enable();
+            let found = match self {
+                Self::Memory(store) => Ok(store.receive_mail(owner, mailbox, after)),
+                Self::Redis(store) => store.receive_mail(owner, mailbox, after).await,
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || found.as_ref().is_ok_and(|mail| !mail.is_empty()) {
+                return found;
+            }
+            // Woken or not, the mailbox is looked into again.
+            let _ = timeout(left.min(mailbox::POLL_EVERY), rung).await;
+        }
+    }
+
+    /// Forgets a mailbox that nobody will read any more.
+    ///
+    /// # Errors
+    /// When the store is away; the mailbox then expires.
+    pub async fn discard_mail(&self, owner: Owner, mailbox: MailboxId) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => {
+                store.discard_mail(owner, mailbox);
+                Ok(())
+            }
+            Self::Redis(store) => store.discard_mail(owner, mailbox).await,
+        }
+    }
+
+    /// Tells every data plane, this one included.
+    ///
+    /// # Errors
+    /// When the store is away; this data plane has heard it, others may not have.
+    pub async fn announce(&self, announcement: Announcement) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => {
+                store.announcer().tell(announcement);
+                Ok(())
+            }
+            Self::Redis(store) => store.announce(announcement).await,
+        }
+    }
+
+    /// What any data plane announces from now on.
+    #[must_use]
+    pub fn announcements(&self) -> Announcements {
+        match self {
+            Self::Memory(store) => store.announcer().listen(),
+            Self::Redis(store) => store.announcer().listen(),
+        }
+    }
+
+    fn bells(&self) -> &bell::Bells {
+        match self {
+            Self::Memory(store) => store.bells(),
+            Self::Redis(store) => store.bells(),
         }
     }
 }

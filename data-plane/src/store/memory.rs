@@ -3,6 +3,8 @@
 //! Invariant: one mutex, never held across an await, and what has expired is swept, so that memory is bounded by
 //! what is alive.
 
+mod mail;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -14,8 +16,10 @@ use tokio::time::Instant;
 use tollgate_proto::{ServerId, TenantId};
 
 use super::{
-    NAME_IDLE_S, SESSION_IDLE_S, SESSION_LIFE_S, StoreError,
+    MailboxId, NAME_IDLE_S, SESSION_IDLE_S, SESSION_LIFE_S, StoreError,
     admission::{Admission, Charge, ChargedAt, Loaded, RingKey, RingState, Verdict},
+    announcement::Announcer,
+    bell::Bells,
     ring::{Ring, Shape},
     session::{Leg, Owner, Session, SessionId},
 };
@@ -55,11 +59,13 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// Sessions, rings and names of this process.
+/// Sessions, rings, names and mailboxes of this process.
 #[derive(Debug)]
 pub struct Store {
     clock: Clock,
     state: Mutex<State>,
+    bells: Bells,
+    announcer: Announcer,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +74,7 @@ struct State {
     rings: HashMap<(TenantId, RingKey), Ring>,
     names: HashMap<TenantId, HashMap<Box<str>, Name>>,
     names_count: usize,
+    mailboxes: HashMap<(Owner, MailboxId), mail::Mailbox>,
     next_sweep_s: u64,
 }
 
@@ -95,7 +102,7 @@ impl Store {
     /// An empty store that lives by another clock.
     #[must_use]
     pub fn with_clock(clock: Clock) -> Self {
-        Self { clock, state: Mutex::default() }
+        Self { clock, state: Mutex::default(), bells: Bells::default(), announcer: Announcer::default() }
     }
 
     pub(super) fn create_session(&self, session: &Session) -> Result<SessionId, StoreError> {
@@ -185,6 +192,14 @@ impl Store {
         Some((name.server, name.tool.clone()))
     }
 
+    pub(super) const fn bells(&self) -> &Bells {
+        &self.bells
+    }
+
+    pub(super) const fn announcer(&self) -> &Announcer {
+        &self.announcer
+    }
+
     /// The state, swept when it is time, and the current second.
     fn lock(&self) -> (MutexGuard<'_, State>, u64) {
         let now_s = self.clock.now_s();
@@ -221,6 +236,7 @@ impl State {
         });
         self.rings.retain(|_, ring| !ring.is_over(now_s));
         self.retain_names(|name| name.idle_until_s > now_s);
+        self.mailboxes.retain(|_, mailbox| mailbox.is_live(now_s));
     }
 
     fn forget_idlest_names(&mut self) {

@@ -6,16 +6,19 @@
 //! Invariant: no operation takes longer than its deadline, and while Redis is away nearly all are refused at once.
 
 mod breaker;
+mod follow;
 mod function;
 mod link;
+mod mail;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ::redis::{Cmd, FromRedisValue};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tollgate_proto::{ServerId, TenantId};
 
-use self::{breaker::Breakers, function::Functions, link::Links};
+use self::{breaker::Breakers, function::Functions, link::Links, mail::Heard};
 use super::{
     NAME_IDLE_S, SESSION_IDLE_S, SESSION_LIFE_S, StoreError,
     admission::{Admission, Charge, ChargedAt, Class, Loaded, RingKey, RingState, Verdict},
@@ -46,6 +49,8 @@ pub struct Store {
     functions: Functions,
     breakers: Breakers,
     deadline: Duration,
+    heard: Arc<Heard>,
+    _following: DropGuard,
 }
 
 /// What a session's hash holds beside its legs; the owner is in the key.
@@ -81,7 +86,10 @@ impl Store {
     fn with_functions(urls: &[String], settings: Settings, functions: Functions) -> Result<Self, StoreError> {
         let Settings { deadline, failures_max, probe_every } = settings;
         let links = Links::open(urls)?;
-        Ok(Self { links, functions, breakers: Breakers::new(failures_max, probe_every), deadline })
+        let (heard, stopped) = (Arc::new(Heard::default()), CancellationToken::new());
+        tokio::spawn(follow::follow(follow::nodes(urls)?, Arc::clone(&heard), stopped.clone()));
+        let breakers = Breakers::new(failures_max, probe_every);
+        Ok(Self { links, functions, breakers, deadline, heard, _following: stopped.drop_guard() })
     }
 
     pub(super) async fn create_session(&self, session: &Session) -> Result<SessionId, StoreError> {
@@ -203,9 +211,19 @@ impl Store {
         Ok(Some((server.parse().map_err(unreadable)?, tool.to_owned())))
     }
 
-    /// Runs one operation within the deadline and tells the tenant's breaker how it went.
+    /// Runs one operation within the deadline.
     async fn run<T: FromRedisValue>(
         &self,
+        tenant: TenantId,
+        operation: impl AsyncFnOnce(&mut link::Link) -> ::redis::RedisResult<T>,
+    ) -> Result<T, StoreError> {
+        self.run_within(self.deadline, tenant, operation).await
+    }
+
+    /// Runs one operation within this deadline and tells the tenant's breaker how it went.
+    async fn run_within<T: FromRedisValue>(
+        &self,
+        deadline: Duration,
         tenant: TenantId,
         operation: impl AsyncFnOnce(&mut link::Link) -> ::redis::RedisResult<T>,
     ) -> Result<T, StoreError> {
@@ -213,7 +231,7 @@ impl Store {
         if !breaker.lets_through() {
             return Err(StoreError::Unavailable("it failed a moment ago".to_owned()));
         }
-        let answer = tokio::time::timeout(self.deadline, async {
+        let answer = tokio::time::timeout(deadline, async {
             let mut link = self.links.get().await;
             operation(&mut link).await
         });
@@ -223,7 +241,7 @@ impl Store {
                 return Ok(value);
             }
             Ok(Err(error)) => StoreError::Unavailable(error.to_string()),
-            Err(_) => StoreError::Unavailable(format!("no answer within {} ms", self.deadline.as_millis())),
+            Err(_) => StoreError::Unavailable(format!("no answer within {} ms", deadline.as_millis())),
         };
         if breaker.fail() {
             tracing::warn!(error = %failure, "the store does not answer");

@@ -26,7 +26,8 @@ pub struct Owner {
 }
 
 /// The value of `Mcp-Session-Id`: 32 random bytes, shown as 43 characters of base64url.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct SessionId([u8; ID_BYTES]);
 
 /// A text that is no session id of ours: treat it as an unknown session.
@@ -52,6 +53,20 @@ impl FromStr for SessionId {
     fn from_str(text: &str) -> Result<Self, SessionIdError> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| SessionIdError)?;
         bytes.try_into().map(Self).map_err(|_| SessionIdError)
+    }
+}
+
+impl TryFrom<String> for SessionId {
+    type Error = SessionIdError;
+
+    fn try_from(text: String) -> Result<Self, SessionIdError> {
+        text.parse()
+    }
+}
+
+impl From<SessionId> for String {
+    fn from(id: SessionId) -> Self {
+        id.to_string()
     }
 }
 

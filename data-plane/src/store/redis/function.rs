@@ -8,6 +8,7 @@ use super::link::Link;
 
 const CLOCK: &str = include_str!("../clock.lua");
 const RING: &str = include_str!("../ring.lua");
+const MAILBOX: &str = include_str!("../mailbox.lua");
 const SESSION: &str = include_str!("../session.lua");
 
 /// All functions of the store.
@@ -18,6 +19,8 @@ pub(super) struct Functions {
     pub(super) create_session: Function,
     pub(super) put_leg: Function,
     pub(super) remove_session: Function,
+    pub(super) send_mail: Function,
+    pub(super) receive_mail: Function,
 }
 
 #[derive(Debug)]
@@ -47,6 +50,8 @@ impl Functions {
             create_session: Function::new(&[clock, SESSION, include_str!("../create_session.lua")]),
             put_leg: Function::new(&[clock, SESSION, include_str!("../put_leg.lua")]),
             remove_session: Function::new(&[clock, SESSION, include_str!("../remove_session.lua")]),
+            send_mail: Function::new(&[clock, MAILBOX, include_str!("../send_mail.lua")]),
+            receive_mail: Function::new(&[clock, MAILBOX, include_str!("../receive_mail.lua")]),
         }
     }
 }
