@@ -54,6 +54,6 @@ async fn run(
     let permit = authorize(&caller, &route, gateway.now())?;
     let admitted = admit(call, &gateway.store, &caller, &route, &permit).await?;
     let recorded = record(call, &gateway.spool, &route, admitted)?;
-    let forwarded = forward(call, gateway, &caller, route, &permit, &recorded).await?;
+    let forwarded = forward(call, &caller, route, &permit, &recorded).await?;
     relay(gateway, &caller, &permit, forwarded).await
 }

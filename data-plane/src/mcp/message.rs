@@ -21,7 +21,7 @@ pub use params::{
     META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION, Params, Reference,
 };
 pub use read::{ReadError, ReadErrorKind, read, read_upstream};
-pub use write::{Change, Edit, MetaValue, write_error, write_notification, write_request, write_result};
+pub use write::{Change, Edit, MetaValue, write_error, write_notice, write_notification, write_request, write_result};
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]

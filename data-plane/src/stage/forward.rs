@@ -5,20 +5,22 @@
 
 pub mod ask;
 mod era;
+pub mod exchange;
 mod here;
-pub mod leg;
+mod leg;
 mod merge;
 mod single;
+pub mod speech;
+pub mod translation;
 
 use http::StatusCode;
 use tollgate_proto::Name;
 
 use crate::{
     call::Call,
-    gateway::Gateway,
     mcp::{
         json::Raw,
-        message::{Request, Response},
+        message::{RequestId, Response},
         method::ListKind,
     },
     policy::Server,
@@ -30,10 +32,12 @@ use crate::{
         route::{Errand, Route},
     },
     store::SessionId,
-    upstream::answer::Received,
+    upstream::answer::AnswerFault,
 };
 
 use ask::Ask;
+use exchange::Exchange;
+use translation::{Step, Translation};
 
 /// Evidence that the errand was run, with what came of it.
 #[derive(Debug)]
@@ -71,12 +75,27 @@ pub struct ServerTools {
 /// An answer that is passed on as it arrives.
 #[derive(Debug)]
 pub struct Passing {
-    pub(super) request: Request,
-    pub(super) received: Received,
-    pub(super) server: std::sync::Arc<Server>,
-    /// Where to answer a server that asks something of an agent who cannot be asked; `None`: its requests are
-    /// passed on too.
-    pub(super) decline: Option<leg::Origin>,
+    pub(super) exchange: Exchange,
+    /// The agent's request; `None`: a stream that answers none.
+    pub(super) request: Option<RequestId>,
+    pub(super) translation: Translation,
+}
+
+impl Passing {
+    /// What comes of the request, once it is answered; what is said before goes nowhere.
+    async fn answer(mut self) -> Result<Response, AnswerFault> {
+        while let Some(said) = self.exchange.next().await? {
+            match self.translation.heard(said) {
+                Step::Pass(_) | Step::Drop => {}
+                Step::Reply(id, outcome) => self.exchange.reply(&id, outcome),
+                Step::End(response, _) => {
+                    tokio::spawn(self.exchange.finish());
+                    return Ok(response);
+                }
+            }
+        }
+        Err(AnswerFault::ended_early())
+    }
 }
 
 impl Forwarded {
@@ -91,14 +110,13 @@ impl Forwarded {
 /// When the server or the store fails it.
 pub async fn forward(
     call: &mut Call,
-    gateway: &Gateway,
     caller: &Caller,
     route: Route,
     permit: &Permit,
     recorded: &Recorded,
 ) -> Result<Forwarded, Refusal> {
     let admitted = recorded.admitted();
-    let ask = Ask::new(call, gateway, caller);
+    let ask = Ask::new(call, caller);
     let forwarded = match route.into_errand() {
         Errand::Here(errand) => here::answer(&ask, caller, admitted, errand).await,
         Errand::Server(errand) => single::forward(&ask, caller, admitted, errand).await,

@@ -3,6 +3,7 @@
 //! Invariant: a list shows nothing that may not be called; a stream is passed on event by event, with backpressure,
 //! and always ends with an answer to the request.
 
+mod agent;
 mod list;
 mod stream;
 
@@ -18,14 +19,16 @@ use crate::{
     },
     refusal::Refusal,
     stage::{
-        authorize::{Permit, Standing},
-        forward::{Forwarded, Passing, Reply},
+        authorize::Permit,
+        forward::{Forwarded, Reply},
         identify::Caller,
     },
     store::SessionId,
 };
 
-pub use stream::pass_on;
+pub(in crate::stage) use stream::{Conversation, pass_on};
+
+use stream::First;
 
 /// Evidence of what the agent gets.
 #[derive(Debug)]
@@ -42,13 +45,13 @@ pub(super) enum Answer {
     /// One message, written with the request's id when the call is settled.
     Message(StatusCode, Response),
     /// A stream of events.
-    Stream(Box<Passing>, Box<Standing>),
+    Stream(Box<Conversation>),
 }
 
 /// Gives the answer its form.
 ///
 /// # Errors
-/// When the store is away or a server's list is none.
+/// When the store is away, a server's list is none, or a server fails before it said anything.
 pub async fn relay(
     gateway: &Gateway,
     caller: &Caller,
@@ -64,7 +67,10 @@ pub async fn relay(
             Answer::Message(StatusCode::OK, list::filter(view, kind, &server, response)?)
         }
         Reply::Tools(parts) => ok(list::merge(gateway, caller, view, parts).await?),
-        Reply::Passing(passing) => Answer::Stream(passing, Box::new(permit.standing().clone())),
+        Reply::Passing(passing) => match stream::begin(*passing, permit.standing().clone()).await? {
+            First::Answer(status, response) => Answer::Message(status, response),
+            First::Stream(conversation) => Answer::Stream(conversation),
+        },
     };
     Ok(Relayed { answer, opened: forwarded.opened })
 }

@@ -49,11 +49,11 @@ pub fn relayed(call: Call, relayed: Relayed) -> Response<AnswerBody> {
             close(call, ending);
             full(status, body)
         }
-        Answer::Stream(passing, standing) => {
+        Answer::Stream(conversation) => {
             headers.insert(CONTENT_TYPE, EVENTS);
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
             headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-            Response::new(relay::pass_on(call, *passing, *standing))
+            Response::new(relay::pass_on(call, *conversation))
         }
     };
     response.headers_mut().extend(headers);

@@ -29,7 +29,7 @@ pub struct Tracing {
 }
 
 /// The span of one call, with its context.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CallSpan {
     context: Context,
 }

@@ -23,6 +23,8 @@ use crate::{
 const JSON_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A tool that streams may think for long between two events.
 const STREAM_IDLE_MAX: Duration = Duration::from_secs(300);
+/// A stream of events that nobody caused may be silent for good.
+const ENDLESS: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long the end of a stream may take after its answer, so that the connection can serve again.
 const END_TIMEOUT: Duration = Duration::from_millis(200);
 const SESSION_ID_BYTES_MAX: usize = 1024;
@@ -120,27 +122,11 @@ pub async fn receive(
     }
 }
 
-impl Received {
-    /// The one response that the answer holds; notifications before it are skipped.
-    ///
-    /// # Errors
-    /// When the answer ends without a response to `id`.
-    pub async fn response(self, id: &RequestId) -> Result<Response, AnswerFault> {
-        match self.body {
-            Body::Empty => Err(AnswerFault::Invalid("no answer to a request".to_owned())),
-            Body::Whole(response, _) => answers(response, id),
-            Body::Events(mut events) => {
-                while let Some(event) = events.next().await? {
-                    // A priming event has an id and nothing to read.
-                    let Some(data) = event.data.filter(|data| !data.is_empty()) else { continue };
-                    if let Message::Response(response) = read(&data)? {
-                        tokio::spawn(events.finish());
-                        return answers(response, id);
-                    }
-                }
-                Err(AnswerFault::Invalid("the stream ended before the answer".to_owned()))
-            }
-        }
+impl AnswerFault {
+    /// A stream ended before the answer to its request.
+    #[must_use]
+    pub fn ended_early() -> Self {
+        Self::Invalid("the stream ended before the answer".to_owned())
     }
 }
 
@@ -149,6 +135,12 @@ impl Events {
     #[must_use]
     pub fn patient(self) -> Self {
         Self { idle_max: self.idle_max.max(STREAM_IDLE_MAX), ..self }
+    }
+
+    /// This stream for somebody who waits for as long as the server keeps it open.
+    #[must_use]
+    pub fn endless(self) -> Self {
+        Self { idle_max: ENDLESS, ..self }
     }
 
     /// Reads to the end of a stream whose answer has arrived: a connection that is left in the middle of an answer

@@ -114,6 +114,16 @@ pub fn write_notification(method: &str) -> Bytes {
     written.to_bytes()
 }
 
+/// A notification of our own. `fill` writes the members of its params.
+pub fn write_notice(method: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) -> Bytes {
+    let written = json::object(|message| {
+        message.text("jsonrpc", "2.0");
+        message.text("method", method);
+        message.object("params", fill);
+    });
+    written.to_bytes()
+}
+
 /// A successful answer.
 #[must_use]
 pub fn write_result(id: &RequestId, result: &Raw) -> Bytes {

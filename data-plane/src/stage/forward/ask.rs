@@ -1,7 +1,7 @@
 //! One request to one server: headers built anew, trace context put in, the answer judged.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,10 +16,10 @@ use crate::{
     call::Call,
     gateway::Gateway,
     mcp::{header, message::MetaValue, version::ProtocolVersion},
-    policy::{Egress, Instance, Server},
+    policy::{Instance, Server, Tenant},
     refusal::Refusal,
     stage::identify::Caller,
-    telemetry::span::CallSpan,
+    telemetry::span::{CallSpan, UpstreamSpan},
     upstream::{
         UpstreamError,
         answer::{self, AnswerFault, Received},
@@ -29,17 +29,20 @@ use crate::{
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const BOTH_MEDIA: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// What spans call a request for a stream of events.
+const STREAM: &str = "GET";
 
-/// Asks servers on behalf of one call.
-#[derive(Debug)]
-pub struct Ask<'a> {
-    gateway: &'a Gateway,
-    egress: &'a Egress,
-    span: &'a CallSpan,
+/// Asks servers on behalf of one call, for as long as its answer is under way.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    gateway: Arc<Gateway>,
+    tenant: Arc<Tenant>,
+    span: CallSpan,
     call_id: CallId,
-    /// From the first request to the end of the last answer.
-    busy: Mutex<Option<(Instant, Instant)>>,
+    /// From the first request to the last thing that was heard.
+    busy: Arc<Mutex<Option<(Instant, Instant)>>>,
 }
 
 /// Writes a body with these entries set in `params._meta`.
@@ -57,16 +60,26 @@ pub struct Outgoing<'a> {
     pub write: &'a WriteBody<'a>,
 }
 
-impl<'a> Ask<'a> {
+impl Ask {
     /// For this call.
-    pub fn new(call: &'a mut Call, gateway: &'a Gateway, caller: &'a Caller) -> Self {
-        let call_id = call.id();
-        Self { gateway, egress: &caller.tenant().egress, span: call.span(), call_id, busy: Mutex::default() }
+    pub fn new(call: &mut Call, caller: &Caller) -> Self {
+        Self {
+            gateway: Arc::clone(call.gateway()),
+            tenant: Arc::clone(caller.tenant()),
+            span: call.span().clone(),
+            call_id: call.id(),
+            busy: Arc::default(),
+        }
     }
 
     /// What all calls share.
-    pub const fn gateway(&self) -> &'a Gateway {
-        self.gateway
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// Whose call it is.
+    pub const fn call_id(&self) -> CallId {
+        self.call_id
     }
 
     /// Sends one message and judges the head of the answer.
@@ -88,22 +101,42 @@ impl<'a> Ask<'a> {
     /// # Errors
     /// How the server failed.
     pub async fn send(&self, instance: &Instance, outgoing: Outgoing<'_>) -> Result<Received, Fault> {
-        let address = instance.url.host().zip(instance.url.port_u16());
-        let span = self.gateway.tracing.upstream(self.span, outgoing.method, outgoing.tool, address);
+        let span = self.upstream_span(instance, outgoing.method, outgoing.tool);
         let (traceparent, tracestate) = span.propagated();
         let mut meta = vec![("traceparent", MetaValue::Text(&traceparent))];
         meta.extend(tracestate.as_deref().map(|state| ("tracestate", MetaValue::Text(state))));
         let mut headers = outgoing.headers;
+        headers.insert(ACCEPT, BOTH_MEDIA);
+        headers.insert(CONTENT_TYPE, JSON);
+        self.request(instance, Verb::POST, headers, (outgoing.write)(&meta), span).await
+    }
+
+    /// Asks for the stream of events of an upstream session; `headers` say which, and from where on.
+    ///
+    /// # Errors
+    /// How the server failed, or that it has none.
+    pub async fn stream(&self, instance: &Instance, mut headers: HeaderMap) -> Result<Received, Fault> {
+        headers.insert(ACCEPT, EVENTS);
+        let span = self.upstream_span(instance, STREAM, "");
+        self.request(instance, Verb::GET, headers, Bytes::new(), span).await
+    }
+
+    async fn request(
+        &self,
+        instance: &Instance,
+        verb: Verb,
+        mut headers: HeaderMap,
+        body: Bytes,
+        span: UpstreamSpan,
+    ) -> Result<Received, Fault> {
+        let (traceparent, tracestate) = span.propagated();
         put(&mut headers, TRACEPARENT, &traceparent);
         if let Some(state) = &tracestate {
             put(&mut headers, TRACESTATE, state);
         }
         put(&mut headers, header::CALL_ID, &self.call_id.to_string());
-        headers.insert(ACCEPT, BOTH_MEDIA);
-        headers.insert(CONTENT_TYPE, JSON);
-        let body = (outgoing.write)(&meta);
         let (upstreams, sent_at) = (&self.gateway.upstreams, Instant::now());
-        let sent = upstreams.send(self.egress, instance, Verb::POST, headers, body).await;
+        let sent = upstreams.send(&self.tenant.egress, instance, verb, headers, body).await;
         let received = match sent.inspect_err(|_| span.fail("unreachable")) {
             Ok((response, in_flight)) => {
                 let received = answer::receive(response, in_flight, upstreams.timeout(), sent_at, span).await;
@@ -115,13 +148,19 @@ impl<'a> Ask<'a> {
         received
     }
 
+    fn upstream_span(&self, instance: &Instance, method: &str, tool: &str) -> UpstreamSpan {
+        let address = instance.url.host().zip(instance.url.port_u16());
+        self.gateway.tracing.upstream(&self.span, method, tool, address)
+    }
+
     /// How long servers took, from the first request to the end of the last answer.
     pub fn upstream_took(&self) -> Duration {
         let busy = *self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         busy.map_or(Duration::ZERO, |(first, last)| last - first)
     }
 
-    fn was_busy(&self, sent_at: Instant) {
+    /// Something was heard of the answer to what was sent at this time.
+    pub fn was_busy(&self, sent_at: Instant) {
         // Two instants, written together: whole after a panic elsewhere.
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         let first = busy.map_or(sent_at, |(first, _)| first.min(sent_at));
@@ -130,7 +169,8 @@ impl<'a> Ask<'a> {
 
     /// Ends an upstream session, if the server cares to hear it.
     pub async fn delete(&self, instance: &Instance, headers: HeaderMap) {
-        let ended = self.gateway.upstreams.send(self.egress, instance, Verb::DELETE, headers, Bytes::new()).await;
+        let ended =
+            self.gateway.upstreams.send(&self.tenant.egress, instance, Verb::DELETE, headers, Bytes::new()).await;
         if let Err(error) = ended {
             tracing::debug!(call_id = %self.call_id, %error, "the server was not told that its session ended");
         }

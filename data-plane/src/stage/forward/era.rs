@@ -1,15 +1,19 @@
 //! Whether a server speaks the modern era: as it is registered, else found out by asking (MCP 2026-07-28,
 //! basic/versioning: a modern request first).
 
-use http::HeaderMap;
+use std::sync::Arc;
 
-use super::ask::{Ask, Fault, Outgoing, modern_headers};
+use super::{
+    ask::{Ask, Fault, Outgoing},
+    exchange::Exchange,
+    speech::Speech,
+};
 use crate::{
     mcp::{
         json::Raw,
         message::{MetaValue, RequestId, write_request},
         method::Method,
-        version::{Era, ProtocolVersion, SUPPORTED_LEGACY},
+        version::{Era, ProtocolVersion},
     },
     policy::{Instance, Server},
     refusal::Refusal,
@@ -20,19 +24,16 @@ const MODERN: ProtocolVersion = ProtocolVersion::NEWEST_MODERN;
 /// Codes that only a modern server answers with.
 const MODERN_CODES: [i64; 3] = [-32020, -32021, -32022];
 
-/// Makes sure that the instance speaks the modern era.
+/// The era that the instance speaks.
 ///
 /// # Errors
-/// [`Refusal::EraUnsupported`] when it does not, and how it failed when it could not be asked.
-pub async fn require_modern(ask: &Ask<'_>, server: &Server, instance: &Instance) -> Result<(), Refusal> {
+/// How it failed when it could not be asked.
+pub async fn of(ask: &Ask, server: &Arc<Server>, instance: &Arc<Instance>) -> Result<Era, Refusal> {
     let modern = match server.era {
-        Some(era) => era == Era::Modern,
-        None => is_modern(ask, instance).await.map_err(|fault| ask.refusal(server, &fault))?,
+        Some(era) => return Ok(era),
+        None => is_modern(ask, server, instance).await.map_err(|fault| ask.refusal(server, &fault))?,
     };
-    if modern {
-        return Ok(());
-    }
-    Err(Refusal::EraUnsupported { server: server.name.to_string(), wanted: MODERN, supported: &SUPPORTED_LEGACY })
+    Ok(if modern { Era::Modern } else { Era::Legacy })
 }
 
 /// The refusal of a legacy client by a server that speaks only the modern era.
@@ -45,17 +46,17 @@ pub fn is_modern_error(code: Option<i64>) -> bool {
     code.is_some_and(|code| MODERN_CODES.contains(&code))
 }
 
-async fn is_modern(ask: &Ask<'_>, instance: &Instance) -> Result<bool, Fault> {
+async fn is_modern(ask: &Ask, server: &Arc<Server>, instance: &Arc<Instance>) -> Result<bool, Fault> {
     let instances = ask.gateway().upstreams.instances();
     if let Some(known) = instances.modern(instance.id) {
         return Ok(known);
     }
-    let modern = probe(ask, instance).await?;
+    let modern = probe(ask, &Speech::modern(server, instance)).await?;
     instances.set_modern(instance.id, modern);
     Ok(modern)
 }
 
-async fn probe(ask: &Ask<'_>, instance: &Instance) -> Result<bool, Fault> {
+async fn probe(ask: &Ask, speech: &Speech) -> Result<bool, Fault> {
     let id = RequestId::Text("tollgate-probe".into());
     let method = Method::Discover.as_str();
     let write = |meta: &[(&str, MetaValue<'_>)]| {
@@ -71,9 +72,9 @@ async fn probe(ask: &Ask<'_>, instance: &Instance) -> Result<bool, Fault> {
             });
         })
     };
-    let headers = modern_headers(MODERN, method, None, HeaderMap::new());
-    let answered = match ask.send(instance, Outgoing { headers, method, tool: "", write: &write }).await {
-        Ok(received) => received.response(&id).await.map_err(Fault::from),
+    let outgoing = Outgoing { headers: speech.plain_headers(method), method, tool: "", write: &write };
+    let answered = match Exchange::open(ask, speech, id.clone(), outgoing).await {
+        Ok(exchange) => exchange.answer().await.map_err(Fault::from),
         Err(fault) => Err(fault),
     };
     match answered {

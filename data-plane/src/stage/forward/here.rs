@@ -2,7 +2,11 @@
 
 use http::StatusCode;
 
-use super::{Forwarded, Reply, ask::Ask, leg::Origin};
+use super::{
+    Forwarded, Reply,
+    ask::Ask,
+    speech::{Speech, Tongue},
+};
 use crate::{
     mcp::{
         json::{self, ObjectWriter, Raw},
@@ -20,7 +24,7 @@ const INSTRUCTIONS: &str = "Tools are named {server}__{tool}. Which of them you 
 ///
 /// # Errors
 /// When the store is away.
-pub async fn answer(ask: &Ask<'_>, caller: &Caller, admitted: &Admitted, errand: Here) -> Result<Forwarded, Refusal> {
+pub async fn answer(ask: &Ask, caller: &Caller, admitted: &Admitted, errand: Here) -> Result<Forwarded, Refusal> {
     match errand {
         Here::Pong => Ok(Forwarded::plain(Reply::Result(Raw::empty_object()))),
         Here::Accept => Ok(Forwarded::plain(Reply::Status(StatusCode::ACCEPTED))),
@@ -47,32 +51,36 @@ pub fn params_of(request: &Request) -> Raw {
 /// # Errors
 /// When the store is away.
 pub async fn open_session(
-    ask: &Ask<'_>,
+    ask: &Ask,
     caller: &Caller,
     admitted: &Admitted,
     protocol_version: &str,
     params: &Raw,
-    first: Option<(tollgate_proto::ServerId, &Origin)>,
+    first: Option<&Speech>,
 ) -> Result<SessionId, Refusal> {
+    let leg = first.and_then(|speech| match &speech.tongue {
+        Tongue::Legacy(leg) => Some((speech.server.id, leg.clone())),
+        Tongue::Modern => None,
+    });
     let session = Session {
         owner: admitted.owner(),
         endpoint: caller.resource(),
         protocol_version: protocol_version.to_owned(),
         initialize_params: params.as_bytes().to_vec(),
-        legs: first.into_iter().map(|(server, origin)| (server, origin.leg.clone())).collect(),
+        legs: leg.into_iter().collect(),
         created_at_ms: u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default(),
     };
     Ok(ask.gateway().store.create_session(&session).await?)
 }
 
 /// Forgets the session and tells the servers behind it.
-async fn end_session(ask: &Ask<'_>, caller: &Caller, admitted: &Admitted) -> Result<(), Refusal> {
+async fn end_session(ask: &Ask, caller: &Caller, admitted: &Admitted) -> Result<(), Refusal> {
     let Some((id, _)) = admitted.session() else { return Err(Refusal::SessionRequired) };
     let removed = ask.gateway().store.remove_session(admitted.owner(), id).await?;
     for (server, leg) in removed.map(|session| session.legs).unwrap_or_default() {
-        let origin = caller.server_by_id(server).and_then(|server| Origin::of(server, &leg));
-        if let Some(origin) = origin.filter(|origin| origin.leg.upstream_session.is_some()) {
-            ask.delete(&origin.instance, origin.headers()).await;
+        let speech = caller.server_by_id(server).and_then(|server| Speech::of_leg(server, &leg));
+        if let Some(speech) = speech.filter(Speech::has_session) {
+            ask.delete(&speech.instance, speech.plain_headers("DELETE")).await;
         }
     }
     Ok(())

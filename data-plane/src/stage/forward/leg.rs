@@ -7,43 +7,23 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use super::{
-    ask::{Ask, Fault, Outgoing, legacy_headers},
+    ask::{Ask, Fault, Outgoing},
     era,
+    exchange::Exchange,
+    speech::{Speech, Tongue},
 };
 use crate::{
     mcp::{
-        json::{Object, Raw},
+        json::{self, Bounds, Object, Raw},
         message::{MetaValue, RequestId, Response, write_notification, write_request},
-        method::Method,
-        version::ProtocolVersion,
+        method::{Method, Notice},
+        version::{Era, ProtocolVersion},
     },
-    policy::{Instance, Server},
+    policy::Server,
     refusal::Refusal,
-    store::Leg,
-    upstream::answer::{Body, Received},
+    store::{Leg, Session},
+    upstream::answer::{AnswerFault, Body, Received},
 };
-
-/// Where a leg leads: the instance, and how to speak to it.
-#[derive(Debug, Clone)]
-pub struct Origin {
-    /// The instance that holds the upstream session.
-    pub instance: Arc<Instance>,
-    /// Its session and revision.
-    pub leg: Leg,
-}
-
-impl Origin {
-    /// The origin of a leg, if the instance is still one of the server's.
-    pub fn of(server: &Server, leg: &Leg) -> Option<Self> {
-        let instance = server.instances.iter().find(|instance| instance.id == leg.instance)?;
-        Some(Self { instance: Arc::clone(instance), leg: leg.clone() })
-    }
-
-    /// Headers of a message in this upstream session.
-    pub fn headers(&self) -> HeaderMap {
-        legacy_headers(&self.leg.protocol_version, self.leg.upstream_session.as_deref())
-    }
-}
 
 /// What an agent said of itself in `initialize`, or what is said in its place.
 #[derive(Debug)]
@@ -56,23 +36,48 @@ pub struct Introduction<'a> {
     pub declare_capabilities: bool,
 }
 
+/// Opens the leg to a server that the session has not reached yet, or that has forgotten it. The agent's capabilities
+/// are not declared: what a server would ask of the agent has no way back through a federated endpoint.
+///
+/// # Errors
+/// How the server failed.
+pub async fn open(ask: &Ask, session: &Session, server: &Arc<Server>) -> Result<Speech, Refusal> {
+    let version = ProtocolVersion::parse(&session.protocol_version).unwrap_or(ProtocolVersion::NEWEST_LEGACY);
+    let introduction = Introduction { version, params: &introduced(session), declare_capabilities: false };
+    if server.era == Some(Era::Modern) {
+        return Err(era::modern_only(server, version));
+    }
+    let handshake = RequestId::Text("tollgate-initialize".into());
+    let (speech, _) = initialize(ask, server, &introduction, &handshake).await?;
+    let speech = speech.ok_or_else(|| Refusal::UpstreamInvalid {
+        server: server.name.to_string(),
+        detail: "it refuses to be initialized".to_owned(),
+    })?;
+    initialized(ask, &speech).await?;
+    Ok(speech)
+}
+
 /// Opens an upstream session; answers with the server's response to `initialize`.
 ///
 /// # Errors
 /// How the server failed, or that it speaks only the modern era.
 pub async fn initialize(
-    ask: &Ask<'_>,
-    server: &Server,
+    ask: &Ask,
+    server: &Arc<Server>,
     introduction: &Introduction<'_>,
     id: &RequestId,
-) -> Result<(Option<Origin>, Response), Refusal> {
+) -> Result<(Option<Speech>, Response), Refusal> {
     let instance = ask.gateway().upstreams.pick(server);
     let method = Method::Initialize.as_str();
     let write = |meta: &[(&str, MetaValue<'_>)]| write_initialize(id, introduction, meta);
     let outgoing = Outgoing { headers: HeaderMap::new(), method, tool: "", write: &write };
     let received = ask.post(server, instance, outgoing).await?;
     let upstream_session = received.session.clone();
-    let response = received.response(id).await.map_err(|fault| ask.refusal(server, &Fault::from(fault)))?;
+    // Whatever the server asks before it is initialized is asked in the session that it opens here.
+    let leg = Leg { instance: instance.id, upstream_session, protocol_version: introduction.version.to_string() };
+    let mut speech = Speech { tongue: Tongue::Legacy(leg), ..Speech::modern(server, instance) };
+    let exchange = Exchange::over(ask, &speech, Some(id.clone()), received);
+    let response = exchange.answer().await.map_err(|fault| ask.refusal(server, &Fault::from(fault)))?;
     let Ok(result) = &response.outcome else {
         return if era::is_modern_error(response.error_code()) {
             Err(era::modern_only(server, introduction.version))
@@ -83,26 +88,34 @@ pub async fn initialize(
     let version = result.object().and_then(|result| result.get("protocolVersion")?.as_str().map(Into::into));
     let version: String = version.unwrap_or_default();
     if ProtocolVersion::parse_legacy(&version).is_none() {
-        let fault = crate::upstream::answer::AnswerFault::Invalid("a protocol version that is not known".to_owned());
+        let fault = AnswerFault::Invalid("a protocol version that is not known".to_owned());
         return Err(ask.refusal(server, &Fault::from(fault)));
     }
-    let leg = Leg { instance: instance.id, upstream_session, protocol_version: version };
-    Ok((Some(Origin { instance: Arc::clone(instance), leg }), response))
+    if let Tongue::Legacy(leg) = &mut speech.tongue {
+        leg.protocol_version = version;
+    }
+    Ok((Some(speech), response))
 }
 
 /// Tells the server that the handshake is done.
 ///
 /// # Errors
 /// How the server failed.
-pub async fn initialized(ask: &Ask<'_>, server: &Server, origin: &Origin) -> Result<(), Refusal> {
-    let method = "notifications/initialized";
+pub async fn initialized(ask: &Ask, speech: &Speech) -> Result<(), Refusal> {
+    let method = Notice::Initialized.as_str();
     let write = |_: &[(&str, MetaValue<'_>)]| write_notification(method);
-    let outgoing = Outgoing { headers: origin.headers(), method, tool: "", write: &write };
-    let Received { body, .. } = ask.post(server, &origin.instance, outgoing).await?;
+    let outgoing = Outgoing { headers: speech.plain_headers(method), method, tool: "", write: &write };
+    let Received { body, .. } = ask.post(&speech.server, &speech.instance, outgoing).await?;
     if let Body::Events(_) = body {
-        tracing::debug!(server = %server.name, "a notification was answered with a stream, which is dropped");
+        tracing::debug!(server = %speech.server.name, "a notification was answered with a stream, which is dropped");
     }
     Ok(())
+}
+
+/// What the agent said of itself. It was validated when it was read, before it was kept.
+fn introduced(session: &Session) -> Object {
+    let kept = bytes::Bytes::from(session.initialize_params.clone());
+    json::parse(&kept, &Bounds::AGENT).ok().and_then(|params| params.object()).unwrap_or_default()
 }
 
 fn write_initialize(id: &RequestId, introduction: &Introduction<'_>, meta: &[(&str, MetaValue<'_>)]) -> bytes::Bytes {

@@ -6,14 +6,12 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http::HeaderMap;
 
 use super::{
     Forwarded, Reply, ServerTools,
-    ask::{Ask, Fault, Outgoing, modern_headers},
-    era,
-    leg::Origin,
-    single,
+    ask::{Ask, Fault, Outgoing},
+    exchange::Exchange,
+    speech::{self, Speech, Tongue},
 };
 use crate::{
     mcp::{
@@ -22,7 +20,7 @@ use crate::{
         method::{ListKind, Method},
         version::{Era, ProtocolVersion},
     },
-    policy::{Instance, Server},
+    policy::Server,
     refusal::Refusal,
     stage::{admit::Admitted, authorize::View, identify::Caller, route::Merge},
     upstream::answer::AnswerFault,
@@ -32,19 +30,12 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(10);
 const PAGES_MAX: usize = 50;
 
-/// How a server is spoken to.
-struct Speech {
-    instance: Arc<Instance>,
-    /// `None`: the modern era.
-    origin: Option<Origin>,
-}
-
 /// Asks every server.
 ///
 /// # Errors
 /// When the agent gives a cursor: a merged list has one page.
 pub async fn tools(
-    ask: &Ask<'_>,
+    ask: &Ask,
     caller: &Caller,
     admitted: &Admitted,
     view: &View,
@@ -56,7 +47,7 @@ pub async fn tools(
     }
     let servers = caller.tenant().servers.values().filter(|server| view.knows(server));
     let asked = servers.map(|server| async {
-        let listed = tokio::time::timeout(DEADLINE, list(ask, admitted, server, errand.era)).await;
+        let listed = tokio::time::timeout(DEADLINE, list(ask, caller, admitted, server, errand.era)).await;
         let tools = match listed {
             Ok(Ok(tools)) => Ok(tools),
             Ok(Err(refusal)) => Err(refusal.facts().reason),
@@ -67,35 +58,25 @@ pub async fn tools(
     Ok(Forwarded::plain(Reply::Tools(join_all(asked).await)))
 }
 
-async fn list(ask: &Ask<'_>, admitted: &Admitted, server: &Server, era: Era) -> Result<Vec<Raw>, Refusal> {
-    let speech = speech(ask, admitted, server, era).await?;
-    match pages(ask, &speech).await {
+async fn list(
+    ask: &Ask,
+    caller: &Caller,
+    admitted: &Admitted,
+    server: &Arc<Server>,
+    era: Era,
+) -> Result<Vec<Raw>, Refusal> {
+    let speech = speech::choose(ask, caller, admitted, era, server).await?;
+    let listed = match pages(ask, &speech).await {
         Err(fault) if fault.is_session_lost() && era == Era::Legacy => {
-            let (id, session) = admitted.session().ok_or(Refusal::SessionRequired)?;
-            let origin = single::open_leg(ask, admitted, id, session, server).await?;
-            let speech = Speech { instance: Arc::clone(&origin.instance), origin: Some(origin) };
-            pages(ask, &speech).await.map_err(|fault| ask.refusal(server, &fault))
+            let speech = speech::renew(ask, caller, admitted, server).await?;
+            pages(ask, &speech).await
         }
-        listed => listed.map_err(|fault| ask.refusal(server, &fault)),
-    }
-}
-
-async fn speech(ask: &Ask<'_>, admitted: &Admitted, server: &Server, era: Era) -> Result<Speech, Refusal> {
-    if era == Era::Modern {
-        let instance = ask.gateway().upstreams.pick(server);
-        era::require_modern(ask, server, instance).await?;
-        return Ok(Speech { instance: Arc::clone(instance), origin: None });
-    }
-    let (id, session) = admitted.session().ok_or(Refusal::SessionRequired)?;
-    let known = session.legs.get(&server.id).and_then(|leg| Origin::of(server, leg));
-    let origin = match known {
-        Some(origin) => origin,
-        None => single::open_leg(ask, admitted, id, session, server).await?,
+        listed => listed,
     };
-    Ok(Speech { instance: Arc::clone(&origin.instance), origin: Some(origin) })
+    listed.map_err(|fault| ask.refusal(server, &fault))
 }
 
-async fn pages(ask: &Ask<'_>, speech: &Speech) -> Result<Vec<Raw>, Fault> {
+async fn pages(ask: &Ask, speech: &Speech) -> Result<Vec<Raw>, Fault> {
     let mut tools = Vec::new();
     let mut cursor: Option<String> = None;
     for page in 0..PAGES_MAX {
@@ -114,16 +95,12 @@ async fn pages(ask: &Ask<'_>, speech: &Speech) -> Result<Vec<Raw>, Fault> {
     Err(invalid("a list without end"))
 }
 
-async fn page_of(ask: &Ask<'_>, speech: &Speech, id: &RequestId, cursor: Option<&str>) -> Result<Raw, Fault> {
+async fn page_of(ask: &Ask, speech: &Speech, id: &RequestId, cursor: Option<&str>) -> Result<Raw, Fault> {
     let method = Method::ToolsList.as_str();
-    let modern = speech.origin.is_none();
-    let headers = match &speech.origin {
-        Some(origin) => origin.headers(),
-        None => modern_headers(ProtocolVersion::NEWEST_MODERN, method, None, HeaderMap::new()),
-    };
+    let modern = matches!(speech.tongue, Tongue::Modern);
     let write = |meta: &[(&str, MetaValue<'_>)]| write_list(id, cursor, modern, meta);
-    let outgoing = Outgoing { headers, method, tool: "", write: &write };
-    let response = ask.send(&speech.instance, outgoing).await?.response(id).await?;
+    let outgoing = Outgoing { headers: speech.plain_headers(method), method, tool: "", write: &write };
+    let response = Exchange::open(ask, speech, id.clone(), outgoing).await?.answer().await?;
     response.outcome.map_err(|_| invalid("an error instead of its tools"))
 }
 

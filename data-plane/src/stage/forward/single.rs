@@ -6,13 +6,16 @@ use http::{HeaderMap, StatusCode};
 
 use super::{
     Forwarded, Passing, Reply,
-    ask::{Ask, Fault, Outgoing, WriteBody, modern_headers},
-    era, here,
-    leg::{self, Introduction, Origin},
+    ask::{Ask, Fault, Outgoing, WriteBody},
+    era,
+    exchange::Exchange,
+    here,
+    leg::{self, Introduction},
+    speech::{self, Speech, Tongue},
+    translation::{Same, Translation},
 };
 use crate::{
     mcp::{
-        json::{self, Bounds, Object},
         message::{Edit, MetaValue, Notification, Request, Response},
         method::{Carries, Method},
         version::{Era, ProtocolVersion},
@@ -24,14 +27,13 @@ use crate::{
         identify::Caller,
         route::{Carried, ToServer},
     },
-    store::{Session, SessionId},
-    upstream::answer::{Body, Received},
 };
 
 /// A request with what is needed to send it.
 struct Asked {
     request: Request,
     method: Method,
+    era: Era,
     tool: Option<Box<str>>,
     params: HeaderMap,
 }
@@ -40,107 +42,56 @@ struct Asked {
 ///
 /// # Errors
 /// How the server or the store failed.
-pub async fn forward(
-    ask: &Ask<'_>,
-    caller: &Caller,
-    admitted: &Admitted,
-    errand: ToServer,
-) -> Result<Forwarded, Refusal> {
+pub async fn forward(ask: &Ask, caller: &Caller, admitted: &Admitted, errand: ToServer) -> Result<Forwarded, Refusal> {
     let server = errand.server;
     match errand.message {
         Carried::Initialize { request, version } => initialize(ask, caller, admitted, &server, request, version).await,
         Carried::Request { request, method, era, tool, params } => {
-            let asked = Asked { request, method, tool, params };
-            match era {
-                Era::Modern => modern(ask, server, asked).await,
-                Era::Legacy => legacy(ask, caller, admitted, server, asked).await,
-            }
+            let asked = Asked { request, method, era, tool, params };
+            request_of(ask, caller, admitted, &server, asked).await
         }
         Carried::Notification(notification) => notify(ask, admitted, &server, &notification).await,
         Carried::Response(response) => respond(ask, admitted, &server, &response).await,
     }
 }
 
-async fn modern(ask: &Ask<'_>, server: Arc<Server>, asked: Asked) -> Result<Forwarded, Refusal> {
-    let instance = ask.gateway().upstreams.pick(&server);
-    era::require_modern(ask, &server, instance).await?;
-    let name = asked.tool.as_deref().or_else(|| asked.method.mirrored_name(&asked.request.params));
-    let method = asked.method.as_str();
-    let headers = modern_headers(ProtocolVersion::NEWEST_MODERN, method, name, asked.params);
-    let (request, tool) = (asked.request, asked.tool.as_deref());
-    let write = |meta: &[(&str, MetaValue<'_>)]| request.write(&Edit { name: tool, meta, ..Edit::default() });
-    let outgoing = Outgoing { headers, method, tool: tool.unwrap_or_default(), write: &write };
-    let received = ask.post(&server, instance, outgoing).await?;
-    reply(ask, server, asked.method, request, received, None).await
-}
-
-async fn legacy(
-    ask: &Ask<'_>,
+/// A request: sent, and its answer passed on as it arrives. Lists are read whole, because they are filtered.
+async fn request_of(
+    ask: &Ask,
     caller: &Caller,
     admitted: &Admitted,
-    server: Arc<Server>,
+    server: &Arc<Server>,
     asked: Asked,
 ) -> Result<Forwarded, Refusal> {
-    let (id, session) = admitted.session().ok_or(Refusal::SessionRequired)?;
-    let federated = caller.server().is_none();
-    let mut origin = match session.legs.get(&server.id).and_then(|leg| Origin::of(&server, leg)) {
-        Some(origin) => origin,
-        None if federated => open_leg(ask, admitted, id, session, &server).await?,
-        None => return Err(forget(ask, admitted, id).await),
-    };
-    let mut sent = send(ask, &origin, &asked).await;
-    if sent.as_ref().is_err_and(Fault::is_session_lost) {
-        if !federated {
-            return Err(forget(ask, admitted, id).await);
-        }
+    let speech = speech::choose(ask, caller, admitted, asked.era, server).await?;
+    let mut sent = send(ask, &speech, &asked).await;
+    if sent.as_ref().is_err_and(Fault::is_session_lost) && asked.era == Era::Legacy {
         // The server took nothing, so sending once more repeats nothing.
-        origin = open_leg(ask, admitted, id, session, &server).await?;
-        sent = send(ask, &origin, &asked).await;
+        let speech = speech::renew(ask, caller, admitted, server).await?;
+        sent = send(ask, &speech, &asked).await;
     }
-    let received = sent.map_err(|fault| ask.refusal(&server, &fault))?;
-    let decline = federated.then_some(origin);
-    reply(ask, server, asked.method, asked.request, received, decline).await
+    let exchange = sent.map_err(|fault| ask.refusal(server, &fault))?;
+    let translation =
+        Translation::Same(Same { era: asked.era, federated: caller.server().is_none(), is_stream: false });
+    let passing = Passing { exchange, request: Some(asked.request.id), translation };
+    let Carries::List(kind) = asked.method.carries() else {
+        return Ok(Forwarded::plain(Reply::Passing(Box::new(passing))));
+    };
+    let response = passing.answer().await.map_err(|fault| ask.refusal(server, &Fault::from(fault)))?;
+    Ok(Forwarded::plain(Reply::List(kind, server.name.clone(), response)))
 }
 
-async fn send(ask: &Ask<'_>, origin: &Origin, asked: &Asked) -> Result<Received, Fault> {
-    let tool = asked.tool.as_deref();
+async fn send(ask: &Ask, speech: &Speech, asked: &Asked) -> Result<Exchange, Fault> {
+    let (method, tool) = (asked.method.as_str(), asked.tool.as_deref());
     let write = |meta: &[(&str, MetaValue<'_>)]| asked.request.write(&Edit { name: tool, meta, ..Edit::default() });
-    let headers = origin.headers();
-    let outgoing = Outgoing { headers, method: asked.method.as_str(), tool: tool.unwrap_or_default(), write: &write };
-    ask.send(&origin.instance, outgoing).await
-}
-
-/// Opens the leg to a server that the session has not reached yet. The agent's capabilities are not declared: what
-/// a server would ask of the agent has no way back through a federated endpoint.
-///
-/// # Errors
-/// How the server or the store failed.
-pub async fn open_leg(
-    ask: &Ask<'_>,
-    admitted: &Admitted,
-    id: &SessionId,
-    session: &Session,
-    server: &Server,
-) -> Result<Origin, Refusal> {
-    let version = ProtocolVersion::parse(&session.protocol_version).unwrap_or(ProtocolVersion::NEWEST_LEGACY);
-    let introduction = Introduction { version, params: &introduced(session), declare_capabilities: false };
-    if server.era == Some(Era::Modern) {
-        return Err(era::modern_only(server, version));
-    }
-    let handshake = crate::mcp::message::RequestId::Text("tollgate-initialize".into());
-    let (origin, _) = leg::initialize(ask, server, &introduction, &handshake).await?;
-    let origin = origin.ok_or_else(|| Refusal::UpstreamInvalid {
-        server: server.name.to_string(),
-        detail: "it refuses to be initialized".to_owned(),
-    })?;
-    leg::initialized(ask, server, &origin).await?;
-    let store = &ask.gateway().store;
-    let kept = store.put_leg(admitted.owner(), id, server.id, &origin.leg).await?;
-    if kept { Ok(origin) } else { Err(Refusal::SessionUnknown) }
+    let name = tool.or_else(|| asked.method.mirrored_name(&asked.request.params));
+    let headers = speech.headers(method, name, asked.params.clone());
+    let outgoing = Outgoing { headers, method, tool: tool.unwrap_or_default(), write: &write };
+    Exchange::open(ask, speech, asked.request.id.clone(), outgoing).await
 }
 
 async fn initialize(
-    ask: &Ask<'_>,
+    ask: &Ask,
     caller: &Caller,
     admitted: &Admitted,
     server: &Arc<Server>,
@@ -153,21 +104,21 @@ async fn initialize(
     let params = here::params_of(&request);
     let members = params.object().unwrap_or_default();
     let introduction = Introduction { version, params: &members, declare_capabilities: true };
-    let (origin, response) = leg::initialize(ask, server, &introduction, &request.id).await?;
-    let opened = match &origin {
-        None => None,
-        Some(origin) => {
-            let version = &origin.leg.protocol_version;
-            Some(here::open_session(ask, caller, admitted, version, &params, Some((server.id, origin))).await?)
+    let (speech, response) = leg::initialize(ask, server, &introduction, &request.id).await?;
+    let opened = match &speech {
+        Some(Speech { tongue: Tongue::Legacy(leg), .. }) => {
+            let version = &leg.protocol_version;
+            Some(here::open_session(ask, caller, admitted, version, &params, speech.as_ref()).await?)
         }
+        _ => None,
     };
     Ok(Forwarded { reply: Reply::Response(StatusCode::OK, response), opened })
 }
 
 async fn notify(
-    ask: &Ask<'_>,
+    ask: &Ask,
     admitted: &Admitted,
-    server: &Server,
+    server: &Arc<Server>,
     notification: &Notification,
 ) -> Result<Forwarded, Refusal> {
     let write = |meta: &[(&str, MetaValue<'_>)]| notification.write(&Edit { meta, ..Edit::default() });
@@ -175,9 +126,9 @@ async fn notify(
 }
 
 async fn respond(
-    ask: &Ask<'_>,
+    ask: &Ask,
     admitted: &Admitted,
-    server: &Server,
+    server: &Arc<Server>,
     response: &Response,
 ) -> Result<Forwarded, Refusal> {
     let write = |_: &[(&str, MetaValue<'_>)]| response.write(response.id.as_ref());
@@ -186,56 +137,17 @@ async fn respond(
 
 /// A message that is taken, not answered.
 async fn one_way(
-    ask: &Ask<'_>,
+    ask: &Ask,
     admitted: &Admitted,
-    server: &Server,
+    server: &Arc<Server>,
     method: &str,
     write: &WriteBody<'_>,
 ) -> Result<Forwarded, Refusal> {
-    let (id, session) = admitted.session().ok_or(Refusal::SessionRequired)?;
-    let origin = session.legs.get(&server.id).and_then(|leg| Origin::of(server, leg));
-    let Some(origin) = origin else { return Err(forget(ask, admitted, id).await) };
-    let outgoing = Outgoing { headers: origin.headers(), method, tool: "", write };
-    match ask.send(&origin.instance, outgoing).await {
+    let Some(speech) = speech::in_session(admitted, server)? else { return Err(speech::forget(ask, admitted).await) };
+    let outgoing = Outgoing { headers: speech.plain_headers(method), method, tool: "", write };
+    match ask.send(&speech.instance, outgoing).await {
         Ok(_) => Ok(Forwarded::plain(Reply::Status(StatusCode::ACCEPTED))),
-        Err(fault) if fault.is_session_lost() => Err(forget(ask, admitted, id).await),
+        Err(fault) if fault.is_session_lost() => Err(speech::forget(ask, admitted).await),
         Err(fault) => Err(ask.refusal(server, &fault)),
     }
-}
-
-/// The server has forgotten the session, so nobody has it: the agent is told to begin anew.
-async fn forget(ask: &Ask<'_>, admitted: &Admitted, id: &SessionId) -> Refusal {
-    match ask.gateway().store.remove_session(admitted.owner(), id).await {
-        Ok(_) => Refusal::SessionUnknown,
-        Err(error) => error.into(),
-    }
-}
-
-/// Lists are read whole, because they are filtered; everything else is passed on as it arrives.
-async fn reply(
-    ask: &Ask<'_>,
-    server: Arc<Server>,
-    method: Method,
-    request: Request,
-    received: Received,
-    decline: Option<Origin>,
-) -> Result<Forwarded, Refusal> {
-    let status = received.status;
-    if let Carries::List(kind) = method.carries() {
-        let response = received.response(&request.id).await;
-        let response = response.map_err(|fault| ask.refusal(&server, &Fault::from(fault)))?;
-        return Ok(Forwarded::plain(Reply::List(kind, server.name.clone(), response)));
-    }
-    if let Body::Events(_) = received.body {
-        return Ok(Forwarded::plain(Reply::Passing(Box::new(Passing { request, received, server, decline }))));
-    }
-    let response = received.response(&request.id).await;
-    let response = response.map_err(|fault| ask.refusal(&server, &Fault::from(fault)))?;
-    Ok(Forwarded::plain(Reply::Response(status, response)))
-}
-
-/// What the agent said of itself. It was validated when it was read, before it was kept.
-fn introduced(session: &Session) -> Object {
-    let kept = bytes::Bytes::from(session.initialize_params.clone());
-    json::parse(&kept, &Bounds::AGENT).ok().and_then(|params| params.object()).unwrap_or_default()
 }

@@ -1,221 +1,230 @@
-//! A server's stream, passed on to the agent event by event.
+//! The conversation that a call is while its answer is under way: one loop that hears the server, hands what it says
+//! to the call's [`Translation`](crate::stage::forward::translation::Translation) and does what that says.
 //!
-//! The stream is read by a task of its own that writes to a short channel: a slow agent slows the server, and an
-//! agent that goes away ends the request to the server (MCP 2026-07-28: that is how a call is cancelled).
-//!
-//! Invariant: whoever may no longer make the call gets no more of its answer. Every change of policy or revocations is a
-//! reason to look.
+//! It runs in a task of its own. Invariant: whoever may no longer make the call gets no more of its answer: every
+//! change of policy or revocations is a reason to look. A request is always answered, unless its agent went away or
+//! can go on elsewhere.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-use http_body::Frame;
-use http_body_util::{BodyExt as _, StreamBody};
-use tokio::sync::mpsc;
-use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use http::StatusCode;
 use tollgate_proto::usage::v1::Outcome;
 
+use super::agent::Agent;
 use crate::{
     call::{Call, Ending},
     front::AnswerBody,
-    mcp::{
-        message::{Message, Request, RequestId, write_error},
-        sse::{self, KEEP_ALIVE},
-        version::Era,
-    },
+    mcp::{message::Response, sse},
     refusal::Refusal,
     stage::{
         authorize::Standing,
-        forward::{Passing, ask::Fault, leg::Origin},
+        forward::{
+            Passing,
+            ask::Fault,
+            translation::{Parting, Step},
+        },
         relay, settle,
     },
-    upstream::answer::{self, AnswerFault, Body, Events},
+    upstream::answer::AnswerFault,
 };
 
-const EVENTS_QUEUED: usize = 8;
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
-/// How long an agent that reads slowly may take to the error that ends its stream.
-const CUT_OFF_TIMEOUT: Duration = Duration::from_secs(1);
-/// JSON-RPC: the method is not there.
-const METHOD_NOT_FOUND: i64 = -32601;
+/// How long the head of the answer waits for the server's first words: if they are the answer, no stream is needed.
+const FIRST_WORDS_WAIT: Duration = Duration::from_millis(100);
 
-/// What goes with a stream's end.
+/// An answer that is a stream, about to begin.
+#[derive(Debug)]
+pub(in crate::stage) struct Conversation {
+    passing: Passing,
+    standing: Standing,
+    /// What the server has said already.
+    first: Option<Step>,
+}
+
+/// What the server said before the agent's answer has a form.
+pub(super) enum First {
+    /// The answer, which needs no stream.
+    Answer(StatusCode, Response),
+    /// Something else, or nothing yet.
+    Stream(Box<Conversation>),
+}
+
+/// How a stream ended.
 struct End {
     outcome: Outcome,
     rpc_error_code: i64,
+    /// Whether the server's end of it may serve again.
+    is_whole: bool,
+}
+
+/// Listens to the server's first words.
+///
+/// # Errors
+/// How the server failed before it said anything.
+pub(super) async fn begin(mut passing: Passing, standing: Standing) -> Result<First, Refusal> {
+    let mut first = None;
+    if passing.request.is_some() {
+        passing.exchange.be_patient();
+        let said = tokio::time::timeout(FIRST_WORDS_WAIT, passing.exchange.next()).await;
+        if let Ok(said) = said {
+            let fault = |fault: AnswerFault| {
+                let exchange = &passing.exchange;
+                exchange.ask().refusal(&exchange.speech().server, &Fault::from(fault))
+            };
+            let said = said.map_err(fault)?.ok_or_else(|| fault(AnswerFault::ended_early()))?;
+            first = Some(passing.translation.heard(said));
+        }
+    }
+    if let Some(Step::End(response, _)) = first {
+        let status = passing.exchange.status();
+        tokio::spawn(passing.exchange.finish());
+        return Ok(First::Answer(status, response));
+    }
+    Ok(First::Stream(Box::new(Conversation { passing, standing, first })))
+}
+
+/// The body that passes the stream on; the call is closed when the stream ends.
+pub(in crate::stage) fn pass_on(call: Call, conversation: Conversation) -> AnswerBody {
+    let (agent, body) = Agent::new();
+    let Conversation { passing, standing, first } = conversation;
+    let relay = Relay { call, standing, passing, agent, agent_is_there: true };
+    tokio::spawn(relay.run(first));
+    body
 }
 
 struct Relay {
     call: Call,
     standing: Standing,
-    request: Request,
-    server: Arc<crate::policy::Server>,
-    decline: Option<Origin>,
-    out: mpsc::Sender<Bytes>,
-    output_bytes: u64,
-}
-
-/// The body that passes the stream on; the call is closed when the stream ends.
-pub fn pass_on(call: Call, passing: Passing, standing: Standing) -> AnswerBody {
-    let (out, arriving) = mpsc::channel(EVENTS_QUEUED);
-    let Passing { request, received, server, decline } = passing;
-    let relay = Relay { call, standing, request, server, decline, out, output_bytes: 0 };
-    tokio::spawn(async move {
-        let sent_at = received.sent_at;
-        let end = match received.body {
-            Body::Events(events) => relay.run(events.patient(), sent_at).await,
-            Body::Empty | Body::Whole(..) => return,
-        };
-        if end != Outcome::Ok {
-            received.span.fail(end.as_str_name());
-        }
-    });
-    let frames = ReceiverStream::new(arriving).map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
-    StreamBody::new(frames).boxed_unsync()
+    passing: Passing,
+    agent: Agent,
+    agent_is_there: bool,
 }
 
 impl Relay {
-    async fn run(mut self, mut events: Events, sent_at: std::time::Instant) -> Outcome {
-        let End { outcome, rpc_error_code } = self.relay(&mut events).await;
-        self.call.upstream_took(sent_at.elapsed());
-        let Self { call, output_bytes, out, .. } = self;
+    async fn run(mut self, first: Option<Step>) {
+        let End { outcome, rpc_error_code, is_whole } = self.converse(first).await;
+        let Self { mut call, passing, agent, .. } = self;
+        let output_bytes = agent.heard_bytes();
         // The agent's stream ends here, whatever the server's does.
-        drop(out);
+        drop(agent);
+        call.upstream_took(passing.exchange.ask().upstream_took());
         call.close(Ending { outcome, status: StatusCode::OK, rpc_error_code, output_bytes });
-        if !matches!(outcome, Outcome::Abandoned | Outcome::CutOff) {
-            events.finish().await;
+        if outcome != Outcome::Ok {
+            passing.exchange.failed(outcome.as_str_name());
         }
-        outcome
+        if is_whole {
+            passing.exchange.finish().await;
+        }
     }
 
-    async fn relay(&mut self, events: &mut Events) -> End {
+    async fn converse(&mut self, first: Option<Step>) -> End {
         let mut keep_alive = tokio::time::interval(KEEP_ALIVE_EVERY);
         keep_alive.reset();
         let mut changes = self.call.gateway().policies.changes();
+        let mut next = first;
         loop {
-            let next = tokio::select! {
+            if let Some(step) = next.take() {
+                keep_alive.reset();
+                if let Some(end) = self.take(step).await {
+                    return end;
+                }
+            }
+            tokio::select! {
                 biased;
                 // The sender lives as long as the gateway, so waiting cannot fail.
                 _ = changes.changed() => {
                     let gateway = self.call.gateway();
-                    match self.standing.recheck(&gateway.policies, gateway.now()) {
-                        Ok(()) => continue,
-                        Err(refusal) => return self.cut_off(&refusal).await,
+                    if let Err(refusal) = self.standing.recheck(&gateway.policies, gateway.now()) {
+                        return self.cut_off(&refusal).await;
                     }
                 }
-                next = events.next() => next,
-                () = self.out.closed() => return End { outcome: Outcome::Abandoned, rpc_error_code: 0 },
-                _ = keep_alive.tick() => {
-                    let _ = self.out.send(KEEP_ALIVE).await;
-                    continue;
-                }
-            };
-            keep_alive.reset();
-            let passed = match next {
-                Ok(Some(event)) => self.pass(event).await,
-                Ok(None) => Err(AnswerFault::Invalid("the stream ended before the answer".to_owned())),
-                Err(fault) => Err(fault),
-            };
-            match passed {
-                Ok(None) => {}
-                Ok(Some(end)) => return end,
-                Err(fault) => return self.fail(fault).await,
+                said = self.passing.exchange.next() => match said {
+                    Ok(Some(said)) => next = Some(self.passing.translation.heard(said)),
+                    Ok(None) => return self.ended().await,
+                    Err(fault) => return self.fail(fault).await,
+                },
+                () = self.agent.gone(), if self.agent_is_there => match self.parting() {
+                    Parting::HangUp => return End::new(Outcome::Abandoned, 0),
+                    Parting::ReadOn => self.agent_is_there = false,
+                },
+                _ = keep_alive.tick(), if self.agent_is_there => self.agent.keep_alive().await,
             }
         }
     }
 
-    /// Passes one event on; `Some` when it was the answer.
-    async fn pass(&mut self, event: sse::Event) -> Result<Option<End>, AnswerFault> {
-        let message = match &event.data {
-            Some(data) if !data.is_empty() => answer::read(data)?,
-            // A priming event has an id and nothing to read.
-            _ => {
-                self.send(event.encode(), 0).await;
-                return Ok(None);
-            }
-        };
-        match message {
-            Message::Response(response) => {
-                let response = answer::answers(response, &self.request.id)?;
-                let written = relay::write(Some(&self.request.id), &response);
-                let event = sse::Event { data: Some(written.clone()), ..event };
-                self.send(event.encode(), written.len()).await;
-                let rpc_error_code = response.error_code().unwrap_or_default();
-                Ok(Some(End { outcome: relay::outcome(&response), rpc_error_code }))
-            }
-            Message::Request(asked) => {
-                self.asked(&asked, event).await;
-                Ok(None)
-            }
-            Message::Notification(_) => {
-                let bytes = event.data.as_ref().map_or(0, Bytes::len);
-                self.send(event.encode(), bytes).await;
-                Ok(None)
-            }
+    /// Does what the translation says; `Some` at the end of the call.
+    async fn take(&mut self, step: Step) -> Option<End> {
+        match step {
+            Step::Pass(event) => self.agent.hear(event).await,
+            Step::Drop => {}
+            Step::Reply(id, outcome) => self.passing.exchange.reply(&id, outcome),
+            Step::End(response, event_id) => return Some(self.answer(&response, event_id).await),
         }
+        None
     }
 
-    /// A server asks the agent something in the middle of a call.
-    async fn asked(&mut self, asked: &Request, event: sse::Event) {
-        match (&self.decline, self.call.era()) {
-            (None, Era::Legacy) => {
-                let bytes = event.data.as_ref().map_or(0, Bytes::len);
-                self.send(event.encode(), bytes).await;
-            }
-            (Some(origin), Era::Legacy) => self.decline(origin.clone(), &asked.id),
-            (_, Era::Modern) => {
-                tracing::warn!(server = %self.server.name, "a request on a modern stream was dropped: MCP has none");
-            }
-        }
+    async fn answer(&mut self, response: &Response, event_id: Option<Box<str>>) -> End {
+        let written = relay::write(self.passing.request.as_ref(), response);
+        self.agent.hear(message(written, event_id)).await;
+        let rpc_error_code = response.error_code().unwrap_or_default();
+        End { is_whole: true, ..End::new(relay::outcome(response), rpc_error_code) }
     }
 
-    /// Says so to the server, so that it does not wait for an answer that cannot come.
-    fn decline(&self, origin: Origin, id: &RequestId) {
-        let body = write_error(Some(id), METHOD_NOT_FOUND, "this client cannot be asked", None);
-        let (gateway, tenant) = (Arc::clone(self.call.gateway()), Arc::clone(self.standing.caller().tenant()));
-        tokio::spawn(async move {
-            let mut headers: HeaderMap = origin.headers();
-            headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
-            headers.insert(http::header::ACCEPT, http::HeaderValue::from_static("application/json, text/event-stream"));
-            let sent = gateway.upstreams.send(&tenant.egress, &origin.instance, http::Method::POST, headers, body);
-            if let Err(error) = sent.await {
-                tracing::debug!(%error, "a server was not told that its request is declined");
-            }
-        });
+    /// The server's stream ended without an answer.
+    async fn ended(&mut self) -> End {
+        if self.passing.translation.may_end_early(self.is_resumable()) {
+            return End::new(Outcome::Ok, 0);
+        }
+        self.fail(AnswerFault::ended_early()).await
     }
 
     /// The stream cannot go on: the agent gets an error for its request, and the stream ends.
     async fn fail(&mut self, fault: AnswerFault) -> End {
+        let server = Arc::clone(&self.passing.exchange.speech().server);
         let fault = Fault::from(fault);
-        tracing::warn!(call_id = %self.call.id(), server = %self.server.name, %fault, "the server failed a stream");
-        let refusal = fault.refusal(&self.server);
+        tracing::warn!(call_id = %self.call.id(), server = %server.name, %fault, "the server failed a stream");
+        let refusal = fault.refusal(&server);
         self.call.refused(&refusal);
-        let error = self.error(&refusal);
-        self.send(error, 0).await;
+        if let Some(error) = self.error(&refusal) {
+            self.agent.hear_last(error).await;
+        }
         let outcome =
             if matches!(refusal, Refusal::UpstreamTimeout { .. }) { Outcome::Timeout } else { Outcome::UpstreamError };
-        End { outcome, rpc_error_code: refusal.facts().code }
+        End::new(outcome, refusal.facts().code)
     }
 
     /// The caller may no longer make this call: it is told so, and the server's answer is read no further.
     async fn cut_off(&mut self, refusal: &Refusal) -> End {
         self.call.cut_off(refusal);
-        let error = self.error(refusal);
-        // An agent that reads nothing gets no error either.
-        let _late = tokio::time::timeout(CUT_OFF_TIMEOUT, self.send(error, 0)).await;
-        End { outcome: Outcome::CutOff, rpc_error_code: refusal.facts().code }
+        self.passing.exchange.cancel();
+        if let Some(error) = self.error(refusal) {
+            self.agent.hear_last(error).await;
+        }
+        End::new(Outcome::CutOff, refusal.facts().code)
     }
 
-    /// The event that answers the request with an error.
-    fn error(&self, refusal: &Refusal) -> Bytes {
-        let error = settle::error_body(&self.call, refusal, Some(&self.request.id));
-        sse::Event { event: Some("message".into()), id: None, retry: None, data: Some(error) }.encode()
+    /// The event that answers the request with an error; a stream that answers none just ends.
+    fn error(&self, refusal: &Refusal) -> Option<sse::Event> {
+        let request = self.passing.request.as_ref()?;
+        Some(message(settle::error_body(&self.call, refusal, Some(request)), None))
     }
 
-    /// Waits for room; an agent that went away is noticed by the loop.
-    async fn send(&mut self, event: Bytes, message_bytes: usize) {
-        self.output_bytes += message_bytes as u64;
-        let _ = self.out.send(event).await;
+    fn parting(&self) -> Parting {
+        self.passing.translation.parting(self.is_resumable())
     }
+
+    fn is_resumable(&self) -> bool {
+        self.passing.exchange.last_event_id().is_some()
+    }
+}
+
+impl End {
+    const fn new(outcome: Outcome, rpc_error_code: i64) -> Self {
+        Self { outcome, rpc_error_code, is_whole: false }
+    }
+}
+
+fn message(data: Bytes, id: Option<Box<str>>) -> sse::Event {
+    sse::Event { event: Some("message".into()), id, retry: None, data: Some(data) }
 }

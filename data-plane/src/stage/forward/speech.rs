@@ -1,0 +1,156 @@
+//! How a server is spoken to for one call: which instance, in which era, in which upstream session.
+//!
+//! Invariant: a server is asked in its own era, always; a session's messages go to the instance that holds it.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use super::{
+    ask::{Ask, legacy_headers, modern_headers},
+    era, leg,
+};
+use crate::{
+    mcp::version::{Era, ProtocolVersion, SUPPORTED_LEGACY},
+    policy::{Instance, Server},
+    refusal::Refusal,
+    stage::{admit::Admitted, identify::Caller},
+    store::{Leg, SessionId},
+};
+
+/// How a server is spoken to.
+#[derive(Debug, Clone)]
+pub struct Speech {
+    /// Who is asked.
+    pub server: Arc<Server>,
+    /// Which of its instances.
+    pub instance: Arc<Instance>,
+    /// In which era.
+    pub tongue: Tongue,
+}
+
+/// The era that a server is asked in, with what it takes.
+#[derive(Debug, Clone)]
+pub enum Tongue {
+    /// Every request stands alone.
+    Modern,
+    /// In this upstream session.
+    Legacy(Leg),
+}
+
+impl Speech {
+    /// To an instance of the modern era.
+    pub fn modern(server: &Arc<Server>, instance: &Arc<Instance>) -> Self {
+        Self { server: Arc::clone(server), instance: Arc::clone(instance), tongue: Tongue::Modern }
+    }
+
+    /// In this upstream session, if its instance is still one of the server's.
+    pub fn of_leg(server: &Arc<Server>, leg: &Leg) -> Option<Self> {
+        let instance = server.instances.iter().find(|instance| instance.id == leg.instance)?;
+        let tongue = Tongue::Legacy(leg.clone());
+        Some(Self { server: Arc::clone(server), instance: Arc::clone(instance), tongue })
+    }
+
+    /// Which era it is.
+    pub const fn era(&self) -> Era {
+        match self.tongue {
+            Tongue::Modern => Era::Modern,
+            Tongue::Legacy(_) => Era::Legacy,
+        }
+    }
+
+    /// Headers of a message. `name`: what `Mcp-Name` mirrors; `params`: the `Mcp-Param-*` headers. A legacy server gets
+    /// neither.
+    pub fn headers(&self, method: &str, name: Option<&str>, params: HeaderMap) -> HeaderMap {
+        match &self.tongue {
+            Tongue::Modern => modern_headers(ProtocolVersion::NEWEST_MODERN, method, name, params),
+            Tongue::Legacy(leg) => self.session_headers(leg),
+        }
+    }
+
+    /// Headers of a message that has no name and no parameters.
+    pub fn plain_headers(&self, method: &str) -> HeaderMap {
+        self.headers(method, None, HeaderMap::new())
+    }
+
+    /// Whether there is an upstream session to end.
+    pub const fn has_session(&self) -> bool {
+        matches!(&self.tongue, Tongue::Legacy(Leg { upstream_session: Some(_), .. }))
+    }
+
+    #[allow(clippy::unused_self, reason = "the leg is the speech's own")]
+    fn session_headers(&self, leg: &Leg) -> HeaderMap {
+        legacy_headers(&leg.protocol_version, leg.upstream_session.as_deref())
+    }
+}
+
+/// Chooses how to speak to a server for an agent of this era: in the upstream session that the agent's session has
+/// there, which is opened where it is missing, or without one.
+///
+/// # Errors
+/// How the server or the store failed, and [`Refusal::SessionUnknown`] when the session's only leg is gone.
+pub async fn choose(
+    ask: &Ask,
+    caller: &Caller,
+    admitted: &Admitted,
+    agent: Era,
+    server: &Arc<Server>,
+) -> Result<Speech, Refusal> {
+    match agent {
+        Era::Modern => {
+            let instance = ask.gateway().upstreams.pick(server);
+            match era::of(ask, server, instance).await? {
+                Era::Modern => Ok(Speech::modern(server, instance)),
+                Era::Legacy => Err(Refusal::EraUnsupported {
+                    server: server.name.to_string(),
+                    wanted: ProtocolVersion::NEWEST_MODERN,
+                    supported: &SUPPORTED_LEGACY,
+                }),
+            }
+        }
+        Era::Legacy => match in_session(admitted, server)? {
+            Some(speech) => Ok(speech),
+            None if is_federated(caller) => open(ask, admitted, server).await,
+            None => Err(forget(ask, admitted).await),
+        },
+    }
+}
+
+/// Chooses anew after a server said that it does not know the upstream session, so that it took nothing.
+///
+/// # Errors
+/// As [`choose`]: a session with a single server ends with that server's.
+pub async fn renew(ask: &Ask, caller: &Caller, admitted: &Admitted, server: &Arc<Server>) -> Result<Speech, Refusal> {
+    if is_federated(caller) { open(ask, admitted, server).await } else { Err(forget(ask, admitted).await) }
+}
+
+/// The upstream session that the agent's session has at this server.
+///
+/// # Errors
+/// [`Refusal::SessionRequired`] without a session.
+pub fn in_session(admitted: &Admitted, server: &Arc<Server>) -> Result<Option<Speech>, Refusal> {
+    let (_, session) = admitted.session().ok_or(Refusal::SessionRequired)?;
+    Ok(session.legs.get(&server.id).and_then(|leg| Speech::of_leg(server, leg)))
+}
+
+/// The server has forgotten the session, so nobody has it: the agent is told to begin anew.
+pub async fn forget(ask: &Ask, admitted: &Admitted) -> Refusal {
+    let Some((id, _)) = admitted.session() else { return Refusal::SessionRequired };
+    match ask.gateway().store.remove_session(admitted.owner(), id).await {
+        Ok(_) => Refusal::SessionUnknown,
+        Err(error) => error.into(),
+    }
+}
+
+/// A federated session has a leg for each server that it reaches, so that one may be lost alone.
+fn is_federated(caller: &Caller) -> bool {
+    caller.server().is_none()
+}
+
+async fn open(ask: &Ask, admitted: &Admitted, server: &Arc<Server>) -> Result<Speech, Refusal> {
+    let (id, session): &(SessionId, _) = admitted.session().ok_or(Refusal::SessionRequired)?;
+    let speech = leg::open(ask, session, server).await?;
+    let Tongue::Legacy(leg) = &speech.tongue else { return Ok(speech) };
+    let kept = ask.gateway().store.put_leg(admitted.owner(), id, server.id, leg).await?;
+    if kept { Ok(speech) } else { Err(Refusal::SessionUnknown) }
+}
