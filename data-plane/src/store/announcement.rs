@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
-use tollgate_proto::{CallId, ServerId, TenantId};
+use tollgate_proto::{ServerId, TenantId};
+use uuid::Uuid;
 
 use super::session::SessionId;
 
@@ -59,8 +60,8 @@ pub enum SessionChange {
     Ended,
     /// Its GET stream was opened by this call: an older one ends.
     StreamTaken {
-        /// The call that has the stream now.
-        by: CallId,
+        /// What the holder of the stream knows itself by.
+        by: Uuid,
     },
     /// The resources that it has subscribed to are others.
     Subscriptions,

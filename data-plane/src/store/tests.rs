@@ -1,6 +1,7 @@
 //! One suite for both implementations, by a clock that the test moves, and what only one of them can show.
 
 mod fixture;
+mod mail;
 mod outage;
 mod property;
 mod server;
@@ -9,7 +10,14 @@ use std::time::{Duration, Instant};
 
 use tollgate_proto::{AgentId, InstanceId, LimitId, ServerId, TenantId, UserId};
 
-use self::fixture::{Fixture, patient};
+use self::{
+    fixture::{Fixture, patient},
+    mail::{
+        a_full_mailbox_takes_no_more_until_it_is_read, a_reader_that_waits_gets_what_comes, discarded_mail_is_gone,
+        mail_is_for_its_owner_only, mail_is_read_in_its_order_until_it_is_passed, mail_that_nobody_reads_expires,
+        what_is_announced_is_heard_where_it_was_said,
+    },
+};
 use super::*;
 
 macro_rules! on_both_stores {
@@ -19,6 +27,12 @@ macro_rules! on_both_stores {
         }
         mod in_redis {
             $(#[tokio::test(flavor = "multi_thread")] async fn $test() { super::$test(super::Fixture::redis().await).await; })*
+        }
+        /// One cluster for all: it takes a while to form.
+        #[tokio::test(flavor = "multi_thread")]
+        async fn the_whole_suite_holds_in_a_cluster() {
+            let cluster = std::sync::Arc::new(server::RedisCluster::start().await);
+            $($test(Fixture::cluster(&cluster).await).await;)*
         }
     };
 }
@@ -43,6 +57,13 @@ on_both_stores!(
     nothing_asked_is_admitted,
     a_name_is_recalled_within_its_tenant,
     a_name_that_is_used_stays,
+    mail_is_read_in_its_order_until_it_is_passed,
+    a_reader_that_waits_gets_what_comes,
+    mail_is_for_its_owner_only,
+    mail_that_nobody_reads_expires,
+    discarded_mail_is_gone,
+    a_full_mailbox_takes_no_more_until_it_is_read,
+    what_is_announced_is_heard_where_it_was_said,
 );
 
 fn owner() -> Owner {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{Client, Cmd, FromRedisValue};
+use ::redis::{Client, Cmd, FromRedisValue, cluster::ClusterClient};
 use uuid::Uuid;
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -100,6 +100,12 @@ impl RedisCluster {
 
     pub(super) fn urls(&self) -> Vec<String> {
         self.ports.iter().map(|port| format!("redis://127.0.0.1:{port}")).collect()
+    }
+
+    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> T {
+        let client = ClusterClient::new(self.urls()).expect("usable URLs");
+        let mut connection = client.get_async_connection().await.expect("the cluster runs");
+        command.query_async(&mut connection).await.expect("an answer")
     }
 
     async fn form(&self) {
