@@ -18,6 +18,7 @@ use tollgate_proto::{
 use crate::{
     gateway::Gateway,
     mcp::{
+        header,
         message::{Message, RequestId},
         method::Method,
         version::Era,
@@ -164,11 +165,19 @@ impl Call {
         self.span.get_or_insert_with(|| gateway.tracing.call(None, header.as_deref(), state.as_deref()))
     }
 
-    /// The trace context of the HTTP request.
-    pub(crate) fn trace_header(&mut self, headers: &HeaderMap) {
+    /// What the headers of the HTTP request say before its body is read: the trace context, and the method. A body that
+    /// is read names the method anew.
+    pub(crate) fn heard(&mut self, headers: &HeaderMap) {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         self.header_traceparent = text("traceparent");
         self.header_tracestate = text("tracestate");
+        self.method = header::single(headers, &header::METHOD).ok().flatten().and_then(Method::parse);
+    }
+
+    /// Whether this is `server/discover`, by which clients find out about eras.
+    #[must_use]
+    pub fn is_discovery(&self) -> bool {
+        self.method == Some(Method::Discover)
     }
 
     /// The id of a request that could not be read further.

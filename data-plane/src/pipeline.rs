@@ -1,7 +1,10 @@
 //! The life of one call: the stages in their order, no logic.
 //!
 //! Stage 1, listen, has happened when a request gets here. Each line below is a stage that demands the evidence of
-//! the ones before it; whichever refuses, the call ends in [`settle`](crate::stage::settle) with its one record.
+//! the ones before it; whichever refuses, the call ends in [`settle`](crate::stage::settle) with its one record. A body
+//! of several messages is several calls, each of which has this life.
+
+mod batch;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -13,13 +16,14 @@ use crate::{
     endpoint::Endpoint,
     front::AnswerBody,
     gateway::Gateway,
+    policy::Snapshot,
     refusal::Refusal,
     stage::{
         admit::admit,
         authorize::authorize,
         forward::forward,
         identify::identify,
-        read::read,
+        read::{Body, Read, read},
         record::record,
         relay::{Relayed, relay},
         route::route,
@@ -35,21 +39,34 @@ pub async fn govern(
     request: Request<Incoming>,
 ) -> Response<AnswerBody> {
     let mut call = Call::open(Arc::clone(gateway), peer);
-    match run(gateway, &mut call, endpoint, request).await {
+    match receive(gateway, &mut call, endpoint, request).await {
+        Ok((snapshot, Body::One(read))) => govern_one(gateway, call, &snapshot, read).await,
+        Ok((snapshot, Body::Several(batch))) => batch::govern(gateway, call, snapshot, batch).await,
+        Err(refusal) => settle::refused(call, &refusal),
+    }
+}
+
+/// Governs one message that was read, or the end of a session.
+async fn govern_one(gateway: &Arc<Gateway>, mut call: Call, snapshot: &Snapshot, read: Read) -> Response<AnswerBody> {
+    match run(gateway, &mut call, snapshot, read).await {
         Ok(relayed) => settle::relayed(call, relayed),
         Err(refusal) => settle::refused(call, &refusal),
     }
 }
 
-async fn run(
+async fn receive(
     gateway: &Gateway,
     call: &mut Call,
     endpoint: Endpoint,
     request: Request<Incoming>,
-) -> Result<Relayed, Refusal> {
+) -> Result<(Arc<Snapshot>, Body), Refusal> {
     let snapshot = gateway.snapshot()?;
-    let read = read(call, &snapshot, endpoint, request).await?;
-    let caller = identify(call, gateway, &snapshot, &read).await?;
+    let body = read(call, &snapshot, endpoint, request).await?;
+    Ok((snapshot, body))
+}
+
+async fn run(gateway: &Gateway, call: &mut Call, snapshot: &Snapshot, read: Read) -> Result<Relayed, Refusal> {
+    let caller = identify(call, gateway, snapshot, &read).await?;
     let route = route(call, &gateway.store, &caller, read).await?;
     let permit = authorize(&caller, &route, gateway.now())?;
     let admitted = admit(call, &gateway.store, &caller, &route, &permit).await?;

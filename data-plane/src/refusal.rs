@@ -301,7 +301,7 @@ impl Refusal {
             Self::AuthorizationRepeated => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_request\""));
             }
-            Self::HttpMethod => {
+            Self::HttpMethod | Self::Era(EraError::VerbNotAllowed) => {
                 headers.insert(ALLOW, HeaderValue::from_static("POST, DELETE"));
             }
             _ => {}

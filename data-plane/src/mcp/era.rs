@@ -12,7 +12,9 @@ use http::HeaderMap;
 
 use super::{
     header::{self, HeaderFault},
-    message::{Incoming, META_CLIENT_CAPABILITIES, META_PROTOCOL_VERSION, Message, Notification, Params, Request},
+    message::{
+        META_CLIENT_CAPABILITIES, META_LOG_LEVEL, META_PROTOCOL_VERSION, Message, Notification, Params, Request,
+    },
     method::{Carries, Method, Notice},
     version::{Era, MODERN, ProtocolVersion, names_modern_era},
 };
@@ -77,30 +79,42 @@ pub enum Classified {
 ///
 /// # Errors
 /// The first rule that the request breaks.
-pub fn classify(headers: &HeaderMap, incoming: &Incoming) -> Result<Classified, EraError> {
+pub fn classify(headers: &HeaderMap, message: &Message) -> Result<Classified, EraError> {
     let header_version = header::single(headers, &header::PROTOCOL_VERSION)?;
     let modern_header = header_version.is_some_and(names_modern_era);
-    match incoming {
-        Incoming::Batch(_) => Err(EraError::Batch),
-        Incoming::Single(Message::Request(request)) if request.params.claims_protocol_version() => {
-            classify_modern(headers, request)
-        }
-        Incoming::Single(Message::Request(request)) if request.method.as_ref() == Method::Initialize.as_str() => {
+    match message {
+        Message::Request(request) if request.params.claims_protocol_version() => classify_modern(headers, request),
+        Message::Request(request) if request.method.as_ref() == Method::Initialize.as_str() => {
             if modern_header {
                 return Err(HeaderFault::Mismatch(header::PROTOCOL_VERSION).into());
             }
             classify_initialize(&request.params)
         }
-        Incoming::Single(Message::Request(_)) if modern_header => Err(EraError::MissingMeta(META_PROTOCOL_VERSION)),
-        Incoming::Single(Message::Request(request)) => classify_legacy(header_version, request),
-        Incoming::Single(Message::Notification(notification)) => {
-            classify_notification(headers, header_version, notification)
-        }
-        Incoming::Single(Message::Response(_)) if modern_header => Err(EraError::UnexpectedResponse),
-        Incoming::Single(Message::Response(_)) => {
-            Ok(Classified::LegacyResponse { header_version: legacy_version(header_version)? })
-        }
+        Message::Request(_) if modern_header => Err(EraError::MissingMeta(META_PROTOCOL_VERSION)),
+        Message::Request(request) => classify_legacy(header_version, request),
+        Message::Notification(notification) => classify_notification(headers, header_version, notification),
+        Message::Response(_) if modern_header => Err(EraError::UnexpectedResponse),
+        Message::Response(_) => Ok(Classified::LegacyResponse { header_version: legacy_version(header_version)? }),
     }
+}
+
+/// Whether several messages may be one body, as far as they and the headers tell: what is left to know is whether the
+/// session is in a revision that has batches.
+///
+/// # Errors
+/// [`EraError::Batch`] when a header names another revision, when a message is modern, and when one is `initialize`,
+/// which opens the session that a batch needs.
+pub fn check_batch(headers: &HeaderMap, messages: &[Message]) -> Result<(), EraError> {
+    let version = header::single(headers, &header::PROTOCOL_VERSION)?;
+    let is_fitting = |text| ProtocolVersion::parse(text).is_some_and(ProtocolVersion::has_batches);
+    let is_alone = |message: &Message| match message {
+        Message::Request(request) => {
+            request.params.claims_protocol_version() || request.method.as_ref() == Method::Initialize.as_str()
+        }
+        Message::Notification(notification) => notification.params.claims_protocol_version(),
+        Message::Response(_) => false,
+    };
+    if version.is_none_or(is_fitting) && !messages.iter().any(is_alone) { Ok(()) } else { Err(EraError::Batch) }
 }
 
 /// Classifies a request without body: GET and DELETE belong to legacy sessions, everything else to nobody.
@@ -133,6 +147,9 @@ fn classify_modern(headers: &HeaderMap, request: &Request) -> Result<Classified,
         .ok_or_else(|| EraError::UnsupportedVersion { requested: claim.into() })?;
     if request.params.client_capabilities().is_none() {
         return Err(EraError::MissingMeta(META_CLIENT_CAPABILITIES));
+    }
+    if !request.params.log_level_is_known() {
+        return Err(EraError::InvalidMeta(META_LOG_LEVEL));
     }
     let method = known_method(Era::Modern, &request.method)?;
     demand_named(Era::Modern, method, &request.params)?;

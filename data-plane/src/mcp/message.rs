@@ -39,8 +39,9 @@ pub enum Message {
 pub enum Incoming {
     /// One message.
     Single(Message),
-    /// An array of this many elements, none of them interpreted: no revision that is served knows batches.
-    Batch(usize),
+    /// Several messages in an array: requests and notifications, or responses. One revision knows that; whether the
+    /// body came in it is for others to say.
+    Batch(Vec<Message>),
 }
 
 /// A message that asks for an answer.

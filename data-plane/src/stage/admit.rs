@@ -55,7 +55,7 @@ pub async fn admit(
     route: &Route,
     _permit: &Permit,
 ) -> Result<Admitted, Refusal> {
-    let owner = Owner { tenant: caller.tenant().id, agent: caller.agent().id, user: caller.user() };
+    let owner = owner(caller);
     let session_id = match route.session() {
         None => None,
         Some(SessionRef { id: Some(id), .. }) => Some(*id),
@@ -82,6 +82,24 @@ pub async fn admit(
     match admission.verdict {
         Verdict::Refused { by, retry_after_s } => Err(refused(caller, &by, retry_after_s)),
         Verdict::Admitted | Verdict::NotTested => Ok(Admitted { owner, session }),
+    }
+}
+
+/// Whose sessions and counters this caller uses.
+#[must_use]
+pub fn owner(caller: &Caller) -> Owner {
+    Owner { tenant: caller.tenant().id, agent: caller.agent().id, user: caller.user() }
+}
+
+/// The session, if it is one that this caller uses here. Nothing is charged.
+///
+/// # Errors
+/// [`Refusal::SessionUnknown`], and [`Refusal::StoreUnavailable`] when the store is away.
+pub async fn used_by(store: &Store, owner: Owner, caller: &Caller, named: &SessionRef) -> Result<Session, Refusal> {
+    let id = named.id.ok_or(Refusal::SessionUnknown)?;
+    match store.admit(owner, Some(&id), &[]).await?.session {
+        Loaded::Found(session) => belongs(*session, caller, named),
+        _ => Err(Refusal::SessionUnknown),
     }
 }
 

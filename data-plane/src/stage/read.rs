@@ -1,5 +1,7 @@
 //! Stage 2, read: one strict reading of the body, before anything is decided.
 //!
+//! A body of several messages becomes one reading for each: a batch is as many calls as it has messages.
+//!
 //! Invariant: what is authorised later, and what is sent to a server, is what was read here.
 
 use std::time::Duration;
@@ -19,7 +21,7 @@ use crate::{
     mcp::{
         header,
         json::Bounds,
-        message::{self, Incoming},
+        message::{self, Incoming, Message},
     },
     policy::Snapshot,
     refusal::Refusal,
@@ -40,11 +42,28 @@ pub struct Read {
     asked: Asked,
 }
 
+/// What one HTTP request holds.
+#[derive(Debug)]
+pub enum Body {
+    /// One thing asked.
+    One(Read),
+    /// Several messages in one body.
+    Several(Batch),
+}
+
+/// Evidence that a body of several messages was read.
+#[derive(Debug)]
+pub struct Batch {
+    endpoint: Endpoint,
+    headers: HeaderMap,
+    messages: Vec<Message>,
+}
+
 /// What the request is, before anyone knows from whom.
 #[derive(Debug)]
 pub enum Asked {
-    /// A message, or what is read as none.
-    Post(Incoming),
+    /// A message.
+    Post(Message),
     /// The end of a session.
     Delete,
 }
@@ -75,23 +94,46 @@ impl Read {
     }
 }
 
+impl Batch {
+    /// Its headers, which all its messages share.
+    #[must_use]
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Its messages, never none.
+    #[must_use]
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// Each message as if it had come alone.
+    #[must_use]
+    pub fn into_reads(self) -> Vec<Read> {
+        let Self { endpoint, headers, messages } = self;
+        let alone =
+            |message| Read { endpoint: endpoint.clone(), headers: headers.clone(), asked: Asked::Post(message) };
+        messages.into_iter().map(alone).collect()
+    }
+}
+
 /// Reads a request to its last byte.
 ///
 /// # Errors
-/// When it is no single JSON-RPC message that MCP allows, or arrives in no form that this endpoint serves.
+/// When it is no JSON-RPC that MCP allows, or arrives in no form that this endpoint serves.
 pub async fn read(
     call: &mut Call,
     snapshot: &Snapshot,
     endpoint: Endpoint,
     request: Request<HttpBody>,
-) -> Result<Read, Refusal> {
+) -> Result<Body, Refusal> {
     let (head, body) = request.into_parts();
     // Whatever is wrong with the request, its record is for the tenant whose URL it was sent to.
     let tenant = snapshot.tenant(&endpoint.tenant);
     if let Some(tenant) = tenant {
         call.tenant(tenant);
     }
-    call.trace_header(&head.headers);
+    call.heard(&head.headers);
     let own_url = tenant.map(|tenant| tenant.data_url.as_str());
     if head.headers.get(ORIGIN).is_some_and(|origin| !is_own_origin(origin, own_url)) {
         return Err(Refusal::Origin);
@@ -101,13 +143,20 @@ pub async fn read(
             if header::content_is_json(&head.headers).is_err() {
                 return Err(no_json(&head.headers, body).await);
             }
+            // Read first: a refusal carries the id of whatever request can be read.
+            let incoming = parse(call, &collect(body).await?)?;
             header::accepts_json_and_events(&head.headers).map_err(|_| Refusal::NotAcceptable)?;
-            Asked::Post(message(call, &collect(body).await?)?)
+            match incoming {
+                Incoming::Single(message) => Asked::Post(message),
+                Incoming::Batch(messages) => {
+                    return Ok(Body::Several(Batch { endpoint, headers: head.headers, messages }));
+                }
+            }
         }
         Verb::DELETE => Asked::Delete,
         _ => return Err(Refusal::HttpMethod),
     };
-    Ok(Read { endpoint, headers: head.headers, asked })
+    Ok(Body::One(Read { endpoint, headers: head.headers, asked }))
 }
 
 /// A form is no message of MCP. One that brings a token beside the header's is told of that first: more than one way of
@@ -172,7 +221,7 @@ async fn too_large(mut body: HttpBody) -> Refusal {
     Refusal::TooLarge { bytes_max: BODY_BYTES_MAX }
 }
 
-fn message(call: &mut Call, body: &Bytes) -> Result<Incoming, Refusal> {
+fn parse(call: &mut Call, body: &Bytes) -> Result<Incoming, Refusal> {
     let incoming = message::read(body, &Bounds::AGENT).map_err(|error| {
         call.asked_by(error.id.as_ref());
         Refusal::Malformed { code: error.code(), detail: error.to_string() }

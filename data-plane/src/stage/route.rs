@@ -13,7 +13,7 @@ use crate::{
     mcp::{
         era::{Classified, EraError, classify, classify_bodyless},
         header,
-        message::{Incoming, Message, Notification, Request, Response},
+        message::{Message, Notification, Request, Response},
         method::{Carries, Effect, ListKind, Method},
         names::{self, Rest},
         version::{Era, ProtocolVersion},
@@ -174,12 +174,11 @@ impl Route {
 /// When the message breaks a rule of its era, or names nothing that this endpoint has.
 pub async fn route(call: &mut Call, store: &Store, caller: &Caller, read: Read) -> Result<Route, Refusal> {
     let (_, headers, asked) = read.into_parts();
-    let incoming = match asked {
-        Asked::Post(incoming) => incoming,
+    let message = match asked {
+        Asked::Post(message) => message,
         Asked::Delete => return end_session(&headers),
     };
-    let classified = classify(&headers, &incoming)?;
-    let Incoming::Single(message) = incoming else { return Err(EraError::Batch.into()) };
+    let classified = classify(&headers, &message)?;
     let session = session_of(&classified, &headers)?;
     let class = class_of(&classified);
     call.routed(era_of(&classified), version_of(&classified).map_or("", ProtocolVersion::as_str));
@@ -328,9 +327,17 @@ fn session_of(classified: &Classified, headers: &HeaderMap) -> Result<Option<Ses
         | Classified::LegacyEnd { header_version } => *header_version,
         _ => return Ok(None),
     };
+    named_session(headers, header_version).map(Some)
+}
+
+/// The session that the headers name.
+///
+/// # Errors
+/// [`Refusal::SessionRequired`] when they name none, [`EraError::Header`] when they name more than one.
+pub fn named_session(headers: &HeaderMap, header_version: Option<ProtocolVersion>) -> Result<SessionRef, Refusal> {
     let id = header::single(headers, &header::SESSION_ID).map_err(EraError::from)?;
     let id = id.ok_or(Refusal::SessionRequired)?.parse().ok();
-    Ok(Some(SessionRef { id, header_version }))
+    Ok(SessionRef { id, header_version })
 }
 
 const fn era_of(classified: &Classified) -> Era {

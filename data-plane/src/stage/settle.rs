@@ -1,10 +1,12 @@
 //! Stage 10, settle: the answer leaves, the record is completed, the span ends, metrics are counted. Off the
 //! caller's clock: the answer does not wait for the record's completion.
+//!
+//! Invariant: `server/discover` gets no status that its client would take for the sign of a legacy server.
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE},
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
 use tollgate_proto::usage::v1::Outcome;
 
@@ -39,7 +41,7 @@ pub fn relayed(call: Call, relayed: Relayed) -> Response<AnswerBody> {
             headers.insert(CONTENT_TYPE, JSON);
             let body = relay::write(call.request_id(), &message);
             // To a legacy client a status of 4xx says something about its session, not about this request.
-            let status = if call.era() == Era::Legacy { StatusCode::OK } else { status };
+            let status = if call.era() == Era::Legacy { StatusCode::OK } else { told(&call, status) };
             let ending = Ending {
                 outcome: relay::outcome(&message),
                 status,
@@ -65,18 +67,30 @@ pub fn refused(mut call: Call, refusal: &Refusal) -> Response<AnswerBody> {
     call.refused(refusal);
     let facts = refusal.facts();
     let body = error_body(&call, refusal, call.request_id());
-    let mut response = full(facts.status, body);
+    let status = told(&call, facts.status);
+    let mut response = full(status, body);
     let headers = response.headers_mut();
     headers.extend(answer_headers(&call));
     headers.extend(refusal.headers());
     headers.insert(CONTENT_TYPE, JSON);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
+    }
     let outcome = match refusal {
         Refusal::UpstreamTimeout { .. } => Outcome::Timeout,
         _ if refusal.is_upstream() => Outcome::UpstreamError,
         _ => Outcome::Refused,
     };
-    close(call, Ending { outcome, status: facts.status, rpc_error_code: facts.code, output_bytes: 0 });
+    close(call, Ending { outcome, status, rpc_error_code: facts.code, output_bytes: 0 });
     response
+}
+
+/// The status as the client is told it. Clients that ask `server/discover` take these for a server of the legacy era,
+/// and speak to it in that era from then on; "try again" keeps them in theirs.
+fn told(call: &Call, status: StatusCode) -> StatusCode {
+    use StatusCode as S;
+    const DEMOTING: [StatusCode; 4] = [S::NOT_FOUND, S::REQUEST_TIMEOUT, S::PAYLOAD_TOO_LARGE, S::TOO_MANY_REQUESTS];
+    if call.is_discovery() && DEMOTING.contains(&status) { S::SERVICE_UNAVAILABLE } else { status }
 }
 
 /// The JSON-RPC error of a refusal, with its reason and the call's id.

@@ -20,6 +20,9 @@ pub enum EraError {
     /// `params._meta` lacks a required key, or that has the wrong type.
     #[error("`params._meta` must have `{0}`")]
     MissingMeta(&'static str),
+    /// A key of `params._meta` has a value that it cannot have.
+    #[error("`params._meta` has no valid `{0}`")]
+    InvalidMeta(&'static str),
     /// The revision is not served.
     #[error("protocol version `{}` is not supported", .requested.escape_debug())]
     UnsupportedVersion {
@@ -42,8 +45,8 @@ pub enum EraError {
         /// The era.
         era: Era,
     },
-    /// A batch, which no revision that is served knows.
-    #[error("batches are not supported: send one message per request")]
+    /// A batch where there is none.
+    #[error("send one message per request: batches belong to sessions of 2025-03-26, and never hold `initialize`")]
     Batch,
     /// A response in the modern era, where servers make no requests.
     #[error("a client of this protocol version sends no responses")]
@@ -66,7 +69,7 @@ impl EraError {
     pub fn code(&self) -> i64 {
         match self {
             Self::Header(_) => -32020,
-            Self::MissingMeta(_) | Self::MissingParam { .. } => -32602,
+            Self::MissingMeta(_) | Self::InvalidMeta(_) | Self::MissingParam { .. } => -32602,
             Self::UnsupportedVersion { .. } => -32022,
             Self::UnknownMethod { .. } => -32601,
             Self::Batch | Self::UnexpectedResponse | Self::RequestWithoutId | Self::VerbNotAllowed => -32600,
@@ -92,6 +95,7 @@ impl EraError {
         match self {
             Self::Header(_) => "header_mismatch",
             Self::MissingMeta(_) => "missing_meta",
+            Self::InvalidMeta(_) => "invalid_params",
             Self::UnsupportedVersion { .. } => "unsupported_protocol_version",
             Self::UnknownMethod { .. } => "unknown_method",
             Self::MissingParam { .. } => "invalid_params",

@@ -6,14 +6,16 @@ use super::*;
 use crate::mcp::{
     header::{METHOD, NAME, PROTOCOL_VERSION},
     json::Bounds,
-    message::read,
+    message::{Incoming, read},
 };
 
 const MODERN_META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
 
 fn post(headers: &[(HeaderName, &str)], body: &str) -> Result<Classified, EraError> {
-    let incoming = read(&Bytes::copy_from_slice(body.as_bytes()), &Bounds::AGENT).unwrap();
-    classify(&map(headers), &incoming)
+    match read(&Bytes::copy_from_slice(body.as_bytes()), &Bounds::AGENT).unwrap() {
+        Incoming::Single(message) => classify(&map(headers), &message),
+        Incoming::Batch(_) => panic!("one message is classified at a time"),
+    }
 }
 
 fn map(headers: &[(HeaderName, &str)]) -> HeaderMap {
@@ -92,6 +94,10 @@ fn a_modern_call_that_lacks_metadata_or_params_is_refused() {
         ("a claim that is no string", modern_call().replace("\"2026-07-28\"", "20260728")),
         ("no capabilities", modern_call().replace("clientCap", "x")),
         ("capabilities that are no object", modern_call().replace("{}", "[]")),
+        (
+            "a log level that there is not",
+            modern_call().replace("{}", r#"{},"io.modelcontextprotocol/logLevel":"loud""#),
+        ),
         ("no name", request("tools/call", MODERN_META)),
     ] {
         assert_eq!(told(&refusal(&SENT, &body)), (400, -32602), "{row}");
@@ -187,9 +193,22 @@ fn responses_and_streams_are_legacy() {
 }
 
 #[test]
-fn batches_are_refused_in_both_eras() {
-    for header in [vec![], vec![(PROTOCOL_VERSION, "2025-06-18")], vec![(PROTOCOL_VERSION, "2026-07-28")]] {
-        assert_eq!(told(&post(&header, "[]").unwrap_err()), (400, -32600));
+fn a_batch_may_be_one_of_the_revision_that_has_them() {
+    let check = |headers: &[(HeaderName, &str)], body: &str| {
+        let Ok(Incoming::Batch(messages)) = read(&Bytes::copy_from_slice(body.as_bytes()), &Bounds::AGENT) else {
+            panic!("no batch: {body}");
+        };
+        check_batch(&map(headers), &messages)
+    };
+    let pings = format!("[{}]", request("ping", ""));
+    assert_eq!(check(&[], &pings), Ok(()));
+    assert_eq!(check(&[(PROTOCOL_VERSION, "2025-03-26")], &pings), Ok(()));
+    for other in ["2024-11-05", "2025-06-18", "2025-11-25", "2026-07-28", "latest"] {
+        assert_eq!(check(&[(PROTOCOL_VERSION, other)], &pings), Err(EraError::Batch), "{other}");
+    }
+    for never in [request("initialize", r#""protocolVersion":"2025-03-26""#), modern_call()] {
+        let error = check(&[], &format!("[{never}]")).unwrap_err();
+        assert_eq!(told(&error), (400, -32600), "{never}");
     }
 }
 

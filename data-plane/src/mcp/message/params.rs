@@ -17,6 +17,9 @@ pub const META_CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 /// `_meta` key: the least severe log message that the client wants.
 pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 
+/// What `_meta` may name as the least severe level (RFC 5424 section 6.2.1).
+const LOG_LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
 /// Keys of params that some reader knows as the field of a type.
 const RESERVED: &[&str] = &[
     "name",
@@ -169,6 +172,13 @@ impl Params {
     #[must_use]
     pub fn client_capabilities(&self) -> Option<&Raw> {
         self.meta_value(META_CLIENT_CAPABILITIES).filter(|value| value.kind() == Kind::Object)
+    }
+
+    /// Whether the level of log messages in `_meta` is one that there is; none at all is fine.
+    #[must_use]
+    pub fn log_level_is_known(&self) -> bool {
+        let level = self.meta_value(META_LOG_LEVEL);
+        level.is_none_or(|level| level.as_str().is_some_and(|level| LOG_LEVELS.contains(&level.as_ref())))
     }
 
     /// The W3C trace context in `_meta`, unchecked.

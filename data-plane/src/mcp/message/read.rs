@@ -2,6 +2,8 @@
 //!
 //! Invariant: a message that any rule speaks against is refused whole, with its id wherever that could be read.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::{
@@ -12,6 +14,8 @@ use crate::mcp::json::{self, Bounds, JsonError, Kind, Object, Raw};
 
 /// Members of the envelope.
 const RESERVED: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
+/// The most messages of one batch.
+const BATCH_MAX: usize = 64;
 
 /// A body that is no acceptable message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +62,9 @@ pub enum ReadErrorKind {
         /// Its first 64 characters.
         key: Box<str>,
     },
+    /// A batch that MCP does not allow, or that no one can answer unambiguously.
+    #[error("a batch must not {0}")]
+    InvalidBatch(&'static str),
     /// `params` is no object.
     #[error("`params` must be an object")]
     ParamsNotAnObject,
@@ -79,15 +86,46 @@ pub enum ReadErrorKind {
 pub fn read(body: &Bytes, bounds: &Bounds) -> Result<Incoming, ReadError> {
     let document = json::parse(body, bounds).map_err(|error| ReadError { id: None, kind: error.into() })?;
     if let Some(elements) = document.array() {
-        return Ok(Incoming::Batch(elements.len()));
+        return read_batch(&elements).map(Incoming::Batch);
     }
-    let envelope = read_envelope(&document)?;
+    read_agents(&document).map(Incoming::Single)
+}
+
+/// One message of a document.
+fn read_agents(document: &Raw) -> Result<Message, ReadError> {
+    let envelope = read_envelope(document)?;
     let unknown = envelope.iter().map(|(key, _)| key).find(|key| !RESERVED.contains(key));
     if let Some(key) = unknown {
         let kind = ReadErrorKind::UnknownMember(excerpt(key));
         return Err(ReadError { id: envelope_id(&envelope), kind });
     }
-    read_message(&envelope).map(Incoming::Single)
+    read_message(&envelope)
+}
+
+/// All messages of an array, or none: what is half readable is half understood (2025-03-26, basic, "Batching"). An
+/// error names no id, since nobody asked under the batch's.
+fn read_batch(elements: &[Raw]) -> Result<Vec<Message>, ReadError> {
+    let invalid = |what| ReadError { id: None, kind: ReadErrorKind::InvalidBatch(what) };
+    if elements.is_empty() {
+        return Err(invalid("be empty"));
+    }
+    if elements.len() > BATCH_MAX {
+        return Err(invalid("have more than 64 messages"));
+    }
+    let read = |element| read_agents(element).map_err(|error| ReadError { id: None, ..error });
+    let messages = elements.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let responses = messages.iter().filter(|message| matches!(message, Message::Response(_))).count();
+    if responses != 0 && responses != messages.len() {
+        return Err(invalid("mix responses with other messages"));
+    }
+    let mut ids = HashSet::new();
+    let is_new = |message: &Message| match message {
+        Message::Request(Request { id, .. }) | Message::Response(Response { id: Some(id), .. }) => {
+            ids.insert(id.clone())
+        }
+        Message::Notification(_) | Message::Response(Response { id: None, .. }) => true,
+    };
+    if messages.iter().all(is_new) { Ok(messages) } else { Err(invalid("use one id twice")) }
 }
 
 /// Reads what a server has sent. Members of the envelope that JSON-RPC does not know are left out of what is read.

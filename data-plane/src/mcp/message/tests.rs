@@ -89,10 +89,28 @@ fn smuggled_calls_are_refused() {
 }
 
 #[test]
-fn an_array_is_a_batch_whatever_is_in_it() {
-    assert_eq!(read_text("[]"), Ok(Incoming::Batch(0)));
-    assert_eq!(read_text(r#"["2.0",1,"tools/call",{"name":"secret"}]"#), Ok(Incoming::Batch(4)));
-    assert_eq!(read_text(r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},[]]"#), Ok(Incoming::Batch(2)));
+fn a_batch_is_read_whole_or_not_at_all() {
+    let ping = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+    let note = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    let answer = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#);
+    let batch = |elements: &[&str]| format!("[{}]", elements.join(","));
+    for good in [batch(&[&ping("1")]), batch(&[&ping("1"), note, &ping("\"1\"")]), batch(&[&answer("1"), &answer("2")])]
+    {
+        let Ok(Incoming::Batch(messages)) = read_text(&good) else { panic!("no batch: {good}") };
+        assert_eq!(messages.len(), good.matches("jsonrpc").count());
+    }
+    let crowd = vec![note; 65];
+    for bad in [
+        batch(&[]),
+        batch(&crowd),
+        batch(&[&ping("1"), "[]"]),
+        batch(&[&ping("1"), "1"]),
+        batch(&[&ping("1"), &answer("2")]),
+        batch(&[&ping("1"), note, &ping("1")]),
+        batch(&[&ping("1"), r#"{"jsonrpc":"2.0","id":2,"method":"ping","Method":"tools/call"}"#]),
+    ] {
+        assert_eq!(refused(&bad), (-32600, None), "{bad}");
+    }
     assert_eq!(refused(r#"[{"a":1,"a":2}]"#), NO_JSON);
 }
 
