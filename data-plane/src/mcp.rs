@@ -5,6 +5,8 @@
 //! typed errors go out; what is sent onward is written anew from what was read.
 
 pub mod era;
+#[cfg(test)]
+mod fuzz;
 pub mod header;
 pub mod json;
 pub mod message;
