@@ -5,13 +5,14 @@
 //!
 //! - `data_plane.rs` starts and stops everything, `listener.rs` accepts connections, `front.rs` tells calls from other
 //!   requests, `gateway.rs` is what calls share.
-//! - `mcp/` is the protocol without I/O; `policy/` what may be done, swapped as a whole; `store/` sessions and
+//! - `mcp/` is the protocol without I/O, `bridge/` the translation between its eras; `policy/` what may be done, swapped as a whole; `store/` sessions and
 //!   counters; `upstream/` the servers behind; `usage/` the ledger's first half.
 //! - `ops.rs` answers health and metrics on a port of its own.
 //!
 //! Invariants: one call, one policy snapshot, one record. No call waits for the control plane, but one that brings an
 //! opaque token never seen before. Nothing is forwarded that the strict reader did not read.
 
+pub mod bridge;
 pub mod call;
 pub mod config;
 pub mod data_plane;

@@ -9,6 +9,7 @@ pub mod era;
 mod fuzz;
 pub mod header;
 pub mod json;
+pub mod level;
 pub mod message;
 pub mod method;
 pub mod names;

@@ -23,6 +23,8 @@ pub struct Edit<'a> {
     pub reference: Option<&'a str>,
     /// Another `params.cursor`, or none.
     pub cursor: Change<'a>,
+    /// Members of params to leave out; none that another field sets.
+    pub without: &'a [&'a str],
     /// Keys of `params._meta` to leave out: those that begin with one of these.
     pub strip_meta: &'a [&'a str],
     /// Keys of `params._meta` to set, after stripping; each key at most once.
@@ -169,7 +171,7 @@ impl Params {
             return;
         }
         message.object("params", |params| {
-            for (key, value) in self.iter() {
+            for (key, value) in self.iter().filter(|(key, _)| !edit.without.contains(key)) {
                 match edited.iter().find(|(edited, _)| *edited == key).map_or(Change::Keep, |(_, change)| *change) {
                     Change::Set(text) => params.text(key, text),
                     Change::Remove => {}

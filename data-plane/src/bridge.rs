@@ -1,0 +1,7 @@
+//! Translation between the two eras: what a message of one era is in the other.
+//!
+//! `to_legacy` serves a modern agent from a legacy server.
+//!
+//! Invariant: nothing in here does I/O, reads a clock or draws a random number: messages come in, messages go out.
+
+pub mod to_legacy;
