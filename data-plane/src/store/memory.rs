@@ -3,6 +3,7 @@
 //! Invariant: one mutex, never held across an await, and what has expired is swept, so that memory is bounded by
 //! what is alive.
 
+mod bridge_leg;
 mod mail;
 
 use std::{
@@ -75,6 +76,9 @@ struct State {
     names: HashMap<TenantId, HashMap<Box<str>, Name>>,
     names_count: usize,
     mailboxes: HashMap<(Owner, MailboxId), mail::Mailbox>,
+    bridge_legs: HashMap<bridge_leg::BridgeKey, bridge_leg::Held>,
+    /// Until when each mark stands.
+    marks: HashMap<bridge_leg::MarkKey, u64>,
     next_sweep_s: u64,
 }
 
@@ -237,6 +241,8 @@ impl State {
         self.rings.retain(|_, ring| !ring.is_over(now_s));
         self.retain_names(|name| name.idle_until_s > now_s);
         self.mailboxes.retain(|_, mailbox| mailbox.is_live(now_s));
+        self.bridge_legs.retain(|_, held| held.is_live(now_s));
+        self.marks.retain(|_, until_s| now_s < *until_s);
     }
 
     fn forget_idlest_names(&mut self) {

@@ -6,6 +6,7 @@
 //! Invariant: no operation takes longer than its deadline, and while Redis is away nearly all are refused at once.
 
 mod breaker;
+mod bridge_leg;
 mod follow;
 mod function;
 mod link;

@@ -1,5 +1,6 @@
 //! One suite for both implementations, by a clock that the test moves, and what only one of them can show.
 
+mod bridge_leg;
 mod fixture;
 mod mail;
 mod outage;
@@ -11,6 +12,12 @@ use std::time::{Duration, Instant};
 use tollgate_proto::{AgentId, InstanceId, LimitId, ServerId, TenantId, UserId};
 
 use self::{
+    bridge_leg::{
+        a_level_belongs_to_the_session_that_it_was_set_in, a_lost_one_is_replaced_by_whoever_comes_first,
+        a_round_of_answers_is_taken_once, a_waiting_call_is_held_for_as_long_as_its_holder_says_so,
+        an_upstream_session_in_use_stays_and_an_idle_one_goes,
+        an_upstream_session_is_found_by_owner_server_and_capabilities, of_two_that_open_at_once_the_first_one_stays,
+    },
     fixture::{Fixture, patient},
     mail::{
         a_full_mailbox_takes_no_more_until_it_is_read, a_reader_that_waits_gets_what_comes, discarded_mail_is_gone,
@@ -64,6 +71,13 @@ on_both_stores!(
     discarded_mail_is_gone,
     a_full_mailbox_takes_no_more_until_it_is_read,
     what_is_announced_is_heard_where_it_was_said,
+    a_level_belongs_to_the_session_that_it_was_set_in,
+    a_lost_one_is_replaced_by_whoever_comes_first,
+    a_round_of_answers_is_taken_once,
+    a_waiting_call_is_held_for_as_long_as_its_holder_says_so,
+    an_upstream_session_in_use_stays_and_an_idle_one_goes,
+    an_upstream_session_is_found_by_owner_server_and_capabilities,
+    of_two_that_open_at_once_the_first_one_stays,
 );
 
 fn owner() -> Owner {

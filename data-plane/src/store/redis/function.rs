@@ -9,6 +9,7 @@ use super::link::Link;
 const CLOCK: &str = include_str!("../clock.lua");
 const RING: &str = include_str!("../ring.lua");
 const MAILBOX: &str = include_str!("../mailbox.lua");
+const BRIDGE_LEG: &str = include_str!("../bridge_leg.lua");
 const SESSION: &str = include_str!("../session.lua");
 
 /// All functions of the store.
@@ -19,6 +20,12 @@ pub(super) struct Functions {
     pub(super) create_session: Function,
     pub(super) put_leg: Function,
     pub(super) remove_session: Function,
+    pub(super) use_bridge_leg: Function,
+    pub(super) put_bridge_leg: Function,
+    pub(super) set_bridge_level: Function,
+    pub(super) hold: Function,
+    pub(super) is_held: Function,
+    pub(super) claim: Function,
     pub(super) send_mail: Function,
     pub(super) receive_mail: Function,
 }
@@ -50,6 +57,12 @@ impl Functions {
             create_session: Function::new(&[clock, SESSION, include_str!("../create_session.lua")]),
             put_leg: Function::new(&[clock, SESSION, include_str!("../put_leg.lua")]),
             remove_session: Function::new(&[clock, SESSION, include_str!("../remove_session.lua")]),
+            use_bridge_leg: Function::new(&[clock, BRIDGE_LEG, include_str!("../use_bridge_leg.lua")]),
+            put_bridge_leg: Function::new(&[clock, BRIDGE_LEG, include_str!("../put_bridge_leg.lua")]),
+            set_bridge_level: Function::new(&[clock, BRIDGE_LEG, include_str!("../set_bridge_level.lua")]),
+            hold: Function::new(&[clock, include_str!("../hold.lua")]),
+            is_held: Function::new(&[clock, include_str!("../is_held.lua")]),
+            claim: Function::new(&[clock, include_str!("../claim.lua")]),
             send_mail: Function::new(&[clock, MAILBOX, include_str!("../send_mail.lua")]),
             receive_mail: Function::new(&[clock, MAILBOX, include_str!("../receive_mail.lua")]),
         }

@@ -1,0 +1,107 @@
+//! Upstream sessions of modern agents, and the marks of waiting calls, of this process.
+//!
+//! Invariant: as in Redis, what has expired is not there.
+
+use tollgate_proto::ServerId;
+
+use super::Store;
+use crate::{
+    mcp::level::Level,
+    store::{BridgeLeg, Leg, MailboxId, Owner, SESSION_IDLE_S},
+};
+
+/// Which upstream session: of whom, where, and with which capabilities.
+pub(super) type BridgeKey = (Owner, ServerId, String);
+
+/// A mark, by its owner.
+pub(super) type MarkKey = (Owner, Mark);
+
+/// What is marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Mark {
+    /// A data plane reads the stream of this waiting call.
+    Held(MailboxId),
+    /// The answers of this round were taken.
+    Claimed(MailboxId, u32),
+}
+
+#[derive(Debug)]
+pub(super) struct Held {
+    bridge: BridgeLeg,
+    until_s: u64,
+}
+
+impl Held {
+    pub(super) const fn is_live(&self, now_s: u64) -> bool {
+        now_s < self.until_s
+    }
+}
+
+impl Store {
+    pub(in crate::store) fn bridge_leg(&self, owner: Owner, server: ServerId, fingerprint: &str) -> Option<BridgeLeg> {
+        let (mut state, now_s) = self.lock();
+        let held = state.bridge_legs.get_mut(&(owner, server, fingerprint.to_owned()))?;
+        if !held.is_live(now_s) {
+            return None;
+        }
+        held.until_s = now_s + SESSION_IDLE_S;
+        Some(held.bridge.clone())
+    }
+
+    pub(in crate::store) fn put_bridge_leg(
+        &self,
+        owner: Owner,
+        server: ServerId,
+        fingerprint: &str,
+        new: &BridgeLeg,
+        replaced: Option<&Leg>,
+    ) -> Option<BridgeLeg> {
+        let (mut state, now_s) = self.lock();
+        let key = (owner, server, fingerprint.to_owned());
+        let found = state.bridge_legs.get(&key).filter(|held| held.is_live(now_s));
+        if let Some(other) = found.filter(|held| Some(&held.bridge.leg) != replaced) {
+            return Some(other.bridge.clone());
+        }
+        state.bridge_legs.insert(key, Held { bridge: new.clone(), until_s: now_s + SESSION_IDLE_S });
+        None
+    }
+
+    pub(in crate::store) fn set_bridge_level(
+        &self,
+        owner: Owner,
+        server: ServerId,
+        fingerprint: &str,
+        leg: &Leg,
+        level: Level,
+    ) {
+        let (mut state, now_s) = self.lock();
+        let held = state.bridge_legs.get_mut(&(owner, server, fingerprint.to_owned()));
+        if let Some(held) = held.filter(|held| held.is_live(now_s) && held.bridge.leg == *leg) {
+            held.bridge.level = Some(level);
+        }
+    }
+
+    pub(in crate::store) fn hold(&self, owner: Owner, call: MailboxId, ttl_s: u64) {
+        let (mut state, now_s) = self.lock();
+        state.marks.insert((owner, Mark::Held(call)), now_s + ttl_s);
+    }
+
+    pub(in crate::store) fn release(&self, owner: Owner, call: MailboxId) {
+        self.lock().0.marks.remove(&(owner, Mark::Held(call)));
+    }
+
+    pub(in crate::store) fn is_held(&self, owner: Owner, call: MailboxId) -> bool {
+        let (state, now_s) = self.lock();
+        state.marks.get(&(owner, Mark::Held(call))).is_some_and(|until_s| now_s < *until_s)
+    }
+
+    pub(in crate::store) fn claim(&self, owner: Owner, call: MailboxId, round: u32, ttl_s: u64) -> bool {
+        let (mut state, now_s) = self.lock();
+        let stands_until_s = state.marks.entry((owner, Mark::Claimed(call, round))).or_default();
+        let first = now_s >= *stands_until_s;
+        if first {
+            *stands_until_s = now_s + ttl_s;
+        }
+        first
+    }
+}

@@ -1,0 +1,102 @@
+//! Upstream sessions of modern agents, and the marks of waiting calls, in Redis.
+//!
+//! Invariant: their keys carry their tenant's hash tag.
+
+use tollgate_proto::ServerId;
+
+use super::{Store, from_json, to_json};
+use crate::{
+    mcp::level::Level,
+    store::{BridgeLeg, Leg, MailboxId, Owner, SESSION_IDLE_S, StoreError},
+};
+
+impl Store {
+    pub(in crate::store) async fn bridge_leg(
+        &self,
+        owner: Owner,
+        server: ServerId,
+        fingerprint: &str,
+    ) -> Result<Option<BridgeLeg>, StoreError> {
+        let mut call = self.functions.use_bridge_leg.call();
+        call.key(bridge_key(owner, server, fingerprint)).arg(SESSION_IDLE_S);
+        read(&self.run(owner.tenant, async |link| call.run::<Vec<String>>(link).await).await?)
+    }
+
+    pub(in crate::store) async fn put_bridge_leg(
+        &self,
+        owner: Owner,
+        server: ServerId,
+        fingerprint: &str,
+        new: &BridgeLeg,
+        replaced: Option<&Leg>,
+    ) -> Result<Option<BridgeLeg>, StoreError> {
+        let mut call = self.functions.put_bridge_leg.call();
+        let replaced = replaced.map(to_json).transpose()?.unwrap_or_default();
+        call.key(bridge_key(owner, server, fingerprint)).arg(SESSION_IDLE_S).arg(replaced);
+        call.arg(to_json(&new.leg)?).arg(&new.initialized);
+        read(&self.run(owner.tenant, async |link| call.run::<Vec<String>>(link).await).await?)
+    }
+
+    pub(in crate::store) async fn set_bridge_level(
+        &self,
+        owner: Owner,
+        server: ServerId,
+        fingerprint: &str,
+        leg: &Leg,
+        level: Level,
+    ) -> Result<(), StoreError> {
+        let mut call = self.functions.set_bridge_level.call();
+        call.key(bridge_key(owner, server, fingerprint)).arg(to_json(leg)?).arg(level.as_str());
+        self.run(owner.tenant, async |link| call.run(link).await).await
+    }
+
+    pub(in crate::store) async fn hold(&self, owner: Owner, waiting: MailboxId, ttl_s: u64) -> Result<(), StoreError> {
+        let mut call = self.functions.hold.call();
+        call.key(held_key(owner, waiting)).arg(ttl_s);
+        self.run(owner.tenant, async |link| call.run(link).await).await
+    }
+
+    pub(in crate::store) async fn release(&self, owner: Owner, waiting: MailboxId) -> Result<(), StoreError> {
+        let mut unlink = ::redis::cmd("UNLINK");
+        unlink.arg(held_key(owner, waiting));
+        self.run(owner.tenant, async |link| link.query(&unlink).await).await
+    }
+
+    pub(in crate::store) async fn is_held(&self, owner: Owner, waiting: MailboxId) -> Result<bool, StoreError> {
+        let mut call = self.functions.is_held.call();
+        call.key(held_key(owner, waiting));
+        self.run(owner.tenant, async |link| call.run(link).await).await
+    }
+
+    pub(in crate::store) async fn claim(
+        &self,
+        owner: Owner,
+        waiting: MailboxId,
+        round: u32,
+        ttl_s: u64,
+    ) -> Result<bool, StoreError> {
+        let mut call = self.functions.claim.call();
+        call.key(format!("{}:{round}", key(owner, "claim", &waiting.to_string()))).arg(ttl_s);
+        self.run(owner.tenant, async |link| call.run(link).await).await
+    }
+}
+
+fn read(fields: &[String]) -> Result<Option<BridgeLeg>, StoreError> {
+    let [leg, initialized, level] = fields else { return Ok(None) };
+    Ok(Some(BridgeLeg { leg: from_json(leg)?, initialized: initialized.clone(), level: Level::parse(level) }))
+}
+
+fn bridge_key(owner: Owner, server: ServerId, fingerprint: &str) -> String {
+    key(owner, "bridge", &format!("{server}:{fingerprint}"))
+}
+
+fn held_key(owner: Owner, waiting: MailboxId) -> String {
+    key(owner, "held", &waiting.to_string())
+}
+
+fn key(Owner { tenant, agent, user }: Owner, kind: &str, rest: &str) -> String {
+    match user {
+        None => format!("tg:{{{tenant}}}:{kind}:{agent}:{rest}"),
+        Some(user) => format!("tg:{{{tenant}}}:{kind}:{agent}:{user}:{rest}"),
+    }
+}

@@ -1,0 +1,99 @@
+//! What modern agents' calls at legacy servers share.
+
+use tollgate_proto::{AgentId, ServerId, TenantId, UserId};
+
+use super::{super::*, fixture::Fixture, leg, owner};
+
+fn bridge(upstream_session: &str) -> BridgeLeg {
+    BridgeLeg { leg: leg(upstream_session), initialized: r#"{"capabilities":{}}"#.to_owned(), level: None }
+}
+
+pub(super) async fn an_upstream_session_is_found_by_owner_server_and_capabilities(fixture: Fixture) {
+    let (store, owner, server, kept) = (&fixture.store, owner(), ServerId::new(), bridge("s"));
+    assert_eq!(store.put_bridge_leg(owner, server, "f", &kept, None).await, Ok(None));
+    assert_eq!(store.bridge_leg(owner, server, "f").await, Ok(Some(kept)));
+    let others = [
+        (Owner { agent: AgentId::new(), ..owner }, server, "f"),
+        (Owner { user: Some(UserId::new()), ..owner }, server, "f"),
+        (Owner { tenant: TenantId::new(), ..owner }, server, "f"),
+        (owner, ServerId::new(), "f"),
+        (owner, server, "fu"),
+        (owner, server, ""),
+    ];
+    for (owner, server, fingerprint) in others {
+        assert_eq!(store.bridge_leg(owner, server, fingerprint).await, Ok(None));
+    }
+}
+
+pub(super) async fn an_upstream_session_in_use_stays_and_an_idle_one_goes(fixture: Fixture) {
+    let (store, owner, server, kept) = (&fixture.store, owner(), ServerId::new(), bridge("s"));
+    store.put_bridge_leg(owner, server, "", &kept, None).await.unwrap();
+    for _ in 0..3 {
+        fixture.advance(SESSION_IDLE_S - 1).await;
+        assert_eq!(store.bridge_leg(owner, server, "").await, Ok(Some(kept.clone())));
+    }
+    fixture.advance(SESSION_IDLE_S).await;
+    assert_eq!(store.bridge_leg(owner, server, "").await, Ok(None));
+    assert_eq!(store.put_bridge_leg(owner, server, "", &bridge("next"), None).await, Ok(None));
+}
+
+pub(super) async fn of_two_that_open_at_once_the_first_one_stays(fixture: Fixture) {
+    let (store, owner, server) = (&fixture.store, owner(), ServerId::new());
+    let (first, second) = (bridge("first"), bridge("second"));
+    assert_eq!(store.put_bridge_leg(owner, server, "", &first, None).await, Ok(None));
+    assert_eq!(store.put_bridge_leg(owner, server, "", &second, None).await, Ok(Some(first.clone())));
+    assert_eq!(store.bridge_leg(owner, server, "").await, Ok(Some(first)));
+}
+
+pub(super) async fn a_lost_one_is_replaced_by_whoever_comes_first(fixture: Fixture) {
+    let (store, owner, server) = (&fixture.store, owner(), ServerId::new());
+    let (lost, next, late) = (bridge("lost"), bridge("next"), bridge("late"));
+    store.put_bridge_leg(owner, server, "", &lost, None).await.unwrap();
+    store.set_bridge_level(owner, server, "", &lost.leg, Level::Debug).await.unwrap();
+    assert_eq!(store.put_bridge_leg(owner, server, "", &next, Some(&lost.leg)).await, Ok(None));
+    assert_eq!(
+        store.put_bridge_leg(owner, server, "", &late, Some(&lost.leg)).await,
+        Ok(Some(next)),
+        "without a level"
+    );
+}
+
+pub(super) async fn a_level_belongs_to_the_session_that_it_was_set_in(fixture: Fixture) {
+    let (store, owner, server, kept) = (&fixture.store, owner(), ServerId::new(), bridge("s"));
+    store.put_bridge_leg(owner, server, "", &kept, None).await.unwrap();
+    store.set_bridge_level(owner, server, "", &leg("another"), Level::Debug).await.unwrap();
+    assert_eq!(store.bridge_leg(owner, server, "").await, Ok(Some(kept.clone())));
+    store.set_bridge_level(owner, server, "", &kept.leg, Level::Warning).await.unwrap();
+    let known = store.bridge_leg(owner, server, "").await.unwrap().unwrap();
+    assert_eq!(known.level, Some(Level::Warning));
+}
+
+pub(super) async fn a_waiting_call_is_held_for_as_long_as_its_holder_says_so(fixture: Fixture) {
+    let (store, owner, call) = (&fixture.store, owner(), MailboxId::generate().unwrap());
+    assert_eq!(store.is_held(owner, call).await, Ok(false));
+    store.hold(owner, call, 6).await.unwrap();
+    fixture.advance(5).await;
+    assert_eq!(store.is_held(owner, call).await, Ok(true));
+    store.hold(owner, call, 6).await.unwrap();
+    fixture.advance(5).await;
+    assert_eq!(store.is_held(owner, call).await, Ok(true));
+    fixture.advance(1).await;
+    assert_eq!(store.is_held(owner, call).await, Ok(false));
+    store.hold(owner, call, 6).await.unwrap();
+    store.release(owner, call).await.unwrap();
+    assert_eq!(store.is_held(owner, call).await, Ok(false));
+    let other = Owner { agent: AgentId::new(), ..owner };
+    store.hold(other, call, 6).await.unwrap();
+    assert_eq!(store.is_held(owner, call).await, Ok(false));
+}
+
+pub(super) async fn a_round_of_answers_is_taken_once(fixture: Fixture) {
+    let (store, owner, call) = (&fixture.store, owner(), MailboxId::generate().unwrap());
+    let claims = (0..8).map(|_| store.claim(owner, call, 1, 600));
+    let taken = futures_util::future::join_all(claims).await;
+    assert_eq!(taken.iter().filter(|taken| **taken == Ok(true)).count(), 1, "{taken:?}");
+    assert_eq!(store.claim(owner, call, 2, 600).await, Ok(true));
+    assert_eq!(store.claim(owner, call, 1, 600).await, Ok(false));
+    let other = Owner { agent: AgentId::new(), ..owner };
+    assert_eq!(store.claim(other, call, 1, 600).await, Ok(true));
+}
