@@ -21,7 +21,7 @@ pub use admission::{Admission, Charge, ChargedAt, Class, Loaded, RingKey, RingSt
 pub use announcement::{Announcement, Announcements, ChangedList, SessionChange};
 pub use bridge_leg::BridgeLeg;
 pub use mailbox::{MAIL_BYTES_MAX, MAIL_MAX, Mail, MailboxId, MailboxIdError};
-pub use session::{Leg, Owner, Session, SessionId, SessionIdError};
+pub use session::{Leg, Owner, Session, SessionId, SessionIdError, Subscribed, Subscription};
 use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
@@ -34,6 +34,8 @@ use crate::mcp::level::Level;
 pub const SESSION_IDLE_S: u64 = 30 * 60;
 /// A session is forgotten this long after its creation, however busy it is, in seconds.
 pub const SESSION_LIFE_S: u64 = 24 * 60 * 60;
+/// Resources that one session may have subscribed to.
+pub const SUBSCRIPTIONS_MAX: usize = 256;
 /// A shortened tool name that nobody uses for this long is forgotten, in seconds.
 pub const NAME_IDLE_S: u64 = 24 * 60 * 60;
 
@@ -103,6 +105,49 @@ impl Store {
         match self {
             Self::Memory(store) => Ok(store.put_leg(owner, id, server, leg)),
             Self::Redis(store) => store.put_leg(owner, id, server, leg).await,
+        }
+    }
+
+    /// Keeps the log level that the agent asked for; false when the owner has no such session (any more).
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn put_log_level(&self, owner: Owner, id: &SessionId, level: &str) -> Result<bool, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.put_log_level(owner, id, level)),
+            Self::Redis(store) => store.put_log_level(owner, id, level).await,
+        }
+    }
+
+    /// Adds a subscription to a session.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn subscribe(
+        &self,
+        owner: Owner,
+        id: &SessionId,
+        subscription: &Subscription,
+    ) -> Result<Subscribed, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.subscribe(owner, id, subscription)),
+            Self::Redis(store) => store.subscribe(owner, id, subscription).await,
+        }
+    }
+
+    /// Takes a subscription out of a session; false when the owner has no such session (any more).
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn unsubscribe(
+        &self,
+        owner: Owner,
+        id: &SessionId,
+        subscription: &Subscription,
+    ) -> Result<bool, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.unsubscribe(owner, id, subscription)),
+            Self::Redis(store) => store.unsubscribe(owner, id, subscription).await,
         }
     }
 

@@ -17,12 +17,12 @@ use tokio::time::Instant;
 use tollgate_proto::{ServerId, TenantId};
 
 use super::{
-    MailboxId, NAME_IDLE_S, SESSION_IDLE_S, SESSION_LIFE_S, StoreError,
+    MailboxId, NAME_IDLE_S, SESSION_IDLE_S, SESSION_LIFE_S, SUBSCRIPTIONS_MAX, StoreError,
     admission::{Admission, Charge, ChargedAt, Loaded, RingKey, RingState, Verdict},
     announcement::Announcer,
     bell::Bells,
     ring::{Ring, Shape},
-    session::{Leg, Owner, Session, SessionId},
+    session::{Leg, Owner, Session, SessionId, Subscribed, Subscription},
 };
 
 const SWEEP_EVERY_S: u64 = 30;
@@ -124,14 +124,33 @@ impl Store {
     }
 
     pub(super) fn put_leg(&self, owner: Owner, id: &SessionId, server: ServerId, leg: &Leg) -> bool {
-        let (mut state, now_s) = self.lock();
-        match state.live_session(owner, id, now_s) {
-            Some(held) => {
-                held.session.legs.insert(server, leg.clone());
-                true
+        self.edit(owner, id, |session| session.legs.insert(server, leg.clone())).is_some()
+    }
+
+    pub(super) fn put_log_level(&self, owner: Owner, id: &SessionId, level: &str) -> bool {
+        self.edit(owner, id, |session| session.log_level = Some(level.to_owned())).is_some()
+    }
+
+    pub(super) fn subscribe(&self, owner: Owner, id: &SessionId, subscription: &Subscription) -> Subscribed {
+        let subscribed = self.edit(owner, id, |session| {
+            let subscriptions = &mut session.subscriptions;
+            if subscriptions.len() == SUBSCRIPTIONS_MAX && !subscriptions.contains(subscription) {
+                return Subscribed::Full;
             }
-            None => false,
-        }
+            subscriptions.insert(subscription.clone());
+            Subscribed::Kept
+        });
+        subscribed.unwrap_or(Subscribed::NoSession)
+    }
+
+    pub(super) fn unsubscribe(&self, owner: Owner, id: &SessionId, subscription: &Subscription) -> bool {
+        self.edit(owner, id, |session| session.subscriptions.remove(subscription)).is_some()
+    }
+
+    /// Changes a session that lives; `None`: there is none.
+    fn edit<T>(&self, owner: Owner, id: &SessionId, change: impl FnOnce(&mut Session) -> T) -> Option<T> {
+        let (mut state, now_s) = self.lock();
+        state.live_session(owner, id, now_s).map(|held| change(&mut held.session))
     }
 
     pub(super) fn remove_session(&self, owner: Owner, id: &SessionId) -> Option<Session> {

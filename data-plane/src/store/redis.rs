@@ -12,7 +12,11 @@ mod function;
 mod link;
 mod mail;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use ::redis::{Cmd, FromRedisValue};
 use serde::{Deserialize, Serialize};
@@ -21,14 +25,16 @@ use tollgate_proto::{ServerId, TenantId};
 
 use self::{breaker::Breakers, function::Functions, link::Links, mail::Heard};
 use super::{
-    NAME_IDLE_S, SESSION_IDLE_S, SESSION_LIFE_S, StoreError,
+    NAME_IDLE_S, SESSION_IDLE_S, SESSION_LIFE_S, SUBSCRIPTIONS_MAX, StoreError,
     admission::{Admission, Charge, ChargedAt, Class, Loaded, RingKey, RingState, Verdict},
     ring::Shape,
-    session::{Leg, Owner, Session, SessionId},
+    session::{Leg, Owner, Session, SessionId, Subscribed, Subscription},
 };
 
 const HEAD_FIELD: &str = "head";
 const LEG_PREFIX: &str = "leg:";
+const LOG_LEVEL_FIELD: &str = "log_level";
+const SUBSCRIPTION_PREFIX: &str = "sub:";
 /// How many values `admit.lua` answers per ring.
 const STATE_VALUES: usize = 4;
 
@@ -107,6 +113,12 @@ impl Store {
         for (server, leg) in &session.legs {
             call.arg(leg_field(*server)).arg(to_json(leg)?);
         }
+        if let Some(level) = &session.log_level {
+            call.arg(LOG_LEVEL_FIELD).arg(level);
+        }
+        for subscription in &session.subscriptions {
+            call.arg(subscription_field(subscription)).arg("");
+        }
         self.run(session.owner.tenant, async |link| call.run::<()>(link).await).await?;
         Ok(id)
     }
@@ -118,8 +130,44 @@ impl Store {
         server: ServerId,
         leg: &Leg,
     ) -> Result<bool, StoreError> {
-        let mut call = self.functions.put_leg.call();
-        call.key(session_key(owner, id)).arg(leg_field(server)).arg(to_json(leg)?);
+        self.put_field(owner, id, &leg_field(server), &to_json(leg)?).await
+    }
+
+    pub(super) async fn put_log_level(&self, owner: Owner, id: &SessionId, level: &str) -> Result<bool, StoreError> {
+        self.put_field(owner, id, LOG_LEVEL_FIELD, level).await
+    }
+
+    async fn put_field(&self, owner: Owner, id: &SessionId, field: &str, value: &str) -> Result<bool, StoreError> {
+        let mut call = self.functions.put_field.call();
+        call.key(session_key(owner, id)).arg(field).arg(value);
+        self.run(owner.tenant, async |link| call.run(link).await).await
+    }
+
+    pub(super) async fn subscribe(
+        &self,
+        owner: Owner,
+        id: &SessionId,
+        subscription: &Subscription,
+    ) -> Result<Subscribed, StoreError> {
+        let mut call = self.functions.subscribe.call();
+        call.key(session_key(owner, id));
+        call.arg(subscription_field(subscription)).arg(SUBSCRIPTION_PREFIX).arg(SUBSCRIPTIONS_MAX);
+        let subscribed: i64 = self.run(owner.tenant, async |link| call.run(link).await).await?;
+        Ok(match subscribed {
+            1 => Subscribed::Kept,
+            0 => Subscribed::Full,
+            _ => Subscribed::NoSession,
+        })
+    }
+
+    pub(super) async fn unsubscribe(
+        &self,
+        owner: Owner,
+        id: &SessionId,
+        subscription: &Subscription,
+    ) -> Result<bool, StoreError> {
+        let mut call = self.functions.unsubscribe.call();
+        call.key(session_key(owner, id)).arg(subscription_field(subscription));
         self.run(owner.tenant, async |link| call.run(link).await).await
     }
 
@@ -275,6 +323,10 @@ fn leg_field(server: ServerId) -> String {
     format!("{LEG_PREFIX}{server}")
 }
 
+fn subscription_field(Subscription { server, uri }: &Subscription) -> String {
+    format!("{SUBSCRIPTION_PREFIX}{server}:{uri}")
+}
+
 fn read_state(values: &[u64]) -> RingState {
     // The function counts in u32: no value is larger than a limit or a ring.
     let [remaining, reset_s, retry_after_s] = [values[0] as u32, values[1] as u32, values[2] as u32];
@@ -284,11 +336,18 @@ fn read_state(values: &[u64]) -> RingState {
 fn read_session(owner: Owner, fields: &[String]) -> Result<Session, StoreError> {
     let mut head = None;
     let mut legs = BTreeMap::new();
+    let mut log_level = None;
+    let mut subscriptions = BTreeSet::new();
     for pair in fields.chunks_exact(2) {
         if pair[0] == HEAD_FIELD {
             head = Some(from_json::<Head>(&pair[1])?);
         } else if let Some(server) = pair[0].strip_prefix(LEG_PREFIX) {
             legs.insert(server.parse().map_err(unreadable)?, from_json::<Leg>(&pair[1])?);
+        } else if pair[0] == LOG_LEVEL_FIELD {
+            log_level = Some(pair[1].clone());
+        } else if let Some(subscription) = pair[0].strip_prefix(SUBSCRIPTION_PREFIX) {
+            let (server, uri) = subscription.split_once(':').ok_or_else(|| unreadable("a subscription to nothing"))?;
+            subscriptions.insert(Subscription { server: server.parse().map_err(unreadable)?, uri: uri.to_owned() });
         }
     }
     let head = head.ok_or_else(|| unreadable("a session without a head"))?;
@@ -298,6 +357,8 @@ fn read_session(owner: Owner, fields: &[String]) -> Result<Session, StoreError> 
         protocol_version: head.protocol_version,
         initialize_params: head.initialize_params.into_bytes(),
         legs,
+        log_level,
+        subscriptions,
         created_at_ms: head.created_at_ms,
     })
 }

@@ -1,5 +1,6 @@
--- A session is a hash: `head` (JSON), `idle_until` and `ends` (seconds), and one field `leg:<server>` (JSON) per
--- server, so that two data planes that add a leg each lose neither.
+-- A session is a hash: `head` (JSON), `idle_until` and `ends` (seconds), `log_level` where the agent set one, one field
+-- `leg:<server>` (JSON) per server and one `sub:<server>:<uri>` per subscription, so that two data planes that add one
+-- each lose neither.
 local function session_expire(key, now, idle_until, ends)
   redis.call('EXPIRE', key, math.min(idle_until, ends) - now)
 end

@@ -3,7 +3,11 @@
 //! Invariant: the id is ours, never a server's, and it proves nothing by itself: a session is looked up by owner
 //! and id together, so that a stolen id is of no use to another agent.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
 use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -95,9 +99,33 @@ pub struct Session {
     pub initialize_params: Vec<u8>,
     /// One upstream session per server that the session has reached.
     pub legs: BTreeMap<ServerId, Leg>,
+    /// The least severe log message that the agent asked for, for servers that are told so with every request.
+    pub log_level: Option<String>,
+    /// The resources that it has subscribed to at servers that hold no subscriptions themselves.
+    pub subscriptions: BTreeSet<Subscription>,
     /// When it was opened, in milliseconds since the Unix epoch on the data plane's clock. For people: expiry goes
     /// by the store's own clock.
     pub created_at_ms: u64,
+}
+
+/// A resource whose changes the agent wants to hear of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subscription {
+    /// The server that has the resource.
+    pub server: ServerId,
+    /// The resource's URI, as the server knows it.
+    pub uri: String,
+}
+
+/// What became of a wish to subscribe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subscribed {
+    /// It is kept, or was already.
+    Kept,
+    /// The session has [`SUBSCRIPTIONS_MAX`](super::SUBSCRIPTIONS_MAX) others.
+    Full,
+    /// The owner has no such session (any more).
+    NoSession,
 }
 
 /// The upstream end of a session, pinned to one instance.

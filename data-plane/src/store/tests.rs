@@ -50,6 +50,9 @@ on_both_stores!(
     a_used_session_stays_and_an_idle_one_goes,
     a_busy_session_ends_after_a_day,
     legs_put_at_once_are_all_kept,
+    a_log_level_is_kept_with_its_session,
+    a_session_keeps_what_it_subscribed_to,
+    a_session_subscribes_to_so_many_resources_and_no_more,
     a_removed_session_is_gone,
     exactly_the_limit_passes_at_once,
     a_refusal_charges_no_ring_and_names_those_that_refused,
@@ -99,8 +102,14 @@ fn session(owner: Owner) -> Session {
         protocol_version: "2025-11-25".to_owned(),
         initialize_params: br#"{"capabilities":{},"clientInfo":{"name":"\u00e4 \"test\""}}"#.to_vec(),
         legs: [(ServerId::new(), leg("first"))].into(),
+        log_level: Some("warning".to_owned()),
+        subscriptions: [subscription("file:///a:b {c}")].into(),
         created_at_ms: 1_800_000_000_123,
     }
+}
+
+fn subscription(uri: &str) -> Subscription {
+    Subscription { server: ServerId::new(), uri: uri.to_owned() }
 }
 
 fn charge(limit: u32, window_s: u32) -> Charge {
@@ -187,6 +196,49 @@ async fn legs_put_at_once_are_all_kept(fixture: Fixture) {
     for server in servers {
         assert_eq!(legs[&server].upstream_session, Some(server.to_string()));
     }
+}
+
+async fn a_log_level_is_kept_with_its_session(fixture: Fixture) {
+    let (kept, store) = (session(owner()), &fixture.store);
+    let id = store.create_session(&kept).await.unwrap();
+    assert!(store.put_log_level(kept.owner, &id, "debug").await.unwrap());
+    let loaded = load(store, kept.owner, &id).await;
+    assert_eq!(loaded, Some(Session { log_level: Some("debug".to_owned()), ..kept.clone() }));
+    assert!(!store.put_log_level(owner(), &id, "info").await.unwrap());
+    store.remove_session(kept.owner, &id).await.unwrap();
+    assert!(!store.put_log_level(kept.owner, &id, "info").await.unwrap());
+}
+
+async fn a_session_keeps_what_it_subscribed_to(fixture: Fixture) {
+    let (kept, store) = (session(owner()), &fixture.store);
+    let id = store.create_session(&kept).await.unwrap();
+    let first = kept.subscriptions.first().unwrap();
+    let second = subscription("demo://two");
+    for wanted in [&second, &second, first] {
+        assert_eq!(store.subscribe(kept.owner, &id, wanted).await, Ok(Subscribed::Kept));
+    }
+    let loaded = load(store, kept.owner, &id).await.unwrap();
+    assert_eq!(loaded.subscriptions, [first.clone(), second.clone()].into());
+    assert_eq!(store.unsubscribe(kept.owner, &id, first).await, Ok(true));
+    assert_eq!(store.unsubscribe(kept.owner, &id, &subscription("never")).await, Ok(true));
+    assert_eq!(load(store, kept.owner, &id).await.unwrap().subscriptions, [second.clone()].into());
+    store.remove_session(kept.owner, &id).await.unwrap();
+    assert_eq!(store.subscribe(kept.owner, &id, first).await, Ok(Subscribed::NoSession));
+    assert_eq!(store.unsubscribe(kept.owner, &id, first).await, Ok(false));
+}
+
+async fn a_session_subscribes_to_so_many_resources_and_no_more(fixture: Fixture) {
+    let (kept, store) = (session(owner()), &fixture.store);
+    let id = store.create_session(&kept).await.unwrap();
+    let first = kept.subscriptions.first().unwrap();
+    for number in 1..SUBSCRIPTIONS_MAX {
+        let subscribed = store.subscribe(kept.owner, &id, &subscription(&number.to_string())).await;
+        assert_eq!(subscribed, Ok(Subscribed::Kept));
+    }
+    assert_eq!(store.subscribe(kept.owner, &id, &subscription("more")).await, Ok(Subscribed::Full));
+    assert_eq!(store.subscribe(kept.owner, &id, first).await, Ok(Subscribed::Kept), "it has this one already");
+    store.unsubscribe(kept.owner, &id, first).await.unwrap();
+    assert_eq!(store.subscribe(kept.owner, &id, &subscription("more")).await, Ok(Subscribed::Kept));
 }
 
 async fn a_removed_session_is_gone(fixture: Fixture) {

@@ -68,6 +68,8 @@ pub async fn open_session(
         protocol_version: protocol_version.to_owned(),
         initialize_params: params.as_bytes().to_vec(),
         legs: leg.into_iter().collect(),
+        log_level: None,
+        subscriptions: std::collections::BTreeSet::new(),
         created_at_ms: u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default(),
     };
     Ok(ask.gateway().store.create_session(&session).await?)
