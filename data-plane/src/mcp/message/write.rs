@@ -25,6 +25,8 @@ pub struct Edit<'a> {
     pub cursor: Change<'a>,
     /// Members of params to leave out; none that another field sets.
     pub without: &'a [&'a str],
+    /// Members of params to add; none that another field sets, and none that is there and not left out.
+    pub more: &'a [(&'a str, &'a Raw)],
     /// Keys of `params._meta` to leave out: those that begin with one of these.
     pub strip_meta: &'a [&'a str],
     /// Keys of `params._meta` to set, after stripping; each key at most once.
@@ -166,7 +168,9 @@ impl Params {
         let task_id = edit.task_id.map_or(Change::Keep, Change::Set);
         let edited = [("name", name), ("uri", uri), ("taskId", task_id), ("cursor", edit.cursor)];
         let meta = self.edited_meta(edit);
-        let adds = edited.iter().any(|(_, change)| matches!(change, Change::Set(_))) || meta.is_some();
+        let adds = edited.iter().any(|(_, change)| matches!(change, Change::Set(_)))
+            || meta.is_some()
+            || !edit.more.is_empty();
         if self.members.is_none() && !adds {
             return;
         }
@@ -187,6 +191,7 @@ impl Params {
                     params.text(key, text);
                 }
             }
+            edit.more.iter().for_each(|(key, value)| params.raw(key, value));
             if self.meta.is_none() {
                 write_meta(params, meta.as_deref());
             }
