@@ -1,10 +1,10 @@
 # Everything a contributor runs. `make` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test bench openapi sqlx
+.PHONY: help up test conformance bench openapi sqlx
 
 help: ## list these
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## install what is missing, build, and run everything on this machine until Ctrl-C (ARGS="…" for more)
 	@scripts/setup.sh run
@@ -14,6 +14,10 @@ up: ## install what is missing, build, and run everything on this machine until 
 test: ## install what is missing, then formatting, lints and all tests
 	@scripts/setup.sh test
 	@scripts/test.sh
+
+conformance: ## the MCP conformance suite through the gateway, both requirement sets, same era and across
+	@scripts/setup.sh test
+	@scripts/conformance.sh
 
 bench: ## measure the authorization server on one core; table, JSON under target/bench/
 	@scripts/setup.sh test

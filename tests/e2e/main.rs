@@ -10,6 +10,7 @@ mod bad_servers;
 mod bad_tokens;
 mod batches;
 mod command_line;
+mod conformance;
 mod console;
 mod discovery;
 mod first_five_minutes;

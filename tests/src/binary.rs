@@ -16,10 +16,19 @@ use serde_json::Value;
 /// When it was not built.
 #[must_use]
 pub fn tollgate_binary() -> PathBuf {
+    built("tollgate")
+}
+
+/// Where a binary of this build lies.
+///
+/// # Panics
+/// When it was not built.
+#[must_use]
+pub(crate) fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
     // target/debug/deps/e2e-… → target/debug/tollgate
-    let built = test.ancestors().nth(2).expect("test executables lie two folders deep").join("tollgate");
-    assert!(built.is_file(), "{} is missing: run `cargo build -p tollgate` first", built.display());
+    let built = test.ancestors().nth(2).expect("test executables lie two folders deep").join(name);
+    assert!(built.is_file(), "{} is missing: run `cargo build -p tollgate -p tollgate-tests` first", built.display());
     built
 }
 

@@ -134,40 +134,6 @@ impl OauthClient {
     }
 }
 
-/// The authorization-server scenarios of the MCP conformance suite, running.
-#[derive(Debug)]
-pub struct Conformance(Process);
-
-impl Conformance {
-    /// Starts them.
-    #[must_use]
-    pub fn of_authorization_server(arguments: &[&str]) -> Self {
-        let mut command = node();
-        command.arg(client_modules().join("node_modules/@modelcontextprotocol/conformance/dist/index.js"));
-        command.arg("authorization").args(arguments).env("NO_COLOR", "1");
-        Self(Process::spawn("the conformance suite", command))
-    }
-
-    /// Waits for the address that a person is to open.
-    pub async fn address(&mut self) -> String {
-        let line = self
-            .0
-            .stdout_line("the conformance suite to ask for a person", |line| line.contains("code_challenge="))
-            .await;
-        line.trim().to_owned()
-    }
-
-    /// Waits for its end. Returns its exit code and everything it printed.
-    pub async fn verdict(mut self) -> (i32, String) {
-        eventually_true("the conformance suite to end", || {
-            let running = self.0.is_running();
-            async move { !running }
-        })
-        .await;
-        (self.0.exit_code(), self.0.both())
-    }
-}
-
 impl RealServer {
     /// Starts `@modelcontextprotocol/server-everything` and waits until it listens.
     pub async fn everything() -> Self {

@@ -24,7 +24,8 @@
 //!   quick. [`OauthClient`] runs the clients of others, which find their way from a 401 by themselves.
 //! - [`ScriptedServer`] is a server that answers what the test says and remembers what it saw; [`SpanReceiver`] is a
 //!   telemetry backend; [`OidcProvider`] is where people have accounts, [`Site`] where clients publish who they are;
-//!   `drivers.rs` runs the official clients.
+//!   `drivers.rs` runs the official clients. [`ReferenceServer`] has everything that the conformance suite calls by
+//!   name; [`Findings`] are what that suite says, to which a [`Balancer`] lends a token.
 //! - `postgres.rs`, `redis.rs`, `process.rs`, `conversation.rs`, `relay.rs`, `ports.rs`, `wait.rs` are what those stand
 //!   on.
 //!
@@ -33,6 +34,7 @@
 
 mod agent;
 mod authority;
+mod balancer;
 mod binary;
 mod browser;
 mod conversation;
@@ -50,20 +52,23 @@ mod ports;
 mod postgres;
 mod process;
 mod redis;
+mod reference;
 mod relay;
 mod scripted;
 mod site;
 mod spans;
+mod suite;
 mod usage;
 mod wait;
 
 pub use self::{
     agent::{Agent, AgentDraft},
     authority::Authority,
+    balancer::Balancer,
     binary::{CommandOutput, tollgate_binary},
     browser::{Browser, Errand, Journey},
     deployment::{Deployment, Plan},
-    drivers::{Conformance, NodeClient, OauthClient, PythonClient, RealServer, repository_root, run_browser_tests},
+    drivers::{NodeClient, OauthClient, PythonClient, RealServer, repository_root, run_browser_tests},
     front::Front,
     http::{Answer, Http},
     identity_provider::{OidcDraft, OidcProvider},
@@ -75,9 +80,11 @@ pub use self::{
     postgres::Database,
     process::Process,
     redis::Redis,
+    reference::{ReferenceServer, Speaks},
     scripted::{Piece, Reply, ScriptedServer, Seen},
     site::Site,
     spans::{Span, SpanReceiver},
+    suite::{Comparison, Conformance, Findings},
     usage::UsageRecord,
     wait::{eventually, eventually_true},
 };

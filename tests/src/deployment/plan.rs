@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::{Deployment, Folder, Secrets, Service, free_address};
 use crate::{
-    authority::Authority, front::Front, http::Http, postgres::Database, redis::Redis, relay::Relay, spans::SpanReceiver,
+    authority::Authority, balancer::Balancer, front::Front, http::Http, postgres::Database, redis::Redis, relay::Relay,
+    spans::SpanReceiver,
 };
 
 /// The draft of a [`Deployment`].
@@ -20,6 +21,7 @@ pub struct Plan {
     embedded_postgres: bool,
     database_on_a_wire: bool,
     front: Option<Front>,
+    balancer: Option<Balancer>,
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
 }
@@ -33,6 +35,7 @@ impl Plan {
             embedded_postgres: false,
             database_on_a_wire: false,
             front: None,
+            balancer: None,
             // Tests share two cores: a Redis that waits for one of them is not away.
             environment: vec![("TOLLGATE_STORE_TIMEOUT".to_owned(), "10s".to_owned())],
             arguments: Vec::new(),
@@ -75,6 +78,13 @@ impl Plan {
     #[must_use]
     pub fn behind(mut self, front: &Front) -> Self {
         self.front = Some(front.clone());
+        self
+    }
+
+    /// Puts a load balancer before the data planes, which have separate processes then; its URL is theirs.
+    #[must_use]
+    pub fn balanced_by(mut self, balancer: &Balancer) -> Self {
+        self.balancer = Some(balancer.clone());
         self
     }
 
@@ -191,7 +201,11 @@ impl Plan {
         }
         let (grpc_url, grpc) = free_address();
         let planes: Vec<_> = (0..data_planes).map(|_| free_address()).collect();
-        let data_url = planes.first().expect("a deployment has a data plane").0.clone();
+        let mut data_url = planes.first().expect("a deployment has a data plane").0.clone();
+        if let Some(balancer) = &self.balancer {
+            balancer.lead_to(planes.iter().map(|(url, _)| url.clone()).collect());
+            balancer.url().clone_into(&mut data_url);
+        }
         let mut shared = self.environment.clone();
         shared.extend(
             [

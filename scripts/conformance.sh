@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The MCP conformance suite: against the reference server alone, and through two data planes, with the server in the
+# suite's era and in the other one. Ends with a table and `N passed, N failed`.
+#
+# What may fail, and why, is listed in tests/conformance.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+workspace=$(mktemp -d /tmp/tollgate-conformance.XXXXXX)
+chmod 711 "$workspace"
+source scripts/postgres.sh
+trap stop_postgres EXIT
+start_postgres "$(free_port)" "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+
+export SQLX_OFFLINE=true
+# The stories run the real binary.
+cargo build --quiet -p tollgate
+log=$workspace/conformance.log
+status=0
+cargo test --quiet -p tollgate-tests --test e2e -- conformance::the_ --nocapture 2>&1 | tee "$log" || status=$?
+
+echo
+echo "set          | passed | excepted | failed"
+awk -F'|' '/^conformance \|/ { split($3, p, " "); split($4, e, " "); split($5, f, " ")
+    printf "%-12s | %6d | %8d | %6d\n", $2, p[1], e[1], f[1] }' "$log" | sed 's/^ //' | sort
+passed=$(awk -F'|' '/^conformance \|/ { split($3, p, " "); n += p[1] } END { print n + 0 }' "$log")
+failed=$(awk -F'|' '/^conformance \|/ { split($5, f, " "); n += f[1] } END { print n + 0 }' "$log")
+# A run that fails without a failed check did not get that far.
+((status == 0 || failed > 0)) || failed=1
+echo
+echo "$passed passed, $failed failed"
+((failed == 0))
