@@ -68,6 +68,10 @@ pub struct InstanceSpec {
     /// Its MCP endpoint, `http` or `https`, without credentials.
     #[schema(example = "http://127.0.0.1:3001/mcp")]
     pub url: String,
+    /// Gets no new work, while the sessions that it holds go on: to be set before the copy is stopped. When all copies
+    /// drain, they share the work.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
 }
 
 /// How a server is spoken to.
@@ -165,7 +169,7 @@ pub struct EffectiveServer {
 pub struct Meaning {
     era: &'static str,
     team: Option<TeamId>,
-    urls: Vec<String>,
+    instances: Vec<InstanceSpec>,
 }
 
 impl Era {
@@ -211,12 +215,12 @@ impl Kind for ServerSpec {
             faults.add("/name", "name", format!("the name of a server has at most {SLUG_LEN_MAX} characters"));
         }
         refuse_unavailable(self, faults);
-        let urls = instance_urls(&self.instances, faults);
+        let instances = instances(&self.instances, faults);
         let team = match &self.team {
             Some(team) => teams::look_up(tx, team, "/spec/team", faults).await?,
             None => None,
         };
-        Ok(Some(Meaning { era: self.effective().era.as_str(), team, urls }))
+        Ok(Some(Meaning { era: self.effective().era.as_str(), team, instances }))
     }
 
     async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: Meaning) -> Result<(), sqlx::Error> {
@@ -259,21 +263,24 @@ fn refuse_unavailable(spec: &ServerSpec, faults: &mut Faults) {
     }
 }
 
-fn instance_urls(instances: &[InstanceSpec], faults: &mut Faults) -> Vec<String> {
-    if instances.is_empty() {
+/// The instances, with their URLs in the one form that is compared.
+fn instances(specs: &[InstanceSpec], faults: &mut Faults) -> Vec<InstanceSpec> {
+    if specs.is_empty() {
         faults.add("/spec/instances", "required", "name at least one instance");
     }
-    if instances.len() > INSTANCES_MAX {
+    if specs.len() > INSTANCES_MAX {
         faults.add("/spec/instances", "too_many", format!("at most {INSTANCES_MAX} instances"));
     }
-    let mut urls = Vec::new();
-    for (index, instance) in instances.iter().enumerate() {
+    let mut instances: Vec<InstanceSpec> = Vec::new();
+    for (index, spec) in specs.iter().enumerate() {
         let pointer = format!("/spec/instances/{index}/url");
-        match instance_url::read(&instance.url) {
-            Ok(url) if urls.contains(&url) => faults.add(pointer, "duplicate", "another instance has this URL"),
-            Ok(url) => urls.push(url),
+        match instance_url::read(&spec.url) {
+            Ok(url) if instances.iter().any(|instance| instance.url == url) => {
+                faults.add(pointer, "duplicate", "another instance has this URL");
+            }
+            Ok(url) => instances.push(InstanceSpec { url, draining: spec.draining }),
             Err(error) => faults.add(pointer, "url", error.to_string()),
         }
     }
-    urls
+    instances
 }

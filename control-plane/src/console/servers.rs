@@ -25,11 +25,13 @@ use crate::{
     grants::{Grant, GrantSpec},
     page::PageQuery,
     resource::{self, Object},
-    servers::{Era, Server, ServerSpec},
+    servers::{Era, InstanceSpec, Server, ServerSpec},
     usage::{self, Dimension},
 };
 
 const RECENT_CALLS: i64 = 10;
+/// What stands behind the URL of an instance that drains.
+const DRAINING: &str = "draining";
 
 /// A server in the list.
 struct Row {
@@ -99,7 +101,10 @@ impl Editable for ServerSpec {
         let era = |value: &str, label: &str| Choice { value: value.to_owned(), label: label.to_owned() };
         vec![
             Field::new("instances", "Instances", Control::Lines)
-                .hint("The MCP endpoint of each running copy, one a line, as in http://127.0.0.1:3001/mcp.")
+                .hint(
+                    "The MCP endpoint of each running copy, one a line, as in http://127.0.0.1:3001/mcp. Write draining \
+                     behind one that shall get no new work while its sessions go on.",
+                )
                 .required(),
             Field::new(
                 "era",
@@ -116,20 +121,20 @@ impl Editable for ServerSpec {
     }
 
     fn entries(object: &Object<Self>) -> Entries {
-        let urls: Vec<&str> = object.spec.instances.iter().map(|instance| instance.url.as_str()).collect();
+        let lines: Vec<String> = object.spec.instances.iter().map(line).collect();
         let era = match object.spec.era {
             Some(Era::Legacy) => "legacy",
             Some(Era::Modern) => "modern",
             Some(Era::Auto) | None => "",
         };
         Entries::default()
-            .with("instances", urls.join("\n"))
+            .with("instances", lines.join("\n"))
             .with("era", era)
             .with("team", object.spec.team.as_ref().map(ToString::to_string).unwrap_or_default())
     }
 
     fn spec(entries: &Entries) -> Value {
-        let instances: Vec<Value> = entries.lines("instances").into_iter().map(|url| json!({ "url": url })).collect();
+        let instances: Vec<Value> = entries.lines("instances").into_iter().map(instance).collect();
         json!({ "instances": instances, "era": entries.text("era"), "team": entries.text("team") })
     }
 
@@ -151,6 +156,18 @@ impl Deletable for ServerSpec {
     const PRECIOUS: bool = true;
     const LOSS: &'static str = "Agents can no longer call it. Grants keep the scopes that name it; they allow nothing \
                                 until a server of this name exists again.";
+}
+
+/// An instance as the form shows it: its URL, and behind it whether it drains.
+fn line(instance: &InstanceSpec) -> String {
+    if instance.draining { format!("{} {DRAINING}", instance.url) } else { instance.url.clone() }
+}
+
+fn instance(line: &str) -> Value {
+    match line.strip_suffix(DRAINING).map(str::trim_end) {
+        Some(url) if url.len() + DRAINING.len() < line.len() => json!({ "url": url, "draining": true }),
+        _ => json!({ "url": line }),
+    }
 }
 
 /// The hosts of a server's instances, each once.

@@ -146,7 +146,7 @@ pub(super) async fn users(connection: &mut PgConnection, tenant: TenantId) -> Re
 
 pub(super) async fn servers(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<Server>, sqlx::Error> {
     let mut instances = sqlx::query!(
-        "SELECT server_id, id, url FROM server_instances WHERE tenant_id = $1 ORDER BY server_id, position, id",
+        "SELECT server_id, id, url, draining FROM server_instances WHERE tenant_id = $1 ORDER BY server_id, position, id",
         tenant.uuid()
     )
     .fetch_all(&mut *connection)
@@ -160,7 +160,11 @@ pub(super) async fn servers(connection: &mut PgConnection, tenant: TenantId) -> 
     // Both lists are in the order of the server's id, so one pass joins them.
     let mut instances_of = |server_id| {
         std::iter::from_fn(|| instances.next_if(|instance| instance.server_id == server_id))
-            .map(|instance| Instance { id: InstanceId::from(instance.id).to_string(), url: instance.url })
+            .map(|instance| Instance {
+                id: InstanceId::from(instance.id).to_string(),
+                url: instance.url,
+                draining: instance.draining,
+            })
             .collect()
     };
     Ok(servers

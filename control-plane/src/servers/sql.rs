@@ -3,7 +3,7 @@
 use tollgate_proto::{InstanceId, ServerId, TeamId};
 use uuid::Uuid;
 
-use super::Meaning;
+use super::{InstanceSpec, Meaning};
 use crate::{
     db::TenantTx,
     resource::{Row, Version, Which},
@@ -54,25 +54,29 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
     )
     .execute(&mut **tx)
     .await?;
-    save_instances(tx, version.id, &meaning.urls).await
+    save_instances(tx, version.id, &meaning.instances).await
 }
 
 /// Instances whose URL stays keep their ids.
-async fn save_instances(tx: &mut TenantTx, server: Uuid, urls: &[String]) -> Result<(), sqlx::Error> {
+async fn save_instances(tx: &mut TenantTx, server: Uuid, instances: &[InstanceSpec]) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    sqlx::query!("DELETE FROM server_instances WHERE server_id = $1 AND url <> ALL ($2)", server, urls)
+    let urls: Vec<String> = instances.iter().map(|instance| instance.url.clone()).collect();
+    let draining: Vec<bool> = instances.iter().map(|instance| instance.draining).collect();
+    sqlx::query!("DELETE FROM server_instances WHERE server_id = $1 AND url <> ALL ($2)", server, &urls)
         .execute(&mut **tx)
         .await?;
     let ids: Vec<Uuid> = urls.iter().map(|_| InstanceId::new().uuid()).collect();
     sqlx::query!(
-        "INSERT INTO server_instances (tenant_id, id, server_id, position, url)
-         SELECT $1, new.id, $2, new.position, new.url
-         FROM unnest($3::uuid[], $4::text[]) WITH ORDINALITY AS new (id, url, position)
-         ON CONFLICT (tenant_id, server_id, url) DO UPDATE SET position = excluded.position",
+        "INSERT INTO server_instances (tenant_id, id, server_id, position, url, draining)
+         SELECT $1, new.id, $2, new.position, new.url, new.draining
+         FROM unnest($3::uuid[], $4::text[], $5::boolean[]) WITH ORDINALITY AS new (id, url, draining, position)
+         ON CONFLICT (tenant_id, server_id, url)
+         DO UPDATE SET position = excluded.position, draining = excluded.draining",
         tenant,
         server,
         &ids,
-        urls,
+        &urls,
+        &draining,
     )
     .execute(&mut **tx)
     .await

@@ -43,6 +43,29 @@ async fn an_instance_keeps_its_id_while_its_url_stays() {
 }
 
 #[tokio::test]
+async fn an_instance_that_drains_keeps_its_id() {
+    run(async |bench| {
+        let stored = async || -> (uuid::Uuid, bool) {
+            let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
+            let query = sqlx::query_as("SELECT id, draining FROM server_instances");
+            query.fetch_one(&mut *tx).await.expect("the instance")
+        };
+        bench.put("servers/demo", json!({ "spec": { "instances": [{ "url": "http://a/" }] } })).await.expect(201);
+        let (id, draining) = stored().await;
+        assert!(!draining);
+        let drained = json!({ "spec": { "instances": [{ "url": "http://a/", "draining": true }] } });
+        let patch = bench.call(Method::PATCH, "servers/demo").header("if-match", "\"1\"");
+        let patched = patch.json(drained.clone()).await.expect(200);
+        assert_eq!(patched.json["spec"], drained["spec"]);
+        assert_eq!(stored().await, (id, true));
+        let back = bench.call(Method::PATCH, "servers/demo").header("if-match", "\"2\"");
+        back.json(json!({ "spec": { "instances": [{ "url": "http://a/" }] } })).await.expect(200);
+        assert_eq!(stored().await, (id, false));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn every_fault_of_a_server_is_named_where_it_is() {
     run(async |bench| {
         let refused = bench

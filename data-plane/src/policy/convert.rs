@@ -171,7 +171,7 @@ fn instance(sent: wire::Instance) -> Result<Arc<Instance>, SnapshotError> {
     if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {
         return Err(SnapshotError::Url(sent.url));
     }
-    Ok(Arc::new(Instance { id: InstanceId::from_str(&sent.id)?, url }))
+    Ok(Arc::new(Instance { id: InstanceId::from_str(&sent.id)?, url, draining: sent.draining }))
 }
 
 fn keys(jwks: &str) -> Result<HashMap<String, DecodingKey>, SnapshotError> {

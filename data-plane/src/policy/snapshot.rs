@@ -132,6 +132,8 @@ pub struct Instance {
     pub id: InstanceId,
     /// Its MCP endpoint.
     pub url: http::Uri,
+    /// New work goes elsewhere; the sessions that it holds go on.
+    pub draining: bool,
 }
 
 /// Who may call, and as part of which team.

@@ -75,6 +75,7 @@ struct Server {
 #[serde(deny_unknown_fields)]
 struct Instance {
     url: Address,
+    draining: Option<bool>,
 }
 
 /// An absolute URL.
