@@ -15,7 +15,7 @@ use crate::{
     stage::identify::{Introspector, Tokens},
     store::{Store, StoreError},
     telemetry::{Metrics, Tracing},
-    upstream::Upstreams,
+    upstream::{Upstreams, check},
     usage::{ShipError, Shipping, Spool, SpoolError},
 };
 
@@ -102,6 +102,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
     let watcher = stream::Watcher { channel, authorization, id };
     services.spawn(stream::follow(watcher, Arc::clone(&gateway.policies), stopped.clone()));
     services.spawn(ops::serve(Arc::clone(&gateway), config.other_metrics, ops, stopped.clone()));
+    services.spawn(check::follow(Arc::clone(&gateway), stopped.clone()));
     calls.spawn(listener::serve(Arc::clone(&gateway), mcp, tls, stopping.clone()));
     let drain_timeout = config.drain_timeout;
     Ok(DataPlane { gateway, mcp_addr, ops_addr, stopping, stopped, calls, services, shipping, drain_timeout })

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::OtherMetrics,
     gateway::Gateway,
-    telemetry::metrics::{Gauges, TenantGauges},
+    telemetry::metrics::{Gauges, InstanceGauge, TenantGauges},
 };
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -84,12 +84,21 @@ fn gauges(gateway: &Gateway) -> Gauges {
             revocations: revocations.map_or(0, |held| held.len()),
         }
     });
+    let servers = snapshot.tenants().flat_map(|tenant| tenant.servers.values().map(move |server| (tenant, server)));
+    let instances = servers.flat_map(|(tenant, server)| {
+        server.instances.iter().map(|instance| InstanceGauge {
+            tenant: tenant.name.clone(),
+            server: server.name.clone(),
+            standing: gateway.upstreams.instances().standing(instance.id),
+        })
+    });
     Gauges {
         spool_records: gateway.spool.depth(),
         spool_bytes: gateway.spool.bytes(),
         policy_age: gateway.policies.age(),
         tokens: gateway.tokens.remembered(),
         tenants: tenants.collect(),
+        instances: instances.collect(),
     }
 }
 

@@ -4,7 +4,9 @@
 //! the tenant's egress permits.
 
 pub mod answer;
+pub mod check;
 mod connect;
+mod health;
 mod instance;
 
 use std::{
@@ -14,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
@@ -24,8 +26,10 @@ use hyper_util::{
 };
 
 use crate::policy::{Egress, Instance, Server};
+use health::Failure;
 
 pub use connect::{GuardedConnector, client_tls};
+pub use health::Standing;
 pub use instance::{InFlight, Instances};
 
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
@@ -73,10 +77,10 @@ impl Upstreams {
         &self.instances
     }
 
-    /// The instance that a new call or session goes to: the least loaded of the healthy.
+    /// The instance that a new call or session goes to.
     #[must_use]
     pub fn pick<'a>(&self, server: &'a Server) -> &'a Arc<Instance> {
-        self.instances.least_loaded(&server.instances)
+        self.instances.draw(&server.instances)
     }
 
     /// Sends one request and waits for the answer's head. No redirect is followed.
@@ -95,15 +99,22 @@ impl Upstreams {
         let request = request(&instance.url, method, headers, body);
         let answer = tokio::time::timeout(self.timeout, self.client(egress).request(request)).await;
         match answer {
+            Ok(Ok(response)) if is_unable(response.status()) => {
+                self.instances.failed(instance.id, Failure::Unable);
+                Ok((response, in_flight))
+            }
             Ok(Ok(response)) => {
                 self.instances.succeeded(instance.id);
                 Ok((response, in_flight))
             }
             Ok(Err(error)) => {
-                self.instances.failed(instance.id);
+                self.instances.failed(instance.id, Failure::Unreachable);
                 Err(UpstreamError::Unreachable(chain(&error)))
             }
-            Err(_elapsed) => Err(UpstreamError::Timeout(self.timeout)),
+            Err(_elapsed) => {
+                self.instances.failed(instance.id, Failure::Unable);
+                Err(UpstreamError::Timeout(self.timeout))
+            }
         }
     }
 
@@ -125,6 +136,11 @@ impl Upstreams {
             .pool_timer(TokioTimer::new())
             .build(connector)
     }
+}
+
+/// What proxies and servers answer that cannot serve at the moment. Other errors may be about one request.
+fn is_unable(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
 }
 
 fn request(url: &Uri, method: Method, headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {

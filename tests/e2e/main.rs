@@ -15,6 +15,7 @@ mod console;
 mod discovery;
 mod first_five_minutes;
 mod harness;
+mod instances;
 mod ledgers;
 mod limits;
 mod modern_statuses;

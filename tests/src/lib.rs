@@ -81,7 +81,7 @@ pub use self::{
     process::Process,
     redis::Redis,
     reference::{ReferenceServer, Speaks},
-    scripted::{Piece, Reply, ScriptedServer, Seen},
+    scripted::{Piece, Reply, Script, ScriptedServer, Seen},
     site::Site,
     spans::{Span, SpanReceiver},
     suite::{Comparison, Conformance, Findings},

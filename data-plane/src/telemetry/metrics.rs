@@ -20,9 +20,11 @@ use prometheus_client::{
 use crate::mcp::method::Method;
 
 mod identity;
+mod instances;
 
 use identity::Identity;
 pub use identity::{Gauges, Introspected, Lookup, TenantGauges};
+pub use instances::InstanceGauge;
 
 /// The buckets that the OpenTelemetry conventions for MCP name, in seconds.
 const OPERATION_BUCKETS: [f64; 14] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
@@ -44,6 +46,7 @@ pub struct Metrics {
     spool_bytes: Gauge<i64, AtomicI64>,
     policy_age_s: Gauge<f64, AtomicU64>,
     identity: Identity,
+    instances: instances::Instances,
     tools: Mutex<HashSet<(String, String)>>,
 }
 
@@ -117,6 +120,7 @@ impl Metrics {
             policy_age_s.clone(),
         );
         let identity = Identity::register(&mut registry);
+        let instances = instances::Instances::register(&mut registry);
         Self {
             registry,
             operation,
@@ -127,6 +131,7 @@ impl Metrics {
             spool_bytes,
             policy_age_s,
             identity,
+            instances,
             tools: Mutex::default(),
         }
     }
@@ -180,6 +185,7 @@ impl Metrics {
         self.spool_bytes.set(i64::try_from(gauges.spool_bytes).unwrap_or(i64::MAX));
         self.policy_age_s.set(gauges.policy_age.as_secs_f64());
         self.identity.set(gauges);
+        self.instances.set(&gauges.instances);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string cannot fail");
         text

@@ -1,22 +1,25 @@
-//! What is known of each instance: how many calls it runs, whether it answered lately, which era it speaks.
+//! What is known of each instance: how many requests it runs, whether it answers, which era it speaks; and which one
+//! new work goes to.
 //!
 //! Invariant: an [`InFlight`] counts for exactly as long as it lives.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use tollgate_proto::InstanceId;
 
+use super::health::{Failure, Health, Standing};
 use crate::policy::Instance;
 
-/// How long an instance that could not be reached is passed over while another can be.
-const PASSED_OVER: Duration = Duration::from_secs(5);
+#[cfg(test)]
+mod tests;
+
 /// A server that was upgraded still answers in the old way, so only time shows it.
 const LEGACY_VERDICT: Duration = Duration::from_secs(60);
 
@@ -24,17 +27,18 @@ const LEGACY_VERDICT: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Instances {
     known: Mutex<HashMap<InstanceId, Arc<State>>>,
+    dice: Dice,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     in_flight: AtomicUsize,
     observed: Mutex<Observed>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Observed {
-    failed_at: Option<Instant>,
+    health: Health,
     modern: Option<(bool, Instant)>,
 }
 
@@ -49,14 +53,23 @@ impl Drop for InFlight {
 }
 
 impl Instances {
-    pub(super) fn least_loaded<'a>(&self, instances: &'a [Arc<Instance>]) -> &'a Arc<Instance> {
-        instances
-            .iter()
-            .min_by_key(|instance| {
-                let state = self.state(instance.id);
-                (state.is_passed_over(), state.in_flight.load(Ordering::Relaxed))
-            })
-            .expect("a server has at least one instance, as its conversion checked")
+    /// The instance for new work: of two that are drawn from those that answer and do not drain, the one with fewer
+    /// requests for its share. When none answers, all are tried; when all drain, they share the work.
+    pub(super) fn draw<'a>(&self, instances: &'a [Arc<Instance>]) -> &'a Arc<Instance> {
+        let now = Instant::now();
+        let is_open = |instance: &Instance| !instance.draining;
+        let answers = |instance: &Instance| self.state(instance.id).observed().health.share(now) > 0.0;
+        let candidates = [
+            subset(instances, |instance| is_open(instance) && answers(instance)),
+            subset(instances, is_open),
+            subset(instances, answers),
+            instances.iter().collect(),
+        ];
+        let candidates = candidates.into_iter().find(|set| !set.is_empty());
+        let candidates = candidates.expect("a server has at least one instance, as its conversion checked");
+        let (first, second) = self.dice.two_of(candidates.len());
+        let (first, second) = (candidates[first], candidates[second]);
+        if self.load(second, now) < self.load(first, now) { second } else { first }
     }
 
     pub(super) fn enter(&self, id: InstanceId) -> InFlight {
@@ -65,12 +78,26 @@ impl Instances {
         InFlight(state)
     }
 
-    pub(super) fn failed(&self, id: InstanceId) {
-        self.state(id).observed().failed_at = Some(Instant::now());
+    pub(super) fn failed(&self, id: InstanceId, failure: Failure) {
+        self.changed(id, |health, now| health.failed(failure, now));
     }
 
     pub(super) fn succeeded(&self, id: InstanceId) {
-        self.state(id).observed().failed_at = None;
+        self.changed(id, Health::succeeded);
+    }
+
+    pub(super) fn checked(&self, id: InstanceId, alive: bool) {
+        self.changed(id, |health, now| health.checked(alive, now));
+    }
+
+    pub(super) fn is_check_due(&self, id: InstanceId) -> bool {
+        self.state(id).observed().health.is_check_due(Instant::now())
+    }
+
+    /// Where the instance stands.
+    #[must_use]
+    pub fn standing(&self, id: InstanceId) -> Standing {
+        self.state(id).observed().health.standing(Instant::now())
     }
 
     /// Whether the instance speaks the modern era, where that is known and fresh.
@@ -85,51 +112,79 @@ impl Instances {
         self.state(id).observed().modern = Some((modern, Instant::now()));
     }
 
+    /// It answered as no server of its era does: the next request asks which one it speaks.
+    pub fn forget_era(&self, id: InstanceId) {
+        self.state(id).observed().modern = None;
+    }
+
+    /// Forgets every instance for which `stays` says no.
+    pub(super) fn retain(&self, stays: impl Fn(InstanceId) -> bool) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| stays(*id));
+    }
+
+    /// Requests for its share of the work, of which this would be one more.
+    #[allow(clippy::cast_precision_loss, reason = "requests that run at once are few")]
+    fn load(&self, instance: &Instance, now: Instant) -> f64 {
+        let state = self.state(instance.id);
+        let in_flight = state.in_flight.load(Ordering::Relaxed) + 1;
+        let share = state.observed().health.share(now);
+        in_flight as f64 / if share > 0.0 { share } else { 1.0 }
+    }
+
+    /// Notes what was seen, and says so where the standing changed. What is known of the era goes with an instance
+    /// that went away: another version may come back.
+    fn changed(&self, id: InstanceId, note: impl FnOnce(&mut Health, Instant)) {
+        let (state, now) = (self.state(id), Instant::now());
+        let mut observed = state.observed();
+        let before = observed.health.standing(now);
+        note(&mut observed.health, now);
+        let after = observed.health.standing(now);
+        if before != after {
+            if after == Standing::Ejected {
+                observed.modern = None;
+            }
+            tracing::info!(instance = %id, standing = ?after, "the standing of an instance changed");
+        }
+    }
+
     fn state(&self, id: InstanceId) -> Arc<State> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(id).or_default())
+        Arc::clone(known.entry(id).or_insert_with(|| Arc::new(State::new())))
     }
 }
 
 impl State {
-    fn observed(&self) -> std::sync::MutexGuard<'_, Observed> {
+    fn new() -> Self {
+        let observed = Observed { health: Health::new(Instant::now()), modern: None };
+        Self { in_flight: AtomicUsize::new(0), observed: Mutex::new(observed) }
+    }
+
+    fn observed(&self) -> MutexGuard<'_, Observed> {
         // Plain values, each written whole: a panic elsewhere leaves nothing half done.
         self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn is_passed_over(&self) -> bool {
-        self.observed().failed_at.is_some_and(|at| at.elapsed() < PASSED_OVER)
-    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn subset<'a>(instances: &'a [Arc<Instance>], fits: impl Fn(&Instance) -> bool) -> Vec<&'a Arc<Instance>> {
+    instances.iter().filter(|instance| fits(instance)).collect()
+}
 
-    fn instances(count: usize) -> Vec<Arc<Instance>> {
-        let instance = || Instance { id: InstanceId::new(), url: http::Uri::from_static("http://h/mcp") };
-        (0..count).map(|_| Arc::new(instance())).collect()
+/// Draws that need not be unpredictable: a Weyl sequence through the finaliser of SplitMix64.
+#[derive(Debug, Default)]
+struct Dice(AtomicU64);
+
+impl Dice {
+    /// Two different numbers below `count`; twice the same where there is only one.
+    fn two_of(&self, count: usize) -> (usize, usize) {
+        let first = self.below(count);
+        let second = if count > 1 { (first + 1 + self.below(count - 1)) % count } else { first };
+        (first, second)
     }
 
-    #[test]
-    fn the_least_loaded_instance_is_picked() {
-        let (known, list) = (Instances::default(), instances(2));
-        let busy = known.enter(list[0].id);
-        assert_eq!(known.least_loaded(&list).id, list[1].id);
-        drop(busy);
-        let _other = known.enter(list[1].id);
-        assert_eq!(known.least_loaded(&list).id, list[0].id);
-    }
-
-    #[test]
-    fn an_instance_that_failed_is_passed_over_while_another_lives() {
-        let (known, list) = (Instances::default(), instances(2));
-        known.failed(list[0].id);
-        let _busy = known.enter(list[1].id);
-        assert_eq!(known.least_loaded(&list).id, list[1].id);
-        known.failed(list[1].id);
-        assert_eq!(known.least_loaded(&list).id, list[0].id);
-        known.succeeded(list[1].id);
-        assert_eq!(known.least_loaded(&list).id, list[1].id);
+    fn below(&self, count: usize) -> usize {
+        let step = self.0.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        let mixed = (step ^ (step >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((mixed ^ (mixed >> 31)) % count.max(1) as u64).unwrap_or_default()
     }
 }

@@ -9,6 +9,8 @@ use prometheus_client::{
 };
 use tollgate_proto::Name;
 
+use super::InstanceGauge;
+
 /// Whether a token was remembered.
 #[derive(Debug, Clone, Copy)]
 pub enum Lookup {
@@ -42,6 +44,8 @@ pub struct Gauges {
     pub tokens: usize,
     /// Every tenant that is served.
     pub tenants: Vec<TenantGauges>,
+    /// Every instance of every server.
+    pub instances: Vec<InstanceGauge>,
 }
 
 /// What one tenant's calls are decided by.

@@ -1,0 +1,94 @@
+//! Checks: instances that were ejected, or that nobody asked for long, are asked whether they live.
+//!
+//! Any answer below 500 is a sign of life: a server may want credentials, or not know the question. The question is
+//! `server/discover`, which changes nothing anywhere and which servers of both eras answer without a session.
+//!
+//! Invariant: a check never delays a call and never counts as one.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http::{
+    HeaderMap, HeaderValue, Method as Verb, StatusCode,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::Upstreams;
+use crate::{
+    gateway::Gateway,
+    mcp::{
+        header,
+        message::{META_CLIENT_CAPABILITIES, META_PROTOCOL_VERSION, RequestId, write_request},
+        method::Method,
+        version::ProtocolVersion,
+    },
+    policy::{Instance, Snapshot, Tenant},
+};
+
+const EVERY: Duration = Duration::from_secs(1);
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Checks that run at once.
+const AT_ONCE_MAX: usize = 16;
+
+/// Checks what is due, until `stopping`.
+pub async fn follow(gateway: Arc<Gateway>, stopping: CancellationToken) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stopping.cancelled() => return,
+        }
+        let snapshot = gateway.policies.load();
+        tokio::select! {
+            () = round(&gateway.upstreams, &snapshot) => {}
+            () = stopping.cancelled() => return,
+        }
+    }
+}
+
+/// Checks what is due now, and forgets what the policy no longer has.
+async fn round(upstreams: &Upstreams, snapshot: &Snapshot) {
+    let mut due = Vec::new();
+    let mut known = HashSet::new();
+    for tenant in snapshot.tenants() {
+        for instance in tenant.servers.values().flat_map(|server| &server.instances) {
+            known.insert(instance.id);
+            if upstreams.instances.is_check_due(instance.id) {
+                due.push((Arc::clone(tenant), Arc::clone(instance)));
+            }
+        }
+    }
+    upstreams.instances.retain(|id| known.contains(&id));
+    let checks = due.into_iter().map(|(tenant, instance)| async move { check(upstreams, &tenant, &instance).await });
+    stream::iter(checks).buffer_unordered(AT_ONCE_MAX).collect::<()>().await;
+}
+
+async fn check(upstreams: &Upstreams, tenant: &Tenant, instance: &Instance) {
+    let request = super::request(&instance.url, Verb::POST, headers(), question());
+    let answer = tokio::time::timeout(DEADLINE, upstreams.client(&tenant.egress).request(request)).await;
+    let alive = matches!(&answer, Ok(Ok(response)) if response.status() < StatusCode::INTERNAL_SERVER_ERROR);
+    upstreams.instances.checked(instance.id, alive);
+}
+
+fn headers() -> HeaderMap {
+    let version = HeaderValue::from_static(ProtocolVersion::NEWEST_MODERN.as_str());
+    HeaderMap::from_iter([
+        (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::PROTOCOL_VERSION, version),
+        (header::METHOD, HeaderValue::from_static("server/discover")),
+    ])
+}
+
+fn question() -> Bytes {
+    let id = RequestId::Text("tollgate-check".into());
+    write_request(&id, Method::Discover.as_str(), |params| {
+        params.object("_meta", |meta| {
+            meta.text(META_PROTOCOL_VERSION, ProtocolVersion::NEWEST_MODERN.as_str());
+            meta.object(META_CLIENT_CAPABILITIES, |_| {});
+        });
+    })
+}
