@@ -23,6 +23,7 @@ pub struct Metrics {
     oauth_requests: Family<OAuthLabels, Counter>,
     oauth_duration: Family<EndpointLabels, Histogram, fn() -> Histogram>,
     audit_dropped: Counter,
+    challenges_repeated: Counter,
     jobs: Family<JobLabels, Counter>,
     pool_connections: Gauge<i64, AtomicI64>,
     pool_idle: Gauge<i64, AtomicI64>,
@@ -59,7 +60,8 @@ impl Metrics {
         let mut registry = Registry::default();
         let oauth_requests = Family::default();
         let oauth_duration = Family::new_with_constructor((|| Histogram::new(REQUEST_BUCKETS)) as fn() -> Histogram);
-        let (audit_dropped, jobs, jobs_ran_at) = (Counter::default(), Family::default(), Gauge::default());
+        let (audit_dropped, challenges_repeated) = (Counter::default(), Counter::default());
+        let (jobs, jobs_ran_at) = (Family::default(), Gauge::default());
         let (pool_connections, pool_idle) = (Gauge::default(), Gauge::default());
         let help = "Requests to the authorization server, by endpoint and OAuth error code (`ok` when there was none)";
         registry.register("tollgate_oauth_requests", help, oauth_requests.clone());
@@ -72,6 +74,8 @@ impl Metrics {
         let help =
             "Refused OAuth requests that are missing in the audit log, because they came faster than it is written";
         registry.register("tollgate_audit_refusals_dropped", help, audit_dropped.clone());
+        let help = "Authorizations for which a client sent a PKCE challenge that it had sent within the last day";
+        registry.register("tollgate_oauth_code_challenges_repeated", help, challenges_repeated.clone());
         registry.register("tollgate_jobs", "Background jobs that ran, by outcome", jobs.clone());
         registry.register_with_unit(
             "tollgate_jobs_ran_at",
@@ -81,7 +85,17 @@ impl Metrics {
         );
         registry.register("tollgate_database_connections", "Connections to Postgres", pool_connections.clone());
         registry.register("tollgate_database_connections_idle", "Those that nobody uses now", pool_idle.clone());
-        Self { registry, oauth_requests, oauth_duration, audit_dropped, jobs, pool_connections, pool_idle, jobs_ran_at }
+        Self {
+            registry,
+            oauth_requests,
+            oauth_duration,
+            audit_dropped,
+            challenges_repeated,
+            jobs,
+            pool_connections,
+            pool_idle,
+            jobs_ran_at,
+        }
     }
 
     /// Counts an answer of the authorization server. `outcome` is `ok` or an OAuth error code.
@@ -93,6 +107,11 @@ impl Metrics {
     /// Counts a refusal that the audit log will not have.
     pub fn audit_refusal_dropped(&self) {
         self.audit_dropped.inc();
+    }
+
+    /// Counts an authorization whose client has sent its PKCE challenge before.
+    pub fn code_challenge_repeated(&self) {
+        self.challenges_repeated.inc();
     }
 
     /// Counts a run of a background job.

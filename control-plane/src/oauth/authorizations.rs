@@ -1,6 +1,9 @@
 //! Authorizations: what one answer on the consent page allowed, with the code and the tokens that descend from it.
 //! Together they are a grant family, and `aut_…` is the `gid` of its tokens.
 //!
+//! A client has to make a new PKCE challenge for every request (RFC 9700 section 2.1.1). One that sends the same again
+//! within a day gets its code, because nobody else can redeem it, and is told on: [`Begun::challenge_repeated`].
+//!
 //! Invariant: an answer makes one family, however often it is sent, and nothing of a family is issued after the
 //! transaction that revoked it.
 
@@ -20,6 +23,8 @@ mod sql;
 const CODE_LIFE_S: u32 = 60;
 /// When a family ends, however busy it is.
 const LIFE_DAYS: i32 = 90;
+/// How long a challenge is remembered. Codes are kept for longer (`purge.rs`), so that it does not matter when they go.
+const CHALLENGE_MEMORY_HOURS: i32 = 24;
 
 /// What a user has just approved.
 #[derive(Debug)]
@@ -44,6 +49,14 @@ pub(super) struct NewAuthorization {
     pub(super) authenticated_at: DateTime<Utc>,
 }
 
+/// A family that has just begun.
+pub(super) struct Begun {
+    /// The code, to be sent once the transaction has committed.
+    pub(super) code: Zeroizing<String>,
+    /// Whether the same agent began another family with the same challenge within the last day.
+    pub(super) challenge_repeated: bool,
+}
+
 /// Why there is no code.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BeginError {
@@ -59,15 +72,15 @@ pub(super) enum BeginError {
 }
 
 /// Begins a family and makes its code. Holds the rows of user and agent until the transaction ends, so that whoever
-/// revokes all that is theirs either keeps it from beginning or finds it.
-pub(super) async fn begin(tx: &mut TenantTx, new: NewAuthorization) -> Result<Zeroizing<String>, BeginError> {
+/// revokes all that is theirs either keeps it from beginning or finds it. Because the agent's row is held, of two
+/// requests with one challenge the second always sees the first.
+pub(super) async fn begin(tx: &mut TenantTx, new: NewAuthorization) -> Result<Begun, BeginError> {
     if !sql::hold_parties(tx, new.agent, new.user).await? {
         return Err(BeginError::Barred);
     }
     let code = secret::generate(Purpose::AuthorizationCode);
-    if sql::insert(tx, AuthorizationId::new(), &new, &code.digest).await? {
-        Ok(code.text)
-    } else {
-        Err(BeginError::Replayed)
+    match sql::insert(tx, AuthorizationId::new(), &new, &code.digest).await? {
+        Some(challenge_repeated) => Ok(Begun { code: code.text, challenge_repeated }),
+        None => Err(BeginError::Replayed),
     }
 }

@@ -2,7 +2,7 @@
 
 use tollgate_proto::{AgentId, AuthorizationId, Scope, UserId};
 
-use super::{CODE_LIFE_S, LIFE_DAYS, NewAuthorization};
+use super::{CHALLENGE_MEMORY_HOURS, CODE_LIFE_S, LIFE_DAYS, NewAuthorization};
 use crate::{db::TenantTx, secret::Digest};
 
 /// Whether both may act. If so, neither can be changed until the transaction ends.
@@ -19,24 +19,31 @@ pub(super) async fn hold_parties(tx: &mut TenantTx, agent: AgentId, user: UserId
     Ok(held.is_some())
 }
 
-/// Stores the family with its code; false when the page was answered before.
+/// Stores the family with its code, and answers whether the agent has used this challenge lately; nothing when the page
+/// was answered before.
 pub(super) async fn insert(
     tx: &mut TenantTx,
     id: AuthorizationId,
     new: &NewAuthorization,
     code: &Digest,
-) -> Result<bool, sqlx::Error> {
+) -> Result<Option<bool>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let scopes: Vec<String> = new.scopes.iter().map(Scope::to_string).collect();
-    let inserted = sqlx::query!(
-        "WITH family AS (
+    sqlx::query_scalar!(
+        r#"WITH family AS (
              INSERT INTO authorizations (tenant_id, id, agent_id, user_id, transaction_id, session_digest, resources,
                                          scopes, authenticated_at, expires_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() + make_interval(days => $10))
              ON CONFLICT (transaction_id) DO NOTHING
-             RETURNING tenant_id, id)
-         INSERT INTO authorization_codes (tenant_id, digest, authorization_id, redirect_uri, code_challenge, expires_at)
-         SELECT tenant_id, $11, id, $12, $13, now() + make_interval(secs => $14) FROM family",
+             RETURNING tenant_id, id),
+         code AS (
+             INSERT INTO authorization_codes (tenant_id, digest, authorization_id, agent_id, redirect_uri,
+                                              code_challenge, expires_at)
+             SELECT tenant_id, $11, id, $3, $12, $13, now() + make_interval(secs => $14) FROM family)
+         SELECT EXISTS(SELECT FROM authorization_codes
+                       WHERE agent_id = $3 AND code_challenge = $13
+                         AND created_at > now() - make_interval(hours => $15)) AS "repeated!"
+         FROM family"#,
         tenant,
         id.uuid(),
         new.agent.uuid(),
@@ -51,8 +58,8 @@ pub(super) async fn insert(
         new.redirect_uri,
         new.code_challenge,
         f64::from(CODE_LIFE_S),
+        CHALLENGE_MEMORY_HOURS,
     )
-    .execute(&mut **tx)
-    .await?;
-    Ok(inserted.rows_affected() == 1)
+    .fetch_optional(&mut **tx)
+    .await
 }

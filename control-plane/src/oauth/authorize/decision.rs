@@ -49,8 +49,8 @@ struct Reply {
 pub(super) async fn allow_again(visit: &Visit<'_>, offer: &Offer) -> Answer {
     let Visit { app, headers, asked, session, request } = *visit;
     let mut tx = app.db.tenant(asked.issuer.tenant).await?;
-    let code = match visit.begin(&mut tx, Uuid::now_v7(), offer.held.clone()).await? {
-        Ok(code) => code,
+    let begun = match visit.begin(&mut tx, Uuid::now_v7(), offer.held.clone()).await? {
+        Ok(begun) => begun,
         Err(fault) => return onward::refuse(app, headers, asked, Some(session), &fault),
     };
     let detail = json!({
@@ -58,7 +58,7 @@ pub(super) async fn allow_again(visit: &Visit<'_>, offer: &Offer) -> Answer {
         "remembered": true,
     });
     visit::record(&mut tx, asked, session, "consent.allow", detail).await?;
-    tx.commit().await?;
+    let code = visit.conclude(tx, begun).await?;
     if request.prompt.none {
         onward::allow_silently(asked, &code)
     } else {
@@ -134,13 +134,13 @@ async fn allow(visit: &Visit<'_>, question: &Question, reply: &Reply) -> Answer 
     });
     // Before the family begins, which holds the agent's row.
     sql::confirm(&mut tx, asked.client.agent).await?;
-    let code = match visit.begin(&mut tx, question.id, allowed.into_iter().collect()).await? {
-        Ok(code) => code,
+    let begun = match visit.begin(&mut tx, question.id, allowed.into_iter().collect()).await? {
+        Ok(begun) => begun,
         Err(fault) => return Ok(onward::deny(app, asked, session, &fault)),
     };
     visit.remember(&mut tx, &question.asked, &chosen).await?;
     visit::record(&mut tx, asked, session, "consent.allow", detail).await?;
-    tx.commit().await?;
+    let code = visit.conclude(tx, begun).await?;
     Ok(onward::allow(app, asked, session, &code))
 }
 

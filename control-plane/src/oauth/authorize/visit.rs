@@ -5,7 +5,7 @@
 use axum::http::{HeaderMap, StatusCode};
 use chrono::Duration;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tollgate_proto::Scope;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -28,7 +28,7 @@ use crate::{
     },
     db::TenantTx,
     oauth::{
-        authorizations::{self, BeginError, NewAuthorization},
+        authorizations::{self, BeginError, Begun, NewAuthorization},
         consent::{self, Parties},
         observed::Refused,
         transaction::Transaction,
@@ -145,7 +145,7 @@ impl Visit<'_> {
         tx: &mut TenantTx,
         transaction: Uuid,
         scopes: Vec<Scope>,
-    ) -> Result<Result<Zeroizing<String>, RequestFault>, Stop> {
+    ) -> Result<Result<Begun, RequestFault>, Stop> {
         let new = NewAuthorization {
             agent: self.asked.client.agent,
             user: self.session.user.id,
@@ -158,11 +158,35 @@ impl Visit<'_> {
             authenticated_at: self.session.began_at,
         };
         match authorizations::begin(tx, new).await {
-            Ok(code) => Ok(Ok(code)),
+            Ok(begun) => Ok(Ok(begun)),
             Err(BeginError::Replayed) => Err(PageFault::Stale.into()),
             Err(BeginError::Barred) => Ok(Err(RequestFault::AccessDenied("the user or this client may no longer act"))),
             Err(BeginError::Storage(error)) => Err(error.into()),
         }
+    }
+
+    /// Ends the transaction in which a family began, and answers its code. A client that has sent its challenge before
+    /// is written down.
+    pub(super) async fn conclude(&self, mut tx: TenantTx, begun: Begun) -> Result<Zeroizing<String>, sqlx::Error> {
+        let Begun { code, challenge_repeated } = begun;
+        let client = &self.asked.client;
+        if challenge_repeated {
+            let event = audit::Event {
+                actor: &format!("agent:{}", client.name),
+                action: "code_challenge.repeat",
+                object_kind: "agent",
+                object_id: &client.agent.to_string(),
+                object_name: &client.name,
+                detail: json!({ "client_id": client.client_id, "redirect_uri": self.asked.reply.redirect_uri }),
+            };
+            audit::record(&mut tx, event).await?;
+        }
+        tx.commit().await?;
+        if challenge_repeated {
+            tracing::warn!(client = %client.client_id, "a client sent one PKCE challenge in two authorizations");
+            self.app.metrics.code_challenge_repeated();
+        }
+        Ok(code)
     }
 
     /// The endpoints that tokens are for.

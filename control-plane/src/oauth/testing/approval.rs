@@ -93,7 +93,7 @@ impl Bed {
     /// Begins the family.
     pub(in crate::oauth) async fn begin(&self, new: NewAuthorization) -> Result<String, BeginError> {
         let mut tx = self.tx().await;
-        let code = authorizations::begin(&mut tx, new).await?;
+        let code = authorizations::begin(&mut tx, new).await?.code;
         tx.commit().await?;
         Ok(code.to_string())
     }

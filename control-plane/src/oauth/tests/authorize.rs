@@ -10,6 +10,7 @@ use crate::{
     secret::{self, Purpose},
 };
 
+mod challenge;
 mod consent;
 mod decision;
 mod people;
