@@ -301,7 +301,8 @@ pub(crate) async fn administer(statement: &str) {
     connection.close().await.expect("closed");
 }
 
-fn url_of(database: &str) -> SecretString {
+/// Where a database of the tests' server is.
+pub(crate) fn url_of(database: &str) -> SecretString {
     let mut url = admin_url();
     url.set_path(database);
     SecretString::from(url.to_string())

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     app::{App, Urls},
-    db::TenantTx,
+    db::{Db, TenantTx},
     fetch::Fetcher,
     router,
     secret::{self, Purpose},
@@ -103,6 +103,15 @@ impl Bed {
     /// A bed at another control plane on the same database.
     pub(super) fn beside(&self) -> Self {
         let app = self.second();
+        Self { router: router::build(Arc::clone(&app)), app, tenant: self.tenant, team: self.team }
+    }
+
+    /// The same over connections of its own, which can be taken away.
+    pub(super) async fn beside_on_its_own_connections(&self) -> Self {
+        let database: String =
+            sqlx::query_scalar("SELECT current_database()::text").fetch_one(self.app.db.pool()).await.expect("a name");
+        let db = Db::open(&testing::url_of(&database)).await.expect("the database opens");
+        let app = another(&testing::app(db, self.app.master_key.clone()));
         Self { router: router::build(Arc::clone(&app)), app, tenant: self.tenant, team: self.team }
     }
 

@@ -13,6 +13,8 @@ use crate::{
     secret::{self, Purpose},
 };
 
+mod interrupted;
+
 async fn revoke(bed: &Bed, client: &Client, token: &str, more: &str) -> Answer {
     bed.post_as("revoke", client, &format!("token={token}{more}")).await
 }
@@ -182,19 +184,6 @@ async fn a_client_has_to_be_one_and_to_say_what_to_revoke() {
         let get = bed.send(Request::get("/t/acme/oauth/revoke").body(Body::empty()).expect("a request")).await;
         assert_eq!(get.status, StatusCode::METHOD_NOT_ALLOWED);
         assert!(get.header(header::ALLOW).contains("POST"));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn without_a_database_nothing_is_promised() {
-    run(async |bed| {
-        let bot = bed.agent("bot", &["demo:*"]).await;
-        let token = bed.token(&bot, "").await.access_token();
-        bed.app.db.pool().close().await;
-        let answer = revoke(bed, &bot, &token, "").await;
-        assert_eq!(answer.error(), (503, "temporarily_unavailable".to_owned()));
-        assert!(answer.header(header::RETRY_AFTER).parse::<u32>().is_ok());
     })
     .await;
 }
