@@ -102,7 +102,8 @@ pub enum RedirectFault {
     /// A browser would go to another spelling than the one written here.
     #[error("write the redirect URI in its normal form, `{0}`")]
     NotNormal(String),
-    /// A whole registry or a bare label, as in `https://com/`.
+    /// A bare label or a public suffix, as in `https://com/` and `https://github.io/`: whoever gets a name below it may
+    /// get at what belongs to it.
     #[error("the host of the redirect URI is no single site")]
     NoSite,
     /// `http` to anywhere but the user's own device.
@@ -196,6 +197,14 @@ impl fmt::Debug for RedirectUri {
     }
 }
 
+/// Whether a host, in lower case and ASCII, is a bare label or one under which anyone may have a name, by the Public
+/// Suffix List (publicsuffix.org), private registries such as `github.io` among them.
+#[must_use]
+pub fn is_public_suffix(host: &str) -> bool {
+    let host = host.trim_end_matches('.');
+    psl::suffix(host.as_bytes()).is_none_or(|suffix| suffix.as_bytes() == host.as_bytes())
+}
+
 /// Everything that holds for every scheme.
 fn well_formed(text: &str) -> Result<Url, RedirectFault> {
     let printable = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte));
@@ -231,8 +240,8 @@ fn well_formed(text: &str) -> Result<Url, RedirectFault> {
 fn check_site(url: &Url) -> Result<(), RedirectFault> {
     match url.host() {
         Some(Host::Domain("localhost") | Host::Ipv4(_) | Host::Ipv6(_)) => Ok(()),
-        Some(Host::Domain(name)) if name.trim_end_matches('.').contains('.') => Ok(()),
-        Some(Host::Domain(_)) => Err(RedirectFault::NoSite),
+        Some(Host::Domain(name)) if is_public_suffix(name) => Err(RedirectFault::NoSite),
+        Some(Host::Domain(_)) => Ok(()),
         None => Err(RedirectFault::Malformed),
     }
 }
