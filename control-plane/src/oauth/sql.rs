@@ -97,7 +97,8 @@ pub(super) async fn agent_named(tx: &mut TenantTx, name: &Name) -> Result<Option
 }
 
 /// A client with all that decides about what it gets, in one query: the credential with this digest, the grants in
-/// force, the tenant's settings, and whether `server` exists.
+/// force, the tenant's settings, and whether `server` exists. Where a digest is asked for and is none of the client's, its
+/// grants are not read: then the answer to a wrong secret takes as long whatever the client may do.
 pub(super) async fn standing(
     tx: &mut TenantTx,
     id: &ClientId,
@@ -127,10 +128,12 @@ pub(super) async fn standing(
                   credential.id AS "credential_id?", credential.digest AS "credential_digest?",
                   COALESCE(credential.last_used_at > now() - interval '1 minute', false) AS "credential_use_noted!",
                   ARRAY(SELECT DISTINCT unnest(scopes) FROM grants
-                        WHERE (agent_id = agents.id OR team_id = agents.team_id) AND NOT deny
+                        WHERE ($3::bytea IS NULL OR credential.id IS NOT NULL)
+                          AND (agent_id = agents.id OR team_id = agents.team_id) AND NOT deny
                           AND (expires_at IS NULL OR expires_at > now())) AS "allowed!",
                   ARRAY(SELECT DISTINCT unnest(scopes) FROM grants
-                        WHERE (agent_id = agents.id OR team_id = agents.team_id) AND deny
+                        WHERE ($3::bytea IS NULL OR credential.id IS NOT NULL)
+                          AND (agent_id = agents.id OR team_id = agents.team_id) AND deny
                           AND (expires_at IS NULL OR expires_at > now())) AS "denied!",
                   EXISTS(SELECT FROM servers WHERE name = $4) AS "server_exists!"
            FROM agents
