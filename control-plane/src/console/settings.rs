@@ -69,6 +69,10 @@ impl SettingsPage {
         }
     }
 
+    fn machine_hosts(&self) -> &[String] {
+        self.registration.client_credentials_hosts.as_deref().unwrap_or_default()
+    }
+
     fn rules(&self) -> &[Rule] {
         self.registration.rules.as_deref().unwrap_or_default()
     }
@@ -156,6 +160,10 @@ impl Editable for TenantSpec {
             .with("client_documents", as_text(&json!(registration.client_documents)))
             .with("document_hosts_allow", hosts.allow.join("\n"))
             .with("document_hosts_deny", hosts.deny.join("\n"))
+            .with(
+                "client_credentials_hosts",
+                registration.client_credentials_hosts.clone().unwrap_or_default().join("\n"),
+            )
             .with("private_use_schemes", schemes)
             .with("private_use_schemes_listed", listed.join("\n"))
             .with("default_team", registration.default_team.as_ref().map(ToString::to_string).unwrap_or_default())
@@ -187,6 +195,7 @@ impl Editable for TenantSpec {
                     "allow": entries.lines("document_hosts_allow"),
                     "deny": entries.lines("document_hosts_deny"),
                 },
+                "client_credentials_hosts": entries.lines("client_credentials_hosts"),
                 "private_use_schemes": schemes,
                 "default_team": entries.text("default_team"),
                 "clients_max": clients_max,
@@ -196,7 +205,7 @@ impl Editable for TenantSpec {
     }
 
     fn field_at(pointer: &str) -> &'static str {
-        const FIELDS: [(&str, &str); 12] = [
+        const FIELDS: [(&str, &str); 13] = [
             ("/spec/signing_key_rotation", "signing_key_rotation"),
             ("/spec/display_name", "display_name"),
             ("/spec/access_token_ttl", "access_token_ttl"),
@@ -205,6 +214,7 @@ impl Editable for TenantSpec {
             ("/spec/client_registration/registration", "registration"),
             ("/spec/client_registration/document_hosts/allow", "document_hosts_allow"),
             ("/spec/client_registration/document_hosts/deny", "document_hosts_deny"),
+            ("/spec/client_registration/client_credentials_hosts", "client_credentials_hosts"),
             ("/spec/client_registration/private_use_schemes", "private_use_schemes_listed"),
             ("/spec/client_registration/default_team", "default_team"),
             ("/spec/client_registration/clients_max", "clients_max"),
@@ -262,6 +272,9 @@ fn about_agents(choices: &Choices) -> Vec<Field> {
         Field::new("document_hosts_allow", "Only documents at these hosts", Control::Lines)
             .hint("One a line, as in claude.ai; hosts below it too. Empty for all."),
         Field::new("document_hosts_deny", "No documents at these hosts", Control::Lines),
+        Field::new("client_credentials_hosts", "Hosts whose clients may act for themselves", Control::Lines).hint(
+            "One a line. A document there may name keys of its own and ask for tokens without a user. Empty for none.",
+        ),
         Field::new("private_use_schemes", "Redirects to schemes of apps", Control::Select(schemes))
             .hint("Such as cursor://. Another app on the device may have claimed the same scheme."),
         Field::new("private_use_schemes_listed", "Schemes that are taken", Control::Lines),

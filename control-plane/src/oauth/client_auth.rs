@@ -15,7 +15,7 @@ use tollgate_proto::{Name, TenantId};
 use super::{
     assertion::{self, Assertion, AssertionFault, Expected},
     attempts::Guesser,
-    client::{ClientId, Keys},
+    client::{CLIENT_CREDENTIALS, ClientId, Keys},
     client_document::{self, DocumentError},
     client_keys::{KeySet, KeysError},
     error::{OAuthError, Unproven},
@@ -114,6 +114,8 @@ enum Refusal {
 struct Claim {
     client_id: String,
     proof: Proof,
+    /// Whether it is signed and asks for a token of the client's own.
+    for_itself: bool,
     /// The issuer, when the claim came in the `Authorization` header and is answered by a challenge.
     realm: Option<String>,
 }
@@ -162,10 +164,12 @@ impl Claim {
         if said.is_some_and(|said| client_id.as_ref().is_some_and(|proven| proven != said)) {
             return Err(OAuthError::InvalidRequest("client_id is not the client that authenticates".into()));
         }
+        let signed = matches!(proof, Proof::Assertion(_));
+        let for_itself = signed && form.get("grant_type") == Some(CLIENT_CREDENTIALS);
         Ok(match client_id.or_else(|| said.map(str::to_owned)) {
-            Some(client_id) => Self { client_id, proof, realm },
-            None if matches!(proof, Proof::Bad(_)) => Self { client_id: String::new(), proof, realm },
-            None => Self { client_id: String::new(), proof: Proof::Bad(Refusal::Nobody), realm },
+            Some(client_id) => Self { client_id, proof, for_itself, realm },
+            None if matches!(proof, Proof::Bad(_)) => Self { client_id: String::new(), proof, for_itself, realm },
+            None => Self { client_id: String::new(), proof: Proof::Bad(Refusal::Nobody), for_itself, realm },
         })
     }
 
@@ -178,7 +182,8 @@ impl Claim {
 }
 
 /// Whether the claim is true; the outer error is ours. A client that is known by its document is what that says now;
-/// one that was never seen cannot make us fetch anything here.
+/// one that was never seen cannot make us fetch anything here, unless it acts for itself and comes from a host that an
+/// admin lets do so: no user brings it first.
 async fn check(
     app: &App,
     issuer: &Issuer,
@@ -193,7 +198,9 @@ async fn check(
     let id = ClientId::of(&claim.client_id);
     let mut tx = app.db.tenant(issuer.tenant).await?;
     let mut found = sql::standing(&mut tx, &id, digest, server).await?;
-    if let (ClientId::Document(url), Some(_)) = (&id, &found) {
+    if let ClientId::Document(url) = &id
+        && (found.is_some() || (claim.for_itself && client_document::may_come_for_itself(&mut tx, url).await?))
+    {
         tx.commit().await?;
         match client_document::resolve_or_stale(app, issuer, url).await {
             Ok(_) => {}

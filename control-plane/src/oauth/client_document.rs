@@ -166,6 +166,16 @@ pub(super) async fn resolve_or_stale(app: &App, issuer: &Issuer, url: &str) -> R
     look_up(app, issuer, url, true).await
 }
 
+/// Whether a client that was never seen may come with a token request of its own: only from a host that an admin named,
+/// because otherwise anyone could have us fetch anything, without signing in.
+///
+/// # Errors
+/// When Postgres is away.
+pub(super) async fn may_come_for_itself(tx: &mut TenantTx, url: &str) -> Result<bool, sqlx::Error> {
+    let Ok(url) = DocumentUrl::parse(url) else { return Ok(false) };
+    Ok(tenants::registration_policy(tx).await?.lets_act_for_itself(url.host()))
+}
+
 /// Reads a document.
 ///
 /// # Errors

@@ -11,6 +11,7 @@
 use serde_json::Value;
 
 use super::{
+    client::CLIENT_CREDENTIALS,
     client_keys::KeysFault,
     redirect_uri::{self, ApplicationType, RedirectFault, RedirectUri},
 };
@@ -39,7 +40,8 @@ pub struct ClientMetadata {
     pub redirect_uris: Vec<RedirectUri>,
     /// `token_endpoint_auth_method`.
     pub auth_method: AuthMethod,
-    /// `grant_types`: `authorization_code`, and `refresh_token` if the client wants that.
+    /// `grant_types`: `authorization_code`, and `refresh_token` if the client wants that; `client_credentials` where
+    /// a document with keys asks for it, which the tenant's policy has to permit before it can be used.
     pub grant_types: Vec<&'static str>,
     /// `application_type`; what the redirect URIs say where the client does not.
     pub application_type: ApplicationType,
@@ -124,7 +126,7 @@ impl ClientMetadata {
         if auth_method == AuthMethod::PrivateKeyJwt && keys.is_none() {
             return Err(MetadataFault::Whole("`private_key_jwt` needs `jwks` or `jwks_uri`"));
         }
-        let grant_types = grant_types(&members)?;
+        let grant_types = grant_types(&members, source, auth_method)?;
         let declared_type = application_type(&members)?;
         let registration = redirect_uri::Registration {
             application_type: declared_type,
@@ -150,6 +152,12 @@ impl ClientMetadata {
     #[must_use]
     pub fn is_public(&self) -> bool {
         self.auth_method == AuthMethod::None
+    }
+
+    /// `response_types`: what belongs to its grant types (RFC 7591 section 2.1).
+    #[must_use]
+    pub fn response_types(&self) -> &'static [&'static str] {
+        if self.grant_types.contains(&CODE) { &["code"] } else { &[] }
     }
 
     /// `jwks`, if the keys are here.
@@ -251,11 +259,20 @@ fn offered_method(offered: Option<&[String]>) -> Result<AuthMethod, MetadataFaul
 }
 
 /// RFC 7591 section 2.1: grant types and response types have to fit.
-fn grant_types(members: &Members<'_>) -> Result<Vec<&'static str>, MetadataFault> {
+fn grant_types(
+    members: &Members<'_>,
+    source: Source,
+    auth_method: AuthMethod,
+) -> Result<Vec<&'static str>, MetadataFault> {
     let grant_types = members.optional_texts("grant_types", 20)?;
     let response_types = members.optional_texts("response_types", 20)?;
     let grants =
         |wanted: &str| grant_types.as_ref().map_or(wanted == CODE, |given| given.iter().any(|one| one == wanted));
+    let acts_for_itself =
+        source == Source::Document && auth_method == AuthMethod::PrivateKeyJwt && grants(CLIENT_CREDENTIALS);
+    if acts_for_itself && !grants(CODE) {
+        return Ok(vec![CLIENT_CREDENTIALS]);
+    }
     if !grants(CODE) {
         let fault = "has no grant type that a client which registers itself can use: `authorization_code`";
         return Err(MetadataFault::Member { member: "grant_types", fault });
@@ -264,7 +281,9 @@ fn grant_types(members: &Members<'_>) -> Result<Vec<&'static str>, MetadataFault
         let fault = "has to hold `code`, which belongs to `authorization_code`";
         return Err(MetadataFault::Member { member: "response_types", fault });
     }
-    Ok([CODE, REFRESH].into_iter().filter(|&known| grants(known)).collect())
+    let mut usable: Vec<_> = [CODE, REFRESH].into_iter().filter(|&known| grants(known)).collect();
+    usable.extend(acts_for_itself.then_some(CLIENT_CREDENTIALS));
+    Ok(usable)
 }
 
 fn application_type(members: &Members<'_>) -> Result<Option<ApplicationType>, MetadataFault> {

@@ -2,7 +2,7 @@
 //! grants it, and the audit event.
 //!
 //! Invariant: what anyone can say about themselves gives no authority. A new agent has the grants that a rule of the
-//! tenant's admin writes, else none, and never the grant type `client_credentials`.
+//! tenant's admin writes, else none, and it acts for itself only where the admin names the host of its document.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};

@@ -37,6 +37,11 @@ pub struct ClientRegistration {
     /// Which hosts such documents may be at; all that are allowed and not denied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub document_hosts: Option<DocumentHosts>,
+    /// Hosts whose documents' clients may act for themselves (`client_credentials`), if they ask for it and sign with
+    /// keys of their own. A host here is itself and everything below it; none unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 64, example = json!(["agents.partner.example"]))]
+    pub client_credentials_hosts: Option<Vec<String>>,
     /// Documents that are never fetched, because they are here.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 32)]
@@ -145,6 +150,8 @@ pub struct RegistrationPolicy {
     pub client_documents: Switch,
     /// Where such documents may be.
     pub document_hosts: DocumentHosts,
+    /// Hosts whose documents' clients may act for themselves.
+    pub client_credentials_hosts: Vec<String>,
     /// Documents that are not fetched.
     pub pinned_documents: Vec<PinnedDocument>,
     /// Which schemes of apps are taken in redirect URIs.
@@ -165,6 +172,7 @@ impl Default for RegistrationPolicy {
             registration: DynamicRegistration::default(),
             client_documents: Switch::default(),
             document_hosts: DocumentHosts::default(),
+            client_credentials_hosts: Vec::new(),
             pinned_documents: Vec::new(),
             private_use_schemes: PrivateUseSchemes::default(),
             default_team: TEAM_DEFAULT.parse().expect("a lower-case word is a name"),
@@ -209,6 +217,13 @@ impl RegistrationPolicy {
         self.pinned_documents.iter().find(|pinned| pinned.url == url).map(|pinned| &pinned.document)
     }
 
+    /// Whether a client whose document is at this host may act for itself. Whether such a document may be there at all
+    /// is another question ([`DocumentHosts::permit`]).
+    #[must_use]
+    pub fn lets_act_for_itself(&self, host: &str) -> bool {
+        self.client_credentials_hosts.iter().any(|suffix| rules::is_within(host, suffix))
+    }
+
     /// The first rule that matches.
     #[must_use]
     pub fn rule(&self, newcomer: &Newcomer<'_>) -> Option<&Rule> {
@@ -225,6 +240,7 @@ impl ClientRegistration {
             registration: Some(self.registration.unwrap_or_default()),
             client_documents: Some(self.client_documents.unwrap_or_default()),
             document_hosts: Some(self.document_hosts.clone().unwrap_or_default()),
+            client_credentials_hosts: Some(self.client_credentials_hosts.clone().unwrap_or_default()),
             pinned_documents: Some(self.pinned_documents.clone().unwrap_or_default()),
             private_use_schemes: Some(self.private_use_schemes.clone().unwrap_or_default()),
             default_team: Some(self.default_team.clone().unwrap_or(defaults.default_team)),

@@ -47,6 +47,7 @@ async fn an_admin_changes_the_settings_and_what_the_form_does_not_show_stays() {
             ("local_sign_in", ""),
             ("registration", "approval"),
             ("document_hosts_allow", "claude.ai\nvscode.dev"),
+            ("client_credentials_hosts", "agents.example.com"),
             ("private_use_schemes", "list"),
             ("private_use_schemes_listed", "cursor"),
             ("egress_allow", "10.0.0.0/8"),
@@ -57,9 +58,11 @@ async fn an_admin_changes_the_settings_and_what_the_form_does_not_show_stays() {
         let registration = &spec["client_registration"];
         assert_eq!(registration["registration"], "approval");
         assert_eq!(registration["document_hosts"]["allow"], json!(["claude.ai", "vscode.dev"]));
+        assert_eq!(registration["client_credentials_hosts"], json!(["agents.example.com"]));
         assert_eq!(registration["private_use_schemes"], json!(["cursor"]));
         assert_eq!(registration["rules"], rules);
         let page = admin.get("/settings").await.expect(200);
+        assert!(page.text.contains("<code>agents.example.com</code>"));
         assert!(page.text.contains("opaque") && page.text.contains("an operator approves each agent"));
     })
     .await;
@@ -77,6 +80,7 @@ async fn what_is_wrong_with_a_setting_is_said_at_its_field() {
             ("signing_key_rotation", "1m"),
             ("clients_max", "0"),
             ("unconfirmed_ttl", "soon"),
+            ("client_credentials_hosts", "github.io"),
             ("egress_allow", "here"),
         ] {
             let page = admin.post(EDIT, &form(&etag, &[(field, wrong)])).await.expect(422);

@@ -41,7 +41,7 @@ impl ClientMetadata {
         let mut members = BTreeMap::from([
             ("redirect_uris", redirect_uris),
             ("grant_types", json!(self.grant_types)),
-            ("response_types", json!(["code"])),
+            ("response_types", json!(self.response_types())),
             ("token_endpoint_auth_method", json!(self.auth_method)),
             ("application_type", json!(application_type(self.application_type))),
         ]);

@@ -111,6 +111,8 @@ fn redirect_uris_that_lead_astray_are_refused_by_their_own_code() {
         json!(["https://*.example/callback"]),
         json!(["https://user@app.example/callback"]),
         json!(["https://com/callback"]),
+        json!(["https://co.uk/callback"]),
+        json!([CALLBACK, "https://github.io/callback"]),
         json!([CALLBACK, "http://evil.example/"]),
     ] {
         assert_eq!(code(public(json!({ "redirect_uris": uris }))), "invalid_redirect_uri", "{uris}");
@@ -220,6 +222,27 @@ fn a_document_has_a_name_and_no_secret() {
     ] {
         assert!(read(changes.clone()).is_err(), "{changes}");
     }
+}
+
+#[test]
+fn only_a_document_with_keys_asks_to_act_for_itself() {
+    let signing = |grant_types: Value| {
+        public(json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "https://app.example/jwks",
+                       "redirect_uris": [CALLBACK], "grant_types": grant_types }))
+    };
+    let document = |grant_types| read_as(Source::Document, &signing(grant_types)).expect("accepted");
+    let both = document(json!(["client_credentials", "authorization_code"]));
+    assert_eq!(both.grant_types, ["authorization_code", "client_credentials"]);
+    let alone = document(json!(["client_credentials", "refresh_token"]));
+    assert_eq!(alone.grant_types, ["client_credentials"], "nothing is there to be refreshed");
+    assert_eq!(alone.to_json()["response_types"], json!([]));
+    assert_ne!(both.digest(), alone.digest());
+
+    let registered = register(signing(json!(["client_credentials", "authorization_code"]))).expect("accepted");
+    assert_eq!(registered.grant_types, ["authorization_code"], "who registers cannot");
+    assert_eq!(code(signing(json!(["client_credentials"]))), "invalid_client_metadata");
+    let keyless = public(json!({ "grant_types": ["authorization_code", "client_credentials"] }));
+    assert_eq!(read_as(Source::Document, &keyless).expect("accepted").grant_types, ["authorization_code"]);
 }
 
 #[test]

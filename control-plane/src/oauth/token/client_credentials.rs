@@ -4,11 +4,13 @@
 
 use super::{Answer, IssueError, Issuing, Order};
 use crate::{
+    agents::Origin,
     app::App,
     db::TenantTx,
     oauth::{
-        client::CLIENT_CREDENTIALS,
+        client::{CLIENT_CREDENTIALS, Client},
         client_auth::Presented,
+        client_document,
         error::OAuthError,
         issuer::Issuer,
         scope_policy,
@@ -26,13 +28,23 @@ pub(super) async fn issue(app: &App, issuer: &Issuer, presented: Presented<'_>) 
     let target = Target::read(presented.form.resources(), &app.urls, &issuer.name);
     let server = target.as_ref().ok().and_then(Target::server);
     let (standing, mut tx) = super::admit(app, issuer, Presented { server, ..presented }, NAME).await?;
-    if standing.client.is_public() {
+    if standing.client.is_public() || !may_act_for_itself(&mut tx, &standing.client).await? {
         return Err(OAuthError::UnauthorizedClient);
     }
     let ttl_s = standing.tenant.access_token_ttl_s;
     let issuing = begin(&mut tx, app, issuer, &standing, &target?, presented.form.get("scope"), ttl_s).await?;
     tx.commit().await?;
     Ok(issuing.answer(app, issuer, None).await?)
+}
+
+/// A client that is known by its document acts for itself only where an admin of the tenant names the host: no user is
+/// asked, and whether its author may act here is not for the document to say. The policy is read for every token, so
+/// that a host which is struck off gets no more of them.
+async fn may_act_for_itself(tx: &mut TenantTx, client: &Client) -> Result<bool, sqlx::Error> {
+    if client.origin != Origin::ClientDocument {
+        return Ok(true);
+    }
+    client_document::may_come_for_itself(tx, &client.client_id).await
 }
 
 /// Decides about the token of an agent that acts for itself: everything that is granted for `target`, or what of it is

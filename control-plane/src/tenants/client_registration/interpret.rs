@@ -10,7 +10,10 @@ use crate::{
     db::TenantTx,
     duration,
     error::Faults,
-    oauth::client_document::{self, DocumentUrl},
+    oauth::{
+        client_document::{self, DocumentUrl},
+        redirect_uri,
+    },
     servers, teams,
 };
 
@@ -35,6 +38,7 @@ impl ClientRegistration {
             registration: self.registration.unwrap_or_default(),
             client_documents: self.client_documents.unwrap_or_default(),
             document_hosts: hosts(self.document_hosts.as_ref(), faults),
+            client_credentials_hosts: machine_hosts(self.client_credentials_hosts.as_deref(), faults),
             private_use_schemes: schemes(self.private_use_schemes.as_ref(), faults),
             default_team: self.default_team.clone().unwrap_or(defaults.default_team),
             clients_max: clients_max(self.clients_max.unwrap_or(defaults.clients_max), faults),
@@ -69,6 +73,23 @@ fn hosts(given: Option<&DocumentHosts>, faults: &mut Faults) -> DocumentHosts {
         }
     }
     given.clone()
+}
+
+/// A public suffix is nobody's: everyone who has a name below it could act here.
+fn machine_hosts(given: Option<&[String]>, faults: &mut Faults) -> Vec<String> {
+    let hosts = given.unwrap_or_default();
+    let pointer = format!("{AT}/client_credentials_hosts");
+    if hosts.len() > HOSTS_MAX {
+        faults.add(&pointer, "too_many", format!("at most {HOSTS_MAX} hosts"));
+    }
+    for (index, host) in hosts.iter().enumerate() {
+        let pointer = format!("{pointer}/{index}");
+        check_host(host, &pointer, faults);
+        if matches!(Host::parse(host), Ok(Host::Domain(name)) if redirect_uri::is_public_suffix(&name)) {
+            faults.add(pointer, "host", "anyone can have a name below this host: name single sites");
+        }
+    }
+    hosts.to_vec()
 }
 
 /// A host as URLs carry it: no scheme, port, wildcard or dot in front.

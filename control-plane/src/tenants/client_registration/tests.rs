@@ -27,7 +27,8 @@ async fn a_tenant_that_says_nothing_is_open_within_bounds() {
         assert_eq!(policy(bench).await, RegistrationPolicy::default());
         let tenant = bench.get("/api/v1/tenants/acme").await.expect(200);
         let expected = json!({
-            "registration": "open", "client_documents": "on", "document_hosts": {}, "pinned_documents": [],
+            "registration": "open", "client_documents": "on", "document_hosts": {}, "client_credentials_hosts": [],
+            "pinned_documents": [],
             "private_use_schemes": "allow", "default_team": "default", "clients_max": 1000,
             "unconfirmed_ttl": "24h", "rules": [],
         });
@@ -47,6 +48,7 @@ async fn settings_come_back_word_for_word_and_mean_what_they_say() {
         let settings = json!({
             "registration": "approval", "client_documents": "on",
             "document_hosts": { "allow": ["client.example"], "deny": ["bad.client.example"] },
+            "client_credentials_hosts": ["agents.client.example"],
             "pinned_documents": [{ "url": url, "document": document }],
             "private_use_schemes": ["cursor", "vscode"], "default_team": "platform", "clients_max": 7,
             "unconfirmed_ttl": "2h",
@@ -58,6 +60,7 @@ async fn settings_come_back_word_for_word_and_mean_what_they_say() {
         assert_eq!(policy.registration, DynamicRegistration::Approval);
         assert_eq!((policy.clients_max, policy.unconfirmed_ttl_s), (7, 7_200));
         assert_eq!(policy.pinned(url), Some(&document));
+        assert!(policy.lets_act_for_itself("a.agents.client.example") && !policy.lets_act_for_itself("client.example"));
         assert!(policy.document_hosts.permit("client.example") && policy.document_hosts.permit("a.client.example"));
         assert!(!policy.document_hosts.permit("bad.client.example") && !policy.document_hosts.permit("x.example"));
 
@@ -77,6 +80,7 @@ async fn every_fault_of_the_settings_is_named_where_it_is() {
                 { "url": "https://a.example/c", "document": { "client_id": "https://a.example/c" } },
                 { "url": "https://a.example/c", "document": {} },
             ],
+            "client_credentials_hosts": ["ok.example", "https://a.example", "example", "github.io", "127.0.0.1"],
             "private_use_schemes": ["cursor", "Bad:"], "default_team": "nobody", "clients_max": 0,
             "unconfirmed_ttl": "31d",
             "rules": [{ "match": { "host": "a:1" }, "team": "nobody", "scopes": ["demo", "nowhere:*"] }],
@@ -87,6 +91,9 @@ async fn every_fault_of_the_settings_is_named_where_it_is() {
             "document_hosts/allow/1 host",
             "document_hosts/deny/0 host",
             "document_hosts/deny/1 host",
+            "client_credentials_hosts/1 host",
+            "client_credentials_hosts/2 host",
+            "client_credentials_hosts/3 host",
             "private_use_schemes/1 scheme",
             "clients_max out_of_range",
             "unconfirmed_ttl out_of_range",
