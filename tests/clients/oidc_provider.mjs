@@ -2,7 +2,8 @@
 // to a wrong request is compared with what Tollgate answers.
 //
 // Its only argument is JSON: {"port", "accounts": [{"sub", …claims}], "clients": [RFC 7591 metadata with id and secret],
-// "resource": {"url", "scope"}, "tls": {"key", "cert"}}, of which the last two may be missing. It prints `listening`.
+// "resource": {"url", "scope"}, "documents": whether clients may be known by metadata documents, "tls": {"key", "cert"}},
+// of which the last three may be missing. It prints `listening`.
 //
 // Whoever sits in front of it is asked which account to use: one button each, and one to refuse. `PUT /accounts` with a
 // JSON array is the administrator who changes people.
@@ -43,6 +44,7 @@ const provider = new Provider(issuer, {
     introspection: { enabled: true },
     revocation: { enabled: true },
     registration: { enabled: true },
+    clientIdMetadataDocument: setup.documents ? { enabled: true, ack: 'draft-02' } : { enabled: false },
     resourceIndicators: {
       enabled: Boolean(setup.resource),
       defaultResource: () => setup.resource.url,
@@ -53,6 +55,8 @@ const provider = new Provider(issuer, {
       },
     },
   },
+  // Its own guard keeps it from this machine, where the documents of the stories are.
+  fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   interactions: { url: (context, interaction) => `/interaction/${interaction.uid}` },
   issueRefreshToken: (context, client) => client.grantTypeAllowed('refresh_token'),
   findAccount: (context, sub) => {

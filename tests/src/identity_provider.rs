@@ -3,6 +3,8 @@
 //! Invariant: it is `oidc-provider` as its authors ship it; `tests/clients/oidc_provider.mjs` only says who has an
 //! account and lets its page be clicked.
 
+use std::path::PathBuf;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -19,6 +21,8 @@ use crate::{
 pub struct OidcDraft {
     port: u16,
     setup: Value,
+    /// What vouches for the sites that it asks: PEM.
+    trusted: Option<PathBuf>,
 }
 
 /// A running provider.
@@ -33,7 +37,7 @@ impl OidcProvider {
     #[must_use]
     pub fn plan() -> OidcDraft {
         let port = free_port();
-        OidcDraft { port, setup: json!({"port": port, "accounts": [], "clients": []}) }
+        OidcDraft { port, setup: json!({"port": port, "accounts": [], "clients": []}), trusted: None }
     }
 
     /// Its issuer.
@@ -90,13 +94,22 @@ impl OidcDraft {
         self
     }
 
+    /// Lets clients be known by metadata documents, at hosts with certificates of `authority` and at any address.
+    #[must_use]
+    pub fn reading_documents(mut self, authority: &Authority) -> Self {
+        self.setup["documents"] = json!(true);
+        self.trusted = Some(authority.certificate());
+        self
+    }
+
     /// Starts it and waits until it listens.
     pub async fn start(self) -> OidcProvider {
         let mut command = node();
         command
             .arg(repository_root().join("tests/clients/oidc_provider.mjs"))
             .arg(self.setup.to_string())
-            .env("TOLLGATE_TEST_MODULES", client_modules());
+            .env("TOLLGATE_TEST_MODULES", client_modules())
+            .envs(self.trusted.as_ref().map(|trusted| ("NODE_EXTRA_CA_CERTS", trusted)));
         let mut process = Process::spawn("the OpenID provider", command);
         process.stdout_line("the OpenID provider to listen", |line| line == "listening").await;
         OidcProvider { issuer: self.issuer(), _process: process }

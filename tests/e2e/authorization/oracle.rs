@@ -5,9 +5,11 @@
 
 use http::Method;
 use serde_json::json;
-use tollgate_tests::{Answer, Deployment, Http, OidcProvider};
+use tollgate_tests::{Answer, Authority, Deployment, Http, OidcDraft, OidcProvider, Plan};
 
 use super::Office;
+
+mod clients;
 
 const REDIRECT_URI: &str = "http://127.0.0.1:4711/callback";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
@@ -30,6 +32,7 @@ const fn differs(ours: &'static str, because: &'static str) -> Option<Difference
 /// One of the two servers. In parameters, `{public}`, `{secret client}`, `{secret}` and `{resource}` are its own.
 struct Peer {
     authorize_url: String,
+    register_url: String,
     token_url: String,
     revoke_url: String,
     introspect_url: String,
@@ -46,7 +49,7 @@ async fn wrong_authorization_requests_are_answered_as_the_oracle_does() {
     for case in AUTHORIZE {
         let ours = ask_authorize(&tollgate, case.1).await;
         let theirs = ask_authorize(&oracle, case.1).await;
-        judge(case, &ours, &theirs, &mut faults);
+        judge(case.0, case.2, &ours, &theirs, &mut faults);
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -58,7 +61,7 @@ async fn wrong_token_requests_are_answered_as_the_oracle_does() {
     for case in TOKEN {
         let ours = post(&tollgate, &tollgate.token_url, case.1).await;
         let theirs = post(&oracle, &oracle.token_url, case.1).await;
-        judge(case, &ours, &theirs, &mut faults);
+        judge(case.0, case.2, &ours, &theirs, &mut faults);
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -71,7 +74,8 @@ async fn wrong_requests_to_introspect_and_revoke_are_answered_as_the_oracle_does
         for (ours, theirs) in
             [(&tollgate.introspect_url, &oracle.introspect_url), (&tollgate.revoke_url, &oracle.revoke_url)]
         {
-            judge(case, &post(&tollgate, ours, case.1).await, &post(&oracle, theirs, case.1).await, &mut faults);
+            let (ours, theirs) = (post(&tollgate, ours, case.1).await, post(&oracle, theirs, case.1).await);
+            judge(case.0, case.2, &ours, &theirs, &mut faults);
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -238,8 +242,7 @@ const TOKENS_OF_OTHERS: &[Case] = &[
     ),
 ];
 
-fn judge(case: &Case, ours: &str, theirs: &str, faults: &mut Vec<String>) {
-    let (name, _, difference) = case;
+fn judge(name: &str, difference: Option<Difference>, ours: &str, theirs: &str, faults: &mut Vec<String>) {
     match difference {
         None if ours == theirs => {}
         Some(difference) if ours == difference.ours && ours != theirs => {}
@@ -254,7 +257,13 @@ fn judge(case: &Case, ours: &str, theirs: &str, faults: &mut Vec<String>) {
 type Running = (Office, OidcProvider);
 
 async fn both() -> (Peer, Peer, Running) {
-    let office = Office::open(Deployment::dev().argument("--no-demo")).await;
+    both_reading(None).await
+}
+
+/// Both, able to read documents at hosts that `authority` vouches for.
+async fn both_reading(authority: Option<&Authority>) -> (Peer, Peer, Running) {
+    let plan = Deployment::dev().argument("--no-demo");
+    let office = Office::open(authority.into_iter().fold(plan, Plan::trusting)).await;
     let draft = office.tollgate.interactive_agent("public").grant("files:read").redirect_uri(REDIRECT_URI);
     let public = draft.create().await;
     let draft = office.tollgate.interactive_agent("secret").grant("files:read").redirect_uri(REDIRECT_URI);
@@ -264,6 +273,7 @@ async fn both() -> (Peer, Peer, Running) {
     let endpoint = |name: &str| format!("{issuer}/oauth/{name}");
     let tollgate = Peer {
         authorize_url: endpoint("authorize"),
+        register_url: endpoint("register"),
         token_url: endpoint("token"),
         revoke_url: endpoint("revoke"),
         introspect_url: endpoint("introspect"),
@@ -283,10 +293,11 @@ async fn both() -> (Peer, Peer, Running) {
     };
     let plan = OidcProvider::plan().account(json!({"sub": "ada"})).resource(&resource, "files:read files:write");
     let plan = plan.client(client("public", "none")).client(client("secret", "client_secret_post"));
-    let provider = plan.start().await;
+    let provider = authority.into_iter().fold(plan, OidcDraft::reading_documents).start().await;
     let endpoint = |name: &str| format!("{}/{name}", provider.issuer());
     let oracle = Peer {
         authorize_url: endpoint("auth"),
+        register_url: endpoint("reg"),
         token_url: endpoint("token"),
         revoke_url: endpoint("token/revocation"),
         introspect_url: endpoint("token/introspection"),
