@@ -2,7 +2,8 @@
 //! Together they are a grant family, and `aut_…` is the `gid` of its tokens.
 //!
 //! A client has to make a new PKCE challenge for every request (RFC 9700 section 2.1.1). One that sends the same again
-//! within a day gets its code, because nobody else can redeem it, and is told on: [`Begun::challenge_repeated`].
+//! within a day is told on ([`Begun::challenge_repeated`]) and gets its code: a user who goes back and allows the same
+//! page again looks alike.
 //!
 //! Invariant: an answer makes one family, however often it is sent, and nothing of a family is issued after the
 //! transaction that revoked it.
