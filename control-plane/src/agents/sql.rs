@@ -53,6 +53,20 @@ pub(super) async fn awaiting_decision(tx: &mut TenantTx) -> Result<Vec<Row>, sql
     .await
 }
 
+pub(super) async fn count_awaiting_decision(tx: &mut TenantTx) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM agents a
+           WHERE origin <> 'admin'
+             AND (state = 'waiting'
+                  OR (state = 'active'
+                      AND NOT EXISTS (SELECT FROM grants g
+                                      WHERE (g.agent_id = a.id OR g.team_id = a.team_id) AND NOT g.deny
+                                        AND (g.expires_at IS NULL OR g.expires_at > now()))))"#,
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
 pub(super) async fn id(tx: &mut TenantTx, name: &Name) -> Result<Option<AgentId>, sqlx::Error> {
     let id =
         sqlx::query_scalar!("SELECT id FROM agents WHERE name = $1", name.as_str()).fetch_optional(&mut **tx).await?;

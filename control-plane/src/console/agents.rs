@@ -53,7 +53,7 @@ struct ListPage {
     rows: Vec<Row>,
     next: Option<String>,
     /// How many registered themselves and wait for somebody to decide.
-    waiting: usize,
+    waiting: i64,
 }
 
 #[derive(Template)]
@@ -89,10 +89,11 @@ pub(super) async fn show_list(
 ) -> Result<Response, PageError> {
     let page = resource::list::<AgentSpec>(&app, &visitor.caller, &query).await?;
     let ids: Vec<_> = page.items.iter().map(|agent| agent.id.uuid()).collect();
-    let last = sql::last_calls(&mut app.db.tenant(visitor.caller.tenant).await?, &ids).await?;
+    let mut tx = app.db.tenant(visitor.caller.tenant).await?;
+    let last = sql::last_calls(&mut tx, &ids).await?;
     let last_call_at = |agent: &Agent| last.iter().find(|(id, _)| *id == agent.id.uuid()).map(|(_, at)| *at);
     let rows = page.items.into_iter().map(|agent| Row { last_call_at: last_call_at(&agent), agent }).collect();
-    let waiting = crate::agents::awaiting_decision(&app, &visitor.caller).await?.len();
+    let waiting = crate::agents::count_awaiting_decision(&mut tx).await?;
     let shell = Shell::new(&visitor, Section::Agents, "Agents");
     show(&ListPage { shell, rows, next: page.next_cursor, waiting })
 }

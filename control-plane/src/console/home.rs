@@ -44,7 +44,7 @@ struct HomePage {
     policy: PolicyStatus,
     mcp_url: String,
     /// How many agents registered themselves and wait for somebody to decide.
-    waiting: usize,
+    waiting: i64,
 }
 
 /// `GET /`.
@@ -63,7 +63,7 @@ pub(super) async fn show_home(State(app): State<Arc<App>>, visitor: Visitor) -> 
         summary: usage::summary(&mut tx, Utc::now() - TimeDelta::hours(24)).await?,
         policy: data_planes::policy_status(&mut tx).await?,
         calls,
-        waiting: agents::awaiting_decision(&app, &visitor.caller).await?.len(),
+        waiting: agents::count_awaiting_decision(&mut tx).await?,
         mcp_url: app.urls.federated(&visitor.caller.tenant_name),
     })
 }
