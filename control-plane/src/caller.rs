@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 use crate::{api_keys, app::App, error::ApiError};
 
 /// What a user or an API key may do. `owner` includes `admin`, which includes `operator`, which includes `viewer`;
-/// `finance` includes `viewer`.
+/// `finance` includes `viewer`. `none` is included in all of them: with it a user allows agents to act for them, and uses
+/// no console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -27,6 +28,8 @@ pub enum Role {
     Finance,
     /// Reads.
     Viewer,
+    /// Nothing of the tenant: only what is theirs.
+    None,
 }
 
 /// Who asks, and in which tenant they act.
@@ -46,7 +49,7 @@ pub struct Caller {
 
 /// A text that is no role.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no role: use `owner`, `admin`, `operator`, `finance` or `viewer`")]
+#[error("`{0}` is no role: use `owner`, `admin`, `operator`, `finance`, `viewer` or `none`")]
 pub struct RoleError(String);
 
 impl Role {
@@ -56,9 +59,10 @@ impl Role {
         match self {
             Self::Owner => true,
             Self::Admin => needed != Self::Owner,
-            Self::Operator => matches!(needed, Self::Operator | Self::Viewer),
-            Self::Finance => matches!(needed, Self::Finance | Self::Viewer),
-            Self::Viewer => needed == Self::Viewer,
+            Self::Operator => matches!(needed, Self::Operator | Self::Viewer | Self::None),
+            Self::Finance => matches!(needed, Self::Finance | Self::Viewer | Self::None),
+            Self::Viewer => matches!(needed, Self::Viewer | Self::None),
+            Self::None => needed == Self::None,
         }
     }
 
@@ -71,6 +75,7 @@ impl Role {
             Self::Operator => "operator",
             Self::Finance => "finance",
             Self::Viewer => "viewer",
+            Self::None => "none",
         }
     }
 }
@@ -85,7 +90,7 @@ impl FromStr for Role {
     type Err = RoleError;
 
     fn from_str(text: &str) -> Result<Self, RoleError> {
-        [Self::Owner, Self::Admin, Self::Operator, Self::Finance, Self::Viewer]
+        [Self::Owner, Self::Admin, Self::Operator, Self::Finance, Self::Viewer, Self::None]
             .into_iter()
             .find(|role| role.as_str() == text)
             .ok_or_else(|| RoleError(text.chars().take(40).collect()))
@@ -134,13 +139,14 @@ mod tests {
 
     #[test]
     fn a_role_includes_what_it_must_and_no_more() {
-        let all = [Role::Owner, Role::Admin, Role::Operator, Role::Finance, Role::Viewer];
+        let all = [Role::Owner, Role::Admin, Role::Operator, Role::Finance, Role::Viewer, Role::None];
         for (role, included) in [
             (Role::Owner, &all[..]),
             (Role::Admin, &all[1..]),
-            (Role::Operator, &[Role::Operator, Role::Viewer]),
-            (Role::Finance, &[Role::Finance, Role::Viewer]),
-            (Role::Viewer, &[Role::Viewer]),
+            (Role::Operator, &[Role::Operator, Role::Viewer, Role::None]),
+            (Role::Finance, &[Role::Finance, Role::Viewer, Role::None]),
+            (Role::Viewer, &[Role::Viewer, Role::None]),
+            (Role::None, &[Role::None]),
         ] {
             for needed in all {
                 assert_eq!(role.includes(needed), included.contains(&needed), "{role} as {needed}");

@@ -3,7 +3,8 @@
 //! Each page reads and changes through the operations that the REST API has, as the [`crate::caller::Caller`] that
 //! its visitor is. Templates are in `web/templates`, styles and script in `web/static`.
 //!
-//! Invariant: a page adds no rule of its own. What it may show or do is decided by the operation behind it.
+//! Invariant: a page adds no rule of its own but one: who touches secrets, keys or how people sign in must have proved
+//! within five minutes who they are. All else that it may show or do is decided by the operation behind it.
 
 use std::sync::Arc;
 
@@ -54,6 +55,7 @@ mod tests;
 mod users;
 pub(crate) mod visitor;
 mod waiting;
+pub(crate) mod way_in;
 mod yaml;
 
 use form::{Deletable, Editable, Entries};

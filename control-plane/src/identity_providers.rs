@@ -12,7 +12,6 @@ use std::fmt;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use tollgate_proto::{Egress, IdentityProviderId, Name, TenantId};
-use url::{Host, Url};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
@@ -28,22 +27,21 @@ use crate::{
 
 pub mod api;
 pub mod attempt;
+mod discovery;
+pub mod logout_token;
 mod mapping;
 mod relying_party;
+mod rules;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod sql;
 #[cfg(test)]
 mod tests;
 
+pub use discovery::Discovered;
 pub use mapping::{Mapped, RoleMapping, TeamMapping};
-pub use relying_party::{Callback, Departure, Discovered, Proof, ProviderError, begin, finish};
+pub use relying_party::{Callback, Departure, Proof, ProviderError, Wish, begin, finish};
 
-const URL_LEN_MAX: usize = 2_000;
-const CLIENT_ID_LEN_MAX: usize = 255;
-const SECRET_LEN_MAX: usize = 1_024;
-const SCOPES_MAX: usize = 32;
-const MAPPINGS_MAX: usize = 200;
 const SCOPES_DEFAULT: [&str; 3] = ["openid", "profile", "email"];
 const GROUPS_CLAIM_DEFAULT: &str = "groups";
 const CALLBACK: &str = "/sign-in/callback";
@@ -107,6 +105,9 @@ pub struct IdentityProviderStatus {
     /// To be registered there as redirect URI.
     #[schema(example = "https://tollgate.example.com/sign-in/callback")]
     pub redirect_uri: String,
+    /// To be registered there as back-channel logout URI, so that who signs out there is signed out here.
+    #[schema(example = "https://tollgate.example.com/t/default/sign-in/corp/backchannel-logout")]
+    pub backchannel_logout_uri: String,
     /// Whether a client secret is stored.
     pub has_client_secret: bool,
     /// How many users are linked to it.
@@ -230,7 +231,7 @@ impl Kind for IdentityProviderSpec {
         tx: &mut TenantTx,
         faults: &mut Faults,
     ) -> Result<Option<Meaning>, sqlx::Error> {
-        check_texts(self, faults);
+        rules::check(self, faults);
         if current.is_some_and(|current| current.issuer != self.issuer) {
             let detail = "users are linked to the issuer: make another identity provider";
             faults.add("/spec/issuer", "immutable", detail);
@@ -258,10 +259,11 @@ impl Kind for IdentityProviderSpec {
         sql::save(tx, version, &meaning).await
     }
 
-    fn status(&self, row: &Row, app: &App, _: &Caller) -> Result<IdentityProviderStatus, ApiError> {
+    fn status(&self, row: &Row, app: &App, caller: &Caller) -> Result<IdentityProviderStatus, ApiError> {
         let facts = Facts::deserialize(&row.facts).map_err(ApiError::internal)?;
         Ok(IdentityProviderStatus {
             redirect_uri: redirect_uri(app),
+            backchannel_logout_uri: backchannel_logout_uri(app, &caller.tenant_name, &row.name),
             has_client_secret: facts.has_client_secret,
             users: facts.users,
             effective: EffectiveIdentityProvider {
@@ -310,6 +312,11 @@ pub async fn choices(tx: &mut TenantTx) -> Result<Vec<Choice>, sqlx::Error> {
 /// Where a provider sends people back to.
 fn redirect_uri(app: &App) -> String {
     format!("{}{CALLBACK}", app.urls.control)
+}
+
+/// Where a provider says who has signed out there.
+fn backchannel_logout_uri(app: &App, tenant: &str, name: &str) -> String {
+    format!("{}/t/{tenant}/sign-in/{name}/backchannel-logout", app.urls.control)
 }
 
 impl Provider {
@@ -362,58 +369,4 @@ impl fmt::Debug for SecretChange {
 /// What the sealed secret is bound to.
 fn place(tenant: TenantId, id: IdentityProviderId) -> String {
     format!("{tenant}|identity_providers|client_secret|{id}")
-}
-
-fn check_texts(spec: &IdentityProviderSpec, faults: &mut Faults) {
-    faults.check_text("/spec/display_name", spec.display_name.as_deref().unwrap_or_default());
-    if !is_issuer(&spec.issuer) {
-        let detail = "an `https` URL without query and fragment (or `http` to this very machine)";
-        faults.add("/spec/issuer", "issuer", detail);
-    }
-    let printable = |text: &str| text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-    if spec.client_id.is_empty() || spec.client_id.len() > CLIENT_ID_LEN_MAX || !printable(&spec.client_id) {
-        faults.add("/spec/client_id", "text", format!("1 to {CLIENT_ID_LEN_MAX} printable ASCII characters"));
-    }
-    if spec.client_secret.as_ref().is_some_and(|ClientSecret(text)| text.len() > SECRET_LEN_MAX || !printable(text)) {
-        faults.add("/spec/client_secret", "text", format!("up to {SECRET_LEN_MAX} printable ASCII characters"));
-    }
-    for (index, scope) in spec.scopes.iter().flatten().enumerate() {
-        // RFC 6749 section 3.3.
-        let token = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
-        if scope.is_empty() || scope.len() > CLIENT_ID_LEN_MAX || !scope.bytes().all(token) {
-            faults.add(format!("/spec/scopes/{index}"), "scope", "a scope has no spaces, quotes or backslashes");
-        }
-    }
-    faults.check_text("/spec/groups_claim", spec.groups_claim.as_deref().unwrap_or_default());
-    for (index, mapping) in spec.role_mapping.iter().flatten().enumerate() {
-        faults.check_text(&format!("/spec/role_mapping/{index}/group"), &mapping.group);
-    }
-    for (index, mapping) in spec.team_mapping.iter().flatten().enumerate() {
-        faults.check_text(&format!("/spec/team_mapping/{index}/group"), &mapping.group);
-    }
-    let counts = [
-        ("/spec/scopes", spec.scopes.as_ref().map_or(0, Vec::len), SCOPES_MAX),
-        ("/spec/role_mapping", spec.role_mapping.as_ref().map_or(0, Vec::len), MAPPINGS_MAX),
-        ("/spec/team_mapping", spec.team_mapping.as_ref().map_or(0, Vec::len), MAPPINGS_MAX),
-    ];
-    for (pointer, _, max) in counts.into_iter().filter(|(_, count, max)| count > max) {
-        faults.add(pointer, "too_many", format!("at most {max}"));
-    }
-}
-
-/// An issuer as OpenID Connect Discovery section 3 has it; `http` to this very machine as well, for trying things out.
-fn is_issuer(text: &str) -> bool {
-    let Ok(url) = Url::parse(text) else { return false };
-    let here = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => return false,
-    };
-    text.len() <= URL_LEN_MAX
-        && (url.scheme() == "https" || (url.scheme() == "http" && here))
-        && url.query().is_none()
-        && url.fragment().is_none()
-        && url.username().is_empty()
-        && url.password().is_none()
 }

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tollgate_proto::TenantId;
 
-use crate::{app::App, oauth, revocations};
+use crate::{app::App, oauth, revocations, users::provider_logout};
 
 mod sql;
 #[cfg(test)]
@@ -59,6 +59,7 @@ async fn tend(app: &App, tenant: TenantId) {
     note(app, tenant, "oauth.reap", oauth::reap(app, tenant).await);
     note(app, tenant, "signing_keys.tend", oauth::keys::rotation::tend(app, tenant).await);
     note(app, tenant, "revocations.purge", revocations::purge(app, tenant).await);
+    note(app, tenant, "provider_logout.purge", provider_logout::purge(app, tenant).await);
 }
 
 fn note<T, E: std::fmt::Display>(app: &App, tenant: TenantId, job: &'static str, ran: Result<T, E>) {

@@ -35,6 +35,7 @@ pub fn build(app: Arc<App>) -> Router {
     health()
         .merge(rest)
         .merge(oauth::routes(&app))
+        .merge(users::provider_logout::api::routes())
         .merge(console::routes(&app))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(panicked))

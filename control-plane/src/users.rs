@@ -31,15 +31,19 @@ pub mod directory;
 mod own_password;
 mod password;
 pub mod provider;
+pub mod provider_logout;
+mod session;
 mod sql;
 #[cfg(test)]
 mod tests;
 
 pub use own_password::{PasswordError, asks_old_password, set_password};
 pub use password::{Busy, Weakness};
+pub use session::{Begun, Session, resume, sign_out};
 
 use attempts::{Attempts, Subject};
 use password::Hashing;
+use session::{How, begin, end_sessions};
 
 const EMAIL_LENGTH_MAX: usize = 254;
 
@@ -122,27 +126,6 @@ impl User {
             platform: false,
         }
     }
-}
-
-/// A live console session.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// Who is signed in.
-    pub user: User,
-    /// What the session is stored under.
-    pub digest: Digest,
-    /// Begun by a one-time link.
-    pub by_link: bool,
-    /// When the user proved who they are: the `auth_time` of what they allow in it.
-    pub began_at: DateTime<Utc>,
-}
-
-/// A session just begun: its text goes into the cookie and nowhere else.
-pub struct Begun {
-    /// What the cookie holds.
-    pub text: Zeroizing<String>,
-    /// The tenant's name.
-    pub tenant: String,
 }
 
 /// A one-time sign-in link.
@@ -294,79 +277,6 @@ pub async fn sign_in(
             Err(SignInError::Wrong)
         }
     }
-}
-
-/// The live session that a cookie's text names.
-///
-/// # Errors
-/// When Postgres is away.
-pub async fn resume(app: &App, text: &str) -> Result<Option<Session>, sqlx::Error> {
-    if !secret::well_formed(Purpose::Session, text) {
-        return Ok(None);
-    }
-    let digest = Digest::of(text);
-    let mut platform = app.db.platform().await?;
-    let Some(session) = sql::session(&mut platform, &digest).await? else { return Ok(None) };
-    platform.commit().await?;
-    let tenant_id = session.tenant_id.into();
-    let user = sql::by_id(&mut app.db.tenant(tenant_id).await?, session.user_id.into()).await?;
-    // A revocation of the user ends their sessions too.
-    let lives = |user: &sql::UserRow| user.active && session.began_at.timestamp() >= user.tokens_valid_from;
-    let Some(user) = user.filter(lives) else { return Ok(None) };
-    // A role that this version does not know is no role.
-    let Ok(role) = user.role.parse() else { return Ok(None) };
-    let user = User {
-        id: user.id.into(),
-        tenant_id,
-        tenant: session.tenant,
-        email: user.email,
-        role,
-        has_password: user.password_phc.is_some(),
-    };
-    Ok(Some(Session { user, digest, by_link: session.by_link, began_at: session.began_at }))
-}
-
-/// Ends a session.
-///
-/// # Errors
-/// When Postgres is away.
-pub async fn sign_out(app: &App, session: &Session) -> Result<(), sqlx::Error> {
-    let user = &session.user;
-    let mut tx = app.db.tenant(user.tenant_id).await?;
-    sql::delete_session(&mut tx, &session.digest).await?;
-    record(&mut tx, &user.actor(), "user.sign-out", user.id, &user.email, json!({})).await?;
-    tx.commit().await
-}
-
-/// Ends every session of a user.
-async fn end_sessions(tx: &mut TenantTx, user: UserId) -> Result<(), sqlx::Error> {
-    sql::delete_sessions_of(tx, user).await
-}
-
-/// What a session was begun by.
-#[derive(Debug, Clone, Copy)]
-enum How<'a> {
-    Password,
-    Link,
-    /// The identity provider of this name.
-    Provider(&'a str),
-}
-
-async fn begin(mut tx: TenantTx, user: UserId, how: How<'_>) -> Result<Begun, SignInError> {
-    let user = sql::by_id(&mut tx, user).await?.filter(|user| user.active).ok_or(SignInError::Spent)?;
-    let tenant = sql::tenant_name(&mut tx).await?;
-    let session = secret::generate(Purpose::Session);
-    sql::delete_expired(&mut tx).await?;
-    sql::insert_session(&mut tx, &session.digest, user.id.into(), matches!(how, How::Link)).await?;
-    let actor = format!("user:{}", user.email);
-    let detail = match how {
-        How::Password => json!({ "by": "password" }),
-        How::Link => json!({ "by": "link" }),
-        How::Provider(name) => json!({ "by": "identity-provider", "identity_provider": name }),
-    };
-    record(&mut tx, &actor, "user.sign-in", user.id.into(), &user.email, detail).await?;
-    tx.commit().await?;
-    Ok(Begun { text: session.text, tenant })
 }
 
 fn take_attempt(app: &App, subject: Subject) -> Result<(), SignInError> {

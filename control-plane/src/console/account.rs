@@ -14,8 +14,9 @@ use zeroize::Zeroizing;
 use super::{
     cookie::{self, Cookies},
     page::{Done, PageError, Section, Shell, show, show_with},
-    sign_in::{own_path, refusal},
+    sign_in::refusal,
     visitor::{Posted, Visitor, peer},
+    way_in::own_path,
 };
 use crate::{
     app::App,
@@ -55,6 +56,9 @@ pub(super) async fn set_password(State(app): State<Arc<App>>, request: Request) 
     let (parts, body) = request.into_parts();
     let (headers, peer) = (parts.headers.clone(), peer(&parts));
     let Posted { visitor, form } = Posted::<PasswordForm>::from_request(Request::from_parts(parts, body), &app).await?;
+    if !users::asks_old_password(&visitor.session) {
+        visitor.require_recent_sign_in("/account")?;
+    }
     match users::set_password(&app, &visitor.session, Zeroizing::new(form.old), Zeroizing::new(form.new), peer).await {
         Ok(begun) => {
             let cookies = cookie::begin_session(&app, &Cookies::of(&headers), &begun.tenant, &begun.text);

@@ -33,7 +33,7 @@ use crate::{
     grants::{Grant, GrantSpec},
     limits::{Limit, LimitSpec},
     page::PageQuery,
-    resource::{self, Object},
+    resource::{self, Kind as _, Object},
     servers::ServerSpec,
     usage,
 };
@@ -114,6 +114,8 @@ pub(super) async fn create_credential(
     posted: Posted<Nothing>,
 ) -> Result<Response, PageError> {
     let visitor = posted.visitor;
+    visitor.caller.require(AgentSpec::WRITER)?;
+    visitor.require_recent_sign_in(&AgentSpec::page(&name))?;
     let made = match credentials::create(&app, &visitor.caller, &name).await {
         Ok(made) => made,
         Err(error @ ApiError::CredentialLimit) => {
@@ -312,6 +314,17 @@ impl Editable for AgentSpec {
 
     fn page(name: &str) -> String {
         format!("/agents/{name}")
+    }
+
+    /// When it changes by which secret or key the agent proves who it is.
+    fn is_delicate(object: Option<&Object<Self>>, entries: Option<&Entries>) -> bool {
+        let Some(after) = entries.map(Self::spec) else { return false };
+        let before = object.map(|object| Self::spec(&Self::entries(object))).unwrap_or_default();
+        ["auth_method", "jwks_uri", "jwks"].into_iter().any(|member| {
+            // Who makes an agent chooses its method; a key is given only here.
+            let chosen = object.is_none() && member == "auth_method";
+            !chosen && before[member] != after[member]
+        })
     }
 }
 

@@ -44,6 +44,12 @@ pub(super) trait Editable: Kind {
 
     /// Where the object is seen.
     fn page(name: &str) -> String;
+
+    /// Whether the form touches secrets, keys or how people sign in, so that who uses it must have signed in recently.
+    /// `object` is what it edits, `entries` what is sent; none when it is only shown.
+    fn is_delicate(_object: Option<&Object<Self>>, _entries: Option<&Entries>) -> bool {
+        false
+    }
 }
 
 /// A kind whose objects are deleted in forms too.
@@ -84,6 +90,9 @@ pub(super) async fn show_new<K: Editable>(
     entries: &Entries,
 ) -> Result<Response, PageError> {
     visitor.caller.require(K::WRITER)?;
+    if K::is_delicate(None, None) {
+        visitor.require_recent_sign_in(&new_path::<K>())?;
+    }
     let choices = choices(app, visitor).await?;
     show(&creating::<K>(visitor, &choices, entries, Vec::new()))
 }
@@ -92,6 +101,9 @@ pub(super) async fn show_new<K: Editable>(
 pub(super) async fn create<K: Editable>(app: &App, posted: Posted<Entries>) -> Result<Response, PageError> {
     let Posted { visitor, form: entries } = posted;
     visitor.caller.require(K::WRITER)?;
+    if K::is_delicate(None, Some(&entries)) {
+        visitor.require_recent_sign_in(&new_path::<K>())?;
+    }
     let choices = choices(app, &visitor).await?;
     let mut wrong = missing(&creation_fields::<K>(&choices), &entries);
     if wrong.is_empty() {
@@ -107,6 +119,9 @@ pub(super) async fn create<K: Editable>(app: &App, posted: Posted<Entries>) -> R
 pub(super) async fn show_edit<K: Editable>(app: &App, visitor: &Visitor, key: &str) -> Result<Response, PageError> {
     visitor.caller.require(K::WRITER)?;
     let object: Object<K> = resource::get(app, &visitor.caller, key).await?;
+    if K::is_delicate(Some(&object), None) {
+        visitor.require_recent_sign_in(&format!("{}/edit", path::<K>(&object.name)))?;
+    }
     let choices = choices(app, visitor).await?;
     let entries = with_labels(K::entries(&object), &object.labels);
     show(&editing::<K>(visitor, &choices, &object, &entries, Vec::new()))
@@ -117,6 +132,9 @@ pub(super) async fn save<K: Editable>(app: &App, key: &str, posted: Posted<Entri
     let Posted { visitor, form: entries } = posted;
     visitor.caller.require(K::WRITER)?;
     let object: Object<K> = resource::get(app, &visitor.caller, key).await?;
+    if K::is_delicate(Some(&object), Some(&entries)) {
+        visitor.require_recent_sign_in(&format!("{}/edit", path::<K>(&object.name)))?;
+    }
     let choices = choices(app, &visitor).await?;
     let (mut status, mut wrong) = (StatusCode::UNPROCESSABLE_ENTITY, missing(&K::fields(&choices), &entries));
     if wrong.is_empty() {
@@ -138,6 +156,9 @@ pub(super) async fn save<K: Editable>(app: &App, key: &str, posted: Posted<Entri
 pub(super) async fn show_delete<K: Deletable>(app: &App, visitor: &Visitor, key: &str) -> Result<Response, PageError> {
     visitor.caller.require(K::WRITER)?;
     let object: Object<K> = resource::get(app, &visitor.caller, key).await?;
+    if K::is_delicate(Some(&object), None) {
+        visitor.require_recent_sign_in(&format!("{}/delete", path::<K>(&object.name)))?;
+    }
     show(&deleting::<K>(visitor, &object, Vec::new()))
 }
 
@@ -146,6 +167,9 @@ pub(super) async fn delete<K: Deletable>(app: &App, key: &str, posted: Posted<En
     let Posted { visitor, form: entries } = posted;
     visitor.caller.require(K::WRITER)?;
     let object: Object<K> = resource::get(app, &visitor.caller, key).await?;
+    if K::is_delicate(Some(&object), None) {
+        visitor.require_recent_sign_in(&format!("{}/delete", path::<K>(&object.name)))?;
+    }
     if K::PRECIOUS && entries.get("confirm") != object.name {
         let complaint = Complaint { field: "confirm", text: "Type the name exactly as it is shown.".to_owned() };
         return show_with(StatusCode::UNPROCESSABLE_ENTITY, &deleting::<K>(&visitor, &object, vec![complaint]));
@@ -168,7 +192,7 @@ fn creating<K: Editable>(
 ) -> FormPage {
     FormPage {
         shell: Shell::new(visitor, K::SECTION, format!("New {}", K::NOUN)).under(K::LIST.0, K::LIST.1),
-        action: format!("/new/{}", K::NOUN),
+        action: new_path::<K>(),
         back: K::LIST.1.to_owned(),
         etag: None,
         lead: "",
@@ -217,6 +241,11 @@ fn deleting<K: Deletable>(visitor: &Visitor, object: &Object<K>, complaints: Vec
         fields: filled(fields, &Entries::default(), &complaints),
         complaints,
     }
+}
+
+/// Where the form is that creates an object.
+fn new_path<K: Editable>() -> String {
+    format!("/new/{}", K::NOUN)
 }
 
 /// Where the forms of the object called `name` are.

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{extract::State, response::Response};
+use axum::{
+    extract::State,
+    response::{IntoResponse as _, Redirect, Response},
+};
 use chrono::{TimeDelta, Utc};
 
 use super::{
@@ -49,6 +52,9 @@ struct HomePage {
 
 /// `GET /`.
 pub(super) async fn show_home(State(app): State<Arc<App>>, visitor: Visitor) -> Result<Response, PageError> {
+    if !visitor.uses_console() {
+        return Ok(Redirect::to("/account/apps").into_response());
+    }
     let calls = Calls::latest(&app, &visitor, &Filter::default(), RECENT_CALLS).await?;
     let steps = steps(
         any::<ServerSpec>(&app, &visitor).await?,

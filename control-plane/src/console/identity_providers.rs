@@ -102,6 +102,10 @@ impl Editable for IdentityProviderSpec {
     fn page(_: &str) -> String {
         LIST.1.to_owned()
     }
+
+    fn is_delicate(_: Option<&Object<Self>>, _: Option<&Entries>) -> bool {
+        true
+    }
 }
 
 impl Deletable for IdentityProviderSpec {

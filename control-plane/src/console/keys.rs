@@ -44,6 +44,8 @@ pub(super) async fn show_keys(State(app): State<Arc<App>>, visitor: Visitor) -> 
 
 /// `POST /access/keys/rotate`.
 pub(super) async fn rotate(State(app): State<Arc<App>>, posted: Posted<Nothing>) -> Result<Response, PageError> {
+    posted.visitor.caller.require(Role::Admin)?;
+    posted.visitor.require_recent_sign_in(PAGE)?;
     match rotation::rotate(&app, &posted.visitor.caller, false).await {
         Ok(_) => Ok(Done::KeyRotated.then(PAGE)),
         Err(error @ ApiError::KeyNotDistributed { .. }) => {
@@ -60,6 +62,8 @@ pub(super) async fn revoke(
     Path(kid): Path<String>,
     posted: Posted<Nothing>,
 ) -> Result<Response, PageError> {
+    posted.visitor.caller.require(Role::Owner)?;
+    posted.visitor.require_recent_sign_in(PAGE)?;
     rotation::revoke(&app, &posted.visitor.caller, &kid).await?;
     Ok(Done::KeyRevoked.then(PAGE))
 }

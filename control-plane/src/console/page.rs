@@ -13,7 +13,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::{assets, visitor, visitor::Visitor};
+use super::{assets, visitor, visitor::Visitor, way_in::WayIn};
 use crate::{app::App, error::ApiError};
 
 const SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
@@ -64,6 +64,8 @@ pub(crate) struct Shell {
     pub(crate) email: String,
     pub(crate) role: &'static str,
     pub(crate) may_edit: bool,
+    /// Whether the console's pages are of any use to the visitor.
+    pub(crate) uses_console: bool,
     pub(crate) done: Option<Done>,
     /// What was searched for.
     pub(crate) search: String,
@@ -82,6 +84,7 @@ impl Shell {
             email: user.email.clone(),
             role: user.role.as_str(),
             may_edit: visitor.may_edit(),
+            uses_console: visitor.uses_console(),
             done: visitor.done,
             search: String::new(),
         }
@@ -223,11 +226,8 @@ impl Done {
 /// Why a page is not shown.
 #[derive(Debug)]
 pub(crate) enum PageError {
-    /// Nobody is signed in.
-    SignIn {
-        /// Where to go afterwards; empty for home.
-        next: String,
-    },
+    /// Nobody is signed in, or somebody has to prove anew who they are.
+    SignIn(WayIn),
     /// The form was not sent by a page of ours in this session.
     Forged,
     /// The operation was not done.
@@ -253,11 +253,7 @@ struct Failure {
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         let failure = match self {
-            Self::SignIn { next } if next.is_empty() || next == "/" => return Redirect::to("/sign-in").into_response(),
-            Self::SignIn { next } => {
-                let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", &next).finish();
-                return Redirect::to(&format!("/sign-in?{query}")).into_response();
-            }
+            Self::SignIn(way) => return Redirect::to(&way.path()).into_response(),
             Self::Forged => Failure {
                 status: StatusCode::FORBIDDEN,
                 title: "This form is out of date",

@@ -17,13 +17,14 @@ use serde::Deserialize;
 use super::{
     cookie::{self, Cookies},
     page::{Lone, PageError, show_with},
-    sign_in::{self, enter, or_default, own_path},
+    sign_in::enter,
     visitor::peer,
+    way_in::{WayIn, own_path},
 };
 use crate::{
     app::App,
     error::ApiError,
-    identity_providers::{Callback, ProviderError, attempt::Attempt},
+    identity_providers::{Callback, ProviderError, Wish, attempt::Attempt},
     oauth,
     users::provider::{self, ProviderSignInError, Refusal},
 };
@@ -35,6 +36,8 @@ pub(super) struct Leaving {
     tenant: String,
     #[serde(default)]
     next: String,
+    #[serde(default)]
+    anew: bool,
 }
 
 #[derive(Template)]
@@ -48,15 +51,6 @@ struct RefusedPage {
     decline: Option<String>,
 }
 
-/// Where a sign-in through `provider` begins.
-pub(super) fn address(tenant: &str, provider: &str, next: &str) -> String {
-    let query = form_urlencoded::Serializer::new(String::new())
-        .append_pair("tenant", tenant)
-        .append_pair("next", own_path(next))
-        .finish();
-    format!("/sign-in/with/{provider}?{query}")
-}
-
 /// `GET /sign-in/with/{provider}`.
 pub(super) async fn leave(
     State(app): State<Arc<App>>,
@@ -64,14 +58,16 @@ pub(super) async fn leave(
     Query(leaving): Query<Leaving>,
     parts: Parts,
 ) -> Result<Response, PageError> {
-    let tenant = or_default(&leaving.tenant);
-    match provider::leave_for(&app, tenant, &provider, own_path(&leaving.next), peer(&parts)).await {
+    let Leaving { tenant, next, anew } = leaving;
+    let way = WayIn { tenant, next, anew };
+    let wish = Wish { next: own_path(&way.next), anew };
+    match provider::leave_for(&app, way.tenant(), &provider, wish, peer(&parts)).await {
         Ok(departure) => {
             let cookies = Cookies::of(&parts.headers);
             let kept = cookie::begin_attempt(&app, &cookies, &departure.state, &departure.sealed);
             Ok((kept, Redirect::to(departure.url.as_str())).into_response())
         }
-        Err(error) => refused(&parts.headers, error, tenant, &leaving.next),
+        Err(error) => refused(&parts.headers, error, &way),
     }
 }
 
@@ -96,7 +92,10 @@ pub(super) async fn come_back(
     };
     let answer = match provider::return_from(&app, &attempt, callback, peer(&parts)).await {
         Ok(begun) => enter(&app, &parts.headers, &begun, &attempt.next),
-        Err(error) => refused(&parts.headers, error, &attempt.tenant_name, &attempt.next)?,
+        Err(error) => {
+            let (tenant, next) = (attempt.tenant_name.clone(), attempt.next.clone());
+            refused(&parts.headers, error, &WayIn { tenant, next, anew: attempt.anew })?
+        }
     };
     let mut answer = answer.into_response();
     for (name, value) in &cookie::end_attempt(&app, &state) {
@@ -106,7 +105,7 @@ pub(super) async fn come_back(
 }
 
 /// The page that says why nobody was signed in.
-fn refused(headers: &HeaderMap, error: ProviderSignInError, tenant: &str, next: &str) -> Result<Response, PageError> {
+fn refused(headers: &HeaderMap, error: ProviderSignInError, way: &WayIn) -> Result<Response, PageError> {
     let mut retry_after_s = None;
     let (status, title, text) = match error {
         ProviderSignInError::Ours(error) => return Err(error.into()),
@@ -125,8 +124,8 @@ fn refused(headers: &HeaderMap, error: ProviderSignInError, tenant: &str, next: 
         &RefusedPage {
             shell: Lone::new(headers, title),
             text,
-            back: sign_in::address(tenant, next),
-            decline: oauth::decline_path(next),
+            back: way.path(),
+            decline: oauth::decline_path(&way.next),
         },
     )?;
     page.headers_mut().extend(retry_after_s.map(|seconds| (header::RETRY_AFTER, HeaderValue::from(seconds))));

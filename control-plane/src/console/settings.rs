@@ -90,6 +90,8 @@ pub(super) async fn show_settings(State(app): State<Arc<App>>, visitor: Visitor)
 /// `POST /settings/initial-access-tokens`: makes a token and shows it, this once.
 pub(super) async fn create_token(State(app): State<Arc<App>>, posted: Posted<Entries>) -> Result<Response, PageError> {
     let Posted { visitor, form: entries } = posted;
+    visitor.caller.require(TenantSpec::WRITER)?;
+    visitor.require_recent_sign_in(PAGE)?;
     let filled = |name: &str| Some(entries.get(name)).filter(|text| !text.is_empty());
     let asked = TokenRequest {
         note: entries.get("note").to_owned(),
@@ -225,6 +227,13 @@ impl Editable for TenantSpec {
 
     fn page(_: &str) -> String {
         PAGE.to_owned()
+    }
+
+    /// When it switches passwords on or off.
+    fn is_delicate(object: Option<&Object<Self>>, entries: Option<&Entries>) -> bool {
+        let passwords = |entries: &Entries| entries.get("local_sign_in") == "yes";
+        let before = object.map(|object| passwords(&Self::entries(object)));
+        entries.is_some_and(|entries| before != Some(passwords(entries)))
     }
 }
 

@@ -18,8 +18,8 @@ use super::{
     cookie::{self, Cookies},
     csrf, filters,
     page::{Done, Lone, PageError, show_with},
-    provider_sign_in,
     visitor::{Nothing, Posted, peer, read_form},
+    way_in::{WayIn, own_path},
 };
 use crate::{
     app::App,
@@ -29,8 +29,6 @@ use crate::{
     users::{self, Begun, SignInError},
 };
 
-const DEFAULT_TENANT: &str = "default";
-
 /// What the address of the page may say.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct SignInQuery {
@@ -39,6 +37,8 @@ pub(super) struct SignInQuery {
     tenant: String,
     #[serde(default)]
     next: String,
+    #[serde(default)]
+    anew: bool,
     done: Option<String>,
 }
 
@@ -49,6 +49,8 @@ struct SignInForm {
     password: String,
     tenant: String,
     next: String,
+    #[serde(default)]
+    anew: bool,
 }
 
 #[derive(Template)]
@@ -56,8 +58,7 @@ struct SignInForm {
 struct SignInPage {
     shell: Lone,
     csrf: String,
-    tenant: String,
-    next: String,
+    way: WayIn,
     email: String,
     /// What the application is called that sent the user here.
     wanted_by: Option<String>,
@@ -96,8 +97,10 @@ pub(super) async fn form(
         };
     }
     let done = query.done.as_deref().and_then(|code| Done::of_query(&format!("done={code}")));
-    let SignInQuery { tenant, next, .. } = query;
-    show_form(&app, &headers, StatusCode::OK, Filled { tenant, next, done, ..Filled::default() }).await
+    let SignInQuery { tenant, next, anew, .. } = query;
+    let way = WayIn { tenant, next, anew };
+    let email = if anew { known_address(&app, &headers).await? } else { String::new() };
+    show_form(&app, &headers, StatusCode::OK, Filled { way, done, email, ..Filled::default() }).await
 }
 
 /// `POST /sign-in`: checks e-mail address and password.
@@ -106,16 +109,16 @@ pub(super) async fn submit(State(app): State<Arc<App>>, request: Request) -> Res
     let (headers, peer) = (parts.headers.clone(), peer(&parts));
     let holder = Cookies::of(&headers).form(&app).map(Digest::of).ok_or(PageError::Forged)?;
     let form: SignInForm = read_form(&app, parts, body, &holder).await?;
-    let tenant = or_default(&form.tenant);
+    let way = WayIn { tenant: form.tenant, next: form.next, anew: form.anew };
     let password = Zeroizing::new(form.password);
-    let error = match users::sign_in(&app, tenant, form.email.trim(), password, peer).await {
-        Ok(begun) => return Ok(enter(&app, &headers, &begun, &form.next)),
+    let error = match users::sign_in(&app, way.tenant(), form.email.trim(), password, peer).await {
+        Ok(begun) => return Ok(enter(&app, &headers, &begun, &way.next)),
         Err(SignInError::Database(error)) => return Err(error.into()),
         Err(error) => error,
     };
     let (status, retry_after_s) = refusal(&error);
     let wrong = Some(explain(&error));
-    let filled = Filled { tenant: form.tenant, next: form.next, email: form.email, wrong, done: None };
+    let filled = Filled { way, email: form.email, wrong, done: None };
     let mut response = show_form(&app, &headers, status, filled).await?;
     response.headers_mut().extend(retry_after_s.map(|seconds| (header::RETRY_AFTER, HeaderValue::from(seconds))));
     Ok(response)
@@ -128,25 +131,22 @@ pub(super) async fn leave(State(app): State<Arc<App>>, request: Request<Body>) -
     let session = &posted.visitor.session;
     users::sign_out(&app, session).await?;
     let cookies = cookie::end_session(&app, &Cookies::of(&headers));
-    Ok((cookies, Done::SignedOut.then(&address(&session.user.tenant, "/"))).into_response())
+    let way = WayIn { tenant: session.user.tenant.clone(), ..WayIn::default() };
+    Ok((cookies, Done::SignedOut.then(&way.path())).into_response())
 }
 
 /// What the form starts with.
 #[derive(Default)]
 struct Filled {
-    tenant: String,
-    next: String,
+    way: WayIn,
     email: String,
     done: Option<Done>,
     wrong: Option<String>,
 }
 
 async fn show_form(app: &App, headers: &HeaderMap, status: StatusCode, filled: Filled) -> Result<Response, PageError> {
-    let ways = users::ways(app, or_default(&filled.tenant)).await?;
-    let button = |choice: Choice| Button {
-        href: provider_sign_in::address(or_default(&filled.tenant), &choice.name, &filled.next),
-        label: choice.label,
-    };
+    let ways = users::ways(app, filled.way.tenant()).await?;
+    let button = |choice: Choice| Button { href: filled.way.path_through(&choice.name), label: choice.label };
     // Another tab's form stays valid: the secret is kept while the browser has one.
     let held = Cookies::of(headers).form(app).map(|text| Zeroizing::new(text.to_owned()));
     let held = held.filter(|text| secret::well_formed(Purpose::Session, text));
@@ -156,9 +156,8 @@ async fn show_form(app: &App, headers: &HeaderMap, status: StatusCode, filled: F
         providers: ways.providers.into_iter().map(button).collect(),
         shell: Lone::new(headers, "Sign in"),
         csrf: csrf::token(app, &Digest::of(&secret)),
-        wanted_by: oauth::wanted_by(app, &filled.next).await?,
-        tenant: filled.tenant,
-        next: filled.next,
+        wanted_by: oauth::wanted_by(app, &filled.way.next).await?,
+        way: filled.way,
         email: filled.email,
         done: filled.done,
         wrong: filled.wrong,
@@ -166,36 +165,16 @@ async fn show_form(app: &App, headers: &HeaderMap, status: StatusCode, filled: F
     Ok((cookie::begin_form(app, &secret), show_with(status, &page)?).into_response())
 }
 
-/// The tenant that is meant.
-pub(super) fn or_default(tenant: &str) -> &str {
-    if tenant.is_empty() { DEFAULT_TENANT } else { tenant }
-}
-
-/// The address of the sign-in page of a tenant, which leads to `next`.
-pub(super) fn address(tenant: &str, next: &str) -> String {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    if tenant != DEFAULT_TENANT {
-        query.append_pair("tenant", tenant);
-    }
-    if own_path(next) != "/" {
-        query.append_pair("next", next);
-    }
-    let query = query.finish();
-    if query.is_empty() { "/sign-in".to_owned() } else { format!("/sign-in?{query}") }
+/// The address of who is signed in, for who has to sign in once more; empty when nobody is.
+async fn known_address(app: &App, headers: &HeaderMap) -> Result<String, PageError> {
+    let Some(text) = Cookies::of(headers).session(app) else { return Ok(String::new()) };
+    Ok(users::resume(app, text).await?.map(|session| session.user.email).unwrap_or_default())
 }
 
 /// Begins a session in this browser and goes to `next`.
 pub(super) fn enter(app: &App, headers: &HeaderMap, begun: &Begun, next: &str) -> Response {
     let cookies = cookie::begin_session(app, &Cookies::of(headers), &begun.tenant, &begun.text);
     (cookies, Redirect::to(own_path(next))).into_response()
-}
-
-/// `next` when it is a path of ours, else home: the sign-in sends nobody to another site.
-pub(super) fn own_path(next: &str) -> &str {
-    let own = next.starts_with('/')
-        && !next.starts_with("//")
-        && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    if own { next } else { "/" }
 }
 
 pub(super) fn refusal(error: &SignInError) -> (StatusCode, Option<u64>) {
@@ -216,30 +195,5 @@ fn explain(error: &SignInError) -> String {
         SignInError::PasswordsOff => "Passwords are switched off here. Use one of the other ways.".to_owned(),
         SignInError::Busy(_) => "Many people are signing in right now. Try again in a moment.".to_owned(),
         _ => "The e-mail address or the password is wrong.".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::own_path;
-
-    #[test]
-    fn the_sign_in_sends_nobody_to_another_site() {
-        for path in ["/", "/servers?q=a", "/agents/demo"] {
-            assert_eq!(own_path(path), path);
-        }
-        for path in [
-            "",
-            "https://evil.example",
-            "//evil.example",
-            "/\\evil.example",
-            "/a\nb",
-            "servers",
-            "/\t/evil",
-            "https:evil",
-            "\\\\evil",
-        ] {
-            assert_eq!(own_path(path), "/", "{path:?}");
-        }
     }
 }

@@ -35,7 +35,8 @@ use crate::{
 pub(super) const LIST: (&str, &str) = ("Users", "/users");
 const LINK_TTL: Duration = Duration::from_secs(15 * 60);
 const PAGE_USERS: u16 = 500;
-const ROLES: [(&str, &str); 5] = [
+const ROLES: [(&str, &str); 6] = [
+    ("none", "None: only allows agents to act for them"),
     ("viewer", "Viewer: reads"),
     ("finance", "Finance: reads usage and cost"),
     ("operator", "Operator: teams, servers, agents, grants, limits"),
@@ -102,6 +103,7 @@ pub(super) async fn show_detail(
 /// `GET /new/user`.
 pub(super) async fn show_new(State(app): State<Arc<App>>, visitor: Visitor) -> Result<Response, PageError> {
     visitor.caller.require(Role::Admin)?;
+    visitor.require_recent_sign_in("/new/user")?;
     let choices = form::choices(&app, &visitor).await?;
     show(&adding(&visitor, &choices, &Entries::default().with("role", "viewer"), Vec::new()))
 }
@@ -110,6 +112,7 @@ pub(super) async fn show_new(State(app): State<Arc<App>>, visitor: Visitor) -> R
 pub(super) async fn create(State(app): State<Arc<App>>, posted: Posted<Entries>) -> Result<Response, PageError> {
     let Posted { visitor, form: entries } = posted;
     visitor.caller.require(Role::Admin)?;
+    visitor.require_recent_sign_in("/new/user")?;
     let choices = form::choices(&app, &visitor).await?;
     let mut wrong = form::missing(&new_fields(&choices), &entries);
     if wrong.is_empty() {
@@ -171,6 +174,8 @@ pub(super) async fn make_link(
     posted: Posted<Nothing>,
 ) -> Result<Response, PageError> {
     let user = directory::get(&app, &posted.visitor.caller, &id).await?;
+    posted.visitor.caller.require(Role::Admin)?;
+    posted.visitor.require_recent_sign_in(&page_of(&user))?;
     show_link(&app, &posted.visitor, user).await
 }
 

@@ -1,6 +1,7 @@
 //! Who looks at a page: the signed-in user, or a redirect to the sign-in.
 //!
-//! Invariant: the rights of a visitor are those of the [`Caller`] that the REST API would see; pages add no rule.
+//! Invariant: the rights of a visitor are those of the [`Caller`] that the REST API would see; pages add no rule but
+//! [`Visitor::require_recent_sign_in`].
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -12,6 +13,7 @@ use axum::{
     body::{Body, to_bytes},
     extract::{ConnectInfo, FromRequest, FromRequestParts, Request},
 };
+use chrono::Utc;
 use http::{HeaderMap, Method, request::Parts};
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -19,6 +21,7 @@ use super::{
     cookie::Cookies,
     csrf,
     page::{Done, PageError},
+    way_in::WayIn,
 };
 use crate::{
     app::App,
@@ -47,6 +50,21 @@ impl Visitor {
     pub(crate) fn may_edit(&self) -> bool {
         self.caller.require(Role::Operator).is_ok()
     }
+
+    /// Whether there is anything in the console for the visitor but their own account.
+    pub(crate) fn uses_console(&self) -> bool {
+        self.caller.require(Role::Viewer).is_ok()
+    }
+
+    /// Sends who proved more than five minutes ago who they are to the sign-in page, and then to `page`: for what touches
+    /// secrets, keys, or how people sign in.
+    pub(crate) fn require_recent_sign_in(&self, page: &str) -> Result<(), PageError> {
+        if self.session.is_recent(Utc::now()) {
+            return Ok(());
+        }
+        let tenant = self.session.user.tenant.clone();
+        Err(PageError::SignIn(WayIn { tenant, next: page.to_owned(), anew: true }))
+    }
 }
 
 impl FromRequestParts<Arc<App>> for Visitor {
@@ -61,7 +79,7 @@ impl FromRequestParts<Arc<App>> for Visitor {
         let Some(session) = session else {
             let asked = parts.uri.path_and_query().filter(|_| parts.method == Method::GET);
             let next = asked.map(ToString::to_string).unwrap_or_default();
-            return Err(PageError::SignIn { next });
+            return Err(PageError::SignIn(WayIn { next, ..WayIn::default() }));
         };
         Ok(Self {
             caller: session.user.caller(),

@@ -11,7 +11,7 @@ use tollgate_proto::{IdentityProviderId, TenantId};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::Provider;
+use super::{Provider, Wish};
 use crate::{app::App, error::ApiError, seal};
 
 /// How long somebody may take at their provider.
@@ -33,12 +33,16 @@ pub struct Attempt {
     pub(super) verifier: String,
     /// Where to go afterwards.
     pub next: String,
+    /// Whether the user has to prove anew who they are.
+    #[serde(default)]
+    pub anew: bool,
     ends_at: DateTime<Utc>,
 }
 
 impl Attempt {
     /// One that begins now. Where it leads is forgotten when that is longer than a cookie can hold.
-    pub(super) fn new(provider: &Provider, nonce: &str, verifier: &str, next: &str, now: DateTime<Utc>) -> Self {
+    pub(super) fn new(provider: &Provider, nonce: &str, verifier: &str, wish: Wish<'_>, now: DateTime<Utc>) -> Self {
+        let Wish { next, anew } = wish;
         Self {
             tenant: provider.tenant.uuid(),
             tenant_name: provider.tenant_name.clone(),
@@ -46,6 +50,7 @@ impl Attempt {
             nonce: nonce.to_owned(),
             verifier: verifier.to_owned(),
             next: if next.len() <= NEXT_LEN_MAX { next.to_owned() } else { String::new() },
+            anew,
             ends_at: now + LIFE,
         }
     }
@@ -60,6 +65,11 @@ impl Attempt {
     #[must_use]
     pub fn provider(&self) -> IdentityProviderId {
         self.provider.into()
+    }
+
+    /// When it began.
+    pub(super) fn began_at(&self) -> DateTime<Utc> {
+        self.ends_at - LIFE
     }
 
     /// The text that the browser keeps, bound to `state`.

@@ -4,51 +4,40 @@
 //! Invariant: nobody is proven but by an ID token that the provider signed with a key of its own, for us and for this
 //! attempt. Every request goes through the guarded fetcher, which follows no redirect.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use chrono::Utc;
-use http::{Request, Response};
+use chrono::{DateTime, TimeDelta, Utc};
 use openidconnect::{
-    AccessTokenHash, AdditionalClaims, AdditionalProviderMetadata, AsyncHttpClient, AuthType, AuthorizationCode,
-    ClaimsVerificationError, ClientId, CsrfToken, DiscoveryError, EndpointMaybeSet, EndpointNotSet, EndpointSet,
-    IdToken, IdTokenClaims, IssuerUrl, JsonWebKeySet, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge,
-    PkceCodeVerifier, ProviderMetadata, RedirectUrl, RequestTokenError, Scope, SignatureVerificationError,
+    AccessTokenHash, AdditionalClaims, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, CsrfToken,
+    EndpointMaybeSet, EndpointNotSet, EndpointSet, IdToken, IdTokenClaims, Nonce, OAuth2TokenResponse as _,
+    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, SignatureVerificationError,
     TokenResponse as _, UserInfoClaims,
     core::{
-        CoreAuthDisplay, CoreAuthenticationFlow, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod,
-        CoreGenderClaim, CoreGrantType, CoreIdTokenVerifier, CoreJsonWebKey, CoreJweContentEncryptionAlgorithm,
-        CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm, CoreResponseMode, CoreResponseType,
-        CoreSubjectIdentifierType, CoreTokenResponse,
+        CoreAuthPrompt, CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreGenderClaim, CoreIdTokenVerifier,
+        CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreTokenResponse,
     },
 };
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tollgate_proto::IdentityProviderId;
 use url::Url;
 
-use super::{Provider, attempt::Attempt, redirect_uri};
-use crate::{
-    app::App,
-    error::ApiError,
-    fetch::{FetchError, Limits},
+use super::{
+    Provider,
+    attempt::Attempt,
+    discovery::{Metadata, discover, http, with_new_keys},
+    redirect_uri,
 };
+use crate::{app::App, error::ApiError};
 
-const LIMITS: Limits = Limits { body_bytes_max: 256 * 1024, timeout: Duration::from_secs(5) };
-/// How long a provider's metadata and keys are believed without asking again.
-const FRESH: Duration = Duration::from_secs(3_600);
-const KNOWN_MAX: usize = 1_000;
 /// Core 1.0 section 2.
-const SUBJECT_LEN_MAX: usize = 255;
+pub(super) const SUBJECT_LEN_MAX: usize = 255;
 const GROUPS_MAX: usize = 1_000;
+/// How far the clock of a provider may be behind ours, where we asked it to let somebody prove anew who they are.
+const LEEWAY: TimeDelta = TimeDelta::seconds(60);
 
 /// What is never accepted is what a client could have signed itself (HS*) and what nobody signed (`none`).
-const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
+pub(super) const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha512,
@@ -60,51 +49,17 @@ const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
     CoreJwsSigningAlgorithm::EdDsa,
 ];
 
-/// What of a provider's metadata the library does not know.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct MoreMetadata {
-    /// RFC 9207 section 3.
-    #[serde(default)]
-    authorization_response_iss_parameter_supported: bool,
-}
-
-impl AdditionalProviderMetadata for MoreMetadata {}
-
 /// Every claim that the library does not know; groups are among them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct MoreClaims(Map<String, Value>);
 
 impl AdditionalClaims for MoreClaims {}
 
-type Metadata = ProviderMetadata<
-    MoreMetadata,
-    CoreAuthDisplay,
-    CoreClientAuthMethod,
-    CoreClaimName,
-    CoreClaimType,
-    CoreGrantType,
-    CoreJweContentEncryptionAlgorithm,
-    CoreJweKeyManagementAlgorithm,
-    CoreJsonWebKey,
-    CoreResponseMode,
-    CoreResponseType,
-    CoreSubjectIdentifierType,
->;
 type Client =
     CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
 type Token = IdToken<MoreClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
 type Claims = IdTokenClaims<MoreClaims, CoreGenderClaim>;
 type MoreInfo = UserInfoClaims<MoreClaims, CoreGenderClaim>;
-
-/// What was read from providers, in this process.
-#[derive(Debug, Default)]
-pub struct Discovered(Mutex<HashMap<IdentityProviderId, Known>>);
-
-#[derive(Debug, Clone)]
-struct Known {
-    metadata: Arc<Metadata>,
-    read_at: Instant,
-}
 
 /// A sign-in that leaves for the provider.
 pub struct Departure {
@@ -141,6 +96,19 @@ pub struct Proof {
     pub display_name: String,
     /// Their groups.
     pub groups: Vec<String>,
+    /// What the provider calls its session with them (`sid`).
+    pub session: Option<String>,
+    /// When they proved to the provider who they are, if it says so.
+    pub proven_at: Option<DateTime<Utc>>,
+}
+
+/// Where a sign-in leads, and how it is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// Where to go afterwards.
+    pub next: &'a str,
+    /// Whether the user has to prove anew who they are, though the provider knows them still.
+    pub anew: bool,
 }
 
 /// Why a provider proved nothing.
@@ -160,11 +128,11 @@ pub enum ProviderError {
     Ours(#[from] ApiError),
 }
 
-/// Begins a sign-in that leads to `next`.
+/// Begins a sign-in.
 ///
 /// # Errors
 /// [`ProviderError::Unusable`] when the provider cannot be asked how.
-pub async fn begin(app: &App, provider: &Provider, next: &str) -> Result<Departure, ProviderError> {
+pub async fn begin(app: &App, provider: &Provider, wish: Wish<'_>) -> Result<Departure, ProviderError> {
     let metadata = discover(app, provider).await?;
     let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
     let client = client(app, provider, &metadata)?;
@@ -176,8 +144,11 @@ pub async fn begin(app: &App, provider: &Provider, next: &str) -> Result<Departu
             request = request.add_scope(Scope::new(scope));
         }
     }
+    if wish.anew {
+        request = request.add_prompt(CoreAuthPrompt::Login).set_max_age(Duration::ZERO);
+    }
     let (url, state, nonce) = request.set_pkce_challenge(challenge).url();
-    let attempt = Attempt::new(provider, nonce.secret(), verifier.secret(), next, Utc::now());
+    let attempt = Attempt::new(provider, nonce.secret(), verifier.secret(), wish, Utc::now());
     let state = state.into_secret();
     let sealed = attempt.seal(app, &state)?;
     Ok(Departure { url, state, sealed })
@@ -207,26 +178,8 @@ pub async fn finish(
     let token: Token = token.to_string().parse().map_err(|error| untrusted(format!("the ID token: {error}")))?;
     let claims = verify(app, provider, &metadata, &token, &answer, attempt).await?;
     let info = more_info(app, provider, &client, &claims, &answer).await?;
-    prove(provider, &claims, info.as_ref())
-}
-
-/// The provider's metadata and keys, as last read or read now.
-async fn discover(app: &App, provider: &Provider) -> Result<Arc<Metadata>, ProviderError> {
-    if let Some(metadata) = app.identity_providers.fresh(provider.id) {
-        return Ok(metadata);
-    }
-    let issuer = IssuerUrl::new(provider.spec.issuer.clone()).map_err(unusable)?;
-    let metadata = Metadata::discover_async(issuer, &http(app, provider)).await.map_err(undiscovered)?;
-    if !matches!(metadata.authorization_endpoint().url().scheme(), "https" | "http") {
-        return Err(unusable("its authorization endpoint is no web address"));
-    }
-    Ok(app.identity_providers.remember(provider.id, metadata))
-}
-
-/// The metadata with keys that are read now.
-async fn with_new_keys(app: &App, provider: &Provider, metadata: &Metadata) -> Result<Arc<Metadata>, ProviderError> {
-    let keys = JsonWebKeySet::fetch_async(metadata.jwks_uri(), &http(app, provider)).await.map_err(undiscovered)?;
-    Ok(app.identity_providers.remember(provider.id, metadata.clone().set_jwks(keys)))
+    let proof = prove(provider, &claims, info.as_ref())?;
+    if attempt.anew { proven_anew(proof, attempt) } else { Ok(proof) }
 }
 
 fn client(app: &App, provider: &Provider, metadata: &Metadata) -> Result<Client, ProviderError> {
@@ -351,12 +304,26 @@ fn prove(provider: &Provider, claims: &Claims, info: Option<&MoreInfo>) -> Resul
     let groups = groups.or_else(|| info.and_then(|info| info.additional_claims().0.get(claim)));
     let name = claims.name().or_else(|| info.and_then(UserInfoClaims::name)).and_then(|name| name.get(None));
     let printable = |char: &char| !char.is_control();
+    let session = claims.additional_claims().0.get("sid").and_then(Value::as_str);
     Ok(Proof {
         subject: subject.to_owned(),
         email: email.filter(|_| verified != Some(false)).map(|email| email.as_str().to_owned()),
         display_name: name.map(|name| name.chars().filter(printable).take(120).collect()).unwrap_or_default(),
         groups: groups.map(texts).unwrap_or_default(),
+        session: session.filter(|sid| !sid.is_empty() && sid.len() <= SUBJECT_LEN_MAX).map(str::to_owned),
+        proven_at: claims.auth_time(),
     })
+}
+
+/// The proof of who was to prove anew who they are: that it happened in this attempt (Core 1.0 section 3.1.2.1,
+/// `max_age`).
+fn proven_anew(proof: Proof, attempt: &Attempt) -> Result<Proof, ProviderError> {
+    match proof.proven_at {
+        None => Err(untrusted("the ID token does not say when the user signed in (auth_time)")),
+        Some(at) if at + LEEWAY < attempt.began_at() => Err(untrusted("the user signed in too long ago (auth_time)")),
+        // By our own clock, which is the one that it will be compared with.
+        Some(_) => Ok(Proof { proven_at: Some(Utc::now()), ..proof }),
+    }
 }
 
 /// A list of texts, or one text.
@@ -368,52 +335,12 @@ fn texts(value: &Value) -> Vec<String> {
     }
 }
 
-/// The guarded fetcher as the library wants its client.
-fn http(
-    app: &App,
-    provider: &Provider,
-) -> impl for<'c> AsyncHttpClient<'c, Error = FetchError, Future: Send> + Send + Sync + use<> {
-    let (fetcher, egress) = (app.fetcher.clone(), provider.egress.clone());
-    move |request: Request<Vec<u8>>| {
-        let (fetcher, egress) = (fetcher.clone(), egress.clone());
-        async move {
-            let answer: Response<Bytes> = fetcher.send(&egress, request.map(Bytes::from), LIMITS).await?;
-            Ok::<_, FetchError>(answer.map(Vec::from))
-        }
-    }
-}
-
-fn undiscovered(error: DiscoveryError<FetchError>) -> ProviderError {
-    match error {
-        DiscoveryError::Request(error) => unusable(error),
-        DiscoveryError::Parse(error) => unusable(format!("its metadata or keys: {error}")),
-        error => unusable(error),
-    }
-}
-
 #[expect(clippy::needless_pass_by_value, reason = "errors are handed over")]
-fn unusable(error: impl ToString) -> ProviderError {
+pub(super) fn unusable(error: impl ToString) -> ProviderError {
     ProviderError::Unusable(error.to_string())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "errors are handed over")]
-fn untrusted(error: impl ToString) -> ProviderError {
+pub(super) fn untrusted(error: impl ToString) -> ProviderError {
     ProviderError::Untrusted(error.to_string())
-}
-
-impl Discovered {
-    fn fresh(&self, id: IdentityProviderId) -> Option<Arc<Metadata>> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&id).filter(|known| known.read_at.elapsed() < FRESH).map(|known| Arc::clone(&known.metadata))
-    }
-
-    fn remember(&self, id: IdentityProviderId, metadata: Metadata) -> Arc<Metadata> {
-        let metadata = Arc::new(metadata);
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= KNOWN_MAX {
-            known.retain(|_, known| known.read_at.elapsed() < FRESH);
-        }
-        known.insert(id, Known { metadata: Arc::clone(&metadata), read_at: Instant::now() });
-        metadata
-    }
 }

@@ -50,6 +50,10 @@ pub(crate) enum Mischief {
     NoIdToken,
     UnknownKey,
     ForeignAccessToken,
+    /// It does not say when the user proved who they are.
+    NoAuthTime,
+    /// It says that they did an hour ago, though it was to ask them.
+    OldAuthTime,
     /// The userinfo endpoint speaks of somebody else.
     ForeignInfo,
     /// The metadata names another issuer.
@@ -75,6 +79,10 @@ pub(crate) struct Script {
     /// Whether only the userinfo endpoint tells more than the subject.
     pub(crate) reticent: bool,
     pub(crate) mischief: Option<Mischief>,
+    /// When the user proved to it who they are, in Unix seconds, unless they are asked for it anew.
+    pub(crate) auth_time: Option<i64>,
+    /// What it calls its session with the user.
+    pub(crate) sid: Option<String>,
     key: Key,
     /// What was asked for under each code.
     codes: HashMap<String, HashMap<String, String>>,
@@ -106,6 +114,8 @@ impl ScriptedProvider {
             claims,
             reticent: false,
             mischief: None,
+            auth_time: None,
+            sid: None,
             key: Key::new("k1"),
             codes: HashMap::new(),
             key_reads: 0,
@@ -128,6 +138,23 @@ impl ScriptedProvider {
     /// Signs with a new key from now on.
     pub(crate) fn rotate(&self, kid: &str) {
         self.script().key = Key::new(kid);
+    }
+
+    /// A logout token with these header members and claims beside those that every one has; null takes one away.
+    pub(crate) fn logout_token(&self, header: Value, claims: Value) -> String {
+        let now = Utc::now().timestamp();
+        let script = self.script();
+        let mut head = json!({ "alg": "ES256", "typ": "logout+jwt", "kid": script.key.kid });
+        let mut body = json!({
+            "iss": self.issuer, "aud": CLIENT_ID, "iat": now, "exp": now + 120, "jti": Uuid::now_v7().to_string(),
+            "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+        });
+        for (whole, changes) in [(&mut head, header), (&mut body, claims)] {
+            let whole = whole.as_object_mut().expect("an object");
+            whole.extend(changes.as_object().expect("an object").clone());
+            whole.retain(|_, value| !value.is_null());
+        }
+        script.key.sign_parts(&head, &body)
     }
 
     /// Makes it an identity provider of `acme` called `corp`, which may be on this machine.
@@ -177,6 +204,14 @@ impl Key {
     fn sign(&self, kid: &str, claims: &Value) -> String {
         let header = Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::ES256) };
         jsonwebtoken::encode(&header, claims, &EncodingKey::from_ec_der(&self.pkcs8)).expect("signed")
+    }
+
+    fn sign_parts(&self, header: &Value, claims: &Value) -> String {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", part(header), part(claims));
+        let key = EncodingKey::from_ec_der(&self.pkcs8);
+        let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::ES256).expect("signed");
+        format!("{signed}.{signature}")
     }
 
     fn jwk(&self) -> Value {
@@ -239,20 +274,26 @@ async fn token(
     assert_eq!(asked["redirect_uri"], form["redirect_uri"]);
     let mut answer = json!({ "access_token": "at", "token_type": "Bearer", "expires_in": 60 });
     if script.mischief != Some(Mischief::NoIdToken) {
-        answer["id_token"] = id_token(&provider.issuer, &script, &asked["nonce"]).into();
+        answer["id_token"] = id_token(&provider.issuer, &script, &asked).into();
     }
     Json(answer).into_response()
 }
 
-fn id_token(issuer: &str, script: &Script, nonce: &str) -> String {
+fn id_token(issuer: &str, script: &Script, asked: &HashMap<String, String>) -> String {
     let now = Utc::now().timestamp();
     let mut claims = if script.reticent { json!({ "sub": script.claims["sub"] }) } else { script.claims.clone() };
     claims["iss"] = issuer.into();
     claims["aud"] = CLIENT_ID.into();
     claims["iat"] = now.into();
     claims["exp"] = (now + 60).into();
-    claims["nonce"] = nonce.into();
+    claims["nonce"] = asked["nonce"].as_str().into();
     let object = claims.as_object_mut().expect("an object");
+    let anew = asked.get("prompt").is_some_and(|prompt| prompt == "login");
+    assert_eq!(anew, asked.get("max_age").is_some_and(|max_age| max_age == "0"), "both ask for it");
+    if let Some(auth_time) = if anew { Some(now) } else { script.auth_time } {
+        object.insert("auth_time".to_owned(), auth_time.into());
+    }
+    object.extend(script.sid.as_ref().map(|sid| ("sid".to_owned(), json!(sid))));
     match script.mischief {
         Some(Mischief::WrongAudience) => object.insert("aud".to_owned(), json!("somebody-else")),
         Some(Mischief::TwoAudiences) => object.insert("aud".to_owned(), json!([CLIENT_ID, "somebody-else"])),
@@ -262,6 +303,8 @@ fn id_token(issuer: &str, script: &Script, nonce: &str) -> String {
         Some(Mischief::WrongIssuer) => object.insert("iss".to_owned(), json!("https://other.test")),
         Some(Mischief::Expired) => object.insert("exp".to_owned(), json!(now - 1)),
         Some(Mischief::NoSubject) => object.remove("sub"),
+        Some(Mischief::NoAuthTime) => object.remove("auth_time"),
+        Some(Mischief::OldAuthTime) => object.insert("auth_time".to_owned(), json!(now - 3_600)),
         Some(Mischief::ForeignAccessToken) => object.insert("at_hash".to_owned(), json!("AAAAAAAAAAAAAAAAAAAAAA")),
         _ => None,
     };

@@ -64,19 +64,19 @@ pub(super) enum BeginError {
     /// The page was answered before.
     #[error("this page was answered already")]
     Replayed,
-    /// The user or the agent may no longer act, or is gone.
-    #[error("the user or the agent may no longer act")]
+    /// The user or the agent may no longer act, or is gone, or the session has ended.
+    #[error("the user or the agent may no longer act, or the session has ended")]
     Barred,
     /// Postgres is away.
     #[error("cannot store the authorization: {0}")]
     Storage(#[from] sqlx::Error),
 }
 
-/// Begins a family and makes its code. Holds the rows of user and agent until the transaction ends, so that whoever
-/// revokes all that is theirs either keeps it from beginning or finds it. Because the agent's row is held, of two
+/// Begins a family and makes its code. Holds the rows of user, agent and session until the transaction ends, so that
+/// whoever revokes all that is theirs either keeps it from beginning or finds it. Because the agent's row is held, of two
 /// requests with one challenge the second always sees the first.
 pub(super) async fn begin(tx: &mut TenantTx, new: NewAuthorization) -> Result<Begun, BeginError> {
-    if !sql::hold_parties(tx, new.agent, new.user).await? {
+    if !sql::hold_parties(tx, &new).await? {
         return Err(BeginError::Barred);
     }
     let code = secret::generate(Purpose::AuthorizationCode);

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     agents::AgentState,
     app::App,
-    console::{cookie::Cookies, page, page::PageError},
+    console::{cookie::Cookies, page, page::PageError, way_in::WayIn},
     users::{self, Session},
 };
 
@@ -201,10 +201,12 @@ impl Asked {
 
     /// The page on which to sign in for this request.
     fn sign_in_path(&self, parameters: &Parameters) -> String {
+        self.way_to_sign_in(parameters).path()
+    }
+
+    fn way_to_sign_in(&self, parameters: &Parameters) -> WayIn {
         let next = format!("{}?{}", self.path(""), parameters.to_query());
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("tenant", self.issuer.name.as_str()).append_pair("next", &next);
-        format!("/sign-in?{}", query.finish())
+        WayIn { tenant: self.issuer.name.to_string(), next, anew: false }
     }
 
     fn to_sign_in(&self) -> Response {
@@ -213,18 +215,23 @@ impl Asked {
 
     /// The same, so that `prompt=login` is satisfied on the way back.
     fn sign_in_anew(&self, request: &AuthorizationRequest) -> Response {
-        if !request.prompt.login {
+        let asked_before = matches!(self.parameters.get(SIGNED_IN_SINCE), Ok(Some(_)));
+        if !request.prompt.login && !asked_before {
             return self.to_sign_in();
         }
-        let since = Utc::now().timestamp().to_string();
-        let prompt = if request.prompt.consent { "consent" } else { "" };
-        let parameters = self.parameters.clone().with("prompt", prompt).with(SIGNED_IN_SINCE, &since);
-        Redirect::to(&self.sign_in_path(&parameters)).into_response()
+        let mut parameters = self.parameters.clone();
+        if request.prompt.login {
+            let since = Utc::now().timestamp().to_string();
+            let prompt = if request.prompt.consent { "consent" } else { "" };
+            parameters = parameters.with("prompt", prompt).with(SIGNED_IN_SINCE, &since);
+        }
+        let way = WayIn { anew: true, ..self.way_to_sign_in(&parameters) };
+        Redirect::to(&way.path()).into_response()
     }
 
     fn is_recent_enough(&self, session: &Session) -> bool {
         let since = self.parameters.get(SIGNED_IN_SINCE).ok().flatten().and_then(|since| since.parse().ok());
-        since.is_none_or(|since: i64| session.began_at.timestamp() >= since)
+        since.is_none_or(|since: i64| session.proven_at.is_some_and(|proven_at| proven_at.timestamp() >= since))
     }
 }
 

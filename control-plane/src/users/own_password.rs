@@ -8,9 +8,11 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{
-    Begun, How, Session, SignInError, Subject, User, begin, end_sessions,
+    SignInError, Subject, User,
     password::{self, Weakness},
-    record, sql, take_attempt,
+    record,
+    session::{Begun, How, Session, begin, end_sessions},
+    sql, take_attempt,
 };
 use crate::{app::App, db::TenantTx};
 

@@ -11,7 +11,11 @@ use std::{
 use serde_json::json;
 use tollgate_proto::{Name, TeamId, UserId};
 
-use super::{Begun, How, SignInError, Subject, UserState, begin, directory, end_sessions, is_address, record, sql};
+use super::{
+    SignInError, Subject, UserState, directory, is_address, record,
+    session::{Begun, How, Through, begin, end_sessions},
+    sql,
+};
 use crate::{
     app::App,
     audit,
@@ -19,7 +23,7 @@ use crate::{
     db::TenantTx,
     error::{ApiError, Faults},
     identity_providers::{
-        self, Callback, Departure, IdentityProviderSpec, Mapped, Proof, Provider, ProviderError, attempt::Attempt,
+        self, Callback, Departure, IdentityProviderSpec, Mapped, Proof, Provider, ProviderError, Wish, attempt::Attempt,
     },
     policy,
     resource::Kind as _,
@@ -72,7 +76,7 @@ pub enum Refusal {
 /// What came out of [`admit`]: a refusal is to be remembered as well.
 type Admission = Result<UserId, Refusal>;
 
-/// Begins a sign-in through the provider of this name, which leads to `next`.
+/// Begins a sign-in through the provider of this name.
 ///
 /// # Errors
 /// [`ProviderSignInError`].
@@ -80,12 +84,12 @@ pub async fn leave_for(
     app: &App,
     tenant: &str,
     provider: &str,
-    next: &str,
+    wish: Wish<'_>,
     peer: IpAddr,
 ) -> Result<Departure, ProviderSignInError> {
     take_attempt(app, peer)?;
     let provider = identity_providers::find(app, tenant, provider).await?.ok_or(ProviderSignInError::Unknown)?;
-    let departure = identity_providers::begin(app, &provider, next).await;
+    let departure = identity_providers::begin(app, &provider, wish).await;
     if let Err(error) = &departure {
         tracing::warn!(tenant, provider = provider.name, %error, "a sign-in could not begin");
     }
@@ -111,7 +115,15 @@ pub async fn return_from(
     };
     let mut tx = app.db.tenant(provider.tenant).await?;
     match admit(&mut tx, &provider, &proof).await? {
-        Ok(user) => Ok(begin(tx, user, How::Provider(&provider.name)).await?),
+        Ok(user) => {
+            let through = Through {
+                provider: provider.id,
+                name: &provider.name,
+                sid: proof.session.as_deref(),
+                proven_at: proof.proven_at,
+            };
+            Ok(begin(tx, user, How::Provider(through)).await?)
+        }
         Err(refusal) => {
             refuse(&mut tx, &provider, Some(&proof.subject), &refusal.to_string()).await?;
             tx.commit().await?;

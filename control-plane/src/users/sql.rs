@@ -9,11 +9,6 @@ use uuid::Uuid;
 use super::UserState;
 use crate::{caller::Role, db::TenantTx, secret::Digest};
 
-/// A session ends after this long without a request.
-const IDLE_S: f64 = 1_800.0;
-/// A session ends after this long whatever happens.
-const LIFE_S: f64 = 43_200.0;
-
 pub(super) struct UserRow {
     pub(super) id: Uuid,
     pub(super) email: String,
@@ -226,83 +221,9 @@ pub(super) async fn consume_link(tx: &mut TenantTx, digest: &Digest) -> Result<O
     .map(|found| found.map(UserId::from))
 }
 
-pub(super) async fn insert_session(
-    tx: &mut TenantTx,
-    digest: &Digest,
-    user: UserId,
-    by_link: bool,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "INSERT INTO console_sessions (digest, tenant_id, user_id, by_link, expires_at, created_at)
-         SELECT $1, $2, $3, $4, now() + make_interval(secs => $5),
-                -- A revocation counts in whole seconds and reaches a little ahead: what begins after it is later still.
-                greatest(now(), to_timestamp(u.tokens_valid_from), to_timestamp(t.tokens_valid_from))
-         FROM users u JOIN tenants t ON t.id = u.tenant_id WHERE u.tenant_id = $2 AND u.id = $3",
-        digest.as_bytes(),
-        tx.tenant().uuid(),
-        user.uuid(),
-        by_link,
-        LIFE_S
-    )
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-}
-
-/// Sweeps out what can no longer be used.
-pub(super) async fn delete_expired(db: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query!("DELETE FROM console_sessions WHERE expires_at < now()").execute(&mut *db).await?;
+/// Sweeps out links that were made more than a day ago.
+pub(super) async fn delete_expired_links(db: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("DELETE FROM sign_in_links WHERE expires_at < now() - interval '1 day'").execute(db).await.map(drop)
-}
-
-pub(super) struct SessionRow {
-    pub(super) tenant_id: Uuid,
-    pub(super) tenant: String,
-    pub(super) user_id: Uuid,
-    pub(super) by_link: bool,
-    pub(super) began_at: DateTime<Utc>,
-}
-
-/// The live session with this digest; being seen keeps it alive, written down at most once a minute.
-pub(super) async fn session(db: &mut PgConnection, digest: &Digest) -> Result<Option<SessionRow>, sqlx::Error> {
-    sqlx::query!(
-        "UPDATE console_sessions SET last_seen_at = now()
-         WHERE digest = $1 AND expires_at > now() AND last_seen_at > now() - make_interval(secs => $2)
-           AND last_seen_at < now() - interval '1 minute'",
-        digest.as_bytes(),
-        IDLE_S
-    )
-    .execute(&mut *db)
-    .await?;
-    sqlx::query_as!(
-        SessionRow,
-        "SELECT s.tenant_id, t.name AS tenant, s.user_id, s.by_link, s.created_at AS began_at
-         FROM console_sessions s JOIN tenants t ON t.id = s.tenant_id
-         WHERE s.digest = $1 AND s.expires_at > now() AND s.last_seen_at > now() - make_interval(secs => $2)
-           AND s.created_at >= to_timestamp(t.tokens_valid_from)",
-        digest.as_bytes(),
-        IDLE_S
-    )
-    .fetch_optional(db)
-    .await
-}
-
-pub(super) async fn delete_session(tx: &mut TenantTx, digest: &Digest) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "DELETE FROM console_sessions WHERE digest = $1 AND tenant_id = $2",
-        digest.as_bytes(),
-        tx.tenant().uuid()
-    )
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-}
-
-pub(super) async fn delete_sessions_of(tx: &mut TenantTx, user: UserId) -> Result<(), sqlx::Error> {
-    sqlx::query!("DELETE FROM console_sessions WHERE tenant_id = $1 AND user_id = $2", tx.tenant().uuid(), user.uuid())
-        .execute(&mut **tx)
-        .await
-        .map(drop)
 }
 
 /// What a sign-in has to know of a tenant.

@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use tollgate_tests::{Authority, Browser, Deployment, Errand, OidcProvider, free_port};
+use tollgate_tests::{Authority, Browser, Deployment, Errand, OidcProvider, eventually_true, free_port};
 
 use super::change_tenant;
 
@@ -67,6 +67,46 @@ async fn a_provider_is_asked_only_where_the_tenant_permits_it() {
     assert_ne!(journey.url, home, "{journey:?}");
     change_tenant(&tollgate, json!({"egress_allow": ["127.0.0.0/8"]})).await;
     assert_eq!(browser.run(&errand).await.url, home, "now it is asked");
+}
+
+#[tokio::test]
+async fn who_signs_out_at_the_provider_is_signed_out_here_and_agents_no_longer_act_for_them() {
+    let tollgate = Deployment::dev().start().await;
+    change_tenant(&tollgate, json!({"egress_allow": ["127.0.0.0/8"]})).await;
+    let draft = OidcProvider::plan();
+    let spec = json!({"issuer": draft.issuer(), "client_id": "tollgate", "client_secret": "",
+                      "default_role": "viewer"});
+    let shown = tollgate.put("identity-providers/company", json!({"spec": spec})).await;
+    let client = json!({
+        "client_id": "tollgate", "token_endpoint_auth_method": "none", "application_type": "native",
+        "redirect_uris": [shown["status"]["redirect_uri"]],
+        "backchannel_logout_uri": shown["status"]["backchannel_logout_uri"],
+        "backchannel_logout_session_required": true,
+    });
+    let ada = json!({"sub": "ada", "email": "ada@example.com", "email_verified": true});
+    let provider = draft.account(ada).client(client).start().await;
+    let agent = tollgate.interactive_agent("app").grant("demo:echo").redirect_uri(&own_redirect()).create().await;
+    let resource = tollgate.server_url("demo");
+    let visit = agent.authorize_url(&[("resource", &resource)]);
+    let mut browser = Browser::start();
+    let journey = browser.run(&Errand::to(&visit, &agent.redirect_uri).through("company", "ada")).await;
+    let code = tollgate_tests::code_of(&journey.url.parse().expect("a URL"));
+    let tokens = agent.read(&agent.redeem(&code, &[("resource", &resource)]).await);
+    let call = async || tokens.at(&resource).call("echo", json!({"text": "hello"})).await;
+    assert_eq!(call().await.status, 200);
+    let nowhere = "http://127.0.0.1:2/nowhere";
+    let account = format!("{}/account", tollgate.control_url());
+    assert!(browser.run(&Errand::to(&account, nowhere)).await.text.contains("ada@example.com"));
+
+    let leave = format!("{}/session/end?client_id=tollgate", provider.issuer());
+    browser.run(&Errand::to(&leave, nowhere).through("Yes, sign me out", "")).await;
+    eventually_true("the data plane to refuse who acts for her", || async { call().await.status == 401 }).await;
+    let refreshed = agent.refresh(&tokens.refresh_token, &[]).await;
+    assert_eq!((refreshed.status, &refreshed.json()["error"]), (400, &json!("invalid_grant")), "{}", refreshed.text());
+    let page = browser.run(&Errand::to(&account, nowhere)).await;
+    assert!(page.url.contains("/sign-in?"), "{page:?}");
+    let said = "SELECT detail ->> 'by' FROM audit_events WHERE action = 'user.sign-out'";
+    assert_eq!(tollgate.sql(said).await, ["identity-provider"]);
 }
 
 fn own_redirect() -> String {

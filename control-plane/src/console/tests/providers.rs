@@ -122,10 +122,11 @@ async fn an_attempt_ends_after_ten_minutes() {
     run(async |bench| {
         use chrono::{TimeDelta, Utc};
 
-        use crate::identity_providers::{self, attempt::Attempt};
+        use crate::identity_providers::{self, Wish, attempt::Attempt};
         let _provider = provider(bench).await;
         let corp = identity_providers::find(&bench.app, "acme", "corp").await.expect("found").expect("a provider");
-        let away = identity_providers::begin(&bench.app, &corp, "/calls").await.expect("a departure");
+        let wish = Wish { next: "/calls", anew: false };
+        let away = identity_providers::begin(&bench.app, &corp, wish).await.expect("a departure");
         let open = |state: &str, after| Attempt::open(&bench.app, state, &away.sealed, Utc::now() + after);
         assert!(open(&away.state, TimeDelta::seconds(590)).is_some_and(|attempt| attempt.next == "/calls"));
         assert!(open(&away.state, TimeDelta::seconds(600)).is_none());

@@ -145,6 +145,65 @@ async fn a_session_ends_by_signing_out_by_idling_and_by_age() {
 }
 
 #[tokio::test]
+async fn who_uses_no_console_may_leave_a_session_unused_for_eight_hours() {
+    run(async |bench| {
+        let pool = bench.app.db.pool();
+        for (role, idle, status) in [
+            (Role::Viewer, "29 minutes", 200),
+            (Role::Viewer, "31 minutes", 303),
+            (Role::None, "31 minutes", 200),
+            (Role::None, "479 minutes", 200),
+            (Role::None, "481 minutes", 303),
+        ] {
+            let mut browser = Browser::of(bench, role).await;
+            let aged = "UPDATE console_sessions SET last_seen_at = now() - $1::text::interval";
+            sqlx::query(aged).bind(idle).execute(pool).await.expect("aged");
+            assert_eq!(browser.get("/account").await.status.as_u16(), status, "{role} after {idle}");
+        }
+        // Being used keeps it alive, but not beyond its end.
+        sqlx::query("DELETE FROM console_sessions").execute(pool).await.expect("forgotten");
+        let mut browser = Browser::of(bench, Role::None).await;
+        let aged = "UPDATE console_sessions SET last_seen_at = now() - interval '7 hours'";
+        sqlx::query(aged).execute(pool).await.expect("aged");
+        browser.get("/account").await.expect(200);
+        let seen = "SELECT bool_and(last_seen_at > now() - interval '1 minute') FROM console_sessions";
+        assert!(sqlx::query_scalar::<_, bool>(seen).fetch_one(pool).await.expect("an answer"));
+        let life = "SELECT max(expires_at - created_at) <= interval '12 hours' FROM console_sessions";
+        assert!(sqlx::query_scalar::<_, bool>(life).fetch_one(pool).await.expect("an answer"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_has_no_role_sees_their_own_pages_alone() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::None).await;
+        assert_eq!(browser.get("/").await.expect(303).header("location"), "/account/apps");
+        let apps = browser.get("/account/apps").await.expect(200);
+        assert!(!apps.text.contains("href=\"/servers\"") && !apps.text.contains("action=\"/search\""));
+        browser.get("/account").await.expect(200);
+        for page in [
+            "/servers",
+            "/agents",
+            "/waiting",
+            "/access",
+            "/access/keys",
+            "/calls",
+            "/users",
+            "/settings",
+            "/search?q=a",
+            "/new/team",
+            "/new/user",
+            "/new/identity-provider",
+            "/tenants/acme/edit",
+        ] {
+            browser.get(page).await.expect(403);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_form_that_another_site_sent_does_nothing() {
     run(async |bench| {
         let mut browser = Browser::of(bench, Role::Owner).await;

@@ -1,18 +1,22 @@
 //! Queries that begin a grant family.
 
-use tollgate_proto::{AgentId, AuthorizationId, Scope, UserId};
+use tollgate_proto::{AuthorizationId, Scope};
 
 use super::{CHALLENGE_MEMORY_HOURS, CODE_LIFE_S, LIFE_DAYS, NewAuthorization};
 use crate::{db::TenantTx, secret::Digest};
 
-/// Whether both may act. If so, neither can be changed until the transaction ends.
-pub(super) async fn hold_parties(tx: &mut TenantTx, agent: AgentId, user: UserId) -> Result<bool, sqlx::Error> {
+/// Whether both may act, and the user's session lives. If so, neither can be changed and the session cannot be ended until
+/// the transaction ends.
+pub(super) async fn hold_parties(tx: &mut TenantTx, new: &NewAuthorization) -> Result<bool, sqlx::Error> {
     let held = sqlx::query!(
         r#"SELECT agents.id FROM agents JOIN users ON users.tenant_id = agents.tenant_id
+                                        JOIN console_sessions ON console_sessions.user_id = users.id
            WHERE agents.id = $1 AND agents.state = 'active' AND users.id = $2 AND users.state = 'active'
-           FOR NO KEY UPDATE OF agents, users"#,
-        agent.uuid(),
-        user.uuid(),
+             AND console_sessions.digest = $3
+           FOR NO KEY UPDATE OF agents, users FOR KEY SHARE OF console_sessions"#,
+        new.agent.uuid(),
+        new.user.uuid(),
+        new.session.as_bytes(),
     )
     .fetch_optional(&mut **tx)
     .await?;

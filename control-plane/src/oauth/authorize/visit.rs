@@ -155,7 +155,7 @@ impl Visit<'_> {
             scopes,
             redirect_uri: self.asked.reply.redirect_uri.clone(),
             code_challenge: self.request.code_challenge.clone(),
-            authenticated_at: self.session.began_at,
+            authenticated_at: self.session.authenticated_at(),
         };
         match authorizations::begin(tx, new).await {
             Ok(begun) => Ok(Ok(begun)),
