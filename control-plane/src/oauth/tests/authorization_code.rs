@@ -343,6 +343,7 @@ async fn one_answer_makes_one_family_and_only_who_may_act_gets_any() {
         for (undo, redo) in [
             ("UPDATE users SET state = 'disabled'", "UPDATE users SET state = 'active'"),
             ("UPDATE agents SET state = 'waiting'", "UPDATE agents SET state = 'active'"),
+            ("DELETE FROM console_sessions", "UPDATE agents SET state = 'active'"),
         ] {
             bed.change(undo).await;
             let barred = bed.begin(bed.approval(app.agent, ada, &[FEDERATED], &["demo:*"])).await;

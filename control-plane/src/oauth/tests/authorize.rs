@@ -134,8 +134,8 @@ impl<'a> Person<'a> {
     async fn sign_in(&mut self) {
         let session = secret::generate(Purpose::Session);
         sqlx::query(
-            "INSERT INTO console_sessions (digest, tenant_id, user_id, expires_at)
-             VALUES ($1, $2, $3, now() + interval '1 hour')",
+            "INSERT INTO console_sessions (digest, tenant_id, user_id, expires_at, proven_at)
+             VALUES ($1, $2, $3, now() + interval '1 hour', now())",
         )
         .bind(session.digest.as_bytes())
         .bind(self.bed.tenant.uuid())

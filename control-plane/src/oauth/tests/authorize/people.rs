@@ -102,13 +102,18 @@ async fn a_client_may_want_the_user_to_sign_in_anew() {
         let app = editor(bed, PRE_REGISTERED).await;
         let mut person = Person::new(bed, "ada@acme.test").await;
         bed.run(
-            "UPDATE console_sessions SET created_at = now() - interval '1 minute' WHERE user_id = $1",
+            "UPDATE console_sessions SET created_at = now() - interval '1 minute', proven_at = now() - interval '1 minute'
+             WHERE user_id = $1",
             person.user.uuid(),
         )
         .await;
         assert_eq!(person.open(&app.ask()).await.status, 200);
-        let (_, next) = sign_in(&person.open(&app.ask().and("prompt", "login")).await);
-        assert_eq!(sign_in(&person.get(&next).await).1, next, "the old session does not do");
+        let sent = person.open(&app.ask().and("prompt", "login")).await;
+        assert!(sent.header("location").ends_with("&anew=true"), "an identity provider is asked for the same");
+        let (_, next) = sign_in(&sent);
+        let again = person.get(&next).await;
+        assert_eq!(sign_in(&again).1, next, "the old session does not do");
+        assert!(again.header("location").ends_with("&anew=true"), "nor does one that a provider remembers");
         person.sign_in().await;
         assert_eq!(person.get(&next).await.status, 200);
     })
