@@ -82,6 +82,18 @@ impl Db {
         self.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", tenant).await
     }
 
+    /// A transaction for one query that looks things up by their keys. It cannot write, and needs no commit: dropped, its
+    /// end goes to Postgres together with the check that every connection gets on its way back to the pool.
+    ///
+    /// Its queries are planned once for each connection, for any parameters. Left to itself Postgres plans those that have
+    /// parameters for what may be absent every time, which takes longer than the look-up.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn tenant_lookup(&self, tenant: TenantId) -> Result<TenantTx, sqlx::Error> {
+        self.begin("BEGIN READ ONLY; SET LOCAL plan_cache_mode = force_generic_plan", tenant).await
+    }
+
     /// Begins, and enters the tenant in the same round trip.
     async fn begin(&self, begin: &'static str, tenant: TenantId) -> Result<TenantTx, sqlx::Error> {
         // A UUID has no character that could end the text.

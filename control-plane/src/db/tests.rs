@@ -48,3 +48,22 @@ async fn a_tenants_transaction_neither_sees_nor_writes_anothers_rows() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_look_up_sees_its_tenant_alone_and_cannot_write() {
+    run(async |bench| {
+        let other = bench.tenant("other").await;
+        bench.put("teams/platform", json!({ "spec": {} })).await.expect(201);
+        for (tenant, expected) in [(bench.acme, 1), (other, 0), (bench.acme, 1)] {
+            let mut tx = bench.app.db.tenant_lookup(tenant).await.expect("a transaction");
+            let seen: i64 =
+                sqlx::query_scalar("SELECT count(*) FROM teams").fetch_one(&mut *tx).await.expect("a count");
+            assert_eq!(seen, expected);
+        }
+        let mut tx = bench.app.db.tenant_lookup(bench.acme).await.expect("a transaction");
+        let refused =
+            sqlx::query("UPDATE teams SET display_name = 'mine'").execute(&mut *tx).await.expect_err("read only");
+        assert!(refused.to_string().contains("read-only"), "{refused}");
+    })
+    .await;
+}
