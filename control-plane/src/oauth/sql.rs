@@ -141,7 +141,7 @@ pub(super) async fn standing(
            LEFT JOIN agent_credentials AS credential
                   ON credential.agent_id = agents.id AND credential.digest = $3
                  AND (credential.expires_at IS NULL OR credential.expires_at > now())
-           WHERE agents.id = COALESCE($1, (SELECT id FROM agents AS known WHERE known.document_url = $2))"#,
+           WHERE agents.id = $1 OR agents.document_url = $2"#,
         agent,
         document,
         digest.map(Digest::as_bytes),
