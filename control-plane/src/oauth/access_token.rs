@@ -23,9 +23,11 @@ use crate::{
 
 mod read;
 mod sql;
+mod verified;
 
+pub(crate) use read::Known;
 pub use read::Verifiers;
-pub(super) use read::{Known, read};
+pub(super) use read::{read, verify};
 
 /// RFC 9068 section 2.1.
 const TYPE: &str = "at+jwt";
