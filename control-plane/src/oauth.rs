@@ -66,12 +66,15 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use access_token::Known;
 pub use access_token::{Format as AccessTokenFormat, Verifiers};
 pub use attempts::Failures;
 pub(crate) use authorize::{decline_path, wanted_by};
 pub use client_document::ClientDocuments;
 pub use client_keys::ClientKeys;
 pub use introspect::Misses;
+pub(crate) use introspect::liveness;
 pub use issuer::Issuers;
 pub use keys::KeyRing;
 pub use metadata::Policies;

@@ -12,7 +12,7 @@
 
 mod compile;
 mod connected;
-mod introspect;
+pub(crate) mod introspect;
 mod ledger;
 mod live;
 mod publish;

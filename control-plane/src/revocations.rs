@@ -2,7 +2,7 @@
 //!
 //! A revocation is a row that the policy stream carries to every data plane, ahead of everything else; a mass
 //! revocation ("every token of this agent issued before now") is one row too. It is kept until everything it speaks of
-//! has expired by itself.
+//! has expired by itself. Whether a token is dead by one is for `oauth/introspect/liveness.rs` to say.
 //!
 //! Invariant: a revocation has its number, one more than the one before it, by the time its transaction commits; the
 //! lock on the tenant's row makes the order of these numbers the order of the commits, so that a data plane that has
@@ -54,23 +54,6 @@ pub enum Revoked {
         /// The key.
         kid: String,
     },
-}
-
-/// What decides whether an access token was revoked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenFacts<'a> {
-    /// `jti`.
-    pub jti: Uuid,
-    /// `gid`; none for client credentials.
-    pub gid: Option<AuthorizationId>,
-    /// The agent that it was issued to.
-    pub agent: AgentId,
-    /// The user that it acts for.
-    pub user: Option<UserId>,
-    /// The key that signed it; none for an opaque one.
-    pub kid: Option<&'a str>,
-    /// `iat`, Unix seconds.
-    pub iat: i64,
 }
 
 /// How far a revocation has come.
@@ -156,14 +139,6 @@ pub async fn commit(app: &App, tx: TenantTx, revision: i64) -> Result<Outcome, s
     tx.commit().await?;
     let Enforced { applied, connected } = enforced(app, tenant, revision, PATIENCE).await;
     Ok(Outcome { revision, applied, connected })
-}
-
-/// Whether the token was revoked, by any of what it descends from.
-///
-/// # Errors
-/// When Postgres is away.
-pub async fn is_revoked(tx: &mut TenantTx, token: &TokenFacts<'_>) -> Result<bool, sqlx::Error> {
-    sql::is_revoked(tx, token).await
 }
 
 /// Deletes the tenant's revocations that speak of nothing any more.

@@ -97,6 +97,13 @@ impl Digest {
     }
 }
 
+impl From<[u8; 32]> for Digest {
+    /// One that somebody else has made.
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&Self::fingerprint(&self.0))

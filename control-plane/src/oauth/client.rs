@@ -75,12 +75,6 @@ impl Client {
         self.auth_method == AuthMethod::None
     }
 
-    /// Whether it may learn what an access token of this agent is good for.
-    #[must_use]
-    pub fn may_introspect(&self, agent: AgentId) -> bool {
-        self.introspects || self.agent == agent
-    }
-
     /// Whether it may use this grant type.
     #[must_use]
     pub fn may_use(&self, grant_type: &str) -> bool {

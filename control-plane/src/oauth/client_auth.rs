@@ -10,7 +10,7 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::percent_decode;
-use tollgate_proto::{Name, TenantId};
+use tollgate_proto::{AgentId, Name, TenantId};
 
 use super::{
     assertion::{self, Assertion, AssertionFault, Expected},
@@ -21,9 +21,14 @@ use super::{
     error::{OAuthError, Unproven},
     form::Form,
     issuer::Issuer,
-    sql::{self, Standing},
+    sql::{self, Credential, Standing},
 };
-use crate::{agents::AuthMethod, app::App, db::TenantTx, secret::Digest};
+use crate::{
+    agents::{AgentState, AuthMethod},
+    app::App,
+    db::TenantTx,
+    secret::Digest,
+};
 
 /// What a request shows of its client.
 #[derive(Clone, Copy)]
@@ -58,6 +63,74 @@ impl Opened {
             Self::Ended(tenant) => app.db.tenant(tenant).await,
         }
     }
+
+    /// Commits what is still open.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub(super) async fn end(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Still(tx) => tx.commit().await,
+            Self::Ended(_) => Ok(()),
+        }
+    }
+}
+
+/// What is on record about a client, as far as it decides whether a secret proves anything.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record<'a> {
+    /// Whether it may act.
+    pub(super) state: AgentState,
+    /// How it has to prove who it is.
+    pub(super) auth_method: AuthMethod,
+    /// The unexpired credential whose digest was asked for.
+    pub(super) credential: Option<&'a Credential>,
+    /// Whether the client's last use is noted within the last hour.
+    pub(super) use_noted: bool,
+}
+
+/// A claim to be an agent, named by its id, that comes with a secret. One query decides it and may tell its caller other
+/// things as well, which [`authenticate`] cannot offer to those who sign or are known by a document.
+pub(super) struct SecretClaim {
+    /// Who is claimed.
+    pub(super) agent: AgentId,
+    /// Of the secret.
+    pub(super) digest: Digest,
+    claim: Claim,
+    guesser: Guesser,
+}
+
+impl SecretClaim {
+    /// The claim of a request, if it is such a one.
+    ///
+    /// # Errors
+    /// `invalid_request` for a request that contradicts itself, `too_many_requests` for a client and address that fail
+    /// too often.
+    pub(super) fn read(app: &App, issuer: &Issuer, presented: &Presented<'_>) -> Result<Option<Self>, OAuthError> {
+        let claim = Claim::read(presented, &issuer.url)?;
+        let (&Proof::Secret(digest), ClientId::Agent(agent)) = (&claim.proof, ClientId::of(&claim.client_id)) else {
+            return Ok(None);
+        };
+        let guesser = claim.guesser(app, issuer, presented.peer)?;
+        Ok(Some(Self { agent, digest, claim, guesser }))
+    }
+
+    /// Whether it is true, by what the query found about the agent.
+    ///
+    /// # Errors
+    /// `invalid_client`, and then the failure is counted; 503 when the use of the secret cannot be noted.
+    pub(super) async fn check(self, app: &App, tenant: TenantId, found: Option<Record<'_>>) -> Result<(), OAuthError> {
+        if let Err(refusal) = by_secret(&self.digest, found) {
+            app.token_failures.note(self.guesser, Instant::now());
+            return Err(self.claim.refusal(&refusal));
+        }
+        if let Some(record) = found.filter(Record::has_to_be_noted) {
+            let mut tx = app.db.tenant(tenant).await?;
+            note_use(&mut tx, self.agent, record).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
 }
 
 /// Finds out who sent a request. The client is who it says and is active; a public one has proved nothing. What it may
@@ -72,10 +145,7 @@ pub(super) async fn authenticate(
     presented: Presented<'_>,
 ) -> Result<(Standing, Opened), OAuthError> {
     let claim = Claim::read(&presented, &issuer.url)?;
-    let guesser = Guesser::new(issuer.tenant, &claim.client_id, presented.peer);
-    if let Some(retry_after) = app.token_failures.wait(&guesser, Instant::now()) {
-        return Err(OAuthError::TooManyFailures { retry_after });
-    }
+    let guesser = claim.guesser(app, issuer, presented.peer)?;
     match check(app, issuer, &claim, presented.server).await? {
         Ok(authenticated) => Ok(authenticated),
         Err(refusal) => {
@@ -173,6 +243,15 @@ impl Claim {
         })
     }
 
+    /// Whom a failure counts against, unless there were too many already.
+    fn guesser(&self, app: &App, issuer: &Issuer, peer: Option<IpAddr>) -> Result<Guesser, OAuthError> {
+        let guesser = Guesser::new(issuer.tenant, &self.client_id, peer);
+        match app.token_failures.wait(&guesser, Instant::now()) {
+            Some(retry_after) => Err(OAuthError::TooManyFailures { retry_after }),
+            None => Ok(guesser),
+        }
+    }
+
     /// The answer to a claim that is not true.
     fn refusal(self, reason: &Refusal) -> OAuthError {
         let shown: String = self.client_id.chars().filter(|character| !character.is_control()).take(200).collect();
@@ -211,7 +290,7 @@ async fn check(
         found = sql::standing(&mut tx, &id, digest, server).await?;
     }
     let proven = match &claim.proof {
-        Proof::Secret(digest) => by_secret(digest, found.as_ref()),
+        Proof::Secret(digest) => by_secret(digest, found.as_ref().map(Standing::record)),
         Proof::Assertion(_) => by_method(found.as_ref(), AuthMethod::PrivateKeyJwt),
         Proof::Nothing | Proof::Bad(_) => by_method(found.as_ref(), AuthMethod::None),
     };
@@ -223,7 +302,7 @@ async fn check(
     if let Proof::Assertion(assertion) = &claim.proof {
         return by_assertion(app, issuer, assertion, standing, tx).await;
     }
-    note_use(&mut tx, &standing).await?;
+    note_use(&mut tx, standing.client.agent, standing.record()).await?;
     Ok(Ok((standing, Opened::Still(tx))))
 }
 
@@ -267,28 +346,35 @@ async fn by_assertion(
     if !sql::use_assertion(&mut tx, &digest, accepted.expires_at).await? {
         return Ok(Err(Refusal::Replayed));
     }
-    note_use(&mut tx, &standing).await?;
+    note_use(&mut tx, standing.client.agent, standing.record()).await?;
     tx.commit().await?;
     Ok(Ok((standing, Opened::Ended(issuer.tenant))))
 }
 
-/// Public clients are not noted: anyone can say that they are one.
-async fn note_use(tx: &mut TenantTx, standing: &Standing) -> Result<(), sqlx::Error> {
-    let credential = standing.credential.as_ref().filter(|credential| !credential.use_noted);
-    if credential.is_some() || !(standing.use_noted || standing.client.is_public()) {
-        sql::note_use(tx, standing.client.agent, credential.map(|credential| credential.id)).await?;
+async fn note_use(tx: &mut TenantTx, agent: AgentId, record: Record<'_>) -> Result<(), sqlx::Error> {
+    if record.has_to_be_noted() {
+        let credential = record.credential.filter(|credential| !credential.use_noted);
+        sql::note_use(tx, agent, credential.map(|credential| credential.id)).await?;
     }
     Ok(())
 }
 
+impl Record<'_> {
+    /// Public clients are not noted: anyone can say that they are one.
+    fn has_to_be_noted(&self) -> bool {
+        self.credential.is_some_and(|credential| !credential.use_noted)
+            || !(self.use_noted || self.auth_method == AuthMethod::None)
+    }
+}
+
 /// The digest is compared whether or not there is such a client.
-fn by_secret(digest: &Digest, found: Option<&Standing>) -> Result<(), Refusal> {
+fn by_secret(digest: &Digest, found: Option<Record<'_>>) -> Result<(), Refusal> {
     const NOBODYS: [u8; 32] = [0; 32];
-    let stored = found.and_then(|standing| standing.credential.as_ref()).map_or(&NOBODYS[..], |known| &known.digest);
+    let stored = found.and_then(|record| record.credential).map_or(&NOBODYS[..], |known| &known.digest);
     let same = digest.matches(stored);
-    let client = &found.ok_or(Refusal::Unknown)?.client;
-    match client.auth_method {
-        _ if !client.is_active() => Err(Refusal::Inactive),
+    let record = found.ok_or(Refusal::Unknown)?;
+    match record.auth_method {
+        _ if record.state != AgentState::Active => Err(Refusal::Inactive),
         AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost if same => Ok(()),
         AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost => Err(Refusal::WrongSecret),
         AuthMethod::PrivateKeyJwt | AuthMethod::None => Err(Refusal::WrongMethod),

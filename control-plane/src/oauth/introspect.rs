@@ -1,10 +1,11 @@
 //! The introspection endpoint (RFC 7662): what a token is good for, told to clients that prove who they are.
 //!
 //! A client learns about its own tokens; a resource server that the tenant's admin trusts (`introspect` of an agent)
-//! about every access token of the tenant.
+//! about every access token of the tenant. Whether a token is alive is for `liveness.rs` to say, and is the same for data
+//! planes.
 //!
 //! Invariant: every token that is not valid, or not the caller's business, gets the very same answer. Nothing is
-//! written about a token, and one query tells everything about it.
+//! written about a token, and one query tells everything about it and about a caller that shows a secret.
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
@@ -13,35 +14,30 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     response::{IntoResponse, Response},
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::json;
-use tollgate_proto::{AgentId, AuthorizationId, UserId};
+use tollgate_proto::{AgentId, TenantId};
 use uuid::Uuid;
 
 use super::{
+    access_token::{self, Known},
     attempts::{Failures, Guesser},
-    client::{Client, ClientId},
-    client_auth::{self, Presented},
-    client_keys::KeySet,
+    client_auth::{self, Presented, SecretClaim},
     error::{self, OAuthError, Unproven},
     form::Form,
     issuer::Issuer,
+    keys::KeyError,
 };
 use crate::{
-    agents::SigningAlg,
     app::App,
-    db::TenantTx,
     secret::{Digest, Purpose, well_formed},
 };
 
+pub(crate) mod liveness;
 mod sql;
 
-/// An access token has hundreds of bytes.
-const LEN_MAX: usize = 16 * 1024;
-/// RFC 9068 section 2.1.
-const ACCESS_TOKEN_TYPE: &str = "at+jwt";
-const ALG: &str = "ES256";
+use liveness::{Alive, Asker, Shown};
+
 /// So many tokens that are none may be asked about within a minute: more is looking for some (RFC 7662 section 4).
 const MISSES_MAX: u32 = 1_000;
 
@@ -74,32 +70,12 @@ struct Active {
     jti: Option<Uuid>,
 }
 
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    typ: String,
-    kid: String,
-}
-
-#[derive(Deserialize)]
-struct Claims {
-    iss: String,
-    sub: String,
-    aud: String,
+/// A client that has proven who it is.
+struct Caller {
+    agent: AgentId,
     client_id: String,
-    iat: i64,
-    exp: i64,
-    jti: Uuid,
-    scope: String,
-    gid: Option<AuthorizationId>,
-}
-
-/// A text that reads like one of our JWTs. Nothing in it is true yet.
-struct Unverified<'a> {
-    header: Header,
-    claims: Claims,
-    message: &'a str,
-    signature: Vec<u8>,
+    /// Whether an admin lets it introspect every access token of the tenant.
+    introspects: bool,
 }
 
 /// `POST` of the introspection endpoint. A `token_type_hint` changes nothing: the token says what it is.
@@ -112,117 +88,112 @@ pub(super) async fn answer(
     let (parts, body) = request.into_parts();
     let form = Form::read(&parts.headers, body).await?;
     let presented = Presented { headers: &parts.headers, form: &form, peer, server: None };
-    let (standing, opened) = client_auth::authenticate(&app, &issuer, presented).await?;
-    let caller = &standing.client;
-    if caller.is_public() {
-        let reason = "a client that proves nothing may not introspect".to_owned();
-        let client = Some(caller.client_id.clone());
-        return Err(OAuthError::InvalidClient(Box::new(Unproven { realm: None, client, reason })));
+    let token = form.get("token");
+    let (caller, alive) = match SecretClaim::read(&app, &issuer, &presented)? {
+        Some(claim) => at_once(&app, &issuer, claim, token).await?,
+        None => step_by_step(&app, &issuer, presented, token).await?,
+    };
+    if token.is_none() {
+        return Err(OAuthError::InvalidRequest("`token` is missing".into()));
     }
-    let token = form.get("token").ok_or(OAuthError::InvalidRequest("`token` is missing".into()))?;
-    let scanner = Guesser::new(issuer.tenant, &caller.client_id, None);
-    if let Some(retry_after) = app.introspection_misses.0.wait(&scanner, Instant::now()) {
-        return Err(OAuthError::TooManyFailures { retry_after });
-    }
-    let mut tx = opened.transaction(&app).await?;
-    let active = look_up(&mut tx, &issuer, caller, token).await?;
-    tx.commit().await?;
-    if active.is_none() {
-        app.introspection_misses.0.note(scanner, Instant::now());
-    }
+    let active = app.introspection_misses.allow(issuer.tenant, &caller, alive)?;
     let mut response = match active {
-        Some(active) => Json(active).into_response(),
+        Some(alive) => Json(Active::new(alive, issuer.url)).into_response(),
         None => Json(json!({ "active": false })).into_response(),
     };
     error::never_store(response.headers_mut());
     Ok(response)
 }
 
-/// What a token is good for, if it is good and the caller's business.
-async fn look_up(
-    tx: &mut TenantTx,
+/// Caller and token by one query.
+async fn at_once(
+    app: &App,
     issuer: &Issuer,
-    caller: &Client,
-    token: &str,
-) -> Result<Option<Active>, sqlx::Error> {
-    if well_formed(Purpose::RefreshToken, token) {
-        return Ok(sql::refresh_token(tx, &Digest::of(token), caller.agent).await?.map(|found| Active {
+    claim: SecretClaim,
+    token: Option<&str>,
+) -> Result<(Caller, Option<Alive>), OAuthError> {
+    let verified = verified(app, issuer, token).await?;
+    let asker = Asker { agent: claim.agent, secret: claim.digest };
+    let shown = shown(token, verified.as_deref());
+    let (found, alive) = liveness::asked_by(&app.db, issuer.tenant, asker, shown).await?;
+    claim.check(app, issuer.tenant, found.as_ref().map(liveness::Caller::record)).await?;
+    let introspects = found.is_some_and(|found| found.introspects);
+    Ok((Caller { agent: asker.agent, client_id: asker.agent.to_string(), introspects }, alive))
+}
+
+/// First the caller, by whatever proves who it is, then the token.
+async fn step_by_step(
+    app: &App,
+    issuer: &Issuer,
+    presented: Presented<'_>,
+    token: Option<&str>,
+) -> Result<(Caller, Option<Alive>), OAuthError> {
+    let (standing, opened) = client_auth::authenticate(app, issuer, presented).await?;
+    let client = standing.client;
+    if client.is_public() {
+        let reason = "a client that proves nothing may not introspect".to_owned();
+        let client = Some(client.client_id);
+        return Err(OAuthError::InvalidClient(Box::new(Unproven { realm: None, client, reason })));
+    }
+    opened.end().await?;
+    let verified = verified(app, issuer, token).await?;
+    let alive = liveness::of(&app.db, issuer.tenant, shown(token, verified.as_deref())).await?;
+    Ok((Caller { agent: client.agent, client_id: client.client_id, introspects: client.introspects }, alive))
+}
+
+/// What a JWT says, if it is one and its signature is good.
+async fn verified(app: &App, issuer: &Issuer, token: Option<&str>) -> Result<Option<Arc<Known>>, KeyError> {
+    match token {
+        Some(token) => access_token::verify(app, issuer, token).await,
+        None => Ok(None),
+    }
+}
+
+fn shown<'a>(token: Option<&str>, verified: Option<&'a Known>) -> Shown<'a> {
+    match (token, verified) {
+        (_, Some(known)) => Shown::Signed(known),
+        (Some(text), None) if well_formed(Purpose::AccessToken, text) => Shown::Opaque(Digest::of(text)),
+        (Some(text), None) if well_formed(Purpose::RefreshToken, text) => Shown::Refresh(Digest::of(text)),
+        _ => Shown::Nothing,
+    }
+}
+
+impl Misses {
+    /// The token, if it is the caller's business; one that is not, or is none, is counted, until there are too many.
+    fn allow(&self, tenant: TenantId, caller: &Caller, alive: Option<Alive>) -> Result<Option<Alive>, OAuthError> {
+        let scanner = Guesser::new(tenant, &caller.client_id, None);
+        if let Some(retry_after) = self.0.wait(&scanner, Instant::now()) {
+            return Err(OAuthError::TooManyFailures { retry_after });
+        }
+        let active = alive.filter(|alive| caller.may_learn_of(alive));
+        if active.is_none() {
+            self.0.note(scanner, Instant::now());
+        }
+        Ok(active)
+    }
+}
+
+impl Caller {
+    /// A refresh token is its own client's alone.
+    fn may_learn_of(&self, token: &Alive) -> bool {
+        self.agent == token.agent || (self.introspects && token.access.is_some())
+    }
+}
+
+impl Active {
+    fn new(token: Alive, iss: String) -> Self {
+        let (jti, aud) = token.access.map(|access| (access.jti, access.audience)).unzip();
+        Self {
             active: true,
-            scope: found.scope,
-            client_id: caller.client_id.clone(),
-            token_type: None,
-            exp: found.expires_at,
-            iat: found.issued_at,
-            sub: UserId::from(found.user).to_string(),
-            aud: None,
-            iss: issuer.url.clone(),
-            jti: None,
-        }));
-    }
-    if well_formed(Purpose::AccessToken, token) {
-        let found = sql::opaque_token(tx, &Digest::of(token)).await?;
-        let found = found.filter(|found| caller.may_introspect(found.agent.into()));
-        return Ok(found.map(|found| {
-            let client_id = found.document_url.unwrap_or_else(|| AgentId::from(found.agent).to_string());
-            Active {
-                active: true,
-                scope: found.scope,
-                sub: found.user.map_or_else(|| client_id.clone(), |user| UserId::from(user).to_string()),
-                client_id,
-                token_type: Some("Bearer"),
-                exp: found.expires_at,
-                iat: found.issued_at,
-                aud: Some(found.resource),
-                iss: issuer.url.clone(),
-                jti: Some(found.jti),
-            }
-        }));
-    }
-    let Some(read) = Unverified::read(token).filter(|read| read.is_current(issuer)) else { return Ok(None) };
-    let facts = sql::JwtFacts {
-        client: &ClientId::of(&read.claims.client_id),
-        user: read.claims.sub.parse::<UserId>().ok(),
-        family: read.claims.gid,
-        jti: read.claims.jti,
-        kid: &read.header.kid,
-        issued_at: read.claims.iat,
-    };
-    let Some(found) = sql::jwt(tx, &facts).await? else { return Ok(None) };
-    let keys = KeySet::parse(&json!({ "keys": [found.public_jwk] }));
-    let good = caller.may_introspect(found.agent.into()) && keys.is_ok_and(|keys| read.is_signed_by(&keys));
-    Ok(good.then(|| read.active()))
-}
-
-impl<'a> Unverified<'a> {
-    fn read(token: &'a str) -> Option<Self> {
-        if token.len() > LEN_MAX {
-            return None;
+            scope: token.scope,
+            sub: token.user.map_or_else(|| token.client_id.clone(), |user| user.to_string()),
+            client_id: token.client_id,
+            token_type: jti.map(|_| "Bearer"),
+            exp: token.expires_at,
+            iat: token.issued_at,
+            aud,
+            iss,
+            jti,
         }
-        let (message, signature) = token.rsplit_once('.')?;
-        let (header, claims) = message.split_once('.')?;
-        let header: Header = part(header)?;
-        if header.alg != ALG || header.typ != ACCESS_TOKEN_TYPE {
-            return None;
-        }
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        Some(Self { header, claims: part(claims)?, message, signature })
     }
-
-    fn is_current(&self, issuer: &Issuer) -> bool {
-        self.claims.iss == issuer.url && chrono::Utc::now().timestamp() < self.claims.exp
-    }
-
-    fn is_signed_by(&self, keys: &KeySet) -> bool {
-        keys.verifies(Some(&self.header.kid), SigningAlg::Es256, self.message.as_bytes(), &self.signature)
-    }
-
-    fn active(self) -> Active {
-        let Claims { iss, sub, aud, client_id, iat, exp, jti, scope, .. } = self.claims;
-        let (token_type, aud, jti) = (Some("Bearer"), Some(aud), Some(jti));
-        Active { active: true, scope, client_id, token_type, exp, iat, sub, aud, iss, jti }
-    }
-}
-
-fn part<T: DeserializeOwned>(text: &str) -> Option<T> {
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     access_token::Format,
     client::{Client, ClientId, Keys},
+    client_auth::Record,
     redirect_uri::RedirectUri,
 };
 use crate::{
@@ -42,6 +43,16 @@ impl Standing {
     /// Unix seconds: tokens of the client that were issued before are void.
     pub(super) fn tokens_valid_from(&self) -> i64 {
         self.client.tokens_valid_from.max(self.tenant.tokens_valid_from)
+    }
+
+    /// What decides whether a secret proves anything.
+    pub(super) fn record(&self) -> Record<'_> {
+        Record {
+            state: self.client.state,
+            auth_method: self.client.auth_method,
+            credential: self.credential.as_ref(),
+            use_noted: self.use_noted,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod client_auth;
 mod client_document;
 mod documents;
 mod introspect;
+mod liveness;
 mod metadata;
 mod observed;
 mod operator;

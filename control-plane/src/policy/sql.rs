@@ -1,6 +1,5 @@
 //! Every query of the policy publisher. Lists are ordered by id, so that a policy's bytes depend on its rows alone.
 
-use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use tollgate_proto::{
     AgentId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId, UserId,
@@ -236,36 +235,5 @@ pub(super) async fn limits(connection: &mut PgConnection, tenant: TenantId) -> R
         tenant.uuid()
     )
     .fetch_all(connection)
-    .await
-}
-
-/// An opaque access token that is neither expired nor held by somebody who may not act.
-pub(super) struct OpaqueToken {
-    pub(super) jti: Uuid,
-    pub(super) authorization_id: Option<Uuid>,
-    pub(super) agent_id: Uuid,
-    pub(super) document_url: Option<String>,
-    pub(super) user_id: Option<Uuid>,
-    pub(super) resource: String,
-    pub(super) scope: String,
-    pub(super) issued_at: DateTime<Utc>,
-    pub(super) expires_at: DateTime<Utc>,
-}
-
-pub(super) async fn opaque_token(tx: &mut TenantTx, digest: &[u8]) -> Result<Option<OpaqueToken>, sqlx::Error> {
-    sqlx::query_as!(
-        OpaqueToken,
-        "SELECT token.jti, token.authorization_id, token.agent_id, agents.document_url, token.user_id, token.resource,
-                token.scope, token.issued_at, token.expires_at
-         FROM access_tokens AS token
-         JOIN agents ON agents.id = token.agent_id AND agents.state = 'active'
-         LEFT JOIN users ON users.id = token.user_id
-         LEFT JOIN authorizations AS family ON family.id = token.authorization_id
-         WHERE token.digest = $1 AND token.expires_at > now()
-           AND (token.user_id IS NULL OR users.state = 'active')
-           AND (token.authorization_id IS NULL OR family.revoked_at IS NULL)",
-        digest
-    )
-    .fetch_optional(&mut **tx)
     .await
 }

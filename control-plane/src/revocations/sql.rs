@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use tollgate_proto::{AgentId, AuthorizationId, UserId};
 
-use super::TokenFacts;
 use crate::db::TenantTx;
 
 /// The next revocation's number, and the moment it got it.
@@ -158,28 +157,6 @@ pub(super) async fn insert(tx: &mut TenantTx, new: &NewRevocation<'_>) -> Result
     .execute(&mut **tx)
     .await
     .map(drop)
-}
-
-/// What a token has not (`gid`, user, `kid`) is null and matches nothing.
-pub(super) async fn is_revoked(tx: &mut TenantTx, token: &TokenFacts<'_>) -> Result<bool, sqlx::Error> {
-    let tenant = tx.tenant();
-    sqlx::query_scalar!(
-        r#"SELECT EXISTS(
-               SELECT FROM revocations
-               WHERE tenant_id = $1 AND expires_at > now() AND (issued_before IS NULL OR issued_before > $8)
-                 AND (kind, subject) IN (('token', $2), ('grant_family', $3), ('agent', $4), ('user', $5),
-                                         ('tenant', $6), ('key', $7))) AS "revoked!""#,
-        tenant.uuid(),
-        token.jti.to_string(),
-        token.gid.map(|gid| gid.to_string()),
-        token.agent.to_string(),
-        token.user.map(|user| user.to_string()),
-        tenant.to_string(),
-        token.kid,
-        token.iat
-    )
-    .fetch_one(&mut **tx)
-    .await
 }
 
 pub(super) async fn purge(tx: &mut TenantTx) -> Result<u64, sqlx::Error> {

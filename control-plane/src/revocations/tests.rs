@@ -2,7 +2,13 @@ use sqlx::AssertSqlSafe;
 use tollgate_proto::TeamId;
 
 use super::*;
-use crate::testing::{Bench, run};
+use crate::{
+    oauth::{
+        Known,
+        liveness::{self, Shown},
+    },
+    testing::{Bench, run},
+};
 
 /// An agent, a user, and an approval of the one by the other.
 struct Cast {
@@ -26,7 +32,10 @@ impl Cast {
                  INSERT INTO authorizations (tenant_id, id, agent_id, user_id, transaction_id, session_digest, resources,
                                              scopes, authenticated_at, expires_at)
                      VALUES ('{tenant}', '{family}', '{agent}', '{user}', '{family}', '', '{{r}}', '{{}}', now(),
-                             now() + interval '1 day');"
+                             now() + interval '1 day');
+                 INSERT INTO signing_keys (tenant_id, kid, public_jwk, private_sealed, state)
+                     VALUES ('{tenant}', 'k1', '{{}}', '', 'retiring'), ('{tenant}', 'k2', '{{}}', '', 'retiring')
+                     ON CONFLICT DO NOTHING"
             ),
         )
         .await;
@@ -34,14 +43,17 @@ impl Cast {
     }
 
     /// A token of the approval that was issued long ago.
-    fn token(&self) -> TokenFacts<'static> {
-        TokenFacts {
+    fn token(&self) -> Known {
+        Known {
             jti: Uuid::now_v7(),
-            gid: Some(self.family),
-            agent: self.agent,
+            client_id: self.agent.to_string(),
             user: Some(self.user),
-            kid: Some("k1"),
-            iat: 1_000_000,
+            authorization: Some(self.family),
+            kid: Some("k1".to_owned()),
+            audience: String::new(),
+            scope: String::new(),
+            issued_at: 1_000_000,
+            expires_at: 10_000_000_000,
         }
     }
 }
@@ -59,15 +71,18 @@ async fn revoked(bench: &Bench, what: Revoked) -> i64 {
     revision
 }
 
-async fn is_dead(bench: &Bench, token: &TokenFacts<'_>) -> bool {
-    let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
-    is_revoked(&mut tx, token).await.expect("an answer")
+async fn is_dead(bench: &Bench, token: &Known) -> bool {
+    liveness::of(&bench.app.db, bench.acme, Shown::Signed(token)).await.expect("an answer").is_none()
 }
 
 async fn number(bench: &Bench, sql: &'static str) -> i64 {
     let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
     sqlx::query_scalar(sql).fetch_one(&mut *tx).await.expect("a number")
 }
+
+/// Undoes every revocation.
+const UNREVOKED: &str = "DELETE FROM revocations; UPDATE authorizations SET revoked_at = NULL;
+     UPDATE agents SET tokens_valid_from = 0; UPDATE users SET tokens_valid_from = 0";
 
 #[tokio::test]
 async fn each_revocation_hits_what_it_names_and_nothing_else() {
@@ -76,20 +91,20 @@ async fn each_revocation_hits_what_it_names_and_nothing_else() {
         let token = hit.token();
         let expires_at = Utc::now() + TimeDelta::minutes(5);
         for (what, spared) in [
-            (Revoked::Token { jti: token.jti, expires_at }, TokenFacts { jti: Uuid::now_v7(), ..token.clone() }),
-            (Revoked::GrantFamily(hit.family), TokenFacts { gid: None, ..token.clone() }),
-            (Revoked::User(hit.user), TokenFacts { user: None, gid: None, ..token.clone() }),
-            (Revoked::Agent(hit.agent), TokenFacts { user: None, gid: None, ..other.token() }),
-            (Revoked::Key { kid: "k1".to_owned() }, TokenFacts { kid: Some("k2"), ..other.token() }),
+            (Revoked::Token { jti: token.jti, expires_at }, Known { jti: Uuid::now_v7(), ..token.clone() }),
+            (Revoked::GrantFamily(hit.family), Known { authorization: None, ..token.clone() }),
+            (Revoked::User(hit.user), Known { user: None, authorization: None, ..token.clone() }),
+            (Revoked::Agent(hit.agent), Known { user: None, authorization: None, ..other.token() }),
+            (Revoked::Key { kid: "k1".to_owned() }, Known { kid: Some("k2".to_owned()), ..other.token() }),
         ] {
-            write(bench, "DELETE FROM revocations".to_owned()).await;
+            write(bench, UNREVOKED.to_owned()).await;
             assert!(!is_dead(bench, &token).await, "{what:?} before");
             revoked(bench, what.clone()).await;
             assert!(is_dead(bench, &token).await, "{what:?}");
             assert!(!is_dead(bench, &spared).await, "{what:?} hit {spared:?}");
         }
         revoked(bench, Revoked::Tenant).await;
-        assert!(is_dead(bench, &TokenFacts { kid: None, gid: None, user: None, ..other.token() }).await);
+        assert!(is_dead(bench, &Known { kid: None, authorization: None, user: None, ..other.token() }).await);
     })
     .await;
 }
@@ -102,7 +117,7 @@ async fn a_token_issued_from_the_next_second_on_is_not_hit() {
             revoked(bench, what).await;
         }
         let from = number(bench, "SELECT max(issued_before) FROM revocations").await;
-        let issued = |iat| TokenFacts { iat, gid: None, ..cast.token() };
+        let issued = |issued_at| Known { issued_at, authorization: None, ..cast.token() };
         assert!(is_dead(bench, &issued(from - 1)).await);
         assert!(!is_dead(bench, &issued(from)).await);
         for column in [

@@ -1,129 +1,153 @@
-//! Queries about tokens that are introspected: one each, and each says nothing of a token that is no longer good.
+//! The query that tells whether a token is alive. The rule stands here once; what differs is where a token's facts are.
 
-use serde_json::Value;
 use tollgate_proto::{AgentId, AuthorizationId, UserId};
 use uuid::Uuid;
 
-use crate::{db::TenantTx, oauth::client::ClientId, secret::Digest};
+use super::liveness::{Asker, Shown};
+use crate::{
+    agents::{AgentState, AuthMethod},
+    db::TenantTx,
+    oauth::{access_token::Known, client::ClientId},
+    secret::Digest,
+};
 
-/// What a JWT says of itself, as far as it decides whether it is still good.
-pub(super) struct JwtFacts<'a> {
-    pub(super) client: &'a ClientId,
-    pub(super) user: Option<UserId>,
-    pub(super) family: Option<AuthorizationId>,
-    pub(super) jti: Uuid,
-    pub(super) kid: &'a str,
-    /// Unix seconds.
-    pub(super) issued_at: i64,
-}
-
-/// A JWT that is good if its signature is.
-pub(super) struct Jwt {
-    pub(super) agent: Uuid,
-    pub(super) public_jwk: Value,
-}
-
-/// An opaque access token that is good.
-pub(super) struct OpaqueToken {
-    pub(super) agent: Uuid,
+/// What is found: always one row, without an `agent` when the token is not alive, without a state when there is no such
+/// caller.
+pub(super) struct Row {
+    pub(super) caller_state: Option<AgentState>,
+    pub(super) caller_auth_method: Option<AuthMethod>,
+    pub(super) caller_introspects: bool,
+    pub(super) caller_use_noted: bool,
+    pub(super) credential_id: Option<Uuid>,
+    pub(super) credential_digest: Option<Vec<u8>>,
+    pub(super) credential_use_noted: bool,
+    pub(super) agent: Option<Uuid>,
     pub(super) document_url: Option<String>,
     pub(super) user: Option<Uuid>,
-    pub(super) jti: Uuid,
-    pub(super) resource: String,
-    pub(super) scope: String,
+    pub(super) family: Option<Uuid>,
+    pub(super) jti: Option<Uuid>,
+    pub(super) resource: Option<String>,
+    pub(super) scope: Option<String>,
     /// Unix seconds.
-    pub(super) issued_at: i64,
+    pub(super) issued_at: Option<i64>,
     /// Unix seconds.
-    pub(super) expires_at: i64,
+    pub(super) expires_at: Option<i64>,
 }
 
-/// A refresh token that is good.
-pub(super) struct RefreshToken {
-    pub(super) user: Uuid,
-    pub(super) scope: String,
-    /// Unix seconds.
-    pub(super) issued_at: i64,
-    /// Unix seconds.
-    pub(super) expires_at: i64,
-}
-
-pub(super) async fn jwt(tx: &mut TenantTx, facts: &JwtFacts<'_>) -> Result<Option<Jwt>, sqlx::Error> {
-    let (agent, document) = match facts.client {
-        ClientId::Agent(agent) => (Some(agent.uuid()), None),
-        ClientId::Document(url) => (None, Some(url.as_str())),
-        ClientId::Nobody => return Ok(None),
+/// `alive!(tx, asker, token, parameters…)`: who asks, and the token of the query `token`, whose parameters are `$3` and on.
+///
+/// A refresh token has no `jti`: whatever revokes many tokens ends their families one by one. A revocation of one token or
+/// key is a row of its own; of an agent, a user or the tenant it is the moment from which on tokens are valid.
+macro_rules! alive {
+    ($tx:expr, $asker:expr, $token:literal $(, $parameter:expr)*) => {
+        sqlx::query_as!(
+            Row,
+            r#"SELECT caller.state AS "caller_state?: AgentState", caller.auth_method AS "caller_auth_method?: AuthMethod",
+                      COALESCE((caller.spec->>'introspect')::boolean, false) AS "caller_introspects!",
+                      COALESCE(caller.last_used_at > now() - interval '1 hour', false) AS "caller_use_noted!",
+                      credential.id AS "credential_id?", credential.digest AS "credential_digest?",
+                      COALESCE(credential.last_used_at > now() - interval '1 minute', false) AS "credential_use_noted!",
+                      alive.agent AS "agent?", alive.document_url AS "document_url?", alive.user_id AS "user?",
+                      alive.family_id AS "family?", alive.jti AS "jti?", alive.resource AS "resource?",
+                      alive.scope AS "scope?", alive.issued_at AS "issued_at?", alive.expires_at AS "expires_at?"
+               FROM (SELECT) AS request
+               LEFT JOIN agents AS caller ON caller.id = $1
+               LEFT JOIN agent_credentials AS credential
+                      ON credential.agent_id = caller.id AND credential.digest = $2
+                     AND (credential.expires_at IS NULL OR credential.expires_at > now())
+               LEFT JOIN (
+                   SELECT agents.id AS agent, agents.document_url, token.user_id, token.family_id, token.jti, token.resource,
+                          token.scope, extract(epoch FROM token.issued_at)::bigint AS issued_at,
+                          extract(epoch FROM token.expires_at)::bigint AS expires_at
+                   FROM ("# + $token + r#") AS token
+                   JOIN agents ON agents.id = token.agent_id OR agents.document_url = token.document_url
+                   JOIN tenants ON tenants.id = agents.tenant_id
+                   LEFT JOIN users ON users.id = token.user_id
+                   LEFT JOIN authorizations AS family ON family.id = token.family_id AND family.agent_id = agents.id
+                   WHERE token.expires_at > now() AND agents.state = 'active'
+                     AND (token.user_id IS NULL OR users.state = 'active')
+                     AND (token.family_id IS NULL OR (family.id IS NOT NULL AND family.revoked_at IS NULL))
+                     AND (token.kid IS NULL
+                          OR EXISTS(SELECT FROM signing_keys WHERE kid = token.kid AND state <> 'revoked'))
+                     AND (token.jti IS NULL
+                          OR GREATEST(agents.tokens_valid_from, tenants.tokens_valid_from, users.tokens_valid_from)
+                             <= extract(epoch FROM token.issued_at))
+                     AND NOT EXISTS(SELECT FROM revocations WHERE kind = 'token' AND subject = token.jti::text)
+                     AND NOT EXISTS(SELECT FROM revocations WHERE kind = 'key' AND subject = token.kid)
+               ) AS alive ON true"#,
+            $asker.map(|asker: Asker| asker.agent.uuid()),
+            $asker.as_ref().map(|asker| asker.secret.as_bytes())
+            $(, $parameter)*
+        )
+        .fetch_one(&mut **$tx)
+        .await
     };
-    sqlx::query_as!(
-        Jwt,
-        r#"SELECT agents.id AS agent, keys.public_jwk
-           FROM agents
-           JOIN tenants ON tenants.id = agents.tenant_id
-           JOIN signing_keys AS keys ON keys.kid = $3 AND keys.state <> 'revoked'
-           LEFT JOIN users ON users.id = $4
-           LEFT JOIN authorizations AS family ON family.id = $5 AND family.agent_id = agents.id
-           WHERE agents.id = COALESCE($1, (SELECT id FROM agents AS known WHERE known.document_url = $2))
-             AND agents.state = 'active'
-             AND GREATEST(agents.tokens_valid_from, tenants.tokens_valid_from, users.tokens_valid_from) <= $6
-             AND ($4::uuid IS NULL OR users.state = 'active')
-             AND ($5::uuid IS NULL OR (family.id IS NOT NULL AND family.revoked_at IS NULL))
-             AND NOT EXISTS(SELECT FROM revocations
-                            WHERE (kind, subject) IN (('token', $7), ('key', $3)))"#,
-        agent,
+}
+
+/// One query, whatever is shown.
+pub(super) async fn look_up(tx: &mut TenantTx, asker: Option<Asker>, shown: Shown<'_>) -> Result<Row, sqlx::Error> {
+    match shown {
+        Shown::Opaque(digest) => opaque(tx, asker, &digest).await,
+        Shown::Refresh(digest) => refresh(tx, asker, &digest).await,
+        Shown::Signed(known) => signed(tx, asker, known).await,
+        Shown::Nothing => nothing(tx, asker).await,
+    }
+}
+
+async fn opaque(tx: &mut TenantTx, asker: Option<Asker>, digest: &Digest) -> Result<Row, sqlx::Error> {
+    alive!(
+        tx,
+        asker,
+        "SELECT agent_id, NULL AS document_url, user_id, authorization_id AS family_id, jti, NULL AS kid, resource, scope,
+                issued_at, expires_at
+         FROM access_tokens WHERE digest = $3",
+        digest.as_bytes()
+    )
+}
+
+async fn refresh(tx: &mut TenantTx, asker: Option<Asker>, digest: &Digest) -> Result<Row, sqlx::Error> {
+    alive!(
+        tx,
+        asker,
+        "SELECT approval.agent_id, NULL AS document_url, approval.user_id, approval.id AS family_id, NULL::uuid AS jti,
+                NULL AS kid, NULL AS resource, array_to_string(approval.scopes, ' ') AS scope,
+                refresh.created_at AS issued_at, LEAST(refresh.expires_at, approval.expires_at) AS expires_at
+         FROM refresh_tokens AS refresh JOIN authorizations AS approval ON approval.id = refresh.authorization_id
+         WHERE refresh.digest = $3 AND refresh.consumed_at IS NULL",
+        digest.as_bytes()
+    )
+}
+
+async fn signed(tx: &mut TenantTx, asker: Option<Asker>, known: &Known) -> Result<Row, sqlx::Error> {
+    let (agent, document) = match ClientId::of(&known.client_id) {
+        ClientId::Agent(agent) => (Some(agent), None),
+        ClientId::Document(url) => (None, Some(url)),
+        ClientId::Nobody => (None, None),
+    };
+    alive!(
+        tx,
+        asker,
+        "SELECT $3::uuid AS agent_id, $4::text AS document_url, $5::uuid AS user_id, $6::uuid AS family_id, $7::uuid AS jti,
+                $8::text AS kid, NULL AS resource, NULL AS scope, to_timestamp($9::bigint) AS issued_at,
+                to_timestamp($10::bigint) AS expires_at",
+        agent.map(AgentId::uuid),
         document,
-        facts.kid,
-        facts.user.map(UserId::uuid),
-        facts.family.map(AuthorizationId::uuid),
-        facts.issued_at,
-        facts.jti.to_string(),
+        known.user.map(UserId::uuid),
+        known.authorization.map(AuthorizationId::uuid),
+        known.jti,
+        known.kid.as_deref(),
+        known.issued_at,
+        known.expires_at
     )
-    .fetch_optional(&mut **tx)
-    .await
 }
 
-pub(super) async fn opaque_token(tx: &mut TenantTx, digest: &Digest) -> Result<Option<OpaqueToken>, sqlx::Error> {
-    sqlx::query_as!(
-        OpaqueToken,
-        r#"SELECT agents.id AS agent, agents.document_url,
-                  token.user_id AS "user?", token.jti, token.resource, token.scope,
-                  extract(epoch FROM token.issued_at)::bigint AS "issued_at!",
-                  extract(epoch FROM token.expires_at)::bigint AS "expires_at!"
-           FROM access_tokens AS token
-           JOIN agents ON agents.id = token.agent_id
-           JOIN tenants ON tenants.id = token.tenant_id
-           LEFT JOIN users ON users.id = token.user_id
-           LEFT JOIN authorizations AS family ON family.id = token.authorization_id
-           WHERE token.digest = $1 AND token.expires_at > now() AND agents.state = 'active'
-             AND GREATEST(agents.tokens_valid_from, tenants.tokens_valid_from, users.tokens_valid_from)
-                 <= extract(epoch FROM token.issued_at)
-             AND (token.user_id IS NULL OR users.state = 'active')
-             AND family.revoked_at IS NULL
-             AND NOT EXISTS(SELECT FROM revocations WHERE kind = 'token' AND subject = token.jti::text)"#,
-        digest.as_bytes(),
+/// Only who asks.
+async fn nothing(tx: &mut TenantTx, asker: Option<Asker>) -> Result<Row, sqlx::Error> {
+    alive!(
+        tx,
+        asker,
+        "SELECT NULL::uuid AS agent_id, NULL AS document_url, NULL::uuid AS user_id, NULL::uuid AS family_id,
+                NULL::uuid AS jti, NULL AS kid, NULL AS resource, NULL AS scope, now() AS issued_at, now() AS expires_at
+         WHERE false"
     )
-    .fetch_optional(&mut **tx)
-    .await
-}
-
-/// Of this agent only.
-pub(super) async fn refresh_token(
-    tx: &mut TenantTx,
-    digest: &Digest,
-    agent: AgentId,
-) -> Result<Option<RefreshToken>, sqlx::Error> {
-    sqlx::query_as!(
-        RefreshToken,
-        r#"SELECT family.user_id AS "user", array_to_string(family.scopes, ' ') AS "scope!",
-                  extract(epoch FROM token.created_at)::bigint AS "issued_at!",
-                  extract(epoch FROM LEAST(token.expires_at, family.expires_at))::bigint AS "expires_at!"
-           FROM refresh_tokens AS token
-           JOIN authorizations AS family ON family.id = token.authorization_id
-           JOIN users ON users.id = family.user_id
-           WHERE token.digest = $1 AND family.agent_id = $2 AND token.consumed_at IS NULL
-             AND token.expires_at > now() AND family.expires_at > now() AND family.revoked_at IS NULL
-             AND users.state = 'active'"#,
-        digest.as_bytes(),
-        agent.uuid(),
-    )
-    .fetch_optional(&mut **tx)
-    .await
 }

@@ -1,4 +1,4 @@
-//! What requests cost: how often the token endpoint asks Postgres, and what it does with secrets.
+//! What requests cost: how often the token and introspection endpoints ask Postgres, and what is done with secrets.
 
 use std::sync::{
     Arc,
@@ -147,6 +147,39 @@ async fn how_much_a_client_may_do_does_not_show_in_the_answer_to_a_wrong_secret(
         assert_eq!(grants_read(&nobody, &bot.secret).await, 0);
         assert_eq!(grants_read(&bot, "tgs_wrong").await, 0, "grants are read for who proves who it is");
         assert_eq!(grants_read(&bot, &bot.secret).await, 2, "what is allowed and what is denied");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn introspection_is_one_query_whatever_is_shown() {
+    run(async |bed| {
+        let bot = bed.agent("bot", &["demo:*"]).await;
+        let app = bed.confidential_app("app", &["demo:*"]).await;
+        let ada = bed.person("ada@example.com").await;
+        let jwt = bed.token(&bot, "").await.access_token();
+        let code = bed.code(&app, ada, &["demo:*"]).await;
+        let refresh_token = bed.redeem(&app, &code, "").await.refresh_token();
+        bed.change("UPDATE tenants SET access_token_format = 'opaque'").await;
+        let opaque = bed.token(&bot, "").await.access_token();
+
+        let ask = async |client: &Client, token: &str| {
+            bed.post("introspect", Some(&client.basic()), &format!("token={token}")).await
+        };
+        // The first ones find the key and note that the client is in use.
+        ask(&bot, &jwt).await;
+        ask(&app, &refresh_token).await;
+        for (client, token, active) in [
+            (&bot, jwt.as_str(), true),
+            (&bot, opaque.as_str(), true),
+            (&app, refresh_token.as_str(), true),
+            (&app, jwt.as_str(), false),
+            (&bot, "garbage", false),
+        ] {
+            let (answer, statements) = counted(ask(client, token)).await;
+            assert_eq!(answer.json()["active"], active, "{token}");
+            assert_eq!(statements, 1, "{token}");
+        }
     })
     .await;
 }

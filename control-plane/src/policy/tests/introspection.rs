@@ -62,7 +62,9 @@ impl Token {
     async fn restore(&self, database: &Database) {
         database
             .run(
-                "DELETE FROM revocations; UPDATE agents SET state = 'active'; UPDATE users SET state = 'active';
+                "DELETE FROM revocations; UPDATE tenants SET tokens_valid_from = 0;
+                 UPDATE agents SET state = 'active', tokens_valid_from = 0;
+                 UPDATE users SET state = 'active', tokens_valid_from = 0;
                  UPDATE authorizations SET revoked_at = NULL; UPDATE access_tokens SET expires_at = to_timestamp(4000000000)",
             )
             .await;
