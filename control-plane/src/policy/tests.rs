@@ -234,8 +234,11 @@ impl Furnished {
     fn policy(&self) -> TenantPolicy {
         let agent_id = self.agent.to_string();
         let team_id = self.team.to_string();
-        let instance =
-            |index: usize, url: &str| Instance { id: self.instances[index].to_string(), url: url.to_owned(), draining: false };
+        let instance = |index: usize, url: &str| Instance {
+            id: self.instances[index].to_string(),
+            url: url.to_owned(),
+            draining: false,
+        };
         let grant = |index: usize, to, scope: &str, deny, expires_at| Grant {
             id: self.grants[index].to_string(),
             name: format!("g{}", index + 1),
