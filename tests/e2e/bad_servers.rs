@@ -117,6 +117,159 @@ async fn a_tools_own_error_passes_unchanged() {
     assert_eq!((record.decision.as_str(), record.outcome.as_str()), ("allowed", "rpc_error"));
 }
 
+#[tokio::test]
+async fn a_stream_without_end_is_cut_off() {
+    let line = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "x".repeat(1 << 20)}});
+    endless(&format!("data: {line}\n\n")).await;
+}
+
+#[tokio::test]
+async fn a_line_without_end_is_cut_off() {
+    endless(&"x".repeat(1 << 16)).await;
+}
+
+#[tokio::test]
+async fn an_event_of_a_hundred_megabytes_is_cut_off() {
+    endless(&format!("data: {}\n", "x".repeat(1 << 20))).await;
+}
+
+#[tokio::test]
+async fn comments_without_end_are_cut_off() {
+    endless(&format!(": {}\n\n", "x".repeat(1 << 16))).await;
+}
+
+#[tokio::test]
+async fn a_list_after_a_stream_without_end_is_cut_off() {
+    let scene = Scene::modern().await;
+    let line = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "x".repeat(1 << 20)}});
+    let forever = Reply::Events(vec![Piece::Forever(format!("data: {line}\n\n"))]);
+    scene.server.set_method("tools/list", forever);
+    assert_refusal(&scene.client.request("tools/list", json!({})).await, INVALID);
+    scene.assert_goes_on().await;
+}
+
+#[tokio::test]
+async fn a_second_answer_to_one_request_is_heard_by_nobody() {
+    let scene = Scene::modern().await;
+    let result = |text: &str| Piece::Result(json!({"content": [{"type": "text", "text": text}]}));
+    scene.server.set("read", Reply::Events(vec![Piece::Notification(progress()), result("first"), result("second")]));
+    let answer = scene.client.call("read", json!({})).await;
+    assert_eq!(answer.text(), "first");
+    assert!(!answer.body.contains("second"), "{}", answer.body);
+    let record = scene.tollgate.usage_of(answer.call_id()).await;
+    assert_eq!((record.decision.as_str(), record.outcome.as_str()), ("allowed", "ok"));
+    scene.server.set("read", Reply::text("content"));
+    scene.assert_goes_on().await;
+}
+
+#[tokio::test]
+async fn an_answer_after_the_agent_went_away_is_heard_by_nobody() {
+    let scene = Scene::modern().await;
+    let late = Arc::new(Notify::new());
+    let welcome = Piece::Result(json!({"content": [{"type": "text", "text": "welcome"}]}));
+    let pieces = vec![Piece::Notification(progress()), Piece::Until(Arc::clone(&late)), welcome];
+    scene.server.set("read", Reply::Events(pieces));
+    let mut stream = scene.client.open("tools/call", json!({"name": "read", "arguments": {}})).await;
+    assert!(stream.next().await.is_some());
+    let call_id = stream.headers["tollgate-call-id"].to_str().expect("an id is text").to_owned();
+    drop(stream);
+    assert_eq!(scene.tollgate.usage_of(&call_id).await.outcome, "abandoned");
+    late.notify_one();
+    scene.server.set("read", Reply::text("content"));
+    let other = scene.tollgate.agent("cd").grant("files:read").create().await.at_server("files").await;
+    for client in [&scene.client, &other] {
+        let answer = client.call("read", json!({})).await;
+        assert_eq!(answer.text(), "content");
+        assert!(!answer.body.contains("welcome"), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_another_agents_request_is_heard_by_neither() {
+    let scene = Scene::modern().await;
+    let free = Arc::new(Notify::new());
+    let pieces = vec![Piece::Notification(progress()), Piece::Until(Arc::clone(&free)), Piece::Result(json!({}))];
+    scene.server.set("read", Reply::Events(pieces));
+    let mut waiting = scene.client.open("tools/call", json!({"name": "read", "arguments": {}})).await;
+    assert!(waiting.next().await.is_some());
+    let crossed = json!({"jsonrpc": "2.0", "id": 1, "result": {"content": [{"type": "text", "text": "welcome"}]}});
+    let other = scene.tollgate.agent("cd").grant("files:read").create().await.at_server("files").await;
+    scene.server.set("read", Reply::Events(vec![Piece::Bytes(format!("data: {crossed}\n\n"))]));
+    assert_eq!(other.request("tools/list", json!({})).await.status, 200, "its next request has another id than 1");
+    let answer = other.call("read", json!({})).await;
+    assert_refusal(&answer, Refused { status: 502, ..INVALID });
+    assert!(!answer.body.contains("welcome"), "{}", answer.body);
+    free.notify_one();
+    let answer = waiting.finish().await;
+    assert!(!answer.body.contains("welcome"), "{}", answer.body);
+    assert!(answer.result().is_object());
+}
+
+#[tokio::test]
+async fn a_list_that_goes_in_a_circle_is_left_out() {
+    let scene = Scene::modern().await;
+    let page =
+        |next: &str| Reply::Result(json!({"tools": [], "nextCursor": next, "ttlMs": 0, "cacheScope": "private"}));
+    let circle = Reply::Then(page("a").into(), Box::new(Reply::Then(page("b").into(), page("a").into())));
+    scene.server.set_method("tools/list", circle);
+    let everything = scene.agent.at_all_servers().await;
+    let answer = everything.request("tools/list", json!({})).await;
+    assert_eq!(answer.result()["tools"], json!([]), "{}", answer.body);
+    let left_out = json!([{"server": "files", "reason": "upstream_invalid"}]);
+    assert_eq!(answer.result()["_meta"]["io.tollgate/left-out"], left_out);
+    let asked = scene.server.seen().iter().filter(|seen| seen.message["method"] == "tools/list").count();
+    assert_eq!(asked, 3, "the circle is walked once");
+}
+
+#[tokio::test]
+async fn a_body_that_contradicts_its_media_type_is_not_passed_on() {
+    let answer = json!({"jsonrpc": "2.0", "id": 1, "result": {"content": [{"type": "text", "text": "welcome"}]}});
+    garbage(Reply::Raw(200, "application/json".to_owned(), format!("event: message\ndata: {answer}\n\n"))).await;
+}
+
+#[tokio::test]
+async fn json_that_is_said_to_be_a_stream_is_not_passed_on() {
+    let scene = Scene::modern().await;
+    let answer = json!({"jsonrpc": "2.0", "id": 1, "result": {"content": [{"type": "text", "text": "welcome"}]}});
+    scene.server.set("read", Reply::Raw(200, "text/event-stream".to_owned(), answer.to_string()));
+    let answer = scene.client.call("read", json!({})).await;
+    assert_eq!(answer.reason(), "upstream_invalid");
+    assert!(!answer.body.contains("welcome"), "{}", answer.body);
+    assert_recorded(&scene, &answer).await;
+}
+
+#[tokio::test]
+async fn a_session_id_that_is_not_visible_text_opens_no_session() {
+    let scene = Scene::legacy().await;
+    let welcome = json!({
+        "protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "scripted", "version": "1"},
+    });
+    for id in [&b"tab\tinside"[..], b"space inside", b"\xffbeyond", b"", &[b'x'; 2000]] {
+        let reply = Reply::Header("mcp-session-id", id.to_vec(), Box::new(Reply::Result(welcome.clone())));
+        scene.server.set_method("initialize", reply);
+        let answer = scene.client.try_initialize("2025-11-25").await;
+        assert_refusal(&answer, INVALID);
+        assert!(answer.header("mcp-session-id").is_none());
+    }
+}
+
+/// A stream with this in it again and again ends for the agent with an error; how much memory that took is bounded.
+async fn endless(text: &str) {
+    let scene = Scene::modern().await;
+    scene.server.set("read", Reply::Events(vec![Piece::Notification(progress()), Piece::Forever(text.to_owned())]));
+    let mut stream = scene.client.open("tools/call", json!({"name": "read", "arguments": {}})).await;
+    let call_id = stream.headers["tollgate-call-id"].to_str().expect("an id is text").to_owned();
+    let mut last = json!(null);
+    while let Some(message) = stream.next().await {
+        last = message;
+    }
+    assert_eq!(last["error"]["data"]["reason"], json!("upstream_invalid"), "{last}");
+    let record = scene.tollgate.usage_of(&call_id).await;
+    assert_eq!((record.decision.as_str(), record.outcome.as_str()), ("allowed", "upstream_error"));
+    scene.server.set("read", Reply::text("content"));
+    scene.assert_goes_on().await;
+}
+
 async fn garbage(reply: Reply) {
     let scene = Scene::modern().await;
     scene.server.set("read", reply);

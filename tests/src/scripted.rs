@@ -20,7 +20,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
@@ -33,6 +33,12 @@ pub enum Reply {
     Result(Value),
     /// A JSON-RPC error, with HTTP status 200.
     Error(i64, String),
+    /// A JSON-RPC error, with an HTTP status.
+    Refusal(u16, i64, String),
+    /// One reply for the first call, another one from the second on.
+    Then(Box<Reply>, Box<Reply>),
+    /// A reply with a header beside its own; the value may be any bytes that a header can have.
+    Header(&'static str, Vec<u8>, Box<Reply>),
     /// Whatever is given: status, content type, body.
     Raw(u16, String, String),
     /// An event stream, piece by piece.
@@ -52,6 +58,8 @@ pub enum Piece {
     Result(Value),
     /// Any bytes.
     Bytes(String),
+    /// The same bytes again and again, for as long as anybody reads.
+    Forever(String),
     /// Waits until the test releases it.
     Until(Arc<Notify>),
     /// Breaks the connection off.
@@ -90,6 +98,7 @@ pub struct ScriptedServer {
 struct Stage {
     era: Era,
     tools: Mutex<BTreeMap<String, Reply>>,
+    methods: Mutex<BTreeMap<String, Reply>>,
     seen: Mutex<Vec<Seen>>,
     sessions: AtomicU64,
 }
@@ -124,6 +133,11 @@ impl ScriptedServer {
     /// Changes what a tool does.
     pub fn set(&self, tool: &str, reply: Reply) {
         lock(&self.state.tools).insert(tool.to_owned(), reply);
+    }
+
+    /// Changes what a method is answered with, whatever it asks for.
+    pub fn set_method(&self, method: &str, reply: Reply) {
+        lock(&self.state.methods).insert(method.to_owned(), reply);
     }
 
     /// Every request so far.
@@ -182,6 +196,7 @@ impl Script {
         let state = Arc::new(Stage {
             era: self.era,
             tools: Mutex::new(self.tools),
+            methods: Mutex::default(),
             seen: Mutex::default(),
             sessions: AtomicU64::new(1),
         });
@@ -211,7 +226,11 @@ async fn answer(State(stage): State<Arc<Stage>>, method: Method, headers: Header
         return StatusCode::ACCEPTED.into_response();
     }
     let id = message["id"].clone();
-    match (&stage.era, message["method"].as_str().unwrap_or_default()) {
+    let method = message["method"].as_str().unwrap_or_default();
+    if let Some(reply) = next(&stage.methods, method) {
+        return perform(&id, reply).await;
+    }
+    match (&stage.era, method) {
         (Era::Modern, "server/discover") => result(&id, &discovered()),
         (Era::Legacy, "initialize") => stage.initialized(&id, &message),
         (Era::Legacy, _) if !headers.contains_key("mcp-session-id") => {
@@ -245,39 +264,64 @@ impl Stage {
     }
 
     async fn call(&self, id: &Value, tool: &str) -> Response {
-        let reply = lock(&self.tools).get(tool).cloned();
-        match reply {
+        match next(&self.tools, tool) {
             None => failure(StatusCode::OK, id, -32602, "Unknown tool"),
-            Some(Reply::Result(value)) => result(id, &complete(value)),
-            Some(Reply::Error(code, text)) => failure(StatusCode::OK, id, code, &text),
-            Some(Reply::Raw(status, kind, body)) => {
-                let status = StatusCode::from_u16(status).expect("a script names a real status");
-                (status, [("content-type", kind)], body).into_response()
-            }
-            Some(Reply::Redirect(to)) => (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response(),
-            Some(Reply::Hang) => std::future::pending().await,
-            Some(Reply::Events(pieces)) => events(id.clone(), pieces),
+            Some(reply) => perform(id, reply).await,
+        }
+    }
+}
+
+/// What the script says now; the first of two replies gives way to the second.
+fn next(script: &Mutex<BTreeMap<String, Reply>>, name: &str) -> Option<Reply> {
+    let mut script = lock(script);
+    let reply = script.get(name)?.clone();
+    let Reply::Then(first, rest) = reply else { return Some(reply) };
+    script.insert(name.to_owned(), *rest);
+    Some(*first)
+}
+
+async fn perform(id: &Value, reply: Reply) -> Response {
+    let status = |status| StatusCode::from_u16(status).expect("a script names a real status");
+    match reply {
+        Reply::Result(value) => result(id, &complete(value)),
+        Reply::Error(code, text) => failure(StatusCode::OK, id, code, &text),
+        Reply::Refusal(of, code, text) => failure(status(of), id, code, &text),
+        Reply::Raw(of, kind, body) => (status(of), [("content-type", kind)], body).into_response(),
+        Reply::Redirect(to) => (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response(),
+        Reply::Hang => std::future::pending().await,
+        Reply::Events(pieces) => events(id.clone(), pieces),
+        Reply::Then(first, _) => Box::pin(perform(id, *first)).await,
+        Reply::Header(name, value, reply) => {
+            let mut response = Box::pin(perform(id, *reply)).await;
+            let value = HeaderValue::from_bytes(&value).expect("a script names what a header can have");
+            response.headers_mut().insert(name, value);
+            response
         }
     }
 }
 
 fn events(id: Value, pieces: Vec<Piece>) -> Response {
-    let body = stream::iter(pieces).then(move |piece| {
+    let body = stream::iter(pieces).flat_map(move |piece| {
         let id = id.clone();
-        async move {
-            match piece {
-                Piece::Notification(value) => Ok(event(&value)),
-                Piece::Result(value) => Ok(event(&json!({"jsonrpc": "2.0", "id": id, "result": complete(value)}))),
-                Piece::Bytes(text) => Ok(Bytes::from(text)),
-                Piece::Until(released) => {
-                    released.notified().await;
-                    Ok(Bytes::from_static(b": released\n\n"))
-                }
-                Piece::Abort => Err(std::io::Error::other("the script breaks off")),
-            }
+        match piece {
+            Piece::Forever(text) => stream::repeat_with(move || Ok(Bytes::from(text.clone()))).boxed(),
+            piece => stream::once(say(id, piece)).boxed(),
         }
     });
     ([("content-type", "text/event-stream")], Body::from_stream(body)).into_response()
+}
+
+async fn say(id: Value, piece: Piece) -> std::io::Result<Bytes> {
+    match piece {
+        Piece::Notification(value) => Ok(event(&value)),
+        Piece::Result(value) => Ok(event(&json!({"jsonrpc": "2.0", "id": id, "result": complete(value)}))),
+        Piece::Bytes(text) | Piece::Forever(text) => Ok(Bytes::from(text)),
+        Piece::Until(released) => {
+            released.notified().await;
+            Ok(Bytes::from_static(b": released\n\n"))
+        }
+        Piece::Abort => Err(std::io::Error::other("the script breaks off")),
+    }
 }
 
 fn event(message: &Value) -> Bytes {

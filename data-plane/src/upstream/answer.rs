@@ -25,6 +25,10 @@ const JSON_BYTES_MAX: usize = 16 * 1024 * 1024;
 const STREAM_IDLE_MAX: Duration = Duration::from_secs(300);
 /// A stream of events that nobody caused may be silent for good.
 const ENDLESS: Duration = Duration::from_secs(24 * 60 * 60);
+/// How much may come with one answer, all that is said before it included.
+const STREAM_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long an answer may take from the head of its stream, however busy that is.
+const STREAM_LIFE_MAX: Duration = Duration::from_secs(60 * 60);
 /// How long the end of a stream may take after its answer, so that the connection can serve again.
 const END_TIMEOUT: Duration = Duration::from_millis(200);
 const SESSION_ID_BYTES_MAX: usize = 1024;
@@ -63,6 +67,8 @@ pub struct Events {
     body: Incoming,
     decoder: sse::Decoder,
     idle_max: Duration,
+    /// What may still come, and until when; `None`: as the server likes.
+    left: Option<(usize, Instant)>,
     _in_flight: InFlight,
 }
 
@@ -102,7 +108,8 @@ pub async fn receive(
         StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Ok(received(Body::Empty)),
         StatusCode::OK if media == "text/event-stream" => {
             let decoder = sse::Decoder::new(sse::Bounds::UPSTREAM);
-            Ok(received(Body::Events(Events { body, decoder, idle_max, _in_flight: in_flight })))
+            let left = Some((STREAM_BYTES_MAX, Instant::now() + STREAM_LIFE_MAX));
+            Ok(received(Body::Events(Events { body, decoder, idle_max, left, _in_flight: in_flight })))
         }
         StatusCode::OK if media == "application/json" => {
             let bytes = collect(body, idle_max).await?;
@@ -140,7 +147,7 @@ impl Events {
     /// This stream for somebody who waits for as long as the server keeps it open.
     #[must_use]
     pub fn endless(self) -> Self {
-        Self { idle_max: ENDLESS, ..self }
+        Self { idle_max: ENDLESS, left: None, ..self }
     }
 
     /// Reads to the end of a stream whose answer has arrived: a connection that is left in the middle of an answer
@@ -153,7 +160,7 @@ impl Events {
     /// The next event; `None` at the end of the stream.
     ///
     /// # Errors
-    /// When nothing arrives for too long, the stream breaks, or an event is too large.
+    /// When nothing arrives for too long, the stream breaks, goes on for too long, or an event is too large.
     pub async fn next(&mut self) -> Result<Option<sse::Event>, AnswerFault> {
         loop {
             if let Some(event) = self.decoder.next_event() {
@@ -164,9 +171,22 @@ impl Events {
             let Some(frame) = frame else { return Ok(None) };
             let frame = frame.map_err(|_| AnswerFault::Invalid("the stream broke off".to_owned()))?;
             if let Ok(data) = frame.into_data() {
+                self.spend(data.len())?;
                 self.decoder.push(&data).map_err(|error| AnswerFault::Invalid(error.to_string()))?;
             }
         }
+    }
+}
+
+impl Events {
+    fn spend(&mut self, bytes: usize) -> Result<(), AnswerFault> {
+        let Some((left, until)) = &mut self.left else { return Ok(()) };
+        if Instant::now() > *until {
+            return Err(AnswerFault::Timeout(STREAM_LIFE_MAX));
+        }
+        let endless = || AnswerFault::Invalid(format!("a stream of more than {STREAM_BYTES_MAX} bytes"));
+        *left = left.checked_sub(bytes).ok_or_else(endless)?;
+        Ok(())
     }
 }
 
