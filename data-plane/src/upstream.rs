@@ -8,6 +8,7 @@ pub mod check;
 mod connect;
 mod health;
 mod instance;
+pub mod schemas;
 
 use std::{
     collections::HashMap,
@@ -31,6 +32,7 @@ use health::Failure;
 pub use connect::{GuardedConnector, client_tls};
 pub use health::Standing;
 pub use instance::{InFlight, Instances};
+pub use schemas::Schemas;
 
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
 
@@ -44,6 +46,7 @@ pub struct Upstreams {
     /// would refuse.
     clients: Mutex<HashMap<Egress, HttpClient>>,
     instances: Instances,
+    schemas: Schemas,
     timeout: Duration,
 }
 
@@ -62,7 +65,13 @@ impl Upstreams {
     /// `timeout`: how long an answer may take to begin.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
-        Self { tls: client_tls(), clients: Mutex::default(), instances: Instances::default(), timeout }
+        Self {
+            tls: client_tls(),
+            clients: Mutex::default(),
+            instances: Instances::default(),
+            schemas: Schemas::default(),
+            timeout,
+        }
     }
 
     /// How long an answer may take to begin.
@@ -75,6 +84,12 @@ impl Upstreams {
     #[must_use]
     pub const fn instances(&self) -> &Instances {
         &self.instances
+    }
+
+    /// What is known of the schemas of the servers' tools.
+    #[must_use]
+    pub const fn schemas(&self) -> &Schemas {
+        &self.schemas
     }
 
     /// The instance that a new call or session goes to.

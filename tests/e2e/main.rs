@@ -18,6 +18,7 @@ mod harness;
 mod instances;
 mod ledgers;
 mod limits;
+mod mirrored_headers;
 mod modern_statuses;
 mod policy;
 mod real_clients;

@@ -9,6 +9,7 @@ pub mod exchange;
 mod here;
 mod leg;
 mod merge;
+mod mirror;
 mod single;
 pub mod speech;
 pub mod translation;

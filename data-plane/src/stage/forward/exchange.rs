@@ -92,6 +92,14 @@ impl Exchange {
         self.status
     }
 
+    /// The code of the error that the request was answered with, where nothing else can come.
+    pub fn error_code(&self) -> Option<i64> {
+        match &self.source {
+            Source::Whole(response, _) => response.error_code(),
+            Source::Events(_) | Source::Ended => None,
+        }
+    }
+
     /// How the server is spoken to.
     pub const fn speech(&self) -> &Speech {
         &self.speech

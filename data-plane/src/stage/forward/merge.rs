@@ -2,7 +2,7 @@
 //!
 //! Invariant: one server that fails never fails the list; it is left out, with the reason.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     mcp::{
-        json::{ObjectWriter, Raw},
+        json::{Kind, ObjectWriter, Raw},
         message::{MetaValue, RequestId, write_request},
         method::{ListKind, Method},
         version::{Era, ProtocolVersion},
@@ -29,6 +29,8 @@ use crate::{
 /// Of one server, for all its pages.
 const DEADLINE: Duration = Duration::from_secs(10);
 const PAGES_MAX: usize = 50;
+/// Of one server's list, all pages together.
+const LIST_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Asks every server.
 ///
@@ -73,22 +75,33 @@ async fn list(
         }
         listed => listed,
     };
-    listed.map_err(|fault| ask.refusal(server, &fault))
+    let tools = listed.map_err(|fault| ask.refusal(server, &fault))?;
+    let is_modern = matches!(speech.tongue, Tongue::Modern);
+    Ok(if is_modern { ask.gateway().upstreams.schemas().of(server.id).learn(tools, true) } else { tools })
 }
 
-async fn pages(ask: &Ask, speech: &Speech) -> Result<Vec<Raw>, Fault> {
+/// The tools of all pages.
+///
+/// # Errors
+/// How the server failed; a list that has no end or grows beyond measure is a failure too.
+pub async fn pages(ask: &Ask, speech: &Speech) -> Result<Vec<Raw>, Fault> {
     let mut tools = Vec::new();
-    let mut cursor: Option<String> = None;
+    let (mut cursor, mut seen, mut bytes) = (None::<String>, HashSet::new(), 0);
     for page in 0..PAGES_MAX {
         let id = RequestId::Text(format!("tollgate-tools-{page}").into());
         let result = page_of(ask, speech, &id, cursor.as_deref()).await?;
         let result = result.object().ok_or_else(|| invalid("a result that is no object"))?;
-        let listed = result.get(ListKind::Tools.member()).and_then(Raw::array);
-        tools.extend(listed.ok_or_else(|| invalid("a result without `tools`"))?);
+        let listed = result.get(ListKind::Tools.member()).filter(|listed| listed.kind() == Kind::Array);
+        let listed = listed.ok_or_else(|| invalid("a result without `tools`"))?;
+        bytes += listed.as_bytes().len();
+        if bytes > LIST_BYTES_MAX {
+            return Err(invalid("a list that is too large"));
+        }
+        tools.extend(listed.array().unwrap_or_default());
         // An empty text is a cursor too: only its absence ends the list.
         match result.get("nextCursor").and_then(|next| next.as_str().map(String::from)) {
             None => return Ok(tools),
-            next if next == cursor => return Err(invalid("a cursor that leads to itself")),
+            Some(next) if !seen.insert(next.clone()) => return Err(invalid("a list that goes in a circle")),
             next => cursor = next,
         }
     }

@@ -1,6 +1,6 @@
 //! One message for one server.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use http::{HeaderMap, StatusCode};
 
@@ -11,13 +11,14 @@ use super::{
     exchange::Exchange,
     here,
     leg::{self, Introduction},
+    mirror::{self, Mirrored},
     speech::{self, Speech, Tongue},
     translation::{Same, Translation},
 };
 use crate::{
     mcp::{
         message::{Edit, MetaValue, Notification, Request, Response},
-        method::{Carries, Method},
+        method::{Carries, ListKind, Method},
         version::{Era, ProtocolVersion},
     },
     policy::Server,
@@ -29,6 +30,9 @@ use crate::{
     },
 };
 
+/// The code of a modern server whose idea of the headers differs (2026-07-28, basic/index, "Error Codes").
+const HEADER_MISMATCH: i64 = -32020;
+
 /// A request with what is needed to send it.
 struct Asked {
     request: Request,
@@ -36,6 +40,14 @@ struct Asked {
     era: Era,
     tool: Option<Box<str>>,
     params: HeaderMap,
+}
+
+impl Asked {
+    /// The call of a tool, as far as headers mirror its arguments.
+    fn mirrored(&self) -> Option<Mirrored<'_>> {
+        let tool = self.tool.as_deref()?;
+        Some(Mirrored { tool, request: &self.request, agent: self.era, sent: &self.params })
+    }
 }
 
 /// Forwards the message.
@@ -64,28 +76,42 @@ async fn request_of(
     asked: Asked,
 ) -> Result<Forwarded, Refusal> {
     let speech = speech::choose(ask, caller, admitted, asked.era, server).await?;
-    let mut sent = send(ask, &speech, &asked).await;
+    let params = match asked.mirrored() {
+        Some(call) => mirror::params(ask, &speech, call).await?,
+        None => asked.params.clone(),
+    };
+    let sent_at = Instant::now();
+    let mut sent = send(ask, &speech, &asked, &params).await;
     if sent.as_ref().is_err_and(Fault::is_session_lost) && asked.era == Era::Legacy {
         // The server took nothing, so sending once more repeats nothing.
         let speech = speech::renew(ask, caller, admitted, server).await?;
-        sent = send(ask, &speech, &asked).await;
+        sent = send(ask, &speech, &asked, &params).await;
+    }
+    if sent.as_ref().is_ok_and(|exchange| exchange.error_code() == Some(HEADER_MISMATCH))
+        && let Some(call) = asked.mirrored()
+        && let Some(params) = mirror::anew(ask, &speech, call, sent_at, &params).await
+    {
+        // What its headers are wrong for is not executed, so sending it once more repeats nothing.
+        sent = send(ask, &speech, &asked, &params).await;
     }
     let exchange = sent.map_err(|fault| ask.refusal(server, &fault))?;
     let translation =
         Translation::Same(Same { era: asked.era, federated: caller.server().is_none(), is_stream: false });
-    let passing = Passing { exchange, request: Some(asked.request.id), translation };
+    let passing = Passing { exchange, request: Some(asked.request.id.clone()), translation };
     let Carries::List(kind) = asked.method.carries() else {
         return Ok(Forwarded::plain(Reply::Passing(Box::new(passing))));
     };
     let response = passing.answer().await.map_err(|fault| ask.refusal(server, &Fault::from(fault)))?;
+    let is_tools = kind == ListKind::Tools && speech.era() == Era::Modern;
+    let response = if is_tools { mirror::usable(ask, &speech, &asked.request, response) } else { response };
     Ok(Forwarded::plain(Reply::List(kind, server.name.clone(), response)))
 }
 
-async fn send(ask: &Ask, speech: &Speech, asked: &Asked) -> Result<Exchange, Fault> {
+async fn send(ask: &Ask, speech: &Speech, asked: &Asked, params: &HeaderMap) -> Result<Exchange, Fault> {
     let (method, tool) = (asked.method.as_str(), asked.tool.as_deref());
     let write = |meta: &[(&str, MetaValue<'_>)]| asked.request.write(&Edit { name: tool, meta, ..Edit::default() });
     let name = tool.or_else(|| asked.method.mirrored_name(&asked.request.params));
-    let headers = speech.headers(method, name, asked.params.clone());
+    let headers = speech.headers(method, name, params.clone());
     let outgoing = Outgoing { headers, method, tool: tool.unwrap_or_default(), write: &write };
     Exchange::open(ask, speech, asked.request.id.clone(), outgoing).await
 }
