@@ -12,6 +12,7 @@ use crate::{
     listener::{self, TlsError},
     ops,
     policy::{Policies, Shelf, stream},
+    reaper,
     stage::identify::{Introspector, Tokens},
     store::{Store, StoreError},
     telemetry::{Metrics, Tracing},
@@ -101,6 +102,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
     let (stopped, calls, services) = (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
     let watcher = stream::Watcher { channel, authorization, id };
     services.spawn(stream::follow(watcher, Arc::clone(&gateway.policies), stopped.clone()));
+    services.spawn(reaper::reap(Arc::clone(&gateway), stopped.clone()));
     services.spawn(ops::serve(Arc::clone(&gateway), config.other_metrics, ops, stopped.clone()));
     services.spawn(check::follow(Arc::clone(&gateway), stopped.clone()));
     calls.spawn(listener::serve(Arc::clone(&gateway), mcp, tls, stopping.clone()));

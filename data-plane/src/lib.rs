@@ -25,6 +25,7 @@ mod metadata;
 pub mod ops;
 pub mod pipeline;
 pub mod policy;
+pub mod reaper;
 pub mod refusal;
 pub mod seal;
 pub mod stage;

@@ -34,6 +34,8 @@ use crate::mcp::level::Level;
 pub const SESSION_IDLE_S: u64 = 30 * 60;
 /// A session is forgotten this long after its creation, however busy it is, in seconds.
 pub const SESSION_LIFE_S: u64 = 24 * 60 * 60;
+/// A session that is over is kept for so long, for whoever ends its upstream sessions, in seconds.
+const SESSION_GRACE_S: u64 = 10 * 60;
 /// Resources that one session may have subscribed to.
 pub const SUBSCRIPTIONS_MAX: usize = 256;
 /// A shortened tool name that nobody uses for this long is forgotten, in seconds.
@@ -151,6 +153,19 @@ impl Store {
         }
     }
 
+    /// Ends a session: forgets it, and tells every data plane. Returns it, so that its upstream sessions can be closed.
+    ///
+    /// # Errors
+    /// When the store is away. That another data plane was not told is none: it finds out when it looks.
+    pub async fn end_session(&self, owner: Owner, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        let removed = self.remove_session(owner, id).await?;
+        if removed.is_some() {
+            let (tenant, change) = (owner.tenant, SessionChange::Ended);
+            let _ = self.announce(Announcement::SessionChanged { tenant, session: *id, change }).await;
+        }
+        Ok(removed)
+    }
+
     /// Forgets a session and returns it, so that its upstream sessions can be closed.
     ///
     /// # Errors
@@ -159,6 +174,22 @@ impl Store {
         match self {
             Self::Memory(store) => Ok(store.remove_session(owner, id)),
             Self::Redis(store) => store.remove_session(owner, id).await,
+        }
+    }
+
+    /// Forgets sessions of a tenant whose time is up, at most `count_max`, and returns them, so that their upstream
+    /// sessions can be ended. Of all data planes that ask, one gets each.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn expired_sessions(
+        &self,
+        tenant: TenantId,
+        count_max: usize,
+    ) -> Result<Vec<(SessionId, Session)>, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.expired_sessions(tenant, count_max)),
+            Self::Redis(store) => store.expired_sessions(tenant, count_max).await,
         }
     }
 

@@ -6,5 +6,5 @@
 pub mod metrics;
 pub mod span;
 
-pub use metrics::Metrics;
+pub use metrics::{Metrics, SessionEnd};
 pub use span::{CallSpan, Tracing};

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tollgate_proto::{ServerId, TenantId};
 
 use super::{
-    MailboxId, NAME_IDLE_S, SESSION_IDLE_S, SESSION_LIFE_S, SUBSCRIPTIONS_MAX, StoreError,
+    MailboxId, NAME_IDLE_S, SESSION_GRACE_S, SESSION_IDLE_S, SESSION_LIFE_S, SUBSCRIPTIONS_MAX, StoreError,
     admission::{Admission, Charge, ChargedAt, Loaded, RingKey, RingState, Verdict},
     announcement::Announcer,
     bell::Bells,
@@ -164,6 +164,18 @@ impl Store {
         removed.map(|held| held.session)
     }
 
+    pub(super) fn expired_sessions(&self, tenant: TenantId, count_max: usize) -> Vec<(SessionId, Session)> {
+        let (mut state, now_s) = self.lock();
+        let mut expired = Vec::new();
+        for (_, sessions) in state.sessions.iter_mut().filter(|(owner, _)| owner.tenant == tenant) {
+            let over = sessions.iter().filter(|(_, held)| !held.is_live(now_s)).map(|(id, _)| *id);
+            let over: Vec<_> = over.take(count_max - expired.len()).collect();
+            expired.extend(over.into_iter().filter_map(|id| Some((id, sessions.remove(&id)?.session))));
+        }
+        state.sessions.retain(|_, sessions| !sessions.is_empty());
+        expired
+    }
+
     pub(super) fn admit(&self, owner: Owner, session: Option<&SessionId>, charges: &[Charge]) -> Admission {
         let (mut state, now_s) = self.lock();
         let session = match session {
@@ -254,7 +266,7 @@ impl State {
     fn sweep(&mut self, now_s: u64) {
         self.next_sweep_s = now_s + SWEEP_EVERY_S;
         self.sessions.retain(|_, sessions| {
-            sessions.retain(|_, held| held.is_live(now_s));
+            sessions.retain(|_, held| held.is_live(now_s.saturating_sub(SESSION_GRACE_S)));
             !sessions.is_empty()
         });
         self.rings.retain(|_, ring| !ring.is_over(now_s));

@@ -7,6 +7,7 @@
 
 mod breaker;
 mod bridge_leg;
+mod expiry;
 mod follow;
 mod function;
 mod link;
@@ -108,8 +109,12 @@ impl Store {
             created_at_ms: session.created_at_ms,
         };
         let mut call = self.functions.create_session.call();
-        call.key(session_key(session.owner, &id));
-        call.arg(SESSION_IDLE_S).arg(SESSION_LIFE_S).arg(HEAD_FIELD).arg(to_json(&head)?);
+        call.key(session_key(session.owner, &id)).key(expiry::sessions_key(session.owner.tenant));
+        call.arg(SESSION_IDLE_S)
+            .arg(SESSION_LIFE_S)
+            .arg(expiry::member(session.owner, &id))
+            .arg(HEAD_FIELD)
+            .arg(to_json(&head)?);
         for (server, leg) in &session.legs {
             call.arg(leg_field(*server)).arg(to_json(leg)?);
         }

@@ -1,8 +1,10 @@
 -- A session is a hash: `head` (JSON), `idle_until` and `ends` (seconds), `log_level` where the agent set one, one field
 -- `leg:<server>` (JSON) per server and one `sub:<server>:<uri>` per subscription, so that two data planes that add one
--- each lose neither.
+-- each lose neither. It stays for a while after it is over, so that its upstream sessions can be ended.
+local SESSION_GRACE = 600
+
 local function session_expire(key, now, idle_until, ends)
-  redis.call('EXPIRE', key, math.min(idle_until, ends) - now)
+  redis.call('EXPIRE', key, math.min(idle_until, ends) - now + SESSION_GRACE)
 end
 
 -- The fields and values in turn, or false when the session is unknown or over.

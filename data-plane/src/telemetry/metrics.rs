@@ -21,10 +21,14 @@ use crate::mcp::method::Method;
 
 mod identity;
 mod instances;
+mod sessions;
 
 use identity::Identity;
 pub use identity::{Gauges, Introspected, Lookup, TenantGauges};
 pub use instances::InstanceGauge;
+pub use sessions::SessionEnd;
+
+use sessions::Sessions;
 
 /// The buckets that the OpenTelemetry conventions for MCP name, in seconds.
 const OPERATION_BUCKETS: [f64; 14] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
@@ -47,6 +51,7 @@ pub struct Metrics {
     policy_age_s: Gauge<f64, AtomicU64>,
     identity: Identity,
     instances: instances::Instances,
+    sessions: Sessions,
     tools: Mutex<HashSet<(String, String)>>,
 }
 
@@ -120,6 +125,7 @@ impl Metrics {
             policy_age_s.clone(),
         );
         let identity = Identity::register(&mut registry);
+        let sessions = Sessions::register(&mut registry);
         let instances = instances::Instances::register(&mut registry);
         Self {
             registry,
@@ -132,6 +138,7 @@ impl Metrics {
             policy_age_s,
             identity,
             instances,
+            sessions,
             tools: Mutex::default(),
         }
     }
@@ -171,6 +178,26 @@ impl Metrics {
             Introspected::Inactive => self.identity.inactive.inc(),
             Introspected::Failed => self.identity.failed.inc(),
         };
+    }
+
+    /// A session was opened.
+    pub fn session_opened(&self) {
+        self.sessions.opened.inc();
+    }
+
+    /// So many sessions ended.
+    pub fn sessions_ended(&self, how: SessionEnd, count: usize) {
+        self.sessions.ended(how, count as u64);
+    }
+
+    /// A stream was opened.
+    pub fn stream_opened(&self) {
+        self.sessions.streams.inc();
+    }
+
+    /// A stream is over.
+    pub fn stream_closed(&self) {
+        self.sessions.streams.dec();
     }
 
     /// A server failed a call.

@@ -1,0 +1,49 @@
+//! Sessions whose time is up, in Redis.
+//!
+//! Invariant: of all data planes that look, one gets a session that is over: one function finds it over and forgets it.
+
+use tollgate_proto::TenantId;
+
+use super::{Store, read_session, session_key};
+use crate::store::{Owner, Session, SessionId, StoreError};
+
+impl Store {
+    pub(in crate::store) async fn expired_sessions(
+        &self,
+        tenant: TenantId,
+        count_max: usize,
+    ) -> Result<Vec<(SessionId, Session)>, StoreError> {
+        let mut due = self.functions.due_sessions.call();
+        due.key(sessions_key(tenant)).arg(count_max);
+        let members: Vec<String> = self.run(tenant, async |link| due.run(link).await).await?;
+        let mut expired = Vec::new();
+        for member in members {
+            let Some((owner, id)) = read_member(tenant, &member) else { continue };
+            let mut expire = self.functions.expire_session.call();
+            expire.key(session_key(owner, &id)).key(sessions_key(tenant)).arg(member);
+            let fields: Vec<String> = self.run(tenant, async |link| expire.run(link).await).await?;
+            if !fields.is_empty() {
+                expired.push((id, read_session(owner, &fields)?));
+            }
+        }
+        Ok(expired)
+    }
+}
+
+/// A tenant's sessions by when they are to end, at the earliest.
+pub(super) fn sessions_key(tenant: TenantId) -> String {
+    format!("tg:{{{tenant}}}:sess-ends")
+}
+
+/// What a session is called there.
+pub(super) fn member(owner: Owner, id: &SessionId) -> String {
+    let user = owner.user.map(|user| user.to_string()).unwrap_or_default();
+    format!("{} {user} {id}", owner.agent)
+}
+
+fn read_member(tenant: TenantId, member: &str) -> Option<(Owner, SessionId)> {
+    let mut parts = member.split(' ');
+    let (agent, user, id) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?.parse().ok()?);
+    let user = if user.is_empty() { None } else { Some(user.parse().ok()?) };
+    Some((Owner { tenant, agent, user }, id))
+}
