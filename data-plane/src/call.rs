@@ -204,6 +204,12 @@ impl Call {
         self.span = Some(self.gateway.tracing.call(meta.as_deref(), self.header_traceparent.as_deref(), state));
     }
 
+    /// It is the event stream of a session, opened by GET.
+    pub(crate) fn streams(&mut self) {
+        "GET".clone_into(&mut self.record.method);
+        self.era = Era::Legacy;
+    }
+
     pub(crate) fn tenant(&mut self, tenant: &Tenant) {
         self.record.tenant_id = tenant.id.to_string();
         self.record.policy_revision = tenant.revision;

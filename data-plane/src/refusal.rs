@@ -45,12 +45,21 @@ pub enum Refusal {
     /// The answer's media types are not acceptable to the caller.
     #[error("the `Accept` header must allow both `application/json` and `text/event-stream`")]
     NotAcceptable,
+    /// A stream is asked for by somebody who cannot read one.
+    #[error("the `Accept` header must allow `text/event-stream`")]
+    EventsNotAcceptable,
     /// Two `Authorization` headers, or a token in the body too: nobody can tell which one counts.
     #[error("send one token, in one `Authorization` header")]
     AuthorizationRepeated,
     /// A method of HTTP that this endpoint does not serve.
-    #[error("this endpoint serves POST, and DELETE to end a session")]
+    #[error("this endpoint serves POST, GET for the stream of a session, and DELETE to end one")]
     HttpMethod,
+    /// The server says nothing without being asked.
+    #[error("server `{server}` offers no event stream")]
+    StreamNotOffered {
+        /// The server.
+        server: String,
+    },
     /// A browser page of another origin asks.
     #[error("requests from this origin are not allowed")]
     Origin,
@@ -220,9 +229,10 @@ impl Refusal {
             Self::TooLarge { .. } => facts("request_too_large", S::PAYLOAD_TOO_LARGE, 41300),
             Self::BodyTimeout => facts("request_timeout", S::REQUEST_TIMEOUT, 40800),
             Self::MediaType => facts("media_type_unsupported", S::UNSUPPORTED_MEDIA_TYPE, 41500),
-            Self::NotAcceptable => facts("not_acceptable", S::NOT_ACCEPTABLE, 40600),
+            Self::NotAcceptable | Self::EventsNotAcceptable => facts("not_acceptable", S::NOT_ACCEPTABLE, 40600),
             Self::AuthorizationRepeated => facts("request_malformed", S::BAD_REQUEST, -32600),
             Self::HttpMethod => facts("http_method_not_allowed", S::METHOD_NOT_ALLOWED, 40500),
+            Self::StreamNotOffered { .. } => facts("stream_not_offered", S::METHOD_NOT_ALLOWED, 40500),
             Self::Origin => facts("origin_forbidden", S::FORBIDDEN, 40300),
             Self::Era(error) => facts(era_reason(error), error.http_status(), error.code()),
             Self::NotReady => facts("not_ready", S::SERVICE_UNAVAILABLE, 50300),
@@ -301,7 +311,10 @@ impl Refusal {
             Self::AuthorizationRepeated => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_request\""));
             }
-            Self::HttpMethod | Self::Era(EraError::VerbNotAllowed) => {
+            Self::HttpMethod => {
+                headers.insert(ALLOW, HeaderValue::from_static("POST, GET, DELETE"));
+            }
+            Self::StreamNotOffered { .. } | Self::Era(EraError::VerbNotAllowed) => {
                 headers.insert(ALLOW, HeaderValue::from_static("POST, DELETE"));
             }
             _ => {}

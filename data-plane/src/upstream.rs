@@ -53,9 +53,12 @@ pub struct Upstreams {
 /// Why an instance gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    /// No connection, or it broke before the answer began.
+    /// No connection could be made: the instance saw nothing.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
+    /// The connection broke before the answer began.
+    #[error("broke off: {0}")]
+    Broken(String),
     /// The answer did not begin in time.
     #[error("did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
@@ -124,7 +127,8 @@ impl Upstreams {
             }
             Ok(Err(error)) => {
                 self.instances.failed(instance.id, Failure::Unreachable);
-                Err(UpstreamError::Unreachable(chain(&error)))
+                let of = if error.is_connect() { UpstreamError::Unreachable } else { UpstreamError::Broken };
+                Err(of(chain(&error)))
             }
             Err(_elapsed) => {
                 self.instances.failed(instance.id, Failure::Unable);

@@ -84,7 +84,7 @@ pub enum RequestId {
 
 impl RequestId {
     /// The longest string that is taken for an id, in bytes of UTF-8.
-    pub const TEXT_BYTES_MAX: usize = 128;
+    pub const TEXT_BYTES_MAX: usize = 256;
 
     /// The largest absolute value of an integer that is taken for an id.
     pub const INTEGER_MAX: i64 = 1 << 53;

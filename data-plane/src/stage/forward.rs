@@ -6,13 +6,17 @@
 pub mod ask;
 mod era;
 pub mod exchange;
+pub mod federated;
 mod here;
 mod leg;
+mod legs;
 mod merge;
 mod mirror;
 mod single;
 pub mod speech;
+mod streams;
 pub mod translation;
+pub mod watch;
 
 use http::StatusCode;
 use tollgate_proto::Name;
@@ -39,6 +43,7 @@ use crate::{
 use ask::Ask;
 use exchange::Exchange;
 use translation::{Step, Translation};
+use watch::Watch;
 
 /// Evidence that the errand was run, with what came of it.
 #[derive(Debug)]
@@ -80,6 +85,8 @@ pub struct Passing {
     /// The agent's request; `None`: a stream that answers none.
     pub(super) request: Option<RequestId>,
     pub(super) translation: Translation,
+    /// What ends it from elsewhere, where it is a session's own stream.
+    pub(super) watch: Option<Box<Watch>>,
 }
 
 impl Passing {
@@ -121,6 +128,7 @@ pub async fn forward(
     let forwarded = match route.into_errand() {
         Errand::Here(errand) => here::answer(&ask, caller, admitted, errand).await,
         Errand::Server(errand) => single::forward(&ask, caller, admitted, errand).await,
+        Errand::Legs(notification) => legs::tell(&ask, caller, admitted, &notification).await,
         Errand::MergeTools(errand) => merge::tools(&ask, caller, admitted, permit.view(), errand).await,
     };
     let took = ask.upstream_took();

@@ -64,6 +64,8 @@ pub struct Batch {
 pub enum Asked {
     /// A message.
     Post(Message),
+    /// The event stream of a session.
+    Stream,
     /// The end of a session.
     Delete,
 }
@@ -152,6 +154,11 @@ pub async fn read(
                     return Ok(Body::Several(Batch { endpoint, headers: head.headers, messages }));
                 }
             }
+        }
+        // Without a session there is nothing to stream.
+        Verb::GET if head.headers.contains_key(&header::SESSION_ID) => {
+            header::accepts_events(&head.headers).map_err(|_| Refusal::EventsNotAcceptable)?;
+            Asked::Stream
         }
         Verb::DELETE => Asked::Delete,
         _ => return Err(Refusal::HttpMethod),

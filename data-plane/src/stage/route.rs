@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use tollgate_proto::{Name, Scope};
 
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     policy::Server,
     refusal::Refusal,
     stage::{
+        forward::federated::question_of,
         identify::Caller,
         read::{Asked, Read},
     },
@@ -43,6 +44,8 @@ pub enum Errand {
     Here(Here),
     /// One server is asked.
     Server(ToServer),
+    /// Every server that the session has reached is told something.
+    Legs(Notification),
     /// Every server's tools are listed, merged.
     MergeTools(Merge),
 }
@@ -107,6 +110,11 @@ pub enum Carried {
         tool: Option<Box<str>>,
         /// `Mcp-Param-*` headers of a modern request.
         params: HeaderMap,
+    },
+    /// The event stream of a legacy session.
+    Stream {
+        /// Where an interrupted one goes on, as the server called it.
+        last_event_id: Option<HeaderValue>,
     },
     /// A notification of a legacy session.
     Notification(Notification),
@@ -176,6 +184,7 @@ pub async fn route(call: &mut Call, store: &Store, caller: &Caller, read: Read) 
     let (_, headers, asked) = read.into_parts();
     let message = match asked {
         Asked::Post(message) => message,
+        Asked::Stream => return stream(call, caller, &headers),
         Asked::Delete => return end_session(&headers),
     };
     let classified = classify(&headers, &message)?;
@@ -184,7 +193,7 @@ pub async fn route(call: &mut Call, store: &Store, caller: &Caller, read: Read) 
     call.routed(era_of(&classified), version_of(&classified).map_or("", ProtocolVersion::as_str));
     let errand = match caller.server() {
         Some(server) => one_server(server, classified, message, &headers)?,
-        None => all_servers(store, caller, classified, message, &headers).await?,
+        None => all_servers(store, caller, session.as_ref(), classified, message, &headers).await?,
     };
     if let Errand::Server(ToServer { server, message }) = &errand {
         call.server(server);
@@ -193,6 +202,19 @@ pub async fn route(call: &mut Call, store: &Store, caller: &Caller, read: Read) 
         }
     }
     Ok(Route { needs: needs_of(&errand), errand, class, session })
+}
+
+/// The event stream of a session. What comes over it is what the server has to say to whoever may use it; each call is
+/// permitted by itself.
+fn stream(call: &mut Call, caller: &Caller, headers: &HeaderMap) -> Result<Route, Refusal> {
+    let classified = classify_bodyless(&http::Method::GET, headers)?;
+    let session = session_of(&classified, headers)?;
+    call.streams();
+    let Some(server) = caller.server() else { return Err(Refusal::HttpMethod) };
+    call.server(server);
+    let message = Carried::Stream { last_event_id: headers.get(header::LAST_EVENT_ID).cloned() };
+    let errand = Errand::Server(ToServer { server: Arc::clone(server), message });
+    Ok(Route { needs: needs_of(&errand), errand, class: None, session })
 }
 
 fn end_session(headers: &HeaderMap) -> Result<Route, Refusal> {
@@ -230,6 +252,7 @@ fn one_server(
 async fn all_servers(
     store: &Store,
     caller: &Caller,
+    session: Option<&SessionRef>,
     classified: Classified,
     message: Message,
     headers: &HeaderMap,
@@ -239,6 +262,12 @@ async fn all_servers(
         (Classified::Legacy { method, .. }, Message::Request(request)) => (method, Era::Legacy, request),
         (Classified::Initialize { version, .. }, Message::Request(request)) => {
             return Ok(Errand::Here(Here::Initialize { request, version }));
+        }
+        (Classified::LegacyNotification { notice: Some(_), .. }, Message::Notification(notification)) => {
+            return Ok(Errand::Legs(notification));
+        }
+        (Classified::LegacyResponse { .. }, Message::Response(response)) => {
+            return Ok(reply(caller, session, response));
         }
         _ => return Ok(Errand::Here(Here::Accept)),
     };
@@ -254,6 +283,17 @@ async fn all_servers(
         }
         _ => Err(EraError::UnknownMethod { method: method.as_str().into(), era }.into()),
     }
+}
+
+/// A reply goes to the server that asked. One to a question that this session was not asked, or not lately, goes nowhere.
+fn reply(caller: &Caller, session: Option<&SessionRef>, response: Response) -> Errand {
+    let asked = session.and_then(|session| session.id).zip(response.id.as_ref()).and_then(|(session, id)| {
+        let (server, id) = question_of(caller, &session, id, chrono::Utc::now().timestamp())?;
+        Some((caller.server_by_id(server)?, id))
+    });
+    let Some((server, id)) = asked else { return Errand::Here(Here::Accept) };
+    let message = Carried::Response(Response { id: Some(id), ..response });
+    Errand::Server(ToServer { server: Arc::clone(server), message })
 }
 
 /// From a federated name to the server and the tool as the server names it.
@@ -288,7 +328,7 @@ fn mirrored_params(headers: &HeaderMap) -> HeaderMap {
 
 fn needs_of(errand: &Errand) -> Needs {
     let ToServer { server, message } = match errand {
-        Errand::Here(_) => return Needs::Nothing,
+        Errand::Here(_) | Errand::Legs(_) => return Needs::Nothing,
         Errand::MergeTools(_) => return Needs::Filter(ListKind::Tools),
         Errand::Server(to) => to,
     };
@@ -301,7 +341,9 @@ fn needs_of(errand: &Errand) -> Needs {
             // Prompts, resources and their completions are granted with the whole server.
             _ => Needs::Scope(Scope::Server { server: server.name.clone() }),
         },
-        Carried::Initialize { .. } | Carried::Notification(_) | Carried::Response(_) => Needs::Nothing,
+        Carried::Initialize { .. } | Carried::Stream { .. } | Carried::Notification(_) | Carried::Response(_) => {
+            Needs::Nothing
+        }
     }
 }
 

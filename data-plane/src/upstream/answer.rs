@@ -84,6 +84,9 @@ pub enum AnswerFault {
     /// The server does not know the session (any more).
     #[error("the session is not known to the server")]
     SessionLost,
+    /// The server has no such stream.
+    #[error("the server offers no event stream")]
+    NotOffered,
     /// It is no MCP. The text says what it is instead; it never quotes the server.
     #[error("{0}")]
     Invalid(String),
@@ -125,6 +128,7 @@ pub async fn receive(
         status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
             Err(AnswerFault::Unavailable(status))
         }
+        StatusCode::METHOD_NOT_ALLOWED => Err(AnswerFault::NotOffered),
         status => Ok(received(explained(status, &media, body, idle_max).await?)),
     }
 }

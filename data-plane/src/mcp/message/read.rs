@@ -40,7 +40,7 @@ pub enum ReadErrorKind {
     #[error("`jsonrpc` must be \"2.0\"")]
     WrongVersion,
     /// The id is missing, null, too long or no integer within ±2^53.
-    #[error("`id` must be a string of at most 128 bytes or an integer within ±2^53")]
+    #[error("`id` must be a string of at most 256 bytes or an integer within ±2^53")]
     InvalidId,
     /// `method` is no string.
     #[error("`method` must be a string")]

@@ -77,6 +77,11 @@ impl Ask {
         &self.gateway
     }
 
+    /// What all calls share, for what outlives this one.
+    pub fn shared_gateway(&self) -> Arc<Gateway> {
+        Arc::clone(&self.gateway)
+    }
+
     /// Whose call it is.
     pub const fn call_id(&self) -> CallId {
         self.call_id
@@ -200,17 +205,22 @@ impl Fault {
         matches!(self, Self::Answered(AnswerFault::SessionLost))
     }
 
+    /// Whether no connection to the instance could be made, so that it saw nothing.
+    pub const fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unanswered(UpstreamError::Unreachable(_)))
+    }
+
     /// What the agent is told.
     pub fn refusal(&self, server: &Server) -> Refusal {
         let name = server.name.to_string();
         match self {
-            Self::Unanswered(UpstreamError::Unreachable(_)) | Self::Answered(AnswerFault::Unavailable(_)) => {
-                Refusal::UpstreamUnavailable { server: name }
-            }
+            Self::Unanswered(UpstreamError::Unreachable(_) | UpstreamError::Broken(_))
+            | Self::Answered(AnswerFault::Unavailable(_)) => Refusal::UpstreamUnavailable { server: name },
             Self::Unanswered(UpstreamError::Timeout(timeout)) | Self::Answered(AnswerFault::Timeout(timeout)) => {
                 Refusal::UpstreamTimeout { server: name, timeout_s: timeout.as_secs() }
             }
             Self::Answered(AnswerFault::SessionLost) => Refusal::SessionUnknown,
+            Self::Answered(AnswerFault::NotOffered) => Refusal::StreamNotOffered { server: name },
             Self::Answered(AnswerFault::Invalid(detail)) => {
                 Refusal::UpstreamInvalid { server: name, detail: detail.clone() }
             }

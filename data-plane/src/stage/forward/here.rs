@@ -16,6 +16,7 @@ use crate::{
     refusal::Refusal,
     stage::{admit::Admitted, identify::Caller, route::Here},
     store::{Session, SessionId},
+    telemetry::SessionEnd,
 };
 
 const INSTRUCTIONS: &str = "Tools are named {server}__{tool}. Which of them you see is what you have been granted.";
@@ -72,13 +73,16 @@ pub async fn open_session(
         subscriptions: std::collections::BTreeSet::new(),
         created_at_ms: u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default(),
     };
-    Ok(ask.gateway().store.create_session(&session).await?)
+    let id = ask.gateway().store.create_session(&session).await?;
+    ask.gateway().metrics.session_opened();
+    Ok(id)
 }
 
 /// Forgets the session and tells the servers behind it.
 async fn end_session(ask: &Ask, caller: &Caller, admitted: &Admitted) -> Result<(), Refusal> {
     let Some((id, _)) = admitted.session() else { return Err(Refusal::SessionRequired) };
-    let removed = ask.gateway().store.remove_session(admitted.owner(), id).await?;
+    let removed = ask.gateway().store.end_session(admitted.owner(), id).await?;
+    ask.gateway().metrics.sessions_ended(SessionEnd::Deleted, usize::from(removed.is_some()));
     for (server, leg) in removed.map(|session| session.legs).unwrap_or_default() {
         let speech = caller.server_by_id(server).and_then(|server| Speech::of_leg(server, &leg));
         if let Some(speech) = speech.filter(Speech::has_session) {

@@ -36,14 +36,13 @@ pub struct Introduction<'a> {
     pub declare_capabilities: bool,
 }
 
-/// Opens the leg to a server that the session has not reached yet, or that has forgotten it. The agent's capabilities
-/// are not declared: what a server would ask of the agent has no way back through a federated endpoint.
+/// Opens the leg to a server that the session has not reached yet, or that has forgotten it.
 ///
 /// # Errors
 /// How the server failed.
 pub async fn open(ask: &Ask, session: &Session, server: &Arc<Server>) -> Result<Speech, Refusal> {
     let version = ProtocolVersion::parse(&session.protocol_version).unwrap_or(ProtocolVersion::NEWEST_LEGACY);
-    let introduction = Introduction { version, params: &introduced(session), declare_capabilities: false };
+    let introduction = Introduction { version, params: &introduced(session), declare_capabilities: true };
     if server.era == Some(Era::Modern) {
         return Err(era::modern_only(server, version));
     }

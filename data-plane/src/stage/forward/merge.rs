@@ -69,7 +69,7 @@ async fn list(
 ) -> Result<Vec<Raw>, Refusal> {
     let speech = speech::choose(ask, caller, admitted, era, server).await?;
     let listed = match pages(ask, &speech).await {
-        Err(fault) if fault.is_session_lost() && era == Era::Legacy => {
+        Err(fault) if speech.is_lost(&fault) => {
             let speech = speech::renew(ask, caller, admitted, server).await?;
             pages(ask, &speech).await
         }

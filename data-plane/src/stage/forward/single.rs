@@ -9,11 +9,13 @@ use super::{
     ask::{Ask, Fault, Outgoing, WriteBody},
     era,
     exchange::Exchange,
+    federated::Mapping,
     here,
     leg::{self, Introduction},
     mirror::{self, Mirrored},
     speech::{self, Speech, Tongue},
-    translation::{Same, Translation},
+    streams,
+    translation::{Same, Subject, Translation},
 };
 use crate::{
     mcp::{
@@ -40,6 +42,8 @@ struct Asked {
     era: Era,
     tool: Option<Box<str>>,
     params: HeaderMap,
+    /// In a session with several servers: the ids that this one gets.
+    mapping: Option<Box<Mapping>>,
 }
 
 impl Asked {
@@ -59,11 +63,13 @@ pub async fn forward(ask: &Ask, caller: &Caller, admitted: &Admitted, errand: To
     match errand.message {
         Carried::Initialize { request, version } => initialize(ask, caller, admitted, &server, request, version).await,
         Carried::Request { request, method, era, tool, params } => {
-            let asked = Asked { request, method, era, tool, params };
+            let mapping = mapping(caller, admitted, &server, era, &request);
+            let asked = Asked { request, method, era, tool, params, mapping };
             request_of(ask, caller, admitted, &server, asked).await
         }
-        Carried::Notification(notification) => notify(ask, admitted, &server, &notification).await,
-        Carried::Response(response) => respond(ask, admitted, &server, &response).await,
+        Carried::Stream { last_event_id } => streams::open(ask, admitted, &server, last_event_id).await,
+        Carried::Notification(notification) => notify(ask, caller, admitted, &server, &notification).await,
+        Carried::Response(response) => respond(ask, caller, admitted, &server, &response).await,
     }
 }
 
@@ -82,7 +88,7 @@ async fn request_of(
     };
     let sent_at = Instant::now();
     let mut sent = send(ask, &speech, &asked, &params).await;
-    if sent.as_ref().is_err_and(Fault::is_session_lost) && asked.era == Era::Legacy {
+    if sent.as_ref().is_err_and(|fault| speech.is_lost(fault)) {
         // The server took nothing, so sending once more repeats nothing.
         let speech = speech::renew(ask, caller, admitted, server).await?;
         sent = send(ask, &speech, &asked, &params).await;
@@ -95,9 +101,10 @@ async fn request_of(
         sent = send(ask, &speech, &asked, &params).await;
     }
     let exchange = sent.map_err(|fault| ask.refusal(server, &fault))?;
-    let translation =
-        Translation::Same(Same { era: asked.era, federated: caller.server().is_none(), is_stream: false });
-    let passing = Passing { exchange, request: Some(asked.request.id.clone()), translation };
+    let listens = asked.method == Method::SubscriptionsListen;
+    let subject = if listens { Subject::Subscription } else { Subject::Answer };
+    let translation = Translation::Same(Same { era: asked.era, subject, mapping: asked.mapping });
+    let passing = Passing { exchange, request: Some(asked.request.id), translation, watch: None };
     let Carries::List(kind) = asked.method.carries() else {
         return Ok(Forwarded::plain(Reply::Passing(Box::new(passing))));
     };
@@ -109,11 +116,22 @@ async fn request_of(
 
 async fn send(ask: &Ask, speech: &Speech, asked: &Asked, params: &HeaderMap) -> Result<Exchange, Fault> {
     let (method, tool) = (asked.method.as_str(), asked.tool.as_deref());
-    let write = |meta: &[(&str, MetaValue<'_>)]| asked.request.write(&Edit { name: tool, meta, ..Edit::default() });
+    let token = asked.mapping.as_ref().and_then(|mapping| mapping.progress_token());
+    let id = asked.mapping.as_ref().map(|mapping| mapping.request());
+    let write = |meta: &[(&str, MetaValue<'_>)]| {
+        let token = token.iter().map(|token| ("progressToken", MetaValue::Raw(token)));
+        let meta: Vec<_> = meta.iter().copied().chain(token).collect();
+        asked.request.write(&Edit { id, name: tool, meta: &meta, ..Edit::default() })
+    };
     let name = tool.or_else(|| asked.method.mirrored_name(&asked.request.params));
     let headers = speech.headers(method, name, params.clone());
     let outgoing = Outgoing { headers, method, tool: tool.unwrap_or_default(), write: &write };
-    Exchange::open(ask, speech, asked.request.id.clone(), outgoing).await
+    Exchange::open(ask, speech, id.unwrap_or(&asked.request.id).clone(), outgoing).await
+}
+
+fn mapping(caller: &Caller, admitted: &Admitted, server: &Server, era: Era, request: &Request) -> Option<Box<Mapping>> {
+    let (session, _) = admitted.session().filter(|_| era == Era::Legacy && caller.server().is_none())?;
+    Some(Box::new(Mapping::new(caller, session, server.id, request)))
 }
 
 async fn initialize(
@@ -143,37 +161,46 @@ async fn initialize(
 
 async fn notify(
     ask: &Ask,
+    caller: &Caller,
     admitted: &Admitted,
     server: &Arc<Server>,
     notification: &Notification,
 ) -> Result<Forwarded, Refusal> {
     let write = |meta: &[(&str, MetaValue<'_>)]| notification.write(&Edit { meta, ..Edit::default() });
-    one_way(ask, admitted, server, &notification.method, &write).await
+    one_way(ask, caller, admitted, server, &notification.method, &write).await
 }
 
 async fn respond(
     ask: &Ask,
+    caller: &Caller,
     admitted: &Admitted,
     server: &Arc<Server>,
     response: &Response,
 ) -> Result<Forwarded, Refusal> {
     let write = |_: &[(&str, MetaValue<'_>)]| response.write(response.id.as_ref());
-    one_way(ask, admitted, server, "response", &write).await
+    one_way(ask, caller, admitted, server, "response", &write).await
 }
 
 /// A message that is taken, not answered.
 async fn one_way(
     ask: &Ask,
+    caller: &Caller,
     admitted: &Admitted,
     server: &Arc<Server>,
     method: &str,
     write: &WriteBody<'_>,
 ) -> Result<Forwarded, Refusal> {
-    let Some(speech) = speech::in_session(admitted, server)? else { return Err(speech::forget(ask, admitted).await) };
+    let accepted = Ok(Forwarded::plain(Reply::Status(StatusCode::ACCEPTED)));
+    let federated = caller.server().is_none();
+    let Some(speech) = speech::in_session(admitted, server)? else {
+        return if federated { accepted } else { Err(speech::forget(ask, admitted).await) };
+    };
     let outgoing = Outgoing { headers: speech.plain_headers(method), method, tool: "", write };
     match ask.send(&speech.instance, outgoing).await {
-        Ok(_) => Ok(Forwarded::plain(Reply::Status(StatusCode::ACCEPTED))),
-        Err(fault) if fault.is_session_lost() => Err(speech::forget(ask, admitted).await),
+        Ok(_) => accepted,
+        // One leg is lost, and with it whatever was asked there.
+        Err(fault) if speech.is_lost(&fault) && federated => accepted,
+        Err(fault) if speech.is_lost(&fault) => Err(speech::forget(ask, admitted).await),
         Err(fault) => Err(ask.refusal(server, &fault)),
     }
 }

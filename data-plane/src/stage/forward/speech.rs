@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use super::{
-    ask::{Ask, legacy_headers, modern_headers},
+    ask::{Ask, Fault, legacy_headers, modern_headers},
     era, leg,
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     refusal::Refusal,
     stage::{admit::Admitted, identify::Caller},
     store::{Leg, SessionId},
+    telemetry::SessionEnd,
 };
 
 /// How a server is spoken to.
@@ -71,6 +72,12 @@ impl Speech {
     /// Headers of a message that has no name and no parameters.
     pub fn plain_headers(&self, method: &str) -> HeaderMap {
         self.headers(method, None, HeaderMap::new())
+    }
+
+    /// Whether the upstream session is gone with this fault: the server does not know it (any more), or the instance that
+    /// holds it is not there. Either way it took nothing.
+    pub const fn is_lost(&self, fault: &Fault) -> bool {
+        matches!(self.tongue, Tongue::Legacy(_)) && (fault.is_session_lost() || fault.is_unreachable())
     }
 
     /// Whether there is an upstream session to end.
@@ -136,8 +143,11 @@ pub fn in_session(admitted: &Admitted, server: &Arc<Server>) -> Result<Option<Sp
 /// The server has forgotten the session, so nobody has it: the agent is told to begin anew.
 pub async fn forget(ask: &Ask, admitted: &Admitted) -> Refusal {
     let Some((id, _)) = admitted.session() else { return Refusal::SessionRequired };
-    match ask.gateway().store.remove_session(admitted.owner(), id).await {
-        Ok(_) => Refusal::SessionUnknown,
+    match ask.gateway().store.end_session(admitted.owner(), id).await {
+        Ok(lost) => {
+            ask.gateway().metrics.sessions_ended(SessionEnd::Lost, usize::from(lost.is_some()));
+            Refusal::SessionUnknown
+        }
         Err(error) => error.into(),
     }
 }

@@ -6,14 +6,21 @@
 //!
 //! Invariant: no message of one era goes to a side that speaks the other.
 
-use super::exchange::{FromServer, declined};
+use bytes::Bytes;
+
+use super::{
+    exchange::{FromServer, declined},
+    federated::Mapping,
+};
 use crate::mcp::{
-    json::Raw,
-    message::{Request, RequestId, Response},
+    json::{self, Raw},
+    message::{Notification, Request, RequestId, Response},
     method::Method,
     sse,
     version::Era,
 };
+
+const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// How what a server says becomes what the agent hears.
 #[derive(Debug)]
@@ -35,6 +42,17 @@ pub enum Step {
     End(Response, Option<Box<str>>),
 }
 
+/// What a server was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// An answer.
+    Answer,
+    /// Whatever happens, until one side has enough, and then an answer: `subscriptions/listen`.
+    Subscription,
+    /// Whatever happens, and no answer: a GET.
+    Stream,
+}
+
 /// What it means for the request at the server that the agent went away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parting {
@@ -44,16 +62,24 @@ pub enum Parting {
     ReadOn,
 }
 
+/// The end of a stream that would go on for as long as both sides like.
+#[derive(Debug)]
+pub enum Farewell {
+    /// The request is answered.
+    Answer(Response),
+    /// There is no request to answer.
+    Silent,
+}
+
 /// Both are of the same era: messages pass as they are.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Same {
     /// Which one.
     pub era: Era,
-    /// Whether the endpoint stands for several servers: then events have no ids, since nobody could tell whose they
-    /// are, and servers cannot ask the agent anything.
-    pub federated: bool,
-    /// Whether no request is answered: the messages are those of a stream of its own.
-    pub is_stream: bool,
+    /// What the server was asked for.
+    pub subject: Subject,
+    /// In a session with several servers: their ids. Events have none then, since nobody could tell whose they are.
+    pub mapping: Option<Box<Mapping>>,
 }
 
 impl Translation {
@@ -67,46 +93,77 @@ impl Translation {
     /// What is done about the request when the agent went away. `resumable`: the server gave ids to resume from.
     pub fn parting(&self, resumable: bool) -> Parting {
         match self {
-            Self::Same(Same { era: Era::Legacy, is_stream: false, .. }) if !resumable => Parting::ReadOn,
+            Self::Same(Same { era: Era::Legacy, subject: Subject::Answer, .. }) if !resumable => Parting::ReadOn,
             Self::Same(_) => Parting::HangUp,
+        }
+    }
+
+    /// How the call ends when the gateway stops; `None`: it is waited for.
+    pub fn farewell(&self, request: Option<&RequestId>) -> Option<Farewell> {
+        match self {
+            Self::Same(same) => same.farewell(request),
         }
     }
 
     /// Whether a stream that ends without an answer is whole all the same: the agent resumes it.
     pub fn may_end_early(&self, resumable: bool) -> bool {
         match self {
-            Self::Same(Same { is_stream: true, .. }) => true,
-            Self::Same(Same { era, federated, .. }) => resumable && *era == Era::Legacy && !federated,
+            Self::Same(Same { subject: Subject::Stream, .. }) => true,
+            Self::Same(Same { era, mapping, .. }) => resumable && *era == Era::Legacy && mapping.is_none(),
         }
     }
 }
 
 impl Same {
-    fn heard(self, said: FromServer) -> Step {
-        match said {
-            FromServer::Priming(_) if self.federated => Step::Drop,
-            FromServer::Priming(event) => Step::Pass(event),
-            FromServer::Notification(_, event) => Step::Pass(self.event(event)),
-            FromServer::Asked(asked, event) => self.asked(&asked, event),
-            FromServer::Answer(_, event) if self.is_stream => Step::Pass(self.event(event)),
-            FromServer::Answer(response, event) => Step::End(response, self.event(event).id),
+    /// MCP 2026-07-28, basic/patterns/subscriptions: a server that ends a subscription says so with its result.
+    fn farewell(&self, request: Option<&RequestId>) -> Option<Farewell> {
+        match self.subject {
+            Subject::Answer => None,
+            Subject::Stream => Some(Farewell::Silent),
+            Subject::Subscription => request.map(|id| {
+                let result = json::object(|result| {
+                    result.text("resultType", "complete");
+                    result.object("_meta", |meta| meta.raw(SUBSCRIPTION_ID, &id.to_raw()));
+                });
+                Farewell::Answer(Response { id: None, outcome: Ok(result) })
+            }),
         }
+    }
+
+    fn heard(&mut self, said: FromServer) -> Step {
+        match said {
+            FromServer::Priming(_) if self.mapping.is_some() => Step::Drop,
+            FromServer::Priming(event) => Step::Pass(event),
+            FromServer::Notification(notification, event) => self.notified(&notification, event),
+            FromServer::Asked(asked, event) => self.asked(&asked, event),
+            FromServer::Answer(_, event) if self.subject == Subject::Stream => Step::Pass(event),
+            FromServer::Answer(response, event) => Step::End(response, event.id.filter(|_| self.mapping.is_none())),
+        }
+    }
+
+    fn notified(&self, notification: &Notification, event: sse::Event) -> Step {
+        let Some(mapping) = &self.mapping else { return Step::Pass(event) };
+        let data = event.data.as_ref().and_then(|data| mapping.notification(notification, data));
+        data.map_or(Step::Drop, |data| Step::Pass(message(data)))
     }
 
     /// Pings are Tollgate's own to answer: an agent that is alive has its connection open.
-    fn asked(self, asked: &Request, event: sse::Event) -> Step {
-        let is_ping = asked.method.as_ref() == Method::Ping.as_str();
-        match self.era {
-            Era::Modern => {
-                tracing::warn!(method = %asked.method, "a request on a modern stream was dropped: MCP has none");
-                Step::Drop
-            }
-            Era::Legacy if is_ping || self.federated => Step::Reply(asked.id.clone(), declined(asked)),
-            Era::Legacy => Step::Pass(event),
+    fn asked(&mut self, asked: &Request, event: sse::Event) -> Step {
+        if self.era == Era::Modern {
+            tracing::warn!(method = %asked.method, "a request on a modern stream was dropped: MCP has none");
+            return Step::Drop;
+        }
+        if asked.method.as_ref() == Method::Ping.as_str() {
+            return Step::Reply(asked.id.clone(), declined(asked));
+        }
+        let Some(mapping) = &mut self.mapping else { return Step::Pass(event) };
+        match mapping.question(asked, chrono::Utc::now().timestamp()) {
+            Some(question) => Step::Pass(message(question)),
+            None => Step::Reply(asked.id.clone(), declined(asked)),
         }
     }
+}
 
-    fn event(self, event: sse::Event) -> sse::Event {
-        if self.federated { sse::Event { id: None, retry: None, ..event } } else { event }
-    }
+fn message(data: Bytes) -> sse::Event {
+    sse::Event { event: Some("message".into()), data: Some(data), ..sse::Event::default() }
 }

@@ -22,7 +22,8 @@ use crate::{
         forward::{
             Passing,
             ask::Fault,
-            translation::{Parting, Step},
+            translation::{Farewell, Parting, Step},
+            watch::Watch,
         },
         relay, settle,
     },
@@ -64,8 +65,8 @@ struct End {
 /// How the server failed before it said anything.
 pub(super) async fn begin(mut passing: Passing, standing: Standing) -> Result<First, Refusal> {
     let mut first = None;
+    passing.exchange.be_patient();
     if passing.request.is_some() {
-        passing.exchange.be_patient();
         let said = tokio::time::timeout(FIRST_WORDS_WAIT, passing.exchange.next()).await;
         if let Ok(said) = said {
             let fault = |fault: AnswerFault| {
@@ -103,7 +104,10 @@ struct Relay {
 
 impl Relay {
     async fn run(mut self, first: Option<Step>) {
+        let gateway = Arc::clone(self.call.gateway());
+        gateway.metrics.stream_opened();
         let End { outcome, rpc_error_code, is_whole } = self.converse(first).await;
+        gateway.metrics.stream_closed();
         let Self { mut call, passing, agent, .. } = self;
         let output_bytes = agent.heard_bytes();
         // The agent's stream ends here, whatever the server's does.
@@ -122,7 +126,8 @@ impl Relay {
         let mut keep_alive = tokio::time::interval(KEEP_ALIVE_EVERY);
         keep_alive.reset();
         let mut changes = self.call.gateway().policies.changes();
-        let mut next = first;
+        let stopping = self.call.gateway().stopping.clone();
+        let (mut next, mut stopped) = (first, false);
         loop {
             if let Some(step) = next.take() {
                 keep_alive.reset();
@@ -144,6 +149,14 @@ impl Relay {
                     Ok(None) => return self.ended().await,
                     Err(fault) => return self.fail(fault).await,
                 },
+                () = over(self.passing.watch.as_deref_mut()) => return End::new(Outcome::Ok, 0),
+                // A stream that nobody caused would hold up the stop for as long as the server likes.
+                () = stopping.cancelled(), if !stopped => {
+                    stopped = true;
+                    if let Some(end) = self.farewell().await {
+                        return end;
+                    }
+                }
                 () = self.agent.gone(), if self.agent_is_there => match self.parting() {
                     Parting::HangUp => return End::new(Outcome::Abandoned, 0),
                     Parting::ReadOn => self.agent_is_there = false,
@@ -169,6 +182,14 @@ impl Relay {
         self.agent.hear(message(written, event_id)).await;
         let rpc_error_code = response.error_code().unwrap_or_default();
         End { is_whole: true, ..End::new(relay::outcome(response), rpc_error_code) }
+    }
+
+    /// The gateway stops: a call is waited for, what could go on for ever is not.
+    async fn farewell(&mut self) -> Option<End> {
+        match self.passing.translation.farewell(self.passing.request.as_ref())? {
+            Farewell::Answer(response) => Some(End { is_whole: false, ..self.answer(&response, None).await }),
+            Farewell::Silent => Some(End::new(Outcome::Ok, 0)),
+        }
     }
 
     /// The server's stream ended without an answer.
@@ -216,6 +237,14 @@ impl Relay {
 
     fn is_resumable(&self) -> bool {
         self.passing.exchange.last_event_id().is_some()
+    }
+}
+
+/// Until a stream has to end for what happened elsewhere: never, where nothing can.
+async fn over(watch: Option<&mut Watch>) {
+    match watch {
+        Some(watch) => watch.over().await,
+        None => std::future::pending().await,
     }
 }
 
