@@ -12,6 +12,7 @@ mod batches;
 mod command_line;
 mod conformance;
 mod console;
+mod conversations;
 mod discovery;
 mod first_five_minutes;
 mod harness;

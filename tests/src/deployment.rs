@@ -220,6 +220,15 @@ impl Deployment {
         self.database_wire.as_ref().expect("the database can be taken away").mend();
     }
 
+    /// Runs a command in Redis, which the deployment must have.
+    ///
+    /// # Panics
+    /// When there is no Redis, or the command fails.
+    #[must_use]
+    pub fn redis(&self, arguments: &[&str]) -> Vec<String> {
+        self.redis.as_ref().expect("the deployment has a Redis").command(arguments)
+    }
+
     /// Takes Redis away.
     pub fn stop_redis(&mut self) {
         self.redis = None;

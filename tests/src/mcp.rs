@@ -193,6 +193,18 @@ impl McpClient {
         self.post(&headers, message.to_string()).await
     }
 
+    /// Opens the event stream of the legacy session, or resumes one.
+    ///
+    /// # Panics
+    /// When the endpoint cannot be reached.
+    pub async fn stream(&self, last_event_id: Option<&str>) -> McpStream {
+        let (version, id) = self.session.as_ref().expect("a session is open");
+        let mut headers = vec![("accept", "text/event-stream"), ("mcp-protocol-version", version.as_str())];
+        headers.push(("mcp-session-id", id.as_deref().unwrap_or_default()));
+        headers.extend(last_event_id.map(|id| ("last-event-id", id)));
+        self.open_raw(Method::GET, &headers, "").await
+    }
+
     /// Ends the legacy session.
     pub async fn terminate(&self) -> McpAnswer {
         let (version, id) = self.session.as_ref().expect("a session is open");

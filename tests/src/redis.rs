@@ -33,6 +33,18 @@ impl Redis {
         Self { port, _server: server }
     }
 
+    /// Runs a command and returns the lines of its answer.
+    ///
+    /// # Panics
+    /// When `redis-cli` is not installed or fails.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Vec<String> {
+        let port = self.port.to_string();
+        let run = Command::new("redis-cli").args(["-p", &port]).args(arguments).output().expect("redis-cli runs");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        String::from_utf8_lossy(&run.stdout).lines().map(str::to_owned).collect()
+    }
+
     /// How to connect to it.
     #[must_use]
     pub fn url(&self) -> String {

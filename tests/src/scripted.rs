@@ -56,6 +56,8 @@ pub enum Piece {
     Notification(Value),
     /// The answer to the request.
     Result(Value),
+    /// Progress, under the token that the request gave.
+    Progress,
     /// Any bytes.
     Bytes(String),
     /// The same bytes again and again, for as long as anybody reads.
@@ -84,6 +86,7 @@ pub struct Seen {
 pub struct Script {
     era: Era,
     tools: BTreeMap<String, Reply>,
+    stream: Option<Vec<Piece>>,
 }
 
 /// A running server.
@@ -99,6 +102,8 @@ struct Stage {
     era: Era,
     tools: Mutex<BTreeMap<String, Reply>>,
     methods: Mutex<BTreeMap<String, Reply>>,
+    stream: Option<Vec<Piece>>,
+    forgotten: AtomicU64,
     seen: Mutex<Vec<Seen>>,
     sessions: AtomicU64,
 }
@@ -115,13 +120,13 @@ impl ScriptedServer {
     /// A server of the modern era.
     #[must_use]
     pub fn modern() -> Script {
-        Script { era: Era::Modern, tools: BTreeMap::new() }
+        Script { era: Era::Modern, tools: BTreeMap::new(), stream: None }
     }
 
     /// A server of the legacy era, with sessions.
     #[must_use]
     pub fn legacy() -> Script {
-        Script { era: Era::Legacy, tools: BTreeMap::new() }
+        Script { era: Era::Legacy, tools: BTreeMap::new(), stream: None }
     }
 
     /// Its MCP endpoint.
@@ -158,6 +163,18 @@ impl ScriptedServer {
         self.calls().iter().map(|call| call.header("tollgate-call-id").unwrap_or_default().to_owned()).collect()
     }
 
+    /// Every message that answers a question of the server.
+    #[must_use]
+    pub fn replies(&self) -> Vec<Value> {
+        let is_reply = |message: &Value| message.get("result").is_some() || message.get("error").is_some();
+        self.seen().into_iter().map(|seen| seen.message).filter(is_reply).collect()
+    }
+
+    /// Forgets every session, as a server that was restarted.
+    pub fn forget_sessions(&self) {
+        self.state.forgotten.store(self.state.sessions.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
     /// Stops listening, as a server that went down.
     pub fn stop(&self) {
         self.serving.abort();
@@ -186,6 +203,13 @@ impl Script {
         self
     }
 
+    /// Offers an event stream by GET, piece by piece; in the modern era, by `subscriptions/listen`.
+    #[must_use]
+    pub fn stream(mut self, pieces: Vec<Piece>) -> Self {
+        self.stream = Some(pieces);
+        self
+    }
+
     /// Starts the server on a free port.
     ///
     /// # Panics
@@ -197,6 +221,8 @@ impl Script {
             era: self.era,
             tools: Mutex::new(self.tools),
             methods: Mutex::default(),
+            stream: self.stream,
+            forgotten: AtomicU64::new(0),
             seen: Mutex::default(),
             sessions: AtomicU64::new(1),
         });
@@ -219,16 +245,21 @@ async fn answer(State(stage): State<Arc<Stage>>, method: Method, headers: Header
     if method == Method::DELETE {
         return StatusCode::OK.into_response();
     }
-    if method != Method::POST {
-        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    if stage.has_forgotten(&headers) {
+        return StatusCode::NOT_FOUND.into_response();
     }
-    if message.get("id").is_none() {
+    match (&method, &stage.stream) {
+        (&Method::POST, _) => {}
+        (&Method::GET, Some(pieces)) => return events(&message, pieces.clone()),
+        _ => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
+    }
+    if message.get("method").is_none() || message.get("id").is_none() {
         return StatusCode::ACCEPTED.into_response();
     }
     let id = message["id"].clone();
     let method = message["method"].as_str().unwrap_or_default();
     if let Some(reply) = next(&stage.methods, method) {
-        return perform(&id, reply).await;
+        return perform(&message, reply).await;
     }
     match (&stage.era, method) {
         (Era::Modern, "server/discover") => result(&id, &discovered()),
@@ -236,8 +267,11 @@ async fn answer(State(stage): State<Arc<Stage>>, method: Method, headers: Header
         (Era::Legacy, _) if !headers.contains_key("mcp-session-id") => {
             failure(StatusCode::BAD_REQUEST, &id, -32000, "Bad Request: no session")
         }
+        (Era::Modern, "subscriptions/listen") if stage.stream.is_some() => {
+            events(&message, stage.stream.clone().unwrap_or_default())
+        }
         (_, "tools/list") => result(&id, &stage.tool_list()),
-        (_, "tools/call") => stage.call(&id, message["params"]["name"].as_str().unwrap_or_default()).await,
+        (_, "tools/call") => stage.call(&message).await,
         (_, "ping") => result(&id, &json!({})),
         (Era::Modern, _) => failure(StatusCode::NOT_FOUND, &id, -32601, "Method not found"),
         (Era::Legacy, _) => failure(StatusCode::OK, &id, -32601, "Method not found"),
@@ -255,6 +289,12 @@ impl Stage {
         ([("mcp-session-id", format!("scripted-{session}"))], result(id, &welcome)).into_response()
     }
 
+    fn has_forgotten(&self, headers: &HeaderMap) -> bool {
+        let session =
+            headers.get("mcp-session-id").and_then(|id| id.to_str().ok()?.strip_prefix("scripted-")?.parse().ok());
+        session.is_some_and(|session: u64| session < self.forgotten.load(Ordering::Relaxed))
+    }
+
     fn tool_list(&self) -> Value {
         let tools: Vec<Value> = lock(&self.tools)
             .keys()
@@ -263,10 +303,10 @@ impl Stage {
         complete(json!({"tools": tools, "ttlMs": 0, "cacheScope": "public"}))
     }
 
-    async fn call(&self, id: &Value, tool: &str) -> Response {
-        match next(&self.tools, tool) {
-            None => failure(StatusCode::OK, id, -32602, "Unknown tool"),
-            Some(reply) => perform(id, reply).await,
+    async fn call(&self, message: &Value) -> Response {
+        match next(&self.tools, message["params"]["name"].as_str().unwrap_or_default()) {
+            None => failure(StatusCode::OK, &message["id"], -32602, "Unknown tool"),
+            Some(reply) => perform(message, reply).await,
         }
     }
 }
@@ -280,7 +320,8 @@ fn next(script: &Mutex<BTreeMap<String, Reply>>, name: &str) -> Option<Reply> {
     Some(*first)
 }
 
-async fn perform(id: &Value, reply: Reply) -> Response {
+async fn perform(message: &Value, reply: Reply) -> Response {
+    let id = &message["id"];
     let status = |status| StatusCode::from_u16(status).expect("a script names a real status");
     match reply {
         Reply::Result(value) => result(id, &complete(value)),
@@ -289,10 +330,10 @@ async fn perform(id: &Value, reply: Reply) -> Response {
         Reply::Raw(of, kind, body) => (status(of), [("content-type", kind)], body).into_response(),
         Reply::Redirect(to) => (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response(),
         Reply::Hang => std::future::pending().await,
-        Reply::Events(pieces) => events(id.clone(), pieces),
-        Reply::Then(first, _) => Box::pin(perform(id, *first)).await,
+        Reply::Events(pieces) => events(message, pieces),
+        Reply::Then(first, _) => Box::pin(perform(message, *first)).await,
         Reply::Header(name, value, reply) => {
-            let mut response = Box::pin(perform(id, *reply)).await;
+            let mut response = Box::pin(perform(message, *reply)).await;
             let value = HeaderValue::from_bytes(&value).expect("a script names what a header can have");
             response.headers_mut().insert(name, value);
             response
@@ -300,21 +341,26 @@ async fn perform(id: &Value, reply: Reply) -> Response {
     }
 }
 
-fn events(id: Value, pieces: Vec<Piece>) -> Response {
+fn events(message: &Value, pieces: Vec<Piece>) -> Response {
+    let (id, token) = (message["id"].clone(), message["params"]["_meta"]["progressToken"].clone());
     let body = stream::iter(pieces).flat_map(move |piece| {
-        let id = id.clone();
+        let (id, token) = (id.clone(), token.clone());
         match piece {
             Piece::Forever(text) => stream::repeat_with(move || Ok(Bytes::from(text.clone()))).boxed(),
-            piece => stream::once(say(id, piece)).boxed(),
+            piece => stream::once(say(id, token, piece)).boxed(),
         }
     });
     ([("content-type", "text/event-stream")], Body::from_stream(body)).into_response()
 }
 
-async fn say(id: Value, piece: Piece) -> std::io::Result<Bytes> {
+async fn say(id: Value, token: Value, piece: Piece) -> std::io::Result<Bytes> {
     match piece {
         Piece::Notification(value) => Ok(event(&value)),
         Piece::Result(value) => Ok(event(&json!({"jsonrpc": "2.0", "id": id, "result": complete(value)}))),
+        Piece::Progress => {
+            let params = json!({"progressToken": token, "progress": 1});
+            Ok(event(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})))
+        }
         Piece::Bytes(text) | Piece::Forever(text) => Ok(Bytes::from(text)),
         Piece::Until(released) => {
             released.notified().await;
