@@ -104,7 +104,7 @@ async fn request_of(
     let listens = asked.method == Method::SubscriptionsListen;
     let subject = if listens { Subject::Subscription } else { Subject::Answer };
     let translation = Translation::Same(Same { era: asked.era, subject, mapping: asked.mapping });
-    let passing = Passing { exchange, request: Some(asked.request.id), translation, watch: None };
+    let passing = Passing { exchange, request: Some(asked.request.id.clone()), translation, watch: None };
     let Carries::List(kind) = asked.method.carries() else {
         return Ok(Forwarded::plain(Reply::Passing(Box::new(passing))));
     };
