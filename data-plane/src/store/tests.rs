@@ -54,6 +54,8 @@ on_both_stores!(
     a_session_keeps_what_it_subscribed_to,
     a_session_subscribes_to_so_many_resources_and_no_more,
     a_removed_session_is_gone,
+    a_session_whose_time_is_up_is_handed_to_one_who_looks,
+    a_session_in_use_is_handed_to_nobody,
     exactly_the_limit_passes_at_once,
     a_refusal_charges_no_ring_and_names_those_that_refused,
     a_missing_session_charges_nothing,
@@ -247,6 +249,43 @@ async fn a_removed_session_is_gone(fixture: Fixture) {
     assert_eq!(fixture.store.remove_session(kept.owner, &id).await.unwrap(), Some(kept.clone()));
     assert_eq!(fixture.store.remove_session(kept.owner, &id).await.unwrap(), None);
     assert_eq!(load(&fixture.store, kept.owner, &id).await, None);
+}
+
+async fn a_session_whose_time_is_up_is_handed_to_one_who_looks(fixture: Fixture) {
+    let tenant = TenantId::new();
+    let user = |at| (at % 2 == 0).then(UserId::new);
+    let kept: Vec<Session> = (0..21).map(|at| session(Owner { tenant, user: user(at), ..owner() })).collect();
+    for session in kept.iter().chain([&session(owner())]) {
+        fixture.store.create_session(session).await.unwrap();
+    }
+    assert!(fixture.store.expired_sessions(tenant, 100).await.unwrap().is_empty());
+    fixture.advance(SESSION_IDLE_S).await;
+    let looks = (0..4).map(|_| fixture.store.expired_sessions(tenant, 10));
+    let found = futures_util::future::join_all(looks).await;
+    let mut found: Vec<Session> = found.into_iter().flat_map(Result::unwrap).map(|(_, session)| session).collect();
+    for (_, session) in fixture.store.expired_sessions(tenant, 100).await.unwrap() {
+        found.push(session);
+    }
+    assert_eq!(found.len(), 21, "each of the tenant's once");
+    for session in &kept {
+        assert!(found.contains(session), "with its legs: {session:?}");
+    }
+    assert!(fixture.store.expired_sessions(tenant, 100).await.unwrap().is_empty());
+}
+
+async fn a_session_in_use_is_handed_to_nobody(fixture: Fixture) {
+    let kept = session(owner());
+    let id = fixture.store.create_session(&kept).await.unwrap();
+    fixture.advance(SESSION_IDLE_S - 1).await;
+    assert!(load(&fixture.store, kept.owner, &id).await.is_some());
+    fixture.advance(SESSION_IDLE_S - 1).await;
+    for _ in 0..2 {
+        assert!(fixture.store.expired_sessions(kept.owner.tenant, 100).await.unwrap().is_empty());
+    }
+    fixture.advance(1).await;
+    let expired = fixture.store.expired_sessions(kept.owner.tenant, 100).await.unwrap();
+    assert_eq!(expired, [(id, kept.clone())]);
+    assert!(!fixture.store.put_leg(kept.owner, &id, ServerId::new(), &leg("late")).await.unwrap());
 }
 
 async fn exactly_the_limit_passes_at_once(fixture: Fixture) {
@@ -472,10 +511,11 @@ async fn redis_forgets_what_has_expired() {
         assert!(!admitted(&fixture.store, owner, &[charge(0, window_s)]).await);
     }
     let keys = fixture.keys_with_expiry().await;
-    assert_eq!(keys.len(), 5, "a session, a name, three charged rings and no refused one: {keys:?}");
+    assert_eq!(keys.len(), 6, "a session, when it ends, a name, three charged rings and no refused one: {keys:?}");
+    let longest = SESSION_LIFE_S + SESSION_GRACE_S;
     for (key, expires_s) in keys {
         assert!(key.starts_with(&format!("tg:{{{}}}:", owner.tenant)), "{key}");
-        assert!((1..=NAME_IDLE_S as i64).contains(&expires_s), "{key} expires in {expires_s} s");
+        assert!((1..=longest as i64).contains(&expires_s), "{key} expires in {expires_s} s");
     }
 }
 
