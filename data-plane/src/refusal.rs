@@ -54,12 +54,9 @@ pub enum Refusal {
     /// A method of HTTP that this endpoint does not serve.
     #[error("this endpoint serves POST, GET for the stream of a session, and DELETE to end one")]
     HttpMethod,
-    /// The server says nothing without being asked.
-    #[error("server `{server}` offers no event stream")]
-    StreamNotOffered {
-        /// The server.
-        server: String,
-    },
+    /// Nothing is said here without being asked.
+    #[error("no event stream is offered here: what belongs to a call comes with its answer")]
+    StreamNotOffered,
     /// A browser page of another origin asks.
     #[error("requests from this origin are not allowed")]
     Origin,
@@ -232,7 +229,7 @@ impl Refusal {
             Self::NotAcceptable | Self::EventsNotAcceptable => facts("not_acceptable", S::NOT_ACCEPTABLE, 40600),
             Self::AuthorizationRepeated => facts("request_malformed", S::BAD_REQUEST, -32600),
             Self::HttpMethod => facts("http_method_not_allowed", S::METHOD_NOT_ALLOWED, 40500),
-            Self::StreamNotOffered { .. } => facts("stream_not_offered", S::METHOD_NOT_ALLOWED, 40500),
+            Self::StreamNotOffered => facts("stream_not_offered", S::METHOD_NOT_ALLOWED, 40500),
             Self::Origin => facts("origin_forbidden", S::FORBIDDEN, 40300),
             Self::Era(error) => facts(era_reason(error), error.http_status(), error.code()),
             Self::NotReady => facts("not_ready", S::SERVICE_UNAVAILABLE, 50300),
@@ -314,7 +311,7 @@ impl Refusal {
             Self::HttpMethod => {
                 headers.insert(ALLOW, HeaderValue::from_static("POST, GET, DELETE"));
             }
-            Self::StreamNotOffered { .. } | Self::Era(EraError::VerbNotAllowed) => {
+            Self::StreamNotOffered | Self::Era(EraError::VerbNotAllowed) => {
                 headers.insert(ALLOW, HeaderValue::from_static("POST, DELETE"));
             }
             _ => {}

@@ -41,7 +41,7 @@ fn all() -> Vec<Refusal> {
         Refusal::EventsNotAcceptable,
         Refusal::AuthorizationRepeated,
         Refusal::HttpMethod,
-        Refusal::StreamNotOffered { server: server() },
+        Refusal::StreamNotOffered,
         Refusal::Origin,
         Refusal::NotReady,
         Refusal::TenantUnknown,

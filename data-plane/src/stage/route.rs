@@ -3,6 +3,8 @@
 //! Invariant: after this stage nothing looks at a name that the agent wrote: the errand holds the server, and the
 //! tool as that server names it.
 
+mod subscription;
+
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
@@ -192,7 +194,7 @@ pub async fn route(call: &mut Call, store: &Store, caller: &Caller, read: Read) 
     let class = class_of(&classified);
     call.routed(era_of(&classified), version_of(&classified).map_or("", ProtocolVersion::as_str));
     let errand = match caller.server() {
-        Some(server) => one_server(server, classified, message, &headers)?,
+        Some(server) => one_server(caller, server, classified, message, &headers)?,
         None => all_servers(store, caller, session.as_ref(), classified, message, &headers).await?,
     };
     if let Errand::Server(ToServer { server, message }) = &errand {
@@ -210,7 +212,7 @@ fn stream(call: &mut Call, caller: &Caller, headers: &HeaderMap) -> Result<Route
     let classified = classify_bodyless(&http::Method::GET, headers)?;
     let session = session_of(&classified, headers)?;
     call.streams();
-    let Some(server) = caller.server() else { return Err(Refusal::HttpMethod) };
+    let Some(server) = caller.server() else { return Err(Refusal::StreamNotOffered) };
     call.server(server);
     let message = Carried::Stream { last_event_id: headers.get(header::LAST_EVENT_ID).cloned() };
     let errand = Errand::Server(ToServer { server: Arc::clone(server), message });
@@ -225,12 +227,17 @@ fn end_session(headers: &HeaderMap) -> Result<Route, Refusal> {
 
 /// A single-server endpoint: names are the server's own, and all but the trivial goes to it.
 fn one_server(
+    caller: &Caller,
     server: &Arc<Server>,
     classified: Classified,
     message: Message,
     headers: &HeaderMap,
 ) -> Result<Errand, Refusal> {
     let carried = match (classified, message) {
+        (Classified::Modern { method: method @ Method::SubscriptionsListen, .. }, Message::Request(request)) => {
+            let request = subscription::narrowed(caller, server, request, chrono::Utc::now().timestamp());
+            carried(request, method, Era::Modern, HeaderMap::new())
+        }
         (Classified::Modern { method, .. }, Message::Request(request)) => {
             carried(request, method, Era::Modern, mirrored_params(headers))
         }
@@ -334,6 +341,9 @@ fn needs_of(errand: &Errand) -> Needs {
     };
     match message {
         Carried::Request { tool: Some(tool), .. } => Needs::Scope(Scope::tool(&server.name, tool)),
+        Carried::Request { method: Method::SubscriptionsListen, request, .. } if subscription::is_for_all(request) => {
+            Needs::AnythingOf(server.name.clone())
+        }
         Carried::Request { method, .. } => match method.carries() {
             Carries::List(kind) => Needs::Filter(kind),
             Carries::TaskId => Needs::AnythingOf(server.name.clone()),
@@ -341,9 +351,8 @@ fn needs_of(errand: &Errand) -> Needs {
             // Prompts, resources and their completions are granted with the whole server.
             _ => Needs::Scope(Scope::Server { server: server.name.clone() }),
         },
-        Carried::Initialize { .. } | Carried::Stream { .. } | Carried::Notification(_) | Carried::Response(_) => {
-            Needs::Nothing
-        }
+        Carried::Stream { .. } => Needs::AnythingOf(server.name.clone()),
+        Carried::Initialize { .. } | Carried::Notification(_) | Carried::Response(_) => Needs::Nothing,
     }
 }
 

@@ -220,7 +220,7 @@ impl Fault {
                 Refusal::UpstreamTimeout { server: name, timeout_s: timeout.as_secs() }
             }
             Self::Answered(AnswerFault::SessionLost) => Refusal::SessionUnknown,
-            Self::Answered(AnswerFault::NotOffered) => Refusal::StreamNotOffered { server: name },
+            Self::Answered(AnswerFault::NotOffered) => Refusal::StreamNotOffered,
             Self::Answered(AnswerFault::Invalid(detail)) => {
                 Refusal::UpstreamInvalid { server: name, detail: detail.clone() }
             }

@@ -42,9 +42,7 @@ pub async fn open(
     let watch = Watch::take(ask.shared_gateway(), admitted.owner(), *session).await;
     let received = match ask.stream(&speech.instance, headers).await {
         Ok(received) => received,
-        Err(Fault::Answered(AnswerFault::NotOffered)) => {
-            return Err(Refusal::StreamNotOffered { server: server.name.to_string() });
-        }
+        Err(Fault::Answered(AnswerFault::NotOffered)) => return Err(Refusal::StreamNotOffered),
         Err(fault) if speech.is_lost(&fault) => return Err(speech::forget(ask, admitted).await),
         Err(fault) => return Err(ask.refusal(server, &fault)),
     };
