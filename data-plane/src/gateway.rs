@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     policy::{Policies, Snapshot},
     refusal::Refusal,
-    stage::identify::Tokens,
+    stage::{forward::Opening, identify::Tokens},
     store::Store,
     telemetry::{Metrics, Tracing},
     upstream::Upstreams,
@@ -23,6 +23,7 @@ pub struct Gateway {
     pub(crate) tokens: Tokens,
     pub(crate) store: Store,
     pub(crate) upstreams: Upstreams,
+    pub(crate) opening: Opening,
     pub(crate) spool: Spool,
     pub(crate) metrics: Metrics,
     pub(crate) tracing: Tracing,

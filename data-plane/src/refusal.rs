@@ -164,6 +164,21 @@ pub enum Refusal {
         /// What is wrong with it.
         detail: String,
     },
+    /// What a retry brought back is no state of this call, or was brought before.
+    #[error("the `requestState` is not known, not of this call, or was used: send the request again without it")]
+    StateUnknown,
+    /// The user did not do what the server needs.
+    #[error("server `{server}` needs something of the user that was declined")]
+    InputDeclined {
+        /// The server.
+        server: String,
+    },
+    /// A call that waited for answers is nobody's any more. It may have taken effect.
+    #[error("the call to server `{server}` was lost while it waited: start again")]
+    CallLost {
+        /// The server.
+        server: String,
+    },
     /// Sessions and counters cannot be reached.
     #[error("sessions and limits cannot be reached: try again in a moment")]
     StoreUnavailable,
@@ -247,6 +262,9 @@ impl Refusal {
             Self::UpstreamUnavailable { .. } => facts("upstream_unavailable", S::BAD_GATEWAY, 50200),
             Self::UpstreamTimeout { .. } => facts("upstream_timeout", S::GATEWAY_TIMEOUT, 50400),
             Self::UpstreamInvalid { .. } => facts("upstream_invalid", S::BAD_GATEWAY, 50200),
+            Self::StateUnknown => facts("request_state_unknown", S::OK, -32602),
+            Self::InputDeclined { .. } => facts("input_declined", S::OK, 40300),
+            Self::CallLost { .. } => facts("call_lost", S::OK, -32603),
             Self::StoreUnavailable => facts("store_unavailable", S::SERVICE_UNAVAILABLE, 50300),
             Self::Overloaded | Self::TooManyStrangers => facts("overloaded", S::SERVICE_UNAVAILABLE, 50300),
             Self::IntrospectionUnavailable => facts("introspection_unavailable", S::SERVICE_UNAVAILABLE, 50300),
@@ -322,7 +340,13 @@ impl Refusal {
     /// Whether a server had been asked: then the call is not "refused", it failed.
     #[must_use]
     pub const fn is_upstream(&self) -> bool {
-        matches!(self, Self::UpstreamUnavailable { .. } | Self::UpstreamTimeout { .. } | Self::UpstreamInvalid { .. })
+        matches!(
+            self,
+            Self::UpstreamUnavailable { .. }
+                | Self::UpstreamTimeout { .. }
+                | Self::UpstreamInvalid { .. }
+                | Self::CallLost { .. }
+        )
     }
 }
 

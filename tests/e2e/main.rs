@@ -9,6 +9,7 @@ mod bad_requests;
 mod bad_servers;
 mod bad_tokens;
 mod batches;
+mod bridge_to_legacy;
 mod command_line;
 mod conformance;
 mod console;

@@ -68,10 +68,3 @@ async fn the_everything_server_works_over_plain_http() {
     let everywhere = agent.at_all_servers().await.initialize("2025-11-25").await;
     assert_eq!(everywhere.call("everything__echo", json!({"message": "hello"})).await.text(), "Echo: hello");
 }
-
-#[tokio::test]
-async fn a_modern_client_is_told_that_the_everything_server_speaks_another_era() {
-    let (_tollgate, _server, agent) = setting().await;
-    let answer = agent.at_server("everything").await.call("echo", json!({"message": "hello"})).await;
-    assert_refusal(&answer, Refused { status: 400, code: -32022, reason: "era_unsupported" });
-}

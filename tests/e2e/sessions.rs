@@ -77,26 +77,14 @@ async fn a_session_is_not_lost_but_unavailable_while_redis_is_away() {
 }
 
 #[tokio::test]
-async fn a_modern_client_is_told_that_a_legacy_server_speaks_another_era() {
-    let scene = Scene::legacy().await;
-    let answer = scene.client.call("read", json!({})).await;
-    assert_refusal(&answer, Refused { status: 400, code: -32022, reason: "era_unsupported" });
-    assert!(
-        answer.error()["data"]["supported"].as_array().is_some_and(|versions| versions.contains(&json!("2025-11-25")))
-    );
-    assert!(scene.server.calls().is_empty());
-    let record = scene.tollgate.usage_of(answer.call_id()).await;
-    assert_eq!((record.decision.as_str(), record.forwarded), ("era_unsupported", false));
-}
-
-#[tokio::test]
 async fn a_call_that_is_refused_after_its_admission_is_charged_nowhere() {
     let scene = Scene::legacy().await;
     scene.tollgate.limit("ci", 1, "10m").await;
     for _ in 0..3 {
+        let params = json!({"name": "read", "arguments": {}, "requestState": "of no call"});
         let answer = eventually("room for one call", || async {
-            Some(scene.client.call("read", json!({})).await).filter(|answer| answer.status != 429)
+            Some(scene.client.request("tools/call", params.clone()).await).filter(|answer| answer.status != 429)
         });
-        assert_refusal(&answer.await, Refused { status: 400, code: -32022, reason: "era_unsupported" });
+        assert_refusal(&answer.await, Refused { status: 200, code: -32602, reason: "request_state_unknown" });
     }
 }

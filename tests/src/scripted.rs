@@ -39,6 +39,8 @@ pub enum Reply {
     Then(Box<Reply>, Box<Reply>),
     /// A reply with a header beside its own; the value may be any bytes that a header can have.
     Header(&'static str, Vec<u8>, Box<Reply>),
+    /// The `error` of a JSON-RPC error, whole, with HTTP status 200.
+    Failure(Value),
     /// Whatever is given: status, content type, body.
     Raw(u16, String, String),
     /// An event stream, piece by piece.
@@ -326,6 +328,7 @@ async fn perform(message: &Value, reply: Reply) -> Response {
     match reply {
         Reply::Result(value) => result(id, &complete(value)),
         Reply::Error(code, text) => failure(StatusCode::OK, id, code, &text),
+        Reply::Failure(error) => axum::Json(json!({"jsonrpc": "2.0", "id": id, "error": error})).into_response(),
         Reply::Refusal(of, code, text) => failure(status(of), id, code, &text),
         Reply::Raw(of, kind, body) => (status(of), [("content-type", kind)], body).into_response(),
         Reply::Redirect(to) => (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response(),

@@ -4,6 +4,7 @@
 //! unless the server said that it did not take it.
 
 pub mod ask;
+mod bridged;
 mod era;
 pub mod exchange;
 pub mod federated;
@@ -22,6 +23,7 @@ use http::StatusCode;
 use tollgate_proto::Name;
 
 use crate::{
+    bridge::to_legacy::question::Pending,
     call::Call,
     mcp::{
         json::Raw,
@@ -31,7 +33,7 @@ use crate::{
     policy::Server,
     refusal::Refusal,
     stage::{
-        authorize::Permit,
+        authorize::{Permit, Standing},
         identify::Caller,
         record::Recorded,
         route::{Errand, Route},
@@ -39,6 +41,8 @@ use crate::{
     store::SessionId,
     upstream::answer::AnswerFault,
 };
+
+pub use bridged::legs::Opening;
 
 use ask::Ask;
 use exchange::Exchange;
@@ -96,6 +100,10 @@ impl Passing {
             match self.translation.heard(said) {
                 Step::Pass(_) | Step::Drop => {}
                 Step::Reply(id, outcome) => self.exchange.reply(&id, outcome),
+                // A list waits for nobody.
+                Step::Park(question) => {
+                    question.id.iter().for_each(|id| self.exchange.reply(id, Err(exchange::cannot_be_asked())));
+                }
                 Step::End(response, _) => {
                     tokio::spawn(self.exchange.finish());
                     return Ok(response);
@@ -103,6 +111,17 @@ impl Passing {
             }
         }
         Err(AnswerFault::ended_early())
+    }
+
+    /// Lets the call wait for its agent's answers; the response puts the questions.
+    ///
+    /// # Errors
+    /// When the server's stream fails first.
+    pub(super) async fn park(self, first: Pending, standing: Standing) -> Result<Response, AnswerFault> {
+        match self.translation {
+            Translation::ToLegacy(translation) => bridged::park(self.exchange, *translation, first, standing).await,
+            Translation::Same(_) => Err(AnswerFault::Invalid("a question that no era has".to_owned())),
+        }
     }
 }
 

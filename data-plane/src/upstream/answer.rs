@@ -87,6 +87,9 @@ pub enum AnswerFault {
     /// The server has no such stream.
     #[error("the server offers no event stream")]
     NotOffered,
+    /// The data plane that held the call is gone, and nobody can go on with it.
+    #[error("the call was lost")]
+    Lost,
     /// It is no MCP. The text says what it is instead; it never quotes the server.
     #[error("{0}")]
     Invalid(String),

@@ -1,12 +1,23 @@
 //! What travels through the agent between an `input_required` result and its retry, before it is sealed.
 //!
-//! Invariant: it holds all that any data plane needs to go on with the call, and nothing of the call's content.
+//! Invariant: it holds all that any data plane needs to go on with the call, and of its content only what the agent
+//! that carries it was shown.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tollgate_proto::ServerId;
 
 use super::question::{Kind, Pending};
-use crate::{mcp::message::RequestId, store::Leg};
+use crate::{
+    mcp::{
+        json::{self, Bounds},
+        message::RequestId,
+    },
+    store::Leg,
+};
+
+/// A longer question is put once only: a state has to fit into a request.
+const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
 /// Where the call stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +26,10 @@ pub struct State {
     pub server: ServerId,
     /// SHA-256 over what identifies the call among its retries.
     pub call: [u8; 32],
+    /// The name under which data planes know the waiting call: its mailbox.
+    pub waiting: [u8; 16],
+    /// Which round of questions this is: each is answered once.
+    pub round: u32,
     /// What was asked.
     pub questions: Vec<Question>,
     /// Where the call waits; `None`: nowhere, it is sent again.
@@ -30,6 +45,8 @@ pub struct Question {
     pub id: Option<Id>,
     /// What it takes.
     pub kind: Kind,
+    /// `{method, params}`, to put it once more; empty when it is too long to travel.
+    pub request: String,
 }
 
 /// A request id with its JSON type.
@@ -45,10 +62,8 @@ pub enum Id {
 /// A call that waits at its server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parked {
-    /// The name under which data planes know it.
-    pub park: String,
-    /// Which round of questions this is: each is answered once.
-    pub round: u32,
+    /// The mailbox of the data plane that reads its stream.
+    pub holder: [u8; 16],
     /// The upstream session, and the instance that has it.
     pub leg: Leg,
     /// The server's id of the call.
@@ -75,7 +90,24 @@ impl State {
 
 impl From<&Pending> for Question {
     fn from(pending: &Pending) -> Self {
-        Self { key: pending.key.clone(), id: pending.id.clone().map(Id::from), kind: pending.kind }
+        let request = pending.request.as_bytes();
+        let request = if request.len() > REQUEST_BYTES_MAX { &[] } else { request };
+        Self {
+            key: pending.key.clone(),
+            id: pending.id.clone().map(Id::from),
+            kind: pending.kind,
+            request: String::from_utf8_lossy(request).into_owned(),
+        }
+    }
+}
+
+impl Question {
+    /// The question, to be put once more; `None` when it did not travel.
+    #[must_use]
+    pub fn again(&self) -> Option<Pending> {
+        let request = json::parse(&Bytes::copy_from_slice(self.request.as_bytes()), &Bounds::UPSTREAM).ok()?;
+        let id = self.id.clone().map(RequestId::from);
+        Some(Pending { key: self.key.clone(), id, kind: self.kind, request })
     }
 }
 

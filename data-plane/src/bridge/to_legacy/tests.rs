@@ -486,18 +486,15 @@ fn a_state_survives_its_journey_with_the_types_of_its_ids() {
     });
     let leg =
         Leg { instance: InstanceId::new(), upstream_session: Some("s".to_owned()), protocol_version: "v".to_owned() };
-    let parked = Parked {
-        park: "p".to_owned(),
-        round: 2,
-        leg,
-        upstream_id: "u-1".into(),
-        read_to: 4,
-        last_event: Some("e".into()),
-    };
+    let parked = Parked { holder: [2; 16], leg, upstream_id: "u-1".into(), read_to: 4, last_event: Some("e".into()) };
     let questions = pending.iter().map(Question::from).collect();
-    let state = State { server: ServerId::new(), call: [7; 32], questions, parked: Some(parked) };
+    let state =
+        State { server: ServerId::new(), call: [7; 32], waiting: [1; 16], round: 2, questions, parked: Some(parked) };
     let read = State::from_bytes(&state.to_bytes()).unwrap();
     assert_eq!(read, state);
+    assert_eq!(read.questions[0].again(), Some(pending[0].clone()));
+    let long = raw(&json!({ "method": "x".repeat(100_000) }));
+    assert_eq!(Question::from(&Pending { request: long, ..pending[0].clone() }).again(), None);
     let back: Vec<RequestId> = read.questions.into_iter().filter_map(|question| question.id.map(Into::into)).collect();
     assert_eq!(back, ids);
     assert_eq!(State::from_bytes(b"{}"), None);

@@ -153,7 +153,13 @@ impl Ask {
         received
     }
 
-    fn upstream_span(&self, instance: &Instance, method: &str, tool: &str) -> UpstreamSpan {
+    /// What all calls share, for what outlives this one.
+    pub fn shared_gateway(&self) -> Arc<Gateway> {
+        Arc::clone(&self.gateway)
+    }
+
+    /// The span of something that is asked of an instance.
+    pub fn upstream_span(&self, instance: &Instance, method: &str, tool: &str) -> UpstreamSpan {
         let address = instance.url.host().zip(instance.url.port_u16());
         self.gateway.tracing.upstream(&self.span, method, tool, address)
     }
@@ -221,6 +227,7 @@ impl Fault {
             }
             Self::Answered(AnswerFault::SessionLost) => Refusal::SessionUnknown,
             Self::Answered(AnswerFault::NotOffered) => Refusal::StreamNotOffered,
+            Self::Answered(AnswerFault::Lost) => Refusal::CallLost { server: name },
             Self::Answered(AnswerFault::Invalid(detail)) => {
                 Refusal::UpstreamInvalid { server: name, detail: detail.clone() }
             }

@@ -4,17 +4,19 @@
 //! Invariant: what comes out was read strictly; an exchange for a request ends with the answer to that request, and
 //! nothing is heard after it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 use super::{
     ask::{Ask, Fault, Outgoing},
+    bridged::parcel::Parcel,
     speech::{Speech, Tongue},
 };
 use crate::{
     mcp::{
+        header,
         json::{self, Raw},
         message::{Message, MetaValue, Notification, Request, RequestId, Response, write_notice},
         method::{Method, Notice},
@@ -26,6 +28,10 @@ use crate::{
 
 /// JSON-RPC: the method is not there.
 const METHOD_NOT_FOUND: i64 = -32601;
+/// A server that goes on and says nothing is asked to go on so many times.
+const RESUMED_MAX: u32 = 10;
+/// The longest that a server is left alone before its stream is resumed.
+const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// One request at one server, or one stream that answers no request.
 #[derive(Debug)]
@@ -39,6 +45,10 @@ pub struct Exchange {
     sent_at: Instant,
     span: UpstreamSpan,
     last_event_id: Option<Box<str>>,
+    /// Milliseconds that the server wants to be left alone before its stream is resumed.
+    retry_ms: u64,
+    /// How often the stream was resumed since the server last said something.
+    resumed: u32,
 }
 
 /// Where messages come from.
@@ -48,6 +58,8 @@ enum Source {
     Whole(Response, Bytes),
     /// An event stream, still arriving.
     Events(Box<Events>),
+    /// An event stream that some data plane holds, and hands on.
+    Parcel(Box<Parcel>),
     /// Nothing more comes.
     Ended,
 }
@@ -84,7 +96,64 @@ impl Exchange {
             Body::Events(events) => Source::Events(Box::new(events)),
         };
         let (ask, speech) = (ask.clone(), speech.clone());
-        Self { ask, speech, id, status, source, sent_at, span, last_event_id: None }
+        Self { ask, speech, id, status, source, sent_at, span, last_event_id: None, retry_ms: 0, resumed: 0 }
+    }
+
+    /// The exchange of a request that was sent before, and that a data plane holds since.
+    pub fn of_parcel(
+        ask: &Ask,
+        speech: &Speech,
+        id: RequestId,
+        parcel: Parcel,
+        last_event_id: Option<Box<str>>,
+    ) -> Self {
+        Self {
+            ask: ask.clone(),
+            speech: speech.clone(),
+            id: Some(id),
+            status: StatusCode::OK,
+            source: Source::Parcel(Box::new(parcel)),
+            sent_at: Instant::now(),
+            span: ask.upstream_span(&speech.instance, "response", ""),
+            last_event_id,
+            retry_ms: 0,
+            resumed: 0,
+        }
+    }
+
+    /// What is handed on of a stream that a data plane holds.
+    pub const fn parcel(&self) -> Option<&Parcel> {
+        match &self.source {
+            Source::Parcel(parcel) => Some(parcel),
+            Source::Whole(..) | Source::Events(_) | Source::Ended => None,
+        }
+    }
+
+    /// Goes on with a stream that ended before the answer, where the server numbered its events (MCP 2025-11-25,
+    /// basic/transports, "Resumability and Redelivery").
+    ///
+    /// # Errors
+    /// When there is nothing to go on from, or the server does not go on.
+    pub async fn resume(&mut self) -> Result<(), AnswerFault> {
+        let was_held = matches!(self.source, Source::Parcel(_));
+        let ended = || if was_held { AnswerFault::Lost } else { AnswerFault::ended_early() };
+        let last = self.last_event_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
+        let Some(last) = last.filter(|_| self.resumed < RESUMED_MAX) else { return Err(ended()) };
+        tokio::time::sleep(Duration::from_millis(self.retry_ms).min(RETRY_MAX)).await;
+        self.resumed += 1;
+        let mut headers = self.speech.plain_headers("GET");
+        headers.insert(header::LAST_EVENT_ID, last);
+        match self.ask.stream(&self.speech.instance, headers).await {
+            Ok(Received { body: Body::Events(events), .. }) => {
+                self.source = Source::Events(Box::new(events.patient()));
+                Ok(())
+            }
+            Ok(_) => Err(ended()),
+            Err(fault) => {
+                tracing::debug!(call_id = %self.ask.call_id(), %fault, "a server's stream could not be resumed");
+                Err(ended())
+            }
+        }
     }
 
     /// HTTP status of the answer.
@@ -96,7 +165,7 @@ impl Exchange {
     pub fn error_code(&self) -> Option<i64> {
         match &self.source {
             Source::Whole(response, _) => response.error_code(),
-            Source::Events(_) | Source::Ended => None,
+            Source::Events(_) | Source::Parcel(_) | Source::Ended => None,
         }
     }
 
@@ -150,9 +219,18 @@ impl Exchange {
                 let Source::Events(events) = &mut self.source else { return Ok(None) };
                 events.next().await?
             }
+            Source::Parcel(parcel) => {
+                self.source = Source::Parcel(parcel);
+                let Source::Parcel(parcel) = &mut self.source else { return Ok(None) };
+                parcel.next().await?
+            }
         };
         self.ask.was_busy(self.sent_at);
         let Some(event) = event else { return Ok(None) };
+        self.retry_ms = event.retry.unwrap_or(self.retry_ms);
+        if event.data.as_ref().is_some_and(|data| !data.is_empty()) {
+            self.resumed = 0;
+        }
         if let Some(id) = &event.id {
             self.last_event_id = Some(id.clone()).filter(|id| !id.is_empty());
         }
@@ -181,15 +259,29 @@ impl Exchange {
     pub fn reply(&self, id: &RequestId, outcome: Result<Raw, Raw>) {
         let response = Response { id: Some(id.clone()), outcome };
         let body = response.write(response.id.as_ref());
-        self.tell("response", body);
+        tell(&self.ask, &self.speech, "response", body);
+    }
+
+    /// Answers a question of the server, and waits until it has heard.
+    ///
+    /// # Errors
+    /// How the server failed.
+    pub async fn respond(&self, id: &RequestId, outcome: Result<Raw, Raw>) -> Result<(), Fault> {
+        let response = Response { id: Some(id.clone()), outcome };
+        let write = |_: &[(&str, MetaValue<'_>)]| response.write(response.id.as_ref());
+        let method = "response";
+        let outgoing = Outgoing { headers: self.speech.plain_headers(method), method, tool: "", write: &write };
+        self.ask.send(&self.speech.instance, outgoing).await.map(drop)
     }
 
     /// Tells the server that nobody waits for the answer any more; dropping the stream tells a modern one.
     pub fn cancel(&self) {
-        let Some(id) = &self.id else { return };
-        let method = Notice::Cancelled.as_str();
-        let body = write_notice(method, |params| params.raw("requestId", &id.to_raw()));
-        self.tell(method, body);
+        if let Source::Parcel(parcel) = &self.source {
+            parcel.cancel();
+        }
+        if let Some(id) = &self.id {
+            cancel(&self.ask, &self.speech, id);
+        }
     }
 
     /// Reads to the end of a stream whose answer has arrived: a connection that is left in the middle of an answer has
@@ -203,20 +295,6 @@ impl Exchange {
     /// The answer could not be used, as the span is to say.
     pub fn failed(&self, reason: &str) {
         self.span.fail(reason);
-    }
-
-    fn tell(&self, method: &'static str, body: Bytes) {
-        if let Tongue::Modern = self.speech.tongue {
-            return;
-        }
-        let (ask, speech) = (self.ask.clone(), self.speech.clone());
-        tokio::spawn(async move {
-            let write = |_: &[(&str, MetaValue<'_>)]| body.clone();
-            let outgoing = Outgoing { headers: speech.plain_headers(method), method, tool: "", write: &write };
-            if let Err(fault) = ask.send(&speech.instance, outgoing).await {
-                tracing::debug!(call_id = %ask.call_id(), server = %speech.server.name, %fault, method, "a server was not told");
-            }
-        });
     }
 
     fn read(&self, event: sse::Event) -> Result<FromServer, AnswerFault> {
@@ -239,13 +317,40 @@ impl Exchange {
     }
 }
 
+/// Tells the server that nobody waits for the answer to this request any more.
+pub fn cancel(ask: &Ask, speech: &Speech, id: &RequestId) {
+    let method = Notice::Cancelled.as_str();
+    let body = write_notice(method, |params| params.raw("requestId", &id.to_raw()));
+    tell(ask, speech, method, body);
+}
+
+/// Says something to a legacy server, off the caller's clock.
+fn tell(ask: &Ask, speech: &Speech, method: &'static str, body: Bytes) {
+    if let Tongue::Modern = speech.tongue {
+        return;
+    }
+    let (ask, speech) = (ask.clone(), speech.clone());
+    tokio::spawn(async move {
+        let write = |_: &[(&str, MetaValue<'_>)]| body.clone();
+        let outgoing = Outgoing { headers: speech.plain_headers(method), method, tool: "", write: &write };
+        if let Err(fault) = ask.send(&speech.instance, outgoing).await {
+            tracing::debug!(call_id = %ask.call_id(), server = %speech.server.name, %fault, method, "a server was not told");
+        }
+    });
+}
+
 /// What Tollgate says to a question that nobody else can answer: `{}` to a ping, else that the agent cannot be asked.
 pub fn declined(asked: &Request) -> Result<Raw, Raw> {
     if asked.method.as_ref() == Method::Ping.as_str() {
         return Ok(Raw::empty_object());
     }
-    Err(json::object(|error| {
+    Err(cannot_be_asked())
+}
+
+/// The error for a question that nobody answers.
+pub fn cannot_be_asked() -> Raw {
+    json::object(|error| {
         error.integer("code", METHOD_NOT_FOUND);
         error.text("message", "this client cannot be asked");
-    }))
+    })
 }

@@ -6,6 +6,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use uuid::Uuid;
 
 use super::{
     Forwarded, Reply, ServerTools,
@@ -49,7 +50,7 @@ pub async fn tools(
     }
     let servers = caller.tenant().servers.values().filter(|server| view.knows(server));
     let asked = servers.map(|server| async {
-        let listed = tokio::time::timeout(DEADLINE, list(ask, caller, admitted, server, errand.era)).await;
+        let listed = tokio::time::timeout(DEADLINE, list(ask, caller, admitted, server, &errand)).await;
         let tools = match listed {
             Ok(Ok(tools)) => Ok(tools),
             Ok(Err(refusal)) => Err(refusal.facts().reason),
@@ -65,12 +66,13 @@ async fn list(
     caller: &Caller,
     admitted: &Admitted,
     server: &Arc<Server>,
-    era: Era,
+    errand: &Merge,
 ) -> Result<Vec<Raw>, Refusal> {
-    let speech = speech::choose(ask, caller, admitted, era, server).await?;
+    let Merge { era, request } = errand;
+    let speech = speech::choose(ask, caller, admitted, *era, request, server).await?;
     let listed = match pages(ask, &speech).await {
         Err(fault) if speech.is_lost(&fault) => {
-            let speech = speech::renew(ask, caller, admitted, server).await?;
+            let speech = speech::renew(ask, caller, admitted, request, &speech).await?;
             pages(ask, &speech).await
         }
         listed => listed,
@@ -87,8 +89,8 @@ async fn list(
 pub async fn pages(ask: &Ask, speech: &Speech) -> Result<Vec<Raw>, Fault> {
     let mut tools = Vec::new();
     let (mut cursor, mut seen, mut bytes) = (None::<String>, HashSet::new(), 0);
-    for page in 0..PAGES_MAX {
-        let id = RequestId::Text(format!("tollgate-tools-{page}").into());
+    for _page in 0..PAGES_MAX {
+        let id = RequestId::Text(Uuid::new_v4().to_string().into());
         let result = page_of(ask, speech, &id, cursor.as_deref()).await?;
         let result = result.object().ok_or_else(|| invalid("a result that is no object"))?;
         let listed = result.get(ListKind::Tools.member()).filter(|listed| listed.kind() == Kind::Array);

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use super::{
     Forwarded, Passing, Reply,
     ask::{Ask, Fault, Outgoing, WriteBody},
-    era,
+    bridged, era,
     exchange::Exchange,
     federated::Mapping,
     here,
@@ -36,14 +36,17 @@ use crate::{
 const HEADER_MISMATCH: i64 = -32020;
 
 /// A request with what is needed to send it.
-struct Asked {
-    request: Request,
-    method: Method,
-    era: Era,
-    tool: Option<Box<str>>,
-    params: HeaderMap,
+pub(super) struct Asked {
+    /// What the agent sent.
+    pub(super) request: Request,
+    pub(super) method: Method,
+    /// The agent's.
+    pub(super) era: Era,
+    /// The tool as the server names it, where it is a tool call.
+    pub(super) tool: Option<Box<str>>,
+    pub(super) params: HeaderMap,
     /// In a session with several servers: the ids that this one gets.
-    mapping: Option<Box<Mapping>>,
+    pub(super) mapping: Option<Box<Mapping>>,
 }
 
 impl Asked {
@@ -81,7 +84,10 @@ async fn request_of(
     server: &Arc<Server>,
     asked: Asked,
 ) -> Result<Forwarded, Refusal> {
-    let speech = speech::choose(ask, caller, admitted, asked.era, server).await?;
+    if asked.era == Era::Modern && era::of(ask, server, ask.gateway().upstreams.pick(server)).await? == Era::Legacy {
+        return bridged::request(ask, caller, admitted, server, asked).await;
+    }
+    let speech = speech::choose(ask, caller, admitted, asked.era, &asked.request, server).await?;
     let params = match asked.mirrored() {
         Some(call) => mirror::params(ask, &speech, call).await?,
         None => asked.params.clone(),
@@ -90,7 +96,7 @@ async fn request_of(
     let mut sent = send(ask, &speech, &asked, &params).await;
     if sent.as_ref().is_err_and(|fault| speech.is_lost(fault)) {
         // The server took nothing, so sending once more repeats nothing.
-        let speech = speech::renew(ask, caller, admitted, server).await?;
+        let speech = speech::renew(ask, caller, admitted, &asked.request, &speech).await?;
         sent = send(ask, &speech, &asked, &params).await;
     }
     if sent.as_ref().is_ok_and(|exchange| exchange.error_code() == Some(HEADER_MISMATCH))

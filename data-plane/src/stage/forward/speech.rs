@@ -8,10 +8,14 @@ use http::HeaderMap;
 
 use super::{
     ask::{Ask, Fault, legacy_headers, modern_headers},
+    bridged::legs,
     era, leg,
 };
 use crate::{
-    mcp::version::{Era, ProtocolVersion, SUPPORTED_LEGACY},
+    mcp::{
+        message::Request,
+        version::{Era, ProtocolVersion},
+    },
     policy::{Instance, Server},
     refusal::Refusal,
     stage::{admit::Admitted, identify::Caller},
@@ -101,6 +105,7 @@ pub async fn choose(
     caller: &Caller,
     admitted: &Admitted,
     agent: Era,
+    request: &Request,
     server: &Arc<Server>,
 ) -> Result<Speech, Refusal> {
     match agent {
@@ -108,11 +113,7 @@ pub async fn choose(
             let instance = ask.gateway().upstreams.pick(server);
             match era::of(ask, server, instance).await? {
                 Era::Modern => Ok(Speech::modern(server, instance)),
-                Era::Legacy => Err(Refusal::EraUnsupported {
-                    server: server.name.to_string(),
-                    wanted: ProtocolVersion::NEWEST_MODERN,
-                    supported: &SUPPORTED_LEGACY,
-                }),
+                Era::Legacy => Ok(legs::find(ask, admitted, server, request).await?.speech),
             }
         }
         Era::Legacy => match in_session(admitted, server)? {
@@ -127,7 +128,17 @@ pub async fn choose(
 ///
 /// # Errors
 /// As [`choose`]: a session with a single server ends with that server's.
-pub async fn renew(ask: &Ask, caller: &Caller, admitted: &Admitted, server: &Arc<Server>) -> Result<Speech, Refusal> {
+pub async fn renew(
+    ask: &Ask,
+    caller: &Caller,
+    admitted: &Admitted,
+    request: &Request,
+    lost: &Speech,
+) -> Result<Speech, Refusal> {
+    let server = &lost.server;
+    if let (None, Tongue::Legacy(leg)) = (admitted.session(), &lost.tongue) {
+        return Ok(legs::renew(ask, admitted, server, request, leg).await?.speech);
+    }
     if is_federated(caller) { open(ask, admitted, server).await } else { Err(forget(ask, admitted).await) }
 }
 

@@ -7,17 +7,22 @@
 //! Invariant: no message of one era goes to a side that speaks the other.
 
 use bytes::Bytes;
+use http::StatusCode;
 
 use super::{
+    bridged::{self, ToLegacy},
     exchange::{FromServer, declined},
     federated::Mapping,
 };
-use crate::mcp::{
-    json::{self, Raw},
-    message::{Notification, Request, RequestId, Response},
-    method::Method,
-    sse,
-    version::Era,
+use crate::{
+    bridge::to_legacy::question::Pending,
+    mcp::{
+        json::{self, Raw},
+        message::{Notification, Request, RequestId, Response},
+        method::Method,
+        sse,
+        version::Era,
+    },
 };
 
 const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
@@ -27,6 +32,8 @@ const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 pub enum Translation {
     /// Both are of the same era.
     Same(Same),
+    /// From a legacy server to a modern agent.
+    ToLegacy(Box<ToLegacy>),
 }
 
 /// What is done about something that the server said.
@@ -38,6 +45,8 @@ pub enum Step {
     Drop,
     /// The server asked something, which is answered here.
     Reply(RequestId, Result<Raw, Raw>),
+    /// The server asked something that only the agent can answer, by sending its request again: the call waits.
+    Park(Pending),
     /// The agent's request is answered, which ends the call; with the id of the event that carried the answer.
     End(Response, Option<Box<str>>),
 }
@@ -60,6 +69,8 @@ pub enum Parting {
     HangUp,
     /// Its answer is read to the end, for the record: to a legacy server nobody cancelled anything.
     ReadOn,
+    /// The server is told that nobody waits any more.
+    Cancel,
 }
 
 /// The end of a stream that would go on for as long as both sides like.
@@ -87,7 +98,21 @@ impl Translation {
     pub fn heard(&mut self, said: FromServer) -> Step {
         match self {
             Self::Same(same) => same.heard(said),
+            Self::ToLegacy(to_legacy) => to_legacy.heard(said),
         }
+    }
+
+    /// The HTTP status of an answer that the server gave with the status `upstream`.
+    pub fn status(&self, response: &Response, upstream: StatusCode) -> StatusCode {
+        match self {
+            Self::Same(_) => upstream,
+            Self::ToLegacy(_) => bridged::status(response.error_code()),
+        }
+    }
+
+    /// Whether a stream that ended early is gone on with here, because the agent's era cannot.
+    pub const fn resumes(&self) -> bool {
+        matches!(self, Self::ToLegacy(_))
     }
 
     /// What is done about the request when the agent went away. `resumable`: the server gave ids to resume from.
@@ -95,6 +120,7 @@ impl Translation {
         match self {
             Self::Same(Same { era: Era::Legacy, subject: Subject::Answer, .. }) if !resumable => Parting::ReadOn,
             Self::Same(_) => Parting::HangUp,
+            Self::ToLegacy(_) => Parting::Cancel,
         }
     }
 
@@ -102,6 +128,7 @@ impl Translation {
     pub fn farewell(&self, request: Option<&RequestId>) -> Option<Farewell> {
         match self {
             Self::Same(same) => same.farewell(request),
+            Self::ToLegacy(_) => None,
         }
     }
 
@@ -110,6 +137,7 @@ impl Translation {
         match self {
             Self::Same(Same { subject: Subject::Stream, .. }) => true,
             Self::Same(Same { era, mapping, .. }) => resumable && *era == Era::Legacy && mapping.is_none(),
+            Self::ToLegacy(_) => false,
         }
     }
 }

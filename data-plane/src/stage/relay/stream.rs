@@ -13,6 +13,7 @@ use tollgate_proto::usage::v1::Outcome;
 
 use super::agent::Agent;
 use crate::{
+    bridge::to_legacy::question::Pending,
     call::{Call, Ending},
     front::AnswerBody,
     mcp::{message::Response, sse},
@@ -51,6 +52,14 @@ pub(super) enum First {
     Stream(Box<Conversation>),
 }
 
+/// Where a conversation comes to a rest.
+enum Turn {
+    /// It is over.
+    End(End),
+    /// It waits for the agent's answer to this.
+    Park(Pending),
+}
+
 /// How a stream ended.
 struct End {
     outcome: Outcome,
@@ -73,14 +82,27 @@ pub(super) async fn begin(mut passing: Passing, standing: Standing) -> Result<Fi
                 let exchange = &passing.exchange;
                 exchange.ask().refusal(&exchange.speech().server, &Fault::from(fault))
             };
-            let said = said.map_err(fault)?.ok_or_else(|| fault(AnswerFault::ended_early()))?;
-            first = Some(passing.translation.heard(said));
+            match said.map_err(fault)? {
+                Some(said) => first = Some(passing.translation.heard(said)),
+                // The loop goes on with it.
+                None if passing.translation.resumes() => {}
+                None => return Err(fault(AnswerFault::ended_early())),
+            }
         }
     }
-    if let Some(Step::End(response, _)) = first {
-        let status = passing.exchange.status();
-        tokio::spawn(passing.exchange.finish());
-        return Ok(First::Answer(status, response));
+    match first {
+        Some(Step::End(response, _)) => {
+            let status = passing.translation.status(&response, passing.exchange.status());
+            tokio::spawn(passing.exchange.finish());
+            return Ok(First::Answer(status, response));
+        }
+        Some(Step::Park(question)) => {
+            let (ask, server) = (passing.exchange.ask().clone(), Arc::clone(&passing.exchange.speech().server));
+            let parked = passing.park(question, standing).await;
+            let response = parked.map_err(|fault| ask.refusal(&server, &Fault::from(fault)))?;
+            return Ok(First::Answer(StatusCode::OK, response));
+        }
+        _ => {}
     }
     Ok(First::Stream(Box::new(Conversation { passing, standing, first })))
 }
@@ -106,8 +128,40 @@ impl Relay {
     async fn run(mut self, first: Option<Step>) {
         let gateway = Arc::clone(self.call.gateway());
         gateway.metrics.stream_opened();
-        let End { outcome, rpc_error_code, is_whole } = self.converse(first).await;
+        let turn = self.converse(first).await;
         gateway.metrics.stream_closed();
+        match turn {
+            Turn::End(end) => self.close(end).await,
+            Turn::Park(question) => self.park(question).await,
+        }
+    }
+
+    /// The agent's stream ends with the questions; the server's is held for its answers.
+    async fn park(self, question: Pending) {
+        let Self { mut call, standing, passing, mut agent, .. } = self;
+        let (ask, request) = (passing.exchange.ask().clone(), passing.request.clone());
+        let server = Arc::clone(&passing.exchange.speech().server);
+        let (event, outcome, rpc_error_code) = match passing.park(question, standing).await {
+            Ok(response) => {
+                let event = message(relay::write(request.as_ref(), &response), None);
+                (event, relay::outcome(&response), response.error_code().unwrap_or_default())
+            }
+            Err(fault) => {
+                let refusal = ask.refusal(&server, &Fault::from(fault));
+                call.refused(&refusal);
+                let event = message(settle::error_body(&call, &refusal, request.as_ref()), None);
+                (event, Outcome::UpstreamError, refusal.facts().code)
+            }
+        };
+        agent.hear(event).await;
+        let output_bytes = agent.heard_bytes();
+        drop(agent);
+        call.upstream_took(ask.upstream_took());
+        call.close(Ending { outcome, status: StatusCode::OK, rpc_error_code, output_bytes });
+    }
+
+    async fn close(self, end: End) {
+        let End { outcome, rpc_error_code, is_whole } = end;
         let Self { mut call, passing, agent, .. } = self;
         let output_bytes = agent.heard_bytes();
         // The agent's stream ends here, whatever the server's does.
@@ -122,7 +176,7 @@ impl Relay {
         }
     }
 
-    async fn converse(&mut self, first: Option<Step>) -> End {
+    async fn converse(&mut self, first: Option<Step>) -> Turn {
         let mut keep_alive = tokio::time::interval(KEEP_ALIVE_EVERY);
         keep_alive.reset();
         let mut changes = self.call.gateway().policies.changes();
@@ -131,8 +185,8 @@ impl Relay {
         loop {
             if let Some(step) = next.take() {
                 keep_alive.reset();
-                if let Some(end) = self.take(step).await {
-                    return end;
+                if let Some(turn) = self.take(step).await {
+                    return turn;
                 }
             }
             tokio::select! {
@@ -141,24 +195,30 @@ impl Relay {
                 _ = changes.changed() => {
                     let gateway = self.call.gateway();
                     if let Err(refusal) = self.standing.recheck(&gateway.policies, gateway.now()) {
-                        return self.cut_off(&refusal).await;
+                        return Turn::End(self.cut_off(&refusal).await);
                     }
                 }
                 said = self.passing.exchange.next() => match said {
                     Ok(Some(said)) => next = Some(self.passing.translation.heard(said)),
-                    Ok(None) => return self.ended().await,
-                    Err(fault) => return self.fail(fault).await,
+                    Ok(None) => if let Some(end) = self.ended().await {
+                        return Turn::End(end);
+                    },
+                    Err(fault) => return Turn::End(self.fail(fault).await),
                 },
-                () = over(self.passing.watch.as_deref_mut()) => return End::new(Outcome::Ok, 0),
+                () = over(self.passing.watch.as_deref_mut()) => return Turn::End(End::new(Outcome::Ok, 0)),
                 // A stream that nobody caused would hold up the stop for as long as the server likes.
                 () = stopping.cancelled(), if !stopped => {
                     stopped = true;
                     if let Some(end) = self.farewell().await {
-                        return end;
+                        return Turn::End(end);
                     }
                 }
                 () = self.agent.gone(), if self.agent_is_there => match self.parting() {
-                    Parting::HangUp => return End::new(Outcome::Abandoned, 0),
+                    Parting::HangUp => return Turn::End(End::new(Outcome::Abandoned, 0)),
+                    Parting::Cancel => {
+                        self.passing.exchange.cancel();
+                        return Turn::End(End::new(Outcome::Abandoned, 0));
+                    }
                     Parting::ReadOn => self.agent_is_there = false,
                 },
                 _ = keep_alive.tick(), if self.agent_is_there => self.agent.keep_alive().await,
@@ -167,12 +227,13 @@ impl Relay {
     }
 
     /// Does what the translation says; `Some` at the end of the call.
-    async fn take(&mut self, step: Step) -> Option<End> {
+    async fn take(&mut self, step: Step) -> Option<Turn> {
         match step {
             Step::Pass(event) => self.agent.hear(event).await,
             Step::Drop => {}
             Step::Reply(id, outcome) => self.passing.exchange.reply(&id, outcome),
-            Step::End(response, event_id) => return Some(self.answer(&response, event_id).await),
+            Step::Park(question) => return Some(Turn::Park(question)),
+            Step::End(response, event_id) => return Some(Turn::End(self.answer(&response, event_id).await)),
         }
         None
     }
@@ -192,12 +253,20 @@ impl Relay {
         }
     }
 
-    /// The server's stream ended without an answer.
-    async fn ended(&mut self) -> End {
-        if self.passing.translation.may_end_early(self.is_resumable()) {
-            return End::new(Outcome::Ok, 0);
+    /// The server's stream ended without an answer; `None` when it goes on.
+    async fn ended(&mut self) -> Option<End> {
+        let Passing { exchange, translation, .. } = &mut self.passing;
+        if translation.resumes() {
+            let resumed = exchange.resume().await;
+            return match resumed {
+                Ok(()) => None,
+                Err(fault) => Some(self.fail(fault).await),
+            };
         }
-        self.fail(AnswerFault::ended_early()).await
+        if self.passing.translation.may_end_early(self.is_resumable()) {
+            return Some(End::new(Outcome::Ok, 0));
+        }
+        Some(self.fail(AnswerFault::ended_early()).await)
     }
 
     /// The stream cannot go on: the agent gets an error for its request, and the stream ends.

@@ -1,0 +1,163 @@
+//! Calls that wait for their agent's answers.
+
+use std::sync::Arc;
+
+use super::*;
+
+/// A tool that asks `count` questions at once, and is done when the test says so.
+fn asking(count: usize) -> (Reply, Arc<Notify>) {
+    let answered = Arc::new(Notify::new());
+    let ask = |index| {
+        let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}});
+        let params = json!({"message": format!("Question {index}"), "requestedSchema": schema});
+        Piece::Notification(json!({"jsonrpc": "2.0", "id": index, "method": "elicitation/create", "params": params}))
+    };
+    let mut pieces: Vec<Piece> = (0..count).map(ask).collect();
+    pieces.push(Piece::Until(Arc::clone(&answered)));
+    pieces.push(Piece::Result(json!({"content": [{"type": "text", "text": "done"}]})));
+    (Reply::Events(pieces), answered)
+}
+
+fn accepted(name: &str) -> Value {
+    json!({"action": "accept", "content": {"name": name}})
+}
+
+fn state(answer: &McpAnswer) -> String {
+    assert_eq!(answer.result()["resultType"], "input_required", "{}", answer.body);
+    answer.result()["requestState"].as_str().expect("a state").to_owned()
+}
+
+/// The same call again, with the state that it gave and answers.
+fn retried(state: &str, answers: &Value) -> Value {
+    json!({"name": "read", "arguments": {}, "requestState": state, "inputResponses": answers})
+}
+
+/// Lets the tool go on once the server has been given `count` answers.
+async fn release(scene: &Scene, answered: &Notify, count: usize) {
+    eventually_true("the server to get its answers", || async { answers(scene).len() == count }).await;
+    answered.notify_one();
+}
+
+/// What the server was answered, by the id of its question.
+fn answers(scene: &Scene) -> Vec<(Value, Value)> {
+    let seen = scene.server.seen();
+    let responses = seen.iter().filter(|seen| seen.message.get("method").is_none() && seen.http_method == "POST");
+    responses.map(|seen| (seen.message["id"].clone(), seen.message["result"].clone())).collect()
+}
+
+#[tokio::test]
+async fn a_question_of_the_server_is_answered_through_the_other_data_plane_and_the_tool_runs_once() {
+    let (scene, here, there) = at_two().await;
+    let (reply, answered) = asking(2);
+    scene.server.set("read", reply);
+    let asked = here.call("read", json!({})).await;
+    let requests = &asked.result()["inputRequests"];
+    assert_eq!(requests["r1"]["method"], "elicitation/create", "{}", asked.body);
+    assert_eq!(requests["r1"]["params"]["mode"], "form");
+    assert_eq!(requests["r2"]["params"]["message"], "Question 1", "both are put in one round");
+    let retry = retried(&state(&asked), &json!({"r1": accepted("Ada"), "r2": {"action": "decline"}}));
+    let (done, ()) = tokio::join!(there.request("tools/call", retry), release(&scene, &answered, 2));
+    assert_eq!(done.text(), "done", "{}", done.body);
+    assert_eq!(scene.server.calls().len(), 1, "the tool ran once");
+    let given = answers(&scene);
+    assert!(given.contains(&(json!(0), accepted("Ada"))) && given.contains(&(json!(1), json!({"action": "decline"}))));
+    let record = scene.tollgate.usage_of(done.call_id()).await;
+    assert_eq!((record.decision.as_str(), record.tool.as_str()), ("allowed", "read"));
+}
+
+#[tokio::test]
+async fn a_missing_answer_is_asked_for_once_more() {
+    let (scene, here, there) = at_two().await;
+    let (reply, answered) = asking(2);
+    scene.server.set("read", reply);
+    let asked = here.call("read", json!({})).await;
+    let again = there.request("tools/call", retried(&state(&asked), &json!({"r2": accepted("B"), "odd": {}}))).await;
+    assert_eq!(again.result()["inputRequests"].as_object().map(|asked| asked.keys().collect()), Some(vec!["r1"]));
+    let retry = retried(&state(&again), &json!({"r1": accepted("A")}));
+    let (done, ()) = tokio::join!(here.request("tools/call", retry), release(&scene, &answered, 2));
+    assert_eq!(done.text(), "done", "{}", done.body);
+    assert_eq!(scene.server.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_state_serves_its_own_call_once_and_nobody_else() {
+    let (scene, here, there) = at_two().await;
+    let (reply, answered) = asking(1);
+    scene.server.set("read", reply);
+    let asked = here.call("read", json!({})).await;
+    let (sealed, answer) = (state(&asked), json!({"r1": accepted("Ada")}));
+    let mut tampered = sealed.clone().into_bytes();
+    tampered[40] = if tampered[40] == b'A' { b'B' } else { b'A' };
+    let tampered = String::from_utf8(tampered).expect("base64");
+    let other_arguments =
+        json!({"name": "read", "arguments": {"path": "/etc"}, "requestState": sealed, "inputResponses": answer});
+    for wrong in [retried(&tampered, &answer), retried("nonsense", &answer), other_arguments] {
+        assert_refusal(&there.request("tools/call", wrong).await, STATE_UNKNOWN);
+    }
+    let thief = scene.tollgate.agent("thief").grant("files:read").create().await;
+    let stolen = thief.at_server("files").await.request("tools/call", retried(&sealed, &answer)).await;
+    assert_refusal(&stolen, STATE_UNKNOWN);
+    assert!(answers(&scene).is_empty(), "nothing of all that reached the server");
+    let retry = retried(&sealed, &answer);
+    let (done, ()) = tokio::join!(there.request("tools/call", retry.clone()), release(&scene, &answered, 1));
+    assert_eq!(done.text(), "done", "{}", done.body);
+    assert_refusal(&here.request("tools/call", retry).await, STATE_UNKNOWN);
+    assert_eq!((scene.server.calls().len(), answers(&scene).len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_call_whose_holder_was_killed_is_lost_and_not_sent_again() {
+    let (mut scene, here, there) = at_two().await;
+    let (reply, _answered) = asking(1);
+    scene.server.set("read", reply);
+    let asked = here.call("read", json!({})).await;
+    scene.tollgate.crash_data_plane(0);
+    let lost = there.request("tools/call", retried(&state(&asked), &json!({"r1": accepted("Ada")}))).await;
+    assert_refusal(&lost, Refused { status: 200, code: -32603, reason: "call_lost" });
+    assert_eq!(scene.server.calls().len(), 1, "nobody sent it again");
+}
+
+#[tokio::test]
+async fn what_the_agent_cannot_answer_is_declined_at_once() {
+    let scene = Scene::legacy().await;
+    let asked = json!({"jsonrpc": "2.0", "id": "s", "method": "sampling/createMessage",
+                       "params": {"messages": [], "maxTokens": 1}});
+    let ping = json!({"jsonrpc": "2.0", "id": "p", "method": "ping"});
+    let pieces = vec![Piece::Notification(asked), Piece::Notification(ping), Piece::Result(json!({"content": []}))];
+    scene.server.set("read", Reply::Events(pieces));
+    let answer = scene.client.call("read", json!({})).await;
+    assert_eq!(answer.result()["resultType"], "complete", "{}", answer.body);
+    eventually_true("the server to be answered", || async { answers(&scene).len() == 2 }).await;
+    let seen = scene.server.seen();
+    let to =
+        |id: &str| seen.iter().find(|seen| seen.message["id"] == id && seen.message.get("method").is_none()).cloned();
+    assert_eq!(to("s").expect("an answer").message["error"]["code"], -32601);
+    assert_eq!(to("p").expect("an answer").message["result"], json!({}));
+}
+
+#[tokio::test]
+async fn pages_to_visit_are_asked_for_and_then_the_call_is_sent_again() {
+    let (scene, here, there) = at_two().await;
+    let page = json!({"mode": "url", "elicitationId": "e1", "url": "https://example.com/in", "message": "Sign in"});
+    let error = json!({"code": -32042, "message": "sign in first", "data": {"elicitations": [page]}});
+    scene.server.set("read", Reply::Failure(error));
+    let missing = here.call("read", json!({})).await;
+    assert_eq!((missing.status, missing.error()["code"].clone()), (400, json!(-32021)), "{}", missing.body);
+    assert_eq!(missing.error()["data"]["requiredCapabilities"], json!({"elicitation": {"url": {}}}));
+    let meta = json!({"io.modelcontextprotocol/clientCapabilities": {"elicitation": {"url": {}}}});
+    let params = json!({"name": "read", "arguments": {}, "_meta": meta});
+    let asked = here.request("tools/call", params.clone()).await;
+    let shown = json!({"mode": "url", "url": "https://example.com/in", "message": "Sign in"});
+    assert_eq!(asked.result()["inputRequests"]["r1"]["params"], shown, "{}", asked.body);
+    let answering = |state: &str, action: &str| {
+        let mut retry = retried(state, &json!({"r1": {"action": action}}));
+        retry["_meta"] = meta.clone();
+        retry
+    };
+    let declined = there.request("tools/call", answering(&state(&asked), "decline")).await;
+    assert_refusal(&declined, Refused { status: 200, code: 40300, reason: "input_declined" });
+    let asked = here.request("tools/call", params).await;
+    scene.server.set("read", Reply::text("content"));
+    let done = there.request("tools/call", answering(&state(&asked), "accept")).await;
+    assert_eq!(done.text(), "content", "{}", done.body);
+}
