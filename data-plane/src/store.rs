@@ -27,6 +27,7 @@ use std::{pin::pin, time::Duration};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 use tollgate_proto::{ServerId, TenantId};
+use uuid::Uuid;
 
 use crate::mcp::level::Level;
 
@@ -449,6 +450,56 @@ impl Store {
         match self {
             Self::Memory(store) => Ok(store.claim(owner, waiting, round, ttl_s)),
             Self::Redis(store) => store.claim(owner, waiting, round, ttl_s).await,
+        }
+    }
+
+    /// Takes or renews a lease for `ttl_s` seconds; false when another one has it.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn lease(&self, owner: Owner, what: MailboxId, by: Uuid, ttl_s: u64) -> Result<bool, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.lease(owner, what, by, ttl_s)),
+            Self::Redis(store) => store.lease(owner, what, by, ttl_s).await,
+        }
+    }
+
+    /// Gives a lease back, if this one has it.
+    ///
+    /// # Errors
+    /// When the store is away; the lease then runs out.
+    pub async fn end_lease(&self, owner: Owner, what: MailboxId, by: Uuid) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => {
+                store.end_lease(owner, what, by);
+                Ok(())
+            }
+            Self::Redis(store) => store.end_lease(owner, what, by).await,
+        }
+    }
+
+    /// Counts a member in for `ttl_s` seconds.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn join(&self, owner: Owner, what: MailboxId, member: Uuid, ttl_s: u64) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => {
+                store.join(owner, what, member, ttl_s);
+                Ok(())
+            }
+            Self::Redis(store) => store.join(owner, what, member, ttl_s).await,
+        }
+    }
+
+    /// Counts a member out; answers how many are left.
+    ///
+    /// # Errors
+    /// When the store is away; the member is then counted until its time is over.
+    pub async fn leave(&self, owner: Owner, what: MailboxId, member: Uuid) -> Result<u64, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.leave(owner, what, member)),
+            Self::Redis(store) => store.leave(owner, what, member).await,
         }
     }
 

@@ -120,7 +120,9 @@ impl Passing {
     pub(super) async fn park(self, first: Pending, standing: Standing) -> Result<Response, AnswerFault> {
         match self.translation {
             Translation::ToLegacy(translation) => bridged::park(self.exchange, *translation, first, standing).await,
-            Translation::Same(_) => Err(AnswerFault::Invalid("a question that no era has".to_owned())),
+            Translation::Same(_) | Translation::Done => {
+                Err(AnswerFault::Invalid("a question that no era has".to_owned()))
+            }
         }
     }
 }

@@ -36,6 +36,15 @@ pub enum Announcement {
         /// What has changed.
         change: SessionChange,
     },
+    /// A server said something in an upstream session that more than one of an agent's streams listens to.
+    Heard {
+        /// Whose session it is.
+        tenant: TenantId,
+        /// What the session is known by.
+        session: String,
+        /// Its notification; `None`: it may have said something that nobody heard.
+        message: Option<String>,
+    },
     /// Some announcements may have been lost: what depends on them is to be taken for stale.
     Missed,
 }

@@ -77,6 +77,8 @@ struct State {
     names_count: usize,
     mailboxes: HashMap<(Owner, MailboxId), mail::Mailbox>,
     bridge_legs: HashMap<bridge_leg::BridgeKey, bridge_leg::Held>,
+    /// Who has each lease, and until when.
+    leases: HashMap<(Owner, MailboxId), (uuid::Uuid, u64)>,
     /// Until when each mark stands.
     marks: HashMap<bridge_leg::MarkKey, u64>,
     next_sweep_s: u64,
@@ -273,6 +275,7 @@ impl State {
         self.retain_names(|name| name.idle_until_s > now_s);
         self.mailboxes.retain(|_, mailbox| mailbox.is_live(now_s));
         self.bridge_legs.retain(|_, held| held.is_live(now_s));
+        self.leases.retain(|_, (_, until_s)| now_s < *until_s);
         self.marks.retain(|_, until_s| now_s < *until_s);
     }
 

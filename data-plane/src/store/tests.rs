@@ -13,10 +13,12 @@ use tollgate_proto::{AgentId, InstanceId, LimitId, ServerId, TenantId, UserId};
 
 use self::{
     bridge_leg::{
-        a_level_belongs_to_the_session_that_it_was_set_in, a_lost_one_is_replaced_by_whoever_comes_first,
-        a_round_of_answers_is_taken_once, a_waiting_call_is_held_for_as_long_as_its_holder_says_so,
+        a_lease_is_one_holders_until_it_ends, a_level_belongs_to_the_session_that_it_was_set_in,
+        a_lost_one_is_replaced_by_whoever_comes_first, a_round_of_answers_is_taken_once,
+        a_waiting_call_is_held_for_as_long_as_its_holder_says_so,
         an_upstream_session_in_use_stays_and_an_idle_one_goes,
-        an_upstream_session_is_found_by_owner_server_and_capabilities, of_two_that_open_at_once_the_first_one_stays,
+        an_upstream_session_is_found_by_owner_server_and_capabilities, members_are_counted_while_they_stay,
+        of_two_that_open_at_once_the_first_one_stays,
     },
     fixture::{Fixture, patient},
     mail::{
@@ -83,6 +85,8 @@ on_both_stores!(
     an_upstream_session_in_use_stays_and_an_idle_one_goes,
     an_upstream_session_is_found_by_owner_server_and_capabilities,
     of_two_that_open_at_once_the_first_one_stays,
+    a_lease_is_one_holders_until_it_ends,
+    members_are_counted_while_they_stay,
 );
 
 fn owner() -> Owner {

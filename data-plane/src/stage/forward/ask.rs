@@ -153,11 +153,6 @@ impl Ask {
         received
     }
 
-    /// What all calls share, for what outlives this one.
-    pub fn shared_gateway(&self) -> Arc<Gateway> {
-        Arc::clone(&self.gateway)
-    }
-
     /// The span of something that is asked of an instance.
     pub fn upstream_span(&self, instance: &Instance, method: &str, tool: &str) -> UpstreamSpan {
         let address = instance.url.host().zip(instance.url.port_u16());

@@ -3,12 +3,14 @@
 //!
 //! - `legs.rs`: the upstream sessions, opened where they are missing.
 //! - `translation.rs`: what the server says while the request runs.
+//! - `listen.rs`: what the server says of its own accord, as `subscriptions/listen`.
 //! - `ticket.rs`, `park.rs`, `parcel.rs`, `retry.rs`: a call that waits for its agent's answers, from the question to
 //!   the retry that brings them.
 //!
 //! Invariant: a request reaches the server once, unless the server said that it did not take it; a retry never does.
 
 pub mod legs;
+mod listen;
 pub mod parcel;
 mod park;
 mod retry;
@@ -67,6 +69,7 @@ pub async fn request(
             let bridge = legs::find(ask, admitted, server, &asked.request).await?;
             Ok(Forwarded::plain(Reply::Result(discover::discovered(&bridge.initialized))))
         }
+        Method::SubscriptionsListen => listen::open(ask, admitted, server, asked).await,
         _ if asked.request.params.get("requestState").is_some() => {
             retry::go_on(ask, admitted, server, asked, wanted, ticket).await
         }
@@ -86,9 +89,9 @@ async fn call(
     let alias = Alias::of(&asked.request, RequestId::Text(Uuid::new_v4().to_string().into()));
     let mut bridge = legs::find(ask, admitted, server, &asked.request).await?;
     let mut sent = send(ask, admitted, &bridge, &asked, &alias, wanted).await;
-    if sent.as_ref().is_err_and(Fault::is_session_lost) {
+    if sent.as_ref().is_err_and(|fault| bridge.speech.is_lost(fault)) {
         // The server took nothing, so sending once more repeats nothing.
-        bridge = legs::renew(ask, admitted, server, &asked.request, bridge.leg()).await?;
+        bridge = legs::renew(ask, admitted.owner(), server, &asked.request, bridge.leg()).await?;
         sent = send(ask, admitted, &bridge, &asked, &alias, wanted).await;
     }
     let exchange = sent.map_err(|fault| failed(ask, server, &fault))?;

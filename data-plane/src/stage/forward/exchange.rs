@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
+use tokio::sync::mpsc;
 
 use super::{
     ask::{Ask, Fault, Outgoing},
@@ -60,6 +61,8 @@ enum Source {
     Events(Box<Events>),
     /// An event stream that some data plane holds, and hands on.
     Parcel(Box<Parcel>),
+    /// What a listener of this data plane makes out.
+    Heard(mpsc::Receiver<Bytes>),
     /// Nothing more comes.
     Ended,
 }
@@ -121,11 +124,27 @@ impl Exchange {
         }
     }
 
+    /// The exchange of a request that is answered by what arrives here, message by message.
+    pub fn of_listener(ask: &Ask, speech: &Speech, id: RequestId, heard: mpsc::Receiver<Bytes>) -> Self {
+        Self {
+            ask: ask.clone(),
+            speech: speech.clone(),
+            id: Some(id),
+            status: StatusCode::OK,
+            source: Source::Heard(heard),
+            sent_at: Instant::now(),
+            span: ask.upstream_span(&speech.instance, "listen", ""),
+            last_event_id: None,
+            retry_ms: 0,
+            resumed: 0,
+        }
+    }
+
     /// What is handed on of a stream that a data plane holds.
     pub const fn parcel(&self) -> Option<&Parcel> {
         match &self.source {
             Source::Parcel(parcel) => Some(parcel),
-            Source::Whole(..) | Source::Events(_) | Source::Ended => None,
+            Source::Whole(..) | Source::Events(_) | Source::Heard(_) | Source::Ended => None,
         }
     }
 
@@ -165,7 +184,7 @@ impl Exchange {
     pub fn error_code(&self) -> Option<i64> {
         match &self.source {
             Source::Whole(response, _) => response.error_code(),
-            Source::Events(_) | Source::Parcel(_) | Source::Ended => None,
+            Source::Events(_) | Source::Parcel(_) | Source::Heard(_) | Source::Ended => None,
         }
     }
 
@@ -223,6 +242,12 @@ impl Exchange {
                 self.source = Source::Parcel(parcel);
                 let Source::Parcel(parcel) = &mut self.source else { return Ok(None) };
                 parcel.next().await?
+            }
+            Source::Heard(heard) => {
+                self.source = Source::Heard(heard);
+                let Source::Heard(heard) = &mut self.source else { return Ok(None) };
+                let data = heard.recv().await;
+                data.map(|data| sse::Event { event: Some("message".into()), data: Some(data), ..sse::Event::default() })
             }
         };
         self.ask.was_busy(self.sent_at);

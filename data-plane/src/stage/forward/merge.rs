@@ -19,7 +19,7 @@ use crate::{
         json::{Kind, ObjectWriter, Raw},
         message::{MetaValue, RequestId, write_request},
         method::{ListKind, Method},
-        version::{Era, ProtocolVersion},
+        version::ProtocolVersion,
     },
     policy::Server,
     refusal::Refusal,

@@ -137,7 +137,7 @@ pub async fn renew(
 ) -> Result<Speech, Refusal> {
     let server = &lost.server;
     if let (None, Tongue::Legacy(leg)) = (admitted.session(), &lost.tongue) {
-        return Ok(legs::renew(ask, admitted, server, request, leg).await?.speech);
+        return Ok(legs::renew(ask, admitted.owner(), server, request, leg).await?.speech);
     }
     if is_federated(caller) { open(ask, admitted, server).await } else { Err(forget(ask, admitted).await) }
 }

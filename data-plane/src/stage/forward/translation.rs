@@ -15,17 +15,15 @@ use super::{
     federated::Mapping,
 };
 use crate::{
-    bridge::to_legacy::question::Pending,
+    bridge::to_legacy::{listen, question::Pending},
     mcp::{
-        json::{self, Raw},
+        json::Raw,
         message::{Notification, Request, RequestId, Response},
         method::Method,
         sse,
         version::Era,
     },
 };
-
-const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// How what a server says becomes what the agent hears.
 #[derive(Debug)]
@@ -34,6 +32,8 @@ pub enum Translation {
     Same(Same),
     /// From a legacy server to a modern agent.
     ToLegacy(Box<ToLegacy>),
+    /// None is needed any more: what is heard is as the agent is to hear it.
+    Done,
 }
 
 /// What is done about something that the server said.
@@ -99,13 +99,18 @@ impl Translation {
         match self {
             Self::Same(same) => same.heard(said),
             Self::ToLegacy(to_legacy) => to_legacy.heard(said),
+            Self::Done => match said {
+                FromServer::Notification(_, event) => Step::Pass(event),
+                FromServer::Answer(response, _) => Step::End(response, None),
+                FromServer::Asked(..) | FromServer::Priming(_) => Step::Drop,
+            },
         }
     }
 
     /// The HTTP status of an answer that the server gave with the status `upstream`.
     pub fn status(&self, response: &Response, upstream: StatusCode) -> StatusCode {
         match self {
-            Self::Same(_) => upstream,
+            Self::Same(_) | Self::Done => upstream,
             Self::ToLegacy(_) => bridged::status(response.error_code()),
         }
     }
@@ -119,7 +124,7 @@ impl Translation {
     pub fn parting(&self, resumable: bool) -> Parting {
         match self {
             Self::Same(Same { era: Era::Legacy, subject: Subject::Answer, .. }) if !resumable => Parting::ReadOn,
-            Self::Same(_) => Parting::HangUp,
+            Self::Same(_) | Self::Done => Parting::HangUp,
             Self::ToLegacy(_) => Parting::Cancel,
         }
     }
@@ -129,6 +134,7 @@ impl Translation {
         match self {
             Self::Same(same) => same.farewell(request),
             Self::ToLegacy(_) => None,
+            Self::Done => request.map(|id| Farewell::Answer(Response { id: None, outcome: Ok(listen::ended(id)) })),
         }
     }
 
@@ -137,7 +143,7 @@ impl Translation {
         match self {
             Self::Same(Same { subject: Subject::Stream, .. }) => true,
             Self::Same(Same { era, mapping, .. }) => resumable && *era == Era::Legacy && mapping.is_none(),
-            Self::ToLegacy(_) => false,
+            Self::ToLegacy(_) | Self::Done => false,
         }
     }
 }
@@ -148,13 +154,9 @@ impl Same {
         match self.subject {
             Subject::Answer => None,
             Subject::Stream => Some(Farewell::Silent),
-            Subject::Subscription => request.map(|id| {
-                let result = json::object(|result| {
-                    result.text("resultType", "complete");
-                    result.object("_meta", |meta| meta.raw(SUBSCRIPTION_ID, &id.to_raw()));
-                });
-                Farewell::Answer(Response { id: None, outcome: Ok(result) })
-            }),
+            Subject::Subscription => {
+                request.map(|id| Farewell::Answer(Response { id: None, outcome: Ok(listen::ended(id)) }))
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! Invariant: as in Redis, what has expired is not there.
 
 use tollgate_proto::ServerId;
+use uuid::Uuid;
 
 use super::Store;
 use crate::{
@@ -23,6 +24,8 @@ pub(super) enum Mark {
     Held(MailboxId),
     /// The answers of this round were taken.
     Claimed(MailboxId, u32),
+    /// This one is a member.
+    Member(MailboxId, Uuid),
 }
 
 #[derive(Debug)]
@@ -93,6 +96,35 @@ impl Store {
     pub(in crate::store) fn is_held(&self, owner: Owner, call: MailboxId) -> bool {
         let (state, now_s) = self.lock();
         state.marks.get(&(owner, Mark::Held(call))).is_some_and(|until_s| now_s < *until_s)
+    }
+
+    pub(in crate::store) fn lease(&self, owner: Owner, what: MailboxId, by: Uuid, ttl_s: u64) -> bool {
+        let (mut state, now_s) = self.lock();
+        let (holder, until_s) = state.leases.entry((owner, what)).or_insert((by, 0));
+        let free = *holder == by || now_s >= *until_s;
+        if free {
+            (*holder, *until_s) = (by, now_s + ttl_s);
+        }
+        free
+    }
+
+    pub(in crate::store) fn end_lease(&self, owner: Owner, what: MailboxId, by: Uuid) {
+        let (mut state, _) = self.lock();
+        if state.leases.get(&(owner, what)).is_some_and(|(holder, _)| *holder == by) {
+            state.leases.remove(&(owner, what));
+        }
+    }
+
+    pub(in crate::store) fn join(&self, owner: Owner, what: MailboxId, member: Uuid, ttl_s: u64) {
+        let (mut state, now_s) = self.lock();
+        state.marks.insert((owner, Mark::Member(what, member)), now_s + ttl_s);
+    }
+
+    pub(in crate::store) fn leave(&self, owner: Owner, what: MailboxId, member: Uuid) -> u64 {
+        let (mut state, now_s) = self.lock();
+        state.marks.remove(&(owner, Mark::Member(what, member)));
+        let is_other = |(of, mark): &MarkKey| *of == owner && matches!(mark, Mark::Member(of, _) if *of == what);
+        state.marks.iter().filter(|(key, until_s)| is_other(key) && now_s < **until_s).count() as u64
     }
 
     pub(in crate::store) fn claim(&self, owner: Owner, call: MailboxId, round: u32, ttl_s: u64) -> bool {

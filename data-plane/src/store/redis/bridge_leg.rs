@@ -3,6 +3,7 @@
 //! Invariant: their keys carry their tenant's hash tag.
 
 use tollgate_proto::ServerId;
+use uuid::Uuid;
 
 use super::{Store, from_json, to_json};
 use crate::{
@@ -77,6 +78,44 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let mut call = self.functions.claim.call();
         call.key(format!("{}:{round}", key(owner, "claim", &waiting.to_string()))).arg(ttl_s);
+        self.run(owner.tenant, async |link| call.run(link).await).await
+    }
+}
+
+impl Store {
+    pub(in crate::store) async fn lease(
+        &self,
+        owner: Owner,
+        what: MailboxId,
+        by: Uuid,
+        ttl_s: u64,
+    ) -> Result<bool, StoreError> {
+        let mut call = self.functions.lease.call();
+        call.key(key(owner, "lease", &what.to_string())).arg(by.to_string()).arg(ttl_s);
+        self.run(owner.tenant, async |link| call.run(link).await).await
+    }
+
+    pub(in crate::store) async fn end_lease(&self, owner: Owner, what: MailboxId, by: Uuid) -> Result<(), StoreError> {
+        let mut call = self.functions.end_lease.call();
+        call.key(key(owner, "lease", &what.to_string())).arg(by.to_string());
+        self.run(owner.tenant, async |link| call.run(link).await).await
+    }
+
+    pub(in crate::store) async fn join(
+        &self,
+        owner: Owner,
+        what: MailboxId,
+        member: Uuid,
+        ttl_s: u64,
+    ) -> Result<(), StoreError> {
+        let mut call = self.functions.join.call();
+        call.key(key(owner, "members", &what.to_string())).arg(member.to_string()).arg(ttl_s);
+        self.run(owner.tenant, async |link| call.run(link).await).await
+    }
+
+    pub(in crate::store) async fn leave(&self, owner: Owner, what: MailboxId, member: Uuid) -> Result<u64, StoreError> {
+        let mut call = self.functions.leave.call();
+        call.key(key(owner, "members", &what.to_string())).arg(member.to_string());
         self.run(owner.tenant, async |link| call.run(link).await).await
     }
 }

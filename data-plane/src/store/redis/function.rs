@@ -30,6 +30,10 @@ pub(super) struct Functions {
     pub(super) hold: Function,
     pub(super) is_held: Function,
     pub(super) claim: Function,
+    pub(super) lease: Function,
+    pub(super) end_lease: Function,
+    pub(super) join: Function,
+    pub(super) leave: Function,
     pub(super) send_mail: Function,
     pub(super) receive_mail: Function,
 }
@@ -71,6 +75,10 @@ impl Functions {
             hold: Function::new(&[clock, include_str!("../hold.lua")]),
             is_held: Function::new(&[clock, include_str!("../is_held.lua")]),
             claim: Function::new(&[clock, include_str!("../claim.lua")]),
+            lease: Function::new(&[clock, include_str!("../lease.lua")]),
+            end_lease: Function::new(&[include_str!("../end_lease.lua")]),
+            join: Function::new(&[clock, include_str!("../join.lua")]),
+            leave: Function::new(&[clock, include_str!("../leave.lua")]),
             send_mail: Function::new(&[clock, MAILBOX, include_str!("../send_mail.lua")]),
             receive_mail: Function::new(&[clock, MAILBOX, include_str!("../receive_mail.lua")]),
         }

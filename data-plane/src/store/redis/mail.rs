@@ -66,7 +66,9 @@ impl Store {
     pub(in crate::store) async fn announce(&self, announcement: Announcement) -> Result<(), StoreError> {
         self.heard.announcer.tell(announcement.clone());
         let tenant = match announcement {
-            Announcement::ListChanged { tenant, .. } | Announcement::SessionChanged { tenant, .. } => tenant,
+            Announcement::ListChanged { tenant, .. }
+            | Announcement::SessionChanged { tenant, .. }
+            | Announcement::Heard { tenant, .. } => tenant,
             // Whoever missed something knows it by itself.
             Announcement::Missed => return Ok(()),
         };

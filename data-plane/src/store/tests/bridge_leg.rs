@@ -1,6 +1,7 @@
 //! What modern agents' calls at legacy servers share.
 
 use tollgate_proto::{AgentId, ServerId, TenantId, UserId};
+use uuid::Uuid;
 
 use super::{super::*, fixture::Fixture, leg, owner};
 
@@ -85,6 +86,36 @@ pub(super) async fn a_waiting_call_is_held_for_as_long_as_its_holder_says_so(fix
     let other = Owner { agent: AgentId::new(), ..owner };
     store.hold(other, call, 6).await.unwrap();
     assert_eq!(store.is_held(owner, call).await, Ok(false));
+}
+
+pub(super) async fn a_lease_is_one_holders_until_it_ends(fixture: Fixture) {
+    let (store, owner, what) = (&fixture.store, owner(), MailboxId::generate().unwrap());
+    let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+    assert_eq!(store.lease(owner, what, first, 6).await, Ok(true));
+    fixture.advance(5).await;
+    assert_eq!(store.lease(owner, what, second, 6).await, Ok(false));
+    assert_eq!(store.lease(owner, what, first, 6).await, Ok(true), "renewed");
+    fixture.advance(5).await;
+    store.end_lease(owner, what, second).await.unwrap();
+    assert_eq!(store.lease(owner, what, second, 6).await, Ok(false), "only its holder ends it");
+    fixture.advance(1).await;
+    assert_eq!(store.lease(owner, what, second, 6).await, Ok(true), "it ran out");
+    store.end_lease(owner, what, second).await.unwrap();
+    assert_eq!(store.lease(owner, what, first, 6).await, Ok(true));
+}
+
+pub(super) async fn members_are_counted_while_they_stay(fixture: Fixture) {
+    let (store, owner, what) = (&fixture.store, owner(), MailboxId::generate().unwrap());
+    let members = [Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7()];
+    for member in members {
+        store.join(owner, what, member, 60).await.unwrap();
+    }
+    store.join(owner, MailboxId::generate().unwrap(), Uuid::now_v7(), 60).await.unwrap();
+    assert_eq!(store.leave(owner, what, members[0]).await, Ok(2));
+    fixture.advance(30).await;
+    store.join(owner, what, members[1], 60).await.unwrap();
+    fixture.advance(30).await;
+    assert_eq!(store.leave(owner, what, members[1]).await, Ok(0), "the third has not been heard of");
 }
 
 pub(super) async fn a_round_of_answers_is_taken_once(fixture: Fixture) {

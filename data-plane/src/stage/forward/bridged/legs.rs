@@ -83,7 +83,7 @@ pub async fn find(ask: &Ask, admitted: &Admitted, server: &Arc<Server>, request:
     let fingerprint = Capabilities::declared(request).fingerprint();
     match known(ask, admitted, server, &fingerprint).await? {
         Some(bridge) => Ok(bridge),
-        None => open(ask, admitted, server, request, &fingerprint, None).await,
+        None => open(ask, admitted.owner(), server, request, &fingerprint, None).await,
     }
 }
 
@@ -93,13 +93,13 @@ pub async fn find(ask: &Ask, admitted: &Admitted, server: &Arc<Server>, request:
 /// How the server or the store failed.
 pub async fn renew(
     ask: &Ask,
-    admitted: &Admitted,
+    owner: Owner,
     server: &Arc<Server>,
     request: &Request,
     lost: &Leg,
 ) -> Result<Bridge, Refusal> {
     let fingerprint = Capabilities::declared(request).fingerprint();
-    open(ask, admitted, server, request, &fingerprint, Some(lost)).await
+    open(ask, owner, server, request, &fingerprint, Some(lost)).await
 }
 
 /// Has the server send log messages from this level on, unless it does so already: a legacy session has one level for
@@ -127,6 +127,15 @@ pub async fn ask_for_level(ask: &Ask, admitted: &Admitted, bridge: &Bridge, leve
     Ok(())
 }
 
+/// Says that the upstream session is in use, so that it is kept.
+///
+/// # Errors
+/// When the store is away.
+pub async fn touch(ask: &Ask, owner: Owner, bridge: &Bridge) -> Result<(), Refusal> {
+    let server = bridge.speech.server.id;
+    Ok(ask.gateway().store.bridge_leg(owner, server, &bridge.fingerprint).await.map(drop)?)
+}
+
 async fn known(
     ask: &Ask,
     admitted: &Admitted,
@@ -140,17 +149,17 @@ async fn known(
 
 async fn open(
     ask: &Ask,
-    admitted: &Admitted,
+    owner: Owner,
     server: &Arc<Server>,
     request: &Request,
     fingerprint: &str,
     lost: Option<&Leg>,
 ) -> Result<Bridge, Refusal> {
     let store = &ask.gateway().store;
-    let key = (admitted.owner(), server.id, fingerprint.to_owned());
+    let key = (owner, server.id, fingerprint.to_owned());
     let turn = ask.gateway().opening.turn(&key);
     let _turn = turn.lock().await;
-    let found = store.bridge_leg(admitted.owner(), server.id, fingerprint).await?;
+    let found = store.bridge_leg(owner, server.id, fingerprint).await?;
     if let Some(other) = found.clone().filter(|found| Some(&found.leg) != lost)
         && let Some(bridge) = Bridge::of(server, other, fingerprint)
     {
@@ -158,7 +167,7 @@ async fn open(
     }
     let opened = initialize(ask, server, request).await?;
     let replaced = found.map(|found| found.leg);
-    let kept = store.put_bridge_leg(admitted.owner(), server.id, fingerprint, &opened, replaced.as_ref()).await?;
+    let kept = store.put_bridge_leg(owner, server.id, fingerprint, &opened, replaced.as_ref()).await?;
     let invalid = || Refusal::UpstreamInvalid {
         server: server.name.to_string(),
         detail: "it refuses to be initialized".to_owned(),

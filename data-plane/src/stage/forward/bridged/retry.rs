@@ -79,7 +79,7 @@ pub(super) async fn go_on(
     let exchange = Exchange::of_parcel(ask, &speech, upstream_id.clone(), parcel, parked.last_event.clone());
     for (id, outcome) in given {
         match exchange.respond(&id, outcome).await {
-            Err(fault) if fault.is_session_lost() => return Err(lost()),
+            Err(fault) if speech.is_lost(&fault) => return Err(lost()),
             answered => answered.map_err(|fault| ask.refusal(server, &fault))?,
         }
     }
