@@ -1,6 +1,7 @@
 // Drives an MCP endpoint with the official TypeScript SDK, unmodified.
 //
-// Standard input: {"url", "era": "legacy" | "auto", "token", "steps": [{"list": true}, {"call", "arguments"}]}.
+// Standard input: {"url", "era": "legacy" | "auto", "token", "answer", "sample", "steps": [{"list": true}, {"call", "arguments"}]}.
+// "answer" is what the user says when a tool asks, "sample" what the model says; both may be left out.
 // Standard output: {"steps": [{"tools"} | {"text", "isError", "progress"} | {"error"}]}.
 
 import { createRequire } from 'node:module';
@@ -26,7 +27,15 @@ async function runStep(client, step) {
 
 async function run(request) {
   const negotiation = request.era === 'auto' ? { versionNegotiation: { mode: 'auto' } } : {};
-  const client = new Client({ name: 'story', version: '1' }, negotiation);
+  const capabilities = {};
+  if (request.answer) capabilities.elicitation = { form: {} };
+  if (request.sample) capabilities.sampling = {};
+  const client = new Client({ name: 'story', version: '1' }, { capabilities, ...negotiation });
+  if (request.answer) client.setRequestHandler('elicitation/create', async () => request.answer);
+  if (request.sample) {
+    const content = { type: 'text', text: request.sample };
+    client.setRequestHandler('sampling/createMessage', async () => ({ role: 'assistant', content, model: 'story' }));
+  }
   const headers = { Authorization: `Bearer ${request.token}` };
   await client.connect(new StreamableHTTPClientTransport(new URL(request.url), { requestInit: { headers } }));
   const steps = [];

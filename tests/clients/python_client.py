@@ -6,6 +6,7 @@ Reads one JSON object from standard input:
      "token": …                                             sent as a header, or
      "client_id": …, "client_secret": …, "issuer": …        the SDK's own client-credentials flow from a bare 401,
      "answer": {"action": …, "content": …},                 what the user says when a tool asks,
+     "sample": …,                                           what the model says when a tool asks,
      "steps": [{"list": true}, {"call": NAME, "arguments": {…}}, …]}
 
 and writes one to standard output:
@@ -100,10 +101,16 @@ async def run(request):
         questions.append(params.message)
         return types.ElicitResult(**request["answer"])
 
+    async def on_sample(context, params):
+        said = types.TextContent(type="text", text=request["sample"])
+        return types.CreateMessageResult(role="assistant", content=said, model="story")
+
     done = []
     async with http_client(request) as http:
         transport = streamable_http_client(request["url"], http_client=http)
         asks = {"elicitation_callback": on_question} if "answer" in request else {}
+        if "sample" in request:
+            asks["sampling_callback"] = on_sample
         async with Client(transport, mode=request["mode"], **asks) as client:
             for step in request["steps"]:
                 try:

@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tollgate_tests::{Agent, Deployment, Era, McpAnswer, McpClient, Piece, RealServer, Reply, eventually_true};
+use tollgate_tests::{
+    Agent, Deployment, Era, McpAnswer, McpClient, NodeClient, Piece, PythonClient, RealServer, Reply, eventually_true,
+};
 
 use crate::scene::{Refused, Scene, assert_refusal};
 
+mod listening;
 mod parked;
 
 const STATE_UNKNOWN: Refused = Refused { status: 200, code: -32602, reason: "request_state_unknown" };
@@ -144,15 +147,23 @@ async fn everything() -> (Deployment, RealServer, Agent) {
     tollgate.allow_loopback_servers().await;
     let server = RealServer::everything().await;
     let manifest = format!(
-        "\
+        "
+apiVersion: tollgate/v1
+kind: Team
+metadata: {{name: platform}}
+spec: {{display_name: Platform}}
+---
+apiVersion: tollgate/v1
 kind: Server
 metadata: {{name: everything}}
-spec: {{owner_team: default, instances: [{{url: '{}'}}]}}
+spec: {{team: platform, instances: [{{url: {}}}]}}
 ---
+apiVersion: tollgate/v1
 kind: Agent
 metadata: {{name: ci}}
-spec: {{team: default}}
+spec: {{team: platform, type: autonomous}}
 ---
+apiVersion: tollgate/v1
 kind: Grant
 metadata: {{name: ci-everything}}
 spec: {{to: {{agent: ci}}, scopes: ['everything:*']}}
@@ -193,4 +204,49 @@ async fn the_everything_server_serves_a_modern_client_at_both_data_planes() {
         long.messages.iter().filter(|said| said["method"] == "notifications/progress").cloned().collect();
     assert_eq!(progress.len(), 2, "{}", long.body);
     assert!(progress.iter().all(|said| said["params"]["progressToken"] == 7));
+}
+
+/// What both SDKs do, and what comes of it at the reference server.
+fn steps() -> Value {
+    json!([
+        {"list": true},
+        {"call": "echo", "arguments": {"message": "hello"}},
+        {"call": "trigger-long-running-operation", "arguments": {"duration": 1, "steps": 2}},
+        {"call": "trigger-elicitation-request"},
+        {"call": "trigger-sampling-request", "arguments": {"prompt": "What is six by nine?", "maxTokens": 10}},
+    ])
+}
+
+fn assert_steps(outcome: &Value) {
+    let steps = &outcome["steps"];
+    let tools = steps[0]["tools"].as_array().unwrap_or_else(|| panic!("a list of tools: {outcome}"));
+    assert!(tools.contains(&json!("trigger-elicitation-request")), "the server knows that it may ask: {outcome}");
+    assert_eq!(steps[1]["text"], "Echo: hello", "{outcome}");
+    assert_eq!(steps[2]["progress"].as_array().map(Vec::len), Some(2), "{outcome}");
+    assert!(steps[3]["text"].as_str().is_some_and(|text| text.contains("Ada")), "{outcome}");
+    assert!(steps[4]["text"].as_str().is_some_and(|text| text.contains("forty-two")), "{outcome}");
+}
+
+#[tokio::test]
+async fn the_python_sdk_in_the_modern_era_is_asked_by_the_everything_server() {
+    let (tollgate, _server, agent) = everything().await;
+    let url = tollgate.server_url("everything");
+    let answer = json!({"action": "accept", "content": {"name": "Ada", "check": true}});
+    let request = json!({"url": url, "mode": "2026-07-28", "token": agent.token(&url).await, "answer": answer,
+                         "sample": "forty-two", "steps": steps()});
+    let outcome = PythonClient.run(&request).await;
+    assert_eq!(outcome["protocol_version"], "2026-07-28", "{outcome}");
+    assert_steps(&outcome);
+}
+
+#[tokio::test]
+async fn the_typescript_sdk_in_the_modern_era_is_asked_by_the_everything_server() {
+    let (tollgate, _server, agent) = everything().await;
+    let url = tollgate.server_url("everything");
+    let answer = json!({"action": "accept", "content": {"name": "Ada", "check": true}});
+    let request = json!({"url": url, "era": "auto", "token": agent.token(&url).await, "answer": answer,
+                         "sample": "forty-two", "steps": steps()});
+    let outcome = NodeClient.run(&request).await;
+    assert_eq!(outcome["protocolVersion"], "2026-07-28", "{outcome}");
+    assert_steps(&outcome);
 }

@@ -3,8 +3,6 @@
 use serde_json::json;
 use tollgate_tests::{Agent, Deployment, PythonClient, RealServer};
 
-use crate::scene::{Refused, assert_refusal};
-
 async fn setting() -> (Deployment, RealServer, Agent) {
     let server = RealServer::everything().await;
     let tollgate = Deployment::dev().argument("--no-demo").start().await;
