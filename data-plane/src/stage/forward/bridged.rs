@@ -119,7 +119,7 @@ async fn send(
     wanted: Option<Level>,
 ) -> Result<Exchange, Fault> {
     if let Some(level) = wanted {
-        legs::ask_for_level(ask, admitted, bridge, level).await?;
+        legs::ask_for_level(ask, admitted.owner(), bridge, level).await?;
     }
     let (method, tool) = (asked.method.as_str(), asked.tool.as_deref());
     let write = |meta: &[(&str, MetaValue<'_>)]| {

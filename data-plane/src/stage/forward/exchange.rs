@@ -219,6 +219,14 @@ impl Exchange {
         };
     }
 
+    /// Waits for as long as somebody else says.
+    pub fn be_endless(&mut self) {
+        self.source = match std::mem::replace(&mut self.source, Source::Ended) {
+            Source::Events(events) => Source::Events(Box::new(events.endless())),
+            other => other,
+        };
+    }
+
     /// What the server says next; `None` when the stream ended. Nothing is lost when this is dropped half way.
     ///
     /// # Errors
@@ -312,8 +320,10 @@ impl Exchange {
     /// Reads to the end of a stream whose answer has arrived: a connection that is left in the middle of an answer has
     /// to be closed.
     pub async fn finish(self) {
-        if let Source::Events(events) = self.source {
-            events.finish().await;
+        match self.source {
+            Source::Events(events) => events.finish().await,
+            Source::Parcel(parcel) => parcel.discard().await,
+            Source::Whole(..) | Source::Heard(_) | Source::Ended => {}
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
     mcp::{
         json::{self, Bounds, Object, Raw},
         level::Level,
-        message::{META_CLIENT_INFO, MetaValue, Request, RequestId, write_request},
+        message::{META_CLIENT_INFO, MetaValue, Request, RequestId, Response, write_request},
         method::Method,
         version::ProtocolVersion,
     },
@@ -81,7 +81,7 @@ impl Bridge {
 /// How the server or the store failed.
 pub async fn find(ask: &Ask, admitted: &Admitted, server: &Arc<Server>, request: &Request) -> Result<Bridge, Refusal> {
     let fingerprint = Capabilities::declared(request).fingerprint();
-    match known(ask, admitted, server, &fingerprint).await? {
+    match known(ask, admitted.owner(), server, &fingerprint).await? {
         Some(bridge) => Ok(bridge),
         None => open(ask, admitted.owner(), server, request, &fingerprint, None).await,
     }
@@ -103,28 +103,36 @@ pub async fn renew(
 }
 
 /// Has the server send log messages from this level on, unless it does so already: a legacy session has one level for
-/// all its requests, the least severe that any of them wants.
+/// all its requests, the least severe that any of them wants. A server that cannot log is not asked, and one that
+/// fails at it serves the call all the same.
 ///
 /// # Errors
-/// How the server failed. A server that cannot log is not asked.
-pub async fn ask_for_level(ask: &Ask, admitted: &Admitted, bridge: &Bridge, level: Level) -> Result<(), Fault> {
+/// When the server does not know the session.
+pub async fn ask_for_level(ask: &Ask, owner: Owner, bridge: &Bridge, level: Level) -> Result<(), Fault> {
     if bridge.kept.level.is_some_and(|known| known <= level) || bridge.capabilities().get("logging").is_none() {
         return Ok(());
     }
+    match set_level(ask, bridge, level).await {
+        Ok(response) if response.outcome.is_ok() => {}
+        Err(fault) if bridge.speech.is_lost(&fault) => return Err(fault),
+        _ => {
+            tracing::debug!(server = %bridge.speech.server.name, "a server did not take the level of its log");
+            return Ok(());
+        }
+    }
+    let (store, server) = (&ask.gateway().store, bridge.speech.server.id);
+    if let Err(error) = store.set_bridge_level(owner, server, &bridge.fingerprint, bridge.leg(), level).await {
+        tracing::warn!(%error, "the level of a server's log is not kept: it will be set again");
+    }
+    Ok(())
+}
+
+async fn set_level(ask: &Ask, bridge: &Bridge, level: Level) -> Result<Response, Fault> {
     let id = RequestId::Text(uuid::Uuid::new_v4().to_string().into());
     let method = Method::LoggingSetLevel.as_str();
     let write = |_: &[(&str, MetaValue<'_>)]| write_request(&id, method, |params| params.text("level", level.as_str()));
     let outgoing = Outgoing { headers: bridge.speech.plain_headers(method), method, tool: "", write: &write };
-    let answered = Exchange::open(ask, &bridge.speech, id.clone(), outgoing).await?.answer().await?;
-    if answered.outcome.is_ok() {
-        let store = &ask.gateway().store;
-        let server = bridge.speech.server.id;
-        let noted = store.set_bridge_level(admitted.owner(), server, &bridge.fingerprint, bridge.leg(), level).await;
-        if let Err(error) = noted {
-            tracing::warn!(%error, "the level of a server's log is not kept: it will be set again");
-        }
-    }
-    Ok(())
+    Ok(Exchange::open(ask, &bridge.speech, id.clone(), outgoing).await?.answer().await?)
 }
 
 /// Says that the upstream session is in use, so that it is kept.
@@ -136,13 +144,17 @@ pub async fn touch(ask: &Ask, owner: Owner, bridge: &Bridge) -> Result<(), Refus
     Ok(ask.gateway().store.bridge_leg(owner, server, &bridge.fingerprint).await.map(drop)?)
 }
 
-async fn known(
+/// The upstream session for these capabilities, if there is one.
+///
+/// # Errors
+/// When the store is away.
+pub async fn known(
     ask: &Ask,
-    admitted: &Admitted,
+    owner: Owner,
     server: &Arc<Server>,
     fingerprint: &str,
 ) -> Result<Option<Bridge>, Refusal> {
-    let kept = ask.gateway().store.bridge_leg(admitted.owner(), server.id, fingerprint).await?;
+    let kept = ask.gateway().store.bridge_leg(owner, server.id, fingerprint).await?;
     // An instance that was taken away since has taken its sessions along.
     Ok(kept.and_then(|kept| Bridge::of(server, kept, fingerprint)))
 }

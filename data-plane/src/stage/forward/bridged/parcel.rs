@@ -100,6 +100,13 @@ impl Parcel {
         self.gateway.store.send_mail(self.owner, self.holder, write(what), ANSWER_WITHIN_S).await
     }
 
+    /// Everything was read.
+    pub(crate) async fn discard(&self) {
+        if let Err(error) = self.gateway.store.discard_mail(self.owner, self.waiting).await {
+            tracing::debug!(%error, "the mailbox of a call that has ended stays until it expires");
+        }
+    }
+
     /// Tells the holder that nobody waits any more, off the caller's clock.
     pub(crate) fn cancel(&self) {
         let (gateway, owner, holder) = (Arc::clone(&self.gateway), self.owner, self.holder);

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, interval, sleep, timeout_at};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout_at};
 
 use super::{
     super::{
@@ -29,6 +29,10 @@ use crate::{
 
 /// Questions that follow one another this closely are put in one round.
 const GATHERED_WITHIN: Duration = Duration::from_millis(50);
+/// How long the agent may take to its answers.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(ANSWER_WITHIN_S);
+/// How long a tool may think that goes on with its answers.
+const SILENT_MAX: Duration = Duration::from_secs(300);
 /// For how long a holder's word counts that it lives, in seconds.
 const HELD_FOR_S: u64 = 6;
 const RENEW_EVERY: Duration = Duration::from_secs(2);
@@ -106,7 +110,7 @@ async fn put(
     let gateway = exchange.ask().shared_gateway();
     gateway.store.hold(ticket.owner, waiting, HELD_FOR_S).await?;
     let result = ticket.input_required(pending, waiting, 1, Some(parked))?;
-    exchange.be_patient();
+    exchange.be_endless();
     let holder = Holder { gateway, exchange, owner: ticket.owner, waiting, inbox, standing, is_read: false, open };
     tokio::spawn(holder.run());
     Ok(result)
@@ -156,7 +160,7 @@ impl Holder {
     async fn hold(&mut self) -> End {
         let mut changes = self.gateway.policies.changes();
         let mut renewal = interval(RENEW_EVERY);
-        let mut deadline = Instant::now() + Duration::from_secs(ANSWER_WITHIN_S);
+        let mut deadline = Instant::now() + ANSWERED_WITHIN;
         let mut heard_to = 0;
         let gateway = Arc::clone(&self.gateway);
         loop {
@@ -172,6 +176,9 @@ impl Holder {
                     }
                 }
                 said = self.exchange.next() => {
+                    if self.is_read {
+                        deadline = Instant::now() + SILENT_MAX;
+                    }
                     if let Some(end) = self.hear(said).await {
                         return end;
                     }
@@ -188,16 +195,22 @@ impl Holder {
                             Ok(ToHolder::Resumed) => {
                                 self.is_read = true;
                                 self.open.clear();
+                                deadline = Instant::now() + SILENT_MAX;
                             }
                             Ok(ToHolder::Parked) => {
                                 self.is_read = false;
-                                deadline = Instant::now() + Duration::from_secs(ANSWER_WITHIN_S);
+                                deadline = Instant::now() + ANSWERED_WITHIN;
                             }
                             Err(fault) => tracing::warn!(%fault, "a holder got mail that it cannot read"),
                         }
                     }
                 }
-                () = tokio::time::sleep_until(deadline), if !self.is_read => return End::Cancelled,
+                () = sleep_until(deadline) => {
+                    if self.is_read {
+                        self.fail(&AnswerFault::Timeout(SILENT_MAX)).await;
+                    }
+                    return End::Cancelled;
+                }
             }
         }
     }
@@ -238,7 +251,7 @@ impl Holder {
     /// A full mailbox is waited for, as a slow agent is: nothing that a call needs is left out.
     async fn send(&self, what: &FromHolder, is_last: bool) {
         let message = parcel::write(what);
-        let give_up_at = Instant::now() + Duration::from_secs(ANSWER_WITHIN_S);
+        let give_up_at = Instant::now() + ANSWERED_WITHIN;
         loop {
             let sent = self.gateway.store.send_mail(self.owner, self.waiting, message.clone(), ANSWER_WITHIN_S).await;
             match sent {

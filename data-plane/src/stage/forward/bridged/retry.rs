@@ -13,7 +13,7 @@ use super::{
         speech::Speech,
         translation::Translation,
     },
-    ToLegacy,
+    ToLegacy, legs,
     parcel::{Parcel, ToHolder},
     ticket::{ANSWER_WITHIN_S, Ticket},
     translation::internal,
@@ -91,8 +91,8 @@ pub(super) async fn go_on(
     }
     let alias = Alias::of(&asked.request, upstream_id);
     let declared = Capabilities::declared(&asked.request);
-    let server_info =
-        super::legs::find(ask, admitted, server, &asked.request).await.ok().and_then(|it| it.server_info());
+    let bridge = legs::known(ask, admitted.owner(), server, &declared.fingerprint()).await?;
+    let server_info = bridge.and_then(|bridge| bridge.server_info());
     let translation = ToLegacy { method: asked.method, alias, declared, wanted, server_info, ticket };
     let translation = Translation::ToLegacy(Box::new(translation));
     let passing = Passing { exchange, request: Some(asked.request.id), translation, watch: None };
