@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tollgate_tests::{
-    Agent, Deployment, Era, McpAnswer, McpClient, NodeClient, Piece, PythonClient, RealServer, Reply, eventually_true,
+    Agent, Deployment, Era, McpAnswer, McpClient, NodeClient, Piece, PythonClient, RealServer, Reply, ScriptedServer,
+    eventually_true,
 };
 
 use crate::scene::{Refused, Scene, assert_refusal};

@@ -252,6 +252,9 @@ async fn answer(State(stage): State<Arc<Stage>>, method: Method, headers: Header
     }
     match (&method, &stage.stream) {
         (&Method::POST, _) => {}
+        (&Method::GET, Some(pieces)) if headers.contains_key("last-event-id") => {
+            return events(&stage.last_call(), pieces.clone());
+        }
         (&Method::GET, Some(pieces)) => return events(&message, pieces.clone()),
         _ => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
     }
@@ -295,6 +298,13 @@ impl Stage {
         let session =
             headers.get("mcp-session-id").and_then(|id| id.to_str().ok()?.strip_prefix("scripted-")?.parse().ok());
         session.is_some_and(|session: u64| session < self.forgotten.load(Ordering::Relaxed))
+    }
+
+    /// What a stream that is resumed goes on with the answer to.
+    fn last_call(&self) -> Value {
+        let seen = lock(&self.seen);
+        let mut messages = seen.iter().rev().map(|seen| &seen.message);
+        messages.find(|message| message["method"] == "tools/call").cloned().unwrap_or_default()
     }
 
     fn tool_list(&self) -> Value {

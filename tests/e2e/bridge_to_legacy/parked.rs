@@ -162,3 +162,66 @@ async fn pages_to_visit_are_asked_for_and_then_the_call_is_sent_again() {
     let done = there.request("tools/call", answering(&state(&asked), "accept")).await;
     assert_eq!(done.text(), "content", "{}", done.body);
 }
+
+/// A server that numbers its events, and goes on with the answer to the last call where a stream is resumed.
+async fn numbering(first: Vec<Piece>) -> (Scene, McpClient, McpClient) {
+    let rest = vec![Piece::Result(json!({"content": [{"type": "text", "text": "resumed"}]}))];
+    let server = ScriptedServer::legacy().tool("read", Reply::Events(first)).stream(rest).start().await;
+    let tollgate = Deployment::separate(2).start().await;
+    tollgate.allow_loopback_servers().await;
+    tollgate.register("files", &server).await;
+    let agent = tollgate.agent("ci").grant("files:read").create().await;
+    let client = agent.at_server("files").await;
+    let here = client.clone().through(tollgate.data_plane_url(0));
+    let there = client.clone().through(tollgate.data_plane_url(1));
+    (Scene { tollgate, server, agent, client }, here, there)
+}
+
+/// From which event the server was asked to go on.
+fn resumed_from(scene: &Scene) -> Option<String> {
+    let seen = scene.server.seen();
+    let resumed = seen.iter().find(|seen| seen.http_method == "GET")?;
+    resumed.header("last-event-id").map(str::to_owned)
+}
+
+#[tokio::test]
+async fn a_call_whose_holder_was_killed_goes_on_where_the_server_numbers_its_events() {
+    let never = Arc::new(Notify::new());
+    let params = json!({"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}});
+    let question = json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": params});
+    let numbered = Piece::Bytes(format!("id: e7\nevent: message\ndata: {question}\n\n"));
+    let (mut scene, here, there) = numbering(vec![numbered, Piece::Until(never)]).await;
+    let asked = here.call("read", json!({})).await;
+    let sealed = state(&asked);
+    scene.tollgate.crash_data_plane(0);
+    let done = there.request("tools/call", retried(&sealed, &json!({"r1": accepted("Ada")}))).await;
+    assert_eq!(done.text(), "resumed", "{}", done.body);
+    assert_eq!(resumed_from(&scene).as_deref(), Some("e7"));
+    assert_eq!(answers(&scene), [(json!("q"), accepted("Ada"))]);
+    assert_eq!(scene.server.calls().len(), 1, "nobody sent it again");
+}
+
+#[tokio::test]
+async fn a_stream_that_the_server_closes_to_be_polled_is_resumed_for_the_agent() {
+    let primed = Piece::Bytes("id: e1\nretry: 10\ndata: \n\n".to_owned());
+    let (scene, here, _) = numbering(vec![primed]).await;
+    let done = here.call("read", json!({})).await;
+    assert_eq!(done.text(), "resumed", "{}", done.body);
+    assert_eq!(resumed_from(&scene).as_deref(), Some("e1"));
+    assert_eq!(scene.server.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_held_call_is_cancelled_when_its_agent_may_no_longer_make_it() {
+    let scene = Scene::legacy().await;
+    let (reply, _answered) = asking(1);
+    scene.server.set("read", reply);
+    let sealed = state(&scene.client.call("read", json!({})).await);
+    scene.tollgate.delete("grants/ci").await;
+    eventually_true("the server to hear that nobody waits", || async {
+        scene.server.seen().iter().any(|seen| seen.message["method"] == "notifications/cancelled")
+    })
+    .await;
+    let refused = scene.client.request("tools/call", retried(&sealed, &json!({"r1": accepted("Ada")}))).await;
+    assert_eq!(refused.status, 403, "{}", refused.body);
+}
