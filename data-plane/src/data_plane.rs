@@ -95,7 +95,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
         policies: Arc::new(Policies::open(shelf, chrono::Utc::now().timestamp())),
         tokens: Tokens::new(Introspector::new(channel.clone(), authorization.clone())),
         store,
-        upstreams: Upstreams::new(config.upstream_timeout),
+        upstreams: Arc::new(Upstreams::new(config.upstream_timeout)),
         opening: Opening::default(),
         spool,
         metrics: Metrics::new(),

@@ -22,7 +22,7 @@ pub struct Gateway {
     pub(crate) policies: Arc<Policies>,
     pub(crate) tokens: Tokens,
     pub(crate) store: Store,
-    pub(crate) upstreams: Upstreams,
+    pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) opening: Opening,
     pub(crate) spool: Spool,
     pub(crate) metrics: Metrics,

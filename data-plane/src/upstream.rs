@@ -8,6 +8,7 @@ pub mod check;
 mod connect;
 mod health;
 mod instance;
+pub mod link;
 pub mod schemas;
 
 use std::{
@@ -32,6 +33,7 @@ use health::Failure;
 pub use connect::{GuardedConnector, client_tls};
 pub use health::Standing;
 pub use instance::{InFlight, Instances};
+pub use link::Links;
 pub use schemas::Schemas;
 
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
@@ -47,6 +49,7 @@ pub struct Upstreams {
     clients: Mutex<HashMap<Egress, HttpClient>>,
     instances: Instances,
     schemas: Schemas,
+    links: Arc<Links>,
     timeout: Duration,
 }
 
@@ -73,6 +76,7 @@ impl Upstreams {
             clients: Mutex::default(),
             instances: Instances::default(),
             schemas: Schemas::default(),
+            links: Arc::default(),
             timeout,
         }
     }
@@ -93,6 +97,12 @@ impl Upstreams {
     #[must_use]
     pub const fn schemas(&self) -> &Schemas {
         &self.schemas
+    }
+
+    /// The upstream sessions over separate event streams that are held here.
+    #[must_use]
+    pub const fn links(&self) -> &Arc<Links> {
+        &self.links
     }
 
     /// The instance that a new call or session goes to.

@@ -15,6 +15,7 @@ mod conformance;
 mod console;
 mod conversations;
 mod discovery;
+mod event_links;
 mod first_five_minutes;
 mod harness;
 mod instances;

@@ -36,10 +36,11 @@ pub enum OauthClient {
     Authlib,
 }
 
-/// The reference server "everything", over Streamable HTTP.
+/// A server that no one here wrote.
 #[derive(Debug)]
 pub struct RealServer {
     port: u16,
+    path: &'static str,
     _process: Process,
 }
 
@@ -135,26 +136,49 @@ impl OauthClient {
 }
 
 impl RealServer {
-    /// Starts `@modelcontextprotocol/server-everything` and waits until it listens.
+    /// Starts `@modelcontextprotocol/server-everything` over Streamable HTTP and waits until it listens.
     pub async fn everything() -> Self {
+        Self::start("server-everything", "/mcp", |port| everything("streamableHttp", port)).await
+    }
+
+    /// The same server over HTTP with a separate event stream, by the official TypeScript SDK.
+    pub async fn everything_over_sse() -> Self {
+        Self::start("server-everything", "/sse", |port| everything("sse", port)).await
+    }
+
+    /// A server of the official Python SDK over HTTP with a separate event stream: `tests/clients/python_sse_server.py`.
+    pub async fn python_over_sse() -> Self {
+        Self::start("the Python SDK's server", "/sse", |port| {
+            let mut command = Command::new(environment().join("venv/bin/python"));
+            command.arg(repository_root().join("tests/clients/python_sse_server.py")).arg(port.to_string());
+            command
+        })
+        .await
+    }
+
+    async fn start(name: &str, path: &'static str, command: impl FnOnce(u16) -> Command) -> Self {
         let port = free_port();
-        let mut command = node();
-        let modules = environment().join("clients/node_modules");
-        command.arg(modules.join("@modelcontextprotocol/server-everything/dist/index.js"));
-        command.arg("streamableHttp").env("PORT", port.to_string());
-        let process = Process::spawn("server-everything", command);
-        eventually_true("server-everything to listen", || async move {
+        let process = Process::spawn(name, command(port));
+        eventually_true(&format!("{name} to listen"), || async move {
             tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
         })
         .await;
-        Self { port, _process: process }
+        Self { port, path, _process: process }
     }
 
-    /// Its MCP endpoint.
+    /// Its MCP endpoint, or the address of its event stream.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/mcp", self.port)
+        format!("http://127.0.0.1:{}{}", self.port, self.path)
     }
+}
+
+fn everything(transport: &str, port: u16) -> Command {
+    let mut command = node();
+    let modules = environment().join("clients/node_modules");
+    command.arg(modules.join("@modelcontextprotocol/server-everything/dist/index.js"));
+    command.arg(transport).env("PORT", port.to_string());
+    command
 }
 
 /// Opens pages in Chromium: runs a file of `web/tests` against a control plane.

@@ -142,7 +142,7 @@ impl ScriptedServer {
         lock(&self.state.tools).insert(tool.to_owned(), reply);
     }
 
-    /// Changes what a method is answered with, whatever it asks for.
+    /// Changes what a method is answered with, whatever it asks for; `GET` stands for the HTTP method.
     pub fn set_method(&self, method: &str, reply: Reply) {
         lock(&self.state.methods).insert(method.to_owned(), reply);
     }
@@ -249,6 +249,11 @@ async fn answer(State(stage): State<Arc<Stage>>, method: Method, headers: Header
     }
     if stage.has_forgotten(&headers) {
         return StatusCode::NOT_FOUND.into_response();
+    }
+    if method == Method::GET
+        && let Some(reply) = next(&stage.methods, "GET")
+    {
+        return perform(&Value::Null, reply).await;
     }
     match (&method, &stage.stream) {
         (&Method::POST, _) => {}

@@ -165,8 +165,9 @@ impl Gathered {
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response<AnswerBody> {
-    let mut response = full(status, body.clone());
-    if !body.is_empty() {
+    let is_empty = body.is_empty();
+    let mut response = full(status, body);
+    if !is_empty {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     response

@@ -11,6 +11,7 @@ pub mod federated;
 mod here;
 mod leg;
 mod legs;
+mod linked;
 mod merge;
 mod mirror;
 mod single;

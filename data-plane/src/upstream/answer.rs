@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response as HttpResponse, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::sync::mpsc;
 
 use crate::{
     mcp::{
@@ -61,15 +62,23 @@ pub enum Body {
     Events(Events),
 }
 
+/// Events that were read elsewhere, from a stream that carries more than these.
+pub type Queued = mpsc::Receiver<sse::Event>;
+
 /// A stream of events, as far as it has arrived.
 #[derive(Debug)]
 pub struct Events {
-    body: Incoming,
-    decoder: sse::Decoder,
+    source: Source,
     idle_max: Duration,
     /// What may still come, and until when; `None`: as the server likes.
     left: Option<(usize, Instant)>,
-    _in_flight: InFlight,
+    _in_flight: Option<InFlight>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Http(Incoming, Box<sse::Decoder>),
+    Queue(Queued),
 }
 
 /// Why an answer cannot be used.
@@ -90,6 +99,9 @@ pub enum AnswerFault {
     /// The data plane that held the call is gone, and nobody can go on with it.
     #[error("the call was lost")]
     Lost,
+    /// A status of 4xx that nothing explains.
+    #[error("status {} without a JSON-RPC error", .0.as_u16())]
+    Unexplained(StatusCode),
     /// It is no MCP. The text says what it is instead; it never quotes the server.
     #[error("{0}")]
     Invalid(String),
@@ -113,9 +125,8 @@ pub async fn receive(
     match head.status {
         StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Ok(received(Body::Empty)),
         StatusCode::OK if media == "text/event-stream" => {
-            let decoder = sse::Decoder::new(sse::Bounds::UPSTREAM);
-            let left = Some((STREAM_BYTES_MAX, Instant::now() + STREAM_LIFE_MAX));
-            Ok(received(Body::Events(Events { body, decoder, idle_max, left, _in_flight: in_flight })))
+            let source = Source::Http(body, Box::new(sse::Decoder::new(sse::Bounds::UPSTREAM)));
+            Ok(received(Body::Events(Events { source, idle_max, left: bounds(), _in_flight: Some(in_flight) })))
         }
         StatusCode::OK if media == "application/json" => {
             let bytes = collect(body, idle_max).await?;
@@ -145,6 +156,12 @@ impl AnswerFault {
 }
 
 impl Events {
+    /// What is read elsewhere.
+    #[must_use]
+    pub fn queued(queue: Queued) -> Self {
+        Self { source: Source::Queue(queue), idle_max: STREAM_IDLE_MAX, left: bounds(), _in_flight: None }
+    }
+
     /// This stream for somebody who waits as long as a tool may think.
     #[must_use]
     pub fn patient(self) -> Self {
@@ -159,8 +176,9 @@ impl Events {
 
     /// Reads to the end of a stream whose answer has arrived: a connection that is left in the middle of an answer
     /// has to be closed.
-    pub async fn finish(mut self) {
-        let end = async { while let Some(Ok(_)) = self.body.frame().await {} };
+    pub async fn finish(self) {
+        let Source::Http(mut body, _) = self.source else { return };
+        let end = async { while let Some(Ok(_)) = body.frame().await {} };
         let _ = tokio::time::timeout(END_TIMEOUT, end).await;
     }
 
@@ -170,19 +188,33 @@ impl Events {
     /// When nothing arrives for too long, the stream breaks, goes on for too long, or an event is too large.
     pub async fn next(&mut self) -> Result<Option<sse::Event>, AnswerFault> {
         loop {
-            if let Some(event) = self.decoder.next_event() {
+            let (body, decoder) = match &mut self.source {
+                Source::Http(body, decoder) => (body, decoder),
+                Source::Queue(queue) => {
+                    let event = tokio::time::timeout(self.idle_max, queue.recv()).await;
+                    let event = event.map_err(|_| AnswerFault::Timeout(self.idle_max))?;
+                    self.spend(event.as_ref().and_then(|event| event.data.as_ref()).map_or(0, Bytes::len))?;
+                    return Ok(event);
+                }
+            };
+            if let Some(event) = decoder.next_event() {
                 return Ok(Some(event));
             }
-            let frame = tokio::time::timeout(self.idle_max, self.body.frame()).await;
+            let frame = tokio::time::timeout(self.idle_max, body.frame()).await;
             let frame = frame.map_err(|_| AnswerFault::Timeout(self.idle_max))?;
             let Some(frame) = frame else { return Ok(None) };
             let frame = frame.map_err(|_| AnswerFault::Invalid("the stream broke off".to_owned()))?;
             if let Ok(data) = frame.into_data() {
+                decoder.push(&data).map_err(|error| AnswerFault::Invalid(error.to_string()))?;
                 self.spend(data.len())?;
-                self.decoder.push(&data).map_err(|error| AnswerFault::Invalid(error.to_string()))?;
             }
         }
     }
+}
+
+/// What may come with one answer, and until when.
+fn bounds() -> Option<(usize, Instant)> {
+    Some((STREAM_BYTES_MAX, Instant::now() + STREAM_LIFE_MAX))
 }
 
 impl Events {
@@ -231,7 +263,7 @@ async fn explained(status: StatusCode, media: &str, body: Incoming, idle_max: Du
     if status == StatusCode::NOT_FOUND && media != "application/json" {
         return Err(AnswerFault::SessionLost);
     }
-    let unexplained = || AnswerFault::Invalid(format!("status {} without a JSON-RPC error", status.as_u16()));
+    let unexplained = || AnswerFault::Unexplained(status);
     let bytes = collect(body, idle_max).await?;
     let Ok(Body::Whole(response, bytes)) = whole(bytes) else {
         return Err(if status == StatusCode::NOT_FOUND { AnswerFault::SessionLost } else { unexplained() });

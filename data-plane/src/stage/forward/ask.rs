@@ -7,18 +7,20 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method as Verb,
+    HeaderMap, HeaderName, HeaderValue, Method as Verb, StatusCode,
     header::{ACCEPT, CONTENT_TYPE},
 };
 use tollgate_proto::CallId;
 
+use super::linked;
 use crate::{
     call::Call,
     gateway::Gateway,
-    mcp::{header, message::MetaValue, version::ProtocolVersion},
-    policy::{Instance, Server, Tenant},
+    mcp::{header, message::MetaValue, method::Method, version::ProtocolVersion},
+    policy::{Egress, Instance, Server, Tenant},
     refusal::Refusal,
-    stage::identify::Caller,
+    stage::{admit, identify::Caller},
+    store::Owner,
     telemetry::span::{CallSpan, UpstreamSpan},
     upstream::{
         UpstreamError,
@@ -39,6 +41,7 @@ const STREAM: &str = "GET";
 pub struct Ask {
     gateway: Arc<Gateway>,
     tenant: Arc<Tenant>,
+    owner: Owner,
     span: CallSpan,
     call_id: CallId,
     /// From the first request to the last thing that was heard.
@@ -66,6 +69,7 @@ impl Ask {
         Self {
             gateway: Arc::clone(call.gateway()),
             tenant: Arc::clone(caller.tenant()),
+            owner: admit::owner(caller),
             span: call.span().clone(),
             call_id: call.id(),
             busy: Arc::default(),
@@ -78,11 +82,21 @@ impl Ask {
     }
 
     /// What all calls share, for what outlives this one.
-    pub fn shared_gateway(&self) -> Arc<Gateway> {
-        Arc::clone(&self.gateway)
+    pub const fn shared(&self) -> &Arc<Gateway> {
+        &self.gateway
     }
 
-    /// Whose call it is.
+    /// Whose sessions are spoken in.
+    pub const fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Where the tenant's servers may live.
+    pub fn egress(&self) -> &Egress {
+        &self.tenant.egress
+    }
+
+    /// Which call it is.
     pub const fn call_id(&self) -> CallId {
         self.call_id
     }
@@ -113,7 +127,14 @@ impl Ask {
         let mut headers = outgoing.headers;
         headers.insert(ACCEPT, BOTH_MEDIA);
         headers.insert(CONTENT_TYPE, JSON);
-        self.request(instance, Verb::POST, headers, (outgoing.write)(&meta), span).await
+        let body = (outgoing.write)(&meta);
+        if outgoing.method != Method::Initialize.as_str() {
+            return self.request(instance, Verb::POST, headers, body, span).await;
+        }
+        match self.request(instance, Verb::POST, headers.clone(), body.clone(), span).await {
+            Err(fault) if linked::may_be_older(&fault) => linked::open(self, instance, headers, body, fault).await,
+            answered => answered,
+        }
     }
 
     /// Asks for the stream of events of an upstream session; `headers` say which, and from where on.
@@ -140,12 +161,21 @@ impl Ask {
             put(&mut headers, TRACESTATE, state);
         }
         put(&mut headers, header::CALL_ID, &self.call_id.to_string());
+        if let Some(link) = linked::named(&headers) {
+            return linked::request(self, instance, link, verb, headers, body, span).await;
+        }
         let (upstreams, sent_at) = (&self.gateway.upstreams, Instant::now());
+        let is_message = verb == Verb::POST;
         let sent = upstreams.send(&self.tenant.egress, instance, verb, headers, body).await;
         let received = match sent.inspect_err(|_| span.fail("unreachable")) {
             Ok((response, in_flight)) => {
                 let received = answer::receive(response, in_flight, upstreams.timeout(), sent_at, span).await;
-                received.map_err(Fault::from)
+                // A message is no question for a stream.
+                let of_message = |fault| match fault {
+                    AnswerFault::NotOffered if is_message => AnswerFault::Unexplained(StatusCode::METHOD_NOT_ALLOWED),
+                    other => other,
+                };
+                received.map_err(of_message).map_err(Fault::from)
             }
             Err(error) => Err(error.into()),
         };
@@ -175,8 +205,17 @@ impl Ask {
 
     /// Ends an upstream session, if the server cares to hear it.
     pub async fn delete(&self, instance: &Instance, headers: HeaderMap) {
-        let ended =
-            self.gateway.upstreams.send(&self.tenant.egress, instance, Verb::DELETE, headers, Bytes::new()).await;
+        let ended = match linked::named(&headers) {
+            Some(link) => {
+                let span = self.upstream_span(instance, "DELETE", "");
+                linked::request(self, instance, link, Verb::DELETE, headers, Bytes::new(), span).await.map(drop)
+            }
+            None => {
+                let (upstreams, egress) = (&self.gateway.upstreams, &self.tenant.egress);
+                let ended = upstreams.send(egress, instance, Verb::DELETE, headers, Bytes::new()).await;
+                ended.map(drop).map_err(Fault::from)
+            }
+        };
         if let Err(error) = ended {
             tracing::debug!(call_id = %self.call_id, %error, "the server was not told that its session ended");
         }
@@ -223,8 +262,8 @@ impl Fault {
             Self::Answered(AnswerFault::SessionLost) => Refusal::SessionUnknown,
             Self::Answered(AnswerFault::NotOffered) => Refusal::StreamNotOffered,
             Self::Answered(AnswerFault::Lost) => Refusal::CallLost { server: name },
-            Self::Answered(AnswerFault::Invalid(detail)) => {
-                Refusal::UpstreamInvalid { server: name, detail: detail.clone() }
+            Self::Answered(fault @ (AnswerFault::Unexplained(_) | AnswerFault::Invalid(_))) => {
+                Refusal::UpstreamInvalid { server: name, detail: fault.to_string() }
             }
         }
     }

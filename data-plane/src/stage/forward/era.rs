@@ -83,7 +83,9 @@ async fn probe(ask: &Ask, speech: &Speech) -> Result<bool, Fault> {
             Err(_) => is_modern_error(response.error_code()),
         }),
         // A status without a modern error is how legacy servers answer what they do not know.
-        Err(Fault::Answered(AnswerFault::Invalid(_) | AnswerFault::SessionLost)) => Ok(false),
+        Err(Fault::Answered(AnswerFault::Invalid(_) | AnswerFault::Unexplained(_) | AnswerFault::SessionLost)) => {
+            Ok(false)
+        }
         Err(fault) => Err(fault),
     }
 }

@@ -56,7 +56,7 @@ pub async fn params(ask: &Ask, speech: &Speech, call: Mirrored<'_>) -> Result<He
         match learn(ask, speech, &listed, Instant::now()).await {
             Ok(()) => mirrors = listed.mirrors(call.tool),
             Err(fault) => {
-                tracing::debug!(server = %speech.server.name, %fault, "the schemas of its tools are not known")
+                tracing::debug!(server = %speech.server.name, %fault, "the schemas of its tools are not known");
             }
         }
     }

@@ -39,7 +39,7 @@ pub async fn open(
     let mut headers = speech.plain_headers("GET");
     headers.extend(last_event_id.map(|id| (header::LAST_EVENT_ID, id)));
     // Only once: of a session's streams the newest goes on, also the one that is about to fail here.
-    let watch = Watch::take(ask.shared_gateway(), admitted.owner(), *session).await;
+    let watch = Watch::take(Arc::clone(ask.shared()), admitted.owner(), *session).await;
     let received = match ask.stream(&speech.instance, headers).await {
         Ok(received) => received,
         Err(Fault::Answered(AnswerFault::NotOffered)) => return Err(Refusal::StreamNotOffered),

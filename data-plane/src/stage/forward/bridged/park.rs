@@ -107,7 +107,7 @@ async fn put(
     let (waiting, inbox) = (MailboxId::generate()?, MailboxId::generate()?);
     let parked = Parked { holder: inbox.to_bytes(), leg, upstream_id, read_to: 0, last_event };
     let open = pending.iter().filter_map(|question| question.id.clone()).collect();
-    let gateway = exchange.ask().shared_gateway();
+    let gateway = Arc::clone(exchange.ask().shared());
     gateway.store.hold(ticket.owner, waiting, HELD_FOR_S).await?;
     let result = ticket.input_required(pending, waiting, 1, Some(parked))?;
     exchange.be_endless();

@@ -63,7 +63,7 @@ pub(super) async fn go_on(
     let lost = || Refusal::CallLost { server: server.name.to_string() };
     let speech = Speech::of_leg(server, &parked.leg).ok_or_else(lost)?;
     let mut parcel = Parcel {
-        gateway: ask.shared_gateway(),
+        gateway: Arc::clone(ask.shared()),
         owner: admitted.owner(),
         waiting,
         holder: MailboxId::from_bytes(parked.holder),
