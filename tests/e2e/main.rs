@@ -11,6 +11,7 @@ mod bad_tokens;
 mod batches;
 mod bridge_to_legacy;
 mod command_line;
+mod compatibility;
 mod conformance;
 mod console;
 mod conversations;

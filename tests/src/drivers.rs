@@ -36,7 +36,7 @@ pub enum OauthClient {
     Authlib,
 }
 
-/// A server that no one here wrote.
+/// A server that no one here wrote, or one on an SDK that no one here wrote, over Streamable HTTP.
 #[derive(Debug)]
 pub struct RealServer {
     port: u16,
@@ -156,6 +156,27 @@ impl RealServer {
         .await
     }
 
+    /// Starts a server on the Python SDK, of both eras, and waits until it listens.
+    pub async fn python() -> Self {
+        Self::start("a server on the Python SDK", "/mcp", |port| {
+            let mut command = Command::new(environment().join("venv/bin/python"));
+            command.arg(repository_root().join("tests/clients/python_server.py")).arg(port.to_string());
+            command
+        })
+        .await
+    }
+
+    /// Starts a server on the TypeScript SDK, of both eras, and waits until it listens.
+    pub async fn typescript() -> Self {
+        Self::start("a server on the TypeScript SDK", "/mcp", |port| {
+            let mut command = node();
+            command.arg(repository_root().join("tests/clients/node_server.mjs")).arg(port.to_string());
+            command.env("TOLLGATE_TEST_MODULES", client_modules());
+            command
+        })
+        .await
+    }
+
     async fn start(name: &str, path: &'static str, command: impl FnOnce(u16) -> Command) -> Self {
         let port = free_port();
         let process = Process::spawn(name, command(port));
@@ -209,7 +230,7 @@ pub(crate) fn node() -> Command {
 }
 
 /// Where `scripts/setup.sh` puts what only tests need.
-fn environment() -> PathBuf {
+pub(crate) fn environment() -> PathBuf {
     let folder = std::env::var_os("TOLLGATE_TEST_ENV").map(PathBuf::from);
     let folder = folder.unwrap_or_else(|| repository_root().join("target/test-env"));
     assert!(folder.is_dir(), "{} is missing: run `scripts/setup.sh test` first", folder.display());

@@ -54,10 +54,12 @@ mod process;
 mod redis;
 mod reference;
 mod relay;
+mod rmcp_client;
 mod scripted;
 mod site;
 mod spans;
 mod suite;
+mod trial;
 mod usage;
 mod wait;
 
@@ -85,6 +87,7 @@ pub use self::{
     site::Site,
     spans::{Span, SpanReceiver},
     suite::{Comparison, Conformance, Findings},
+    trial::TrialClient,
     usage::UsageRecord,
     wait::{eventually, eventually_true},
 };
