@@ -15,6 +15,7 @@ mod compatibility;
 mod conformance;
 mod console;
 mod conversations;
+mod differential;
 mod discovery;
 mod event_links;
 mod first_five_minutes;

@@ -128,7 +128,8 @@ impl Agent {
         self.at(&format!("{}/t/default/mcp", self.data_url)).await
     }
 
-    async fn at(&self, resource: &str) -> McpClient {
+    /// A modern client of any endpoint, with a token for it.
+    pub async fn at(&self, resource: &str) -> McpClient {
         McpClient::new(resource).with_token(&self.token(resource).await)
     }
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     agent::{Agent, AgentDraft},
+    balancer::Balancer,
     http::Http,
     interactive::InteractiveDraft,
     mcp::McpClient,
@@ -45,6 +46,7 @@ pub struct Deployment {
     secrets: Secrets,
     tolerated: Mutex<Vec<String>>,
     http: Http,
+    _balancer: Option<Balancer>,
     // Dropped last: nothing may still write to them.
     database_wire: Option<Relay>,
     redis: Option<Redis>,

@@ -146,6 +146,7 @@ impl Plan {
             secrets: Secrets::default(),
             tolerated: Vec::new().into(),
             http: Http::default(),
+            _balancer: self.balancer,
             database_wire,
             redis,
             database,
