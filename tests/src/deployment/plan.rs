@@ -202,11 +202,7 @@ impl Plan {
         }
         let (grpc_url, grpc) = free_address();
         let planes: Vec<_> = (0..data_planes).map(|_| free_address()).collect();
-        let mut data_url = planes.first().expect("a deployment has a data plane").0.clone();
-        if let Some(balancer) = &self.balancer {
-            balancer.lead_to(planes.iter().map(|(url, _)| url.clone()).collect());
-            balancer.url().clone_into(&mut data_url);
-        }
+        let data_url = self.public_data_url(planes.iter().map(|(url, _)| url.clone()).collect());
         let mut shared = self.environment.clone();
         shared.extend(
             [
@@ -269,6 +265,17 @@ impl Plan {
             });
         }
         (services, control_url, data_url)
+    }
+
+    /// The load balancer's, or else the first data plane's own.
+    fn public_data_url(&self, planes: Vec<String>) -> String {
+        match &self.balancer {
+            Some(balancer) => {
+                balancer.lead_to(planes);
+                balancer.url().to_owned()
+            }
+            None => planes.into_iter().next().expect("a deployment has a data plane"),
+        }
     }
 }
 
