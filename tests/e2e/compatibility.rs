@@ -54,11 +54,13 @@ async fn any_client_works_before_any_server() {
         let spec = json!({"instances": [{"url": server.url}], "era": server.era});
         tollgate.put(&format!("servers/{}", server.slug), json!({"spec": spec})).await;
     }
-    let draft =
-        servers.iter().fold(tollgate.agent("trial"), |draft, server| draft.grant(&format!("{}:*", server.slug)));
-    let agent = draft.create().await;
+    let mut agents = Vec::new();
+    for client in clients() {
+        agents.push(agent_of(&tollgate, client, &servers).await);
+    }
     let cells: Vec<Cell> = stream::iter(pairs(&servers))
-        .map(|(server, client)| try_out(&tollgate, &agent, server, client))
+        .enumerate()
+        .map(|(place, (server, client))| try_out(&tollgate, &agents[place % agents.len()], server, client))
         .buffered(AT_ONCE)
         .collect()
         .await;
@@ -86,6 +88,12 @@ fn clients() -> Vec<Client> {
 
 fn pairs(servers: &[Server]) -> Vec<(&Server, Client)> {
     servers.iter().flat_map(|server| clients().into_iter().map(move |client| (server, client))).collect()
+}
+
+/// An agent of its own for each client: what they do at a server must not meet in one session there.
+async fn agent_of(tollgate: &Deployment, client: Client, servers: &[Server]) -> Agent {
+    let draft = tollgate.agent(&format!("{}-{}", client.name.to_lowercase(), client.era));
+    servers.iter().fold(draft, |draft, server| draft.grant(&format!("{}:*", server.slug))).create().await
 }
 
 /// Lets one client try one server out, in a word of its own for each feature that did not work.
