@@ -149,6 +149,12 @@ impl Findings {
         }
     }
 
+    /// The line that `scripts/conformance.sh` adds up.
+    #[must_use]
+    pub fn summary(&self, leg: &str) -> String {
+        line(leg, self.passed, 0, self.failed)
+    }
+
     /// What is wrong here that was right in `reference`, beside what `tests/conformance/{leg}.yml` lists.
     ///
     /// # Panics
@@ -202,13 +208,7 @@ impl Comparison {
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let failed = self.unexpected.len() + self.stale.len();
-        writeln!(
-            f,
-            "conformance | {:<12} | {:>4} passed | {:>3} excepted | {failed:>3} failed",
-            self.leg,
-            self.passed,
-            self.excepted.len()
-        )?;
+        writeln!(f, "{}", line(&self.leg, self.passed, self.excepted.len(), failed))?;
         for (check, trouble) in &self.unexpected {
             let trouble: String = trouble.lines().next().unwrap_or_default().chars().take(TROUBLE_CHARS_MAX).collect();
             writeln!(f, "  FAILED    {check}: {trouble}")?;
@@ -227,6 +227,10 @@ impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.scenario, self.id)
     }
+}
+
+fn line(leg: &str, passed: usize, excepted: usize, failed: usize) -> String {
+    format!("conformance | {leg:<12} | {passed:>4} passed | {excepted:>3} excepted | {failed:>3} failed")
 }
 
 /// `server-{scenario}-{time}` is how the suite names the folder of a scenario's results.
