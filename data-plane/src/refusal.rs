@@ -179,6 +179,9 @@ pub enum Refusal {
         /// The server.
         server: String,
     },
+    /// The agent cancelled its own request.
+    #[error("the request was cancelled")]
+    Cancelled,
     /// Sessions and counters cannot be reached.
     #[error("sessions and limits cannot be reached: try again in a moment")]
     StoreUnavailable,
@@ -265,6 +268,7 @@ impl Refusal {
             Self::StateUnknown => facts("request_state_unknown", S::OK, -32602),
             Self::InputDeclined { .. } => facts("input_declined", S::OK, 40300),
             Self::CallLost { .. } => facts("call_lost", S::OK, -32603),
+            Self::Cancelled => facts("cancelled", S::OK, 49900),
             Self::StoreUnavailable => facts("store_unavailable", S::SERVICE_UNAVAILABLE, 50300),
             Self::Overloaded | Self::TooManyStrangers => facts("overloaded", S::SERVICE_UNAVAILABLE, 50300),
             Self::IntrospectionUnavailable => facts("introspection_unavailable", S::SERVICE_UNAVAILABLE, 50300),

@@ -69,6 +69,7 @@ fn all() -> Vec<Refusal> {
         Refusal::StateUnknown,
         Refusal::InputDeclined { server: server() },
         Refusal::CallLost { server: server() },
+        Refusal::Cancelled,
         Refusal::StoreUnavailable,
         Refusal::Overloaded,
         Refusal::TooManyStrangers,

@@ -14,6 +14,7 @@ mod legs;
 mod linked;
 mod merge;
 mod mirror;
+mod sessionless;
 mod single;
 pub mod speech;
 mod streams;

@@ -68,6 +68,8 @@ pub enum Here {
     },
     /// A message that is taken and leads nowhere.
     Accept,
+    /// The agent's answer to a question that was put to it at a federated endpoint.
+    Reply(Response),
     /// DELETE.
     EndSession,
 }
@@ -298,7 +300,8 @@ fn reply(caller: &Caller, session: Option<&SessionRef>, response: Response) -> E
         let (server, id) = question_of(caller, &session, id, chrono::Utc::now().timestamp())?;
         Some((caller.server_by_id(server)?, id))
     });
-    let Some((server, id)) = asked else { return Errand::Here(Here::Accept) };
+    // A modern server's question is known by another id, which the stage that waits for it reads.
+    let Some((server, id)) = asked else { return Errand::Here(Here::Reply(response)) };
     let message = Carried::Response(Response { id: Some(id), ..response });
     Errand::Server(ToServer { server: Arc::clone(server), message })
 }

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use tollgate_proto::{ServerId, TenantId};
 use uuid::Uuid;
 
-use super::session::SessionId;
+use super::{mailbox::MailboxId, session::SessionId};
 
 /// Announcements that a slow listener may fall behind by.
 const BACKLOG: usize = 1_024;
@@ -73,10 +73,13 @@ pub enum SessionChange {
         by: Uuid,
     },
     /// The resources that it has subscribed to are others.
-    Subscriptions,
+    Subscriptions {
+        /// Where whoever changed them waits until the session's stream brings what it should.
+        told: MailboxId,
+    },
     /// The agent wants no answer to this request any more.
     Cancelled {
-        /// The request's id, as JSON.
+        /// The request's id, as it is shown: a string in quotes, an integer without.
         request: String,
     },
 }

@@ -9,6 +9,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 
@@ -22,7 +23,8 @@ pub(super) const POLL_EVERY: Duration = Duration::from_secs(1);
 const ID_BYTES: usize = 16;
 
 /// What a mailbox is known by within its owner: 16 random bytes, written as 22 characters of base64url.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct MailboxId([u8; ID_BYTES]);
 
 /// A text that is no mailbox id.
@@ -69,6 +71,20 @@ impl FromStr for MailboxId {
     fn from_str(text: &str) -> Result<Self, MailboxIdError> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| MailboxIdError)?;
         bytes.try_into().map(Self).map_err(|_| MailboxIdError)
+    }
+}
+
+impl TryFrom<String> for MailboxId {
+    type Error = MailboxIdError;
+
+    fn try_from(text: String) -> Result<Self, MailboxIdError> {
+        text.parse()
+    }
+}
+
+impl From<MailboxId> for String {
+    fn from(id: MailboxId) -> Self {
+        id.to_string()
     }
 }
 

@@ -102,6 +102,9 @@ pub enum AnswerFault {
     /// A status of 4xx that nothing explains.
     #[error("status {} without a JSON-RPC error", .0.as_u16())]
     Unexplained(StatusCode),
+    /// The agent wants it no more.
+    #[error("the agent cancelled the request")]
+    Cancelled,
     /// It is no MCP. The text says what it is instead; it never quotes the server.
     #[error("{0}")]
     Invalid(String),

@@ -15,7 +15,7 @@ use std::{
 use tollgate_proto::InstanceId;
 
 use super::health::{Failure, Health, Standing};
-use crate::policy::Instance;
+use crate::{mcp::json::Raw, policy::Instance};
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +40,8 @@ struct State {
 struct Observed {
     health: Health,
     modern: Option<(bool, Instant)>,
+    /// What it says of itself, and until when.
+    discovered: Option<(Raw, Instant)>,
 }
 
 /// One request that an instance is busy with.
@@ -112,9 +114,23 @@ impl Instances {
         self.state(id).observed().modern = Some((modern, Instant::now()));
     }
 
+    /// What the instance says of itself, while that holds.
+    #[must_use]
+    pub fn discovered(&self, id: InstanceId) -> Option<Raw> {
+        let (discovered, until) = self.state(id).observed().discovered.clone()?;
+        (Instant::now() < until).then_some(discovered)
+    }
+
+    /// Keeps what the instance says of itself.
+    pub fn set_discovered(&self, id: InstanceId, discovered: Raw, kept_for: Duration) {
+        self.state(id).observed().discovered = Some((discovered, Instant::now() + kept_for));
+    }
+
     /// It answered as no server of its era does: the next request asks which one it speaks.
     pub fn forget_era(&self, id: InstanceId) {
-        self.state(id).observed().modern = None;
+        let state = self.state(id);
+        let mut observed = state.observed();
+        (observed.modern, observed.discovered) = (None, None);
     }
 
     /// Forgets every instance for which `stays` says no.
@@ -142,6 +158,7 @@ impl Instances {
         if before != after {
             if after == Standing::Ejected {
                 observed.modern = None;
+                observed.discovered = None;
             }
             tracing::info!(instance = %id, standing = ?after, "the standing of an instance changed");
         }
@@ -155,7 +172,7 @@ impl Instances {
 
 impl State {
     fn new() -> Self {
-        let observed = Observed { health: Health::new(Instant::now()), modern: None };
+        let observed = Observed { health: Health::new(Instant::now()), modern: None, discovered: None };
         Self { in_flight: AtomicUsize::new(0), observed: Mutex::new(observed) }
     }
 

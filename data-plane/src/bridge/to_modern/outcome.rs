@@ -9,8 +9,12 @@ use crate::mcp::{
     method::{Carries, ListKind, Method},
 };
 
-const INVALID_PARAMS: i64 = -32602;
-const INTERNAL_ERROR: i64 = -32603;
+/// JSON-RPC: the method is not there.
+pub const METHOD_NOT_FOUND: i64 = -32601;
+/// JSON-RPC: the params are not good.
+pub const INVALID_PARAMS: i64 = -32602;
+/// JSON-RPC: something failed here.
+pub const INTERNAL_ERROR: i64 = -32603;
 /// The legacy era's "resource not found".
 const RESOURCE_NOT_FOUND: i64 = -32002;
 /// The modern era's "missing required client capability".
@@ -50,7 +54,6 @@ pub fn read(method: Method, outcome: &Result<Raw, Raw>) -> Result<Outcome, &'sta
 }
 
 /// What a call ends with that needs more of the client than it can do: `needed` says what.
-#[must_use]
 pub fn incapable(method: Method, needed: &str) -> Result<Raw, Raw> {
     let text = format!("the server needs a client that can do {needed}, and this one cannot");
     if method == Method::ToolsCall {
@@ -65,6 +68,20 @@ pub fn incapable(method: Method, needed: &str) -> Result<Raw, Raw> {
         }));
     }
     Err(error_of(INVALID_PARAMS, &text))
+}
+
+/// A tool of a list. Until 2025-11-25 its output schema is that of an object; without one, nothing is promised.
+#[must_use]
+pub fn tool(tool: Raw) -> Raw {
+    match tool.object() {
+        Some(members) if members.get("outputSchema").is_some_and(|schema| !is_of_objects(schema)) => {
+            json::object(|tool| {
+                let kept = members.iter().filter(|(key, _)| *key != "outputSchema");
+                kept.for_each(|(key, value)| tool.raw(key, value));
+            })
+        }
+        _ => tool,
+    }
 }
 
 /// An error object.
@@ -101,20 +118,11 @@ fn write_meta(result: &mut ObjectWriter<'_>, meta: &Raw) {
     }
 }
 
-/// Until 2025-11-25 a tool's output schema is that of an object; without one, nothing is promised.
 fn write_tools(result: &mut ObjectWriter<'_>, tools: &Raw) {
     let Some(tools) = tools.array() else { return result.raw("tools", tools) };
     result.array("tools", |written| {
         for tool in tools {
-            match tool.object() {
-                Some(members) if members.get("outputSchema").is_some_and(|schema| !is_of_objects(schema)) => {
-                    written.object(|tool| {
-                        let kept = members.iter().filter(|(key, _)| *key != "outputSchema");
-                        kept.for_each(|(key, value)| tool.raw(key, value));
-                    });
-                }
-                _ => written.raw(&tool),
-            }
+            written.raw(&self::tool(tool));
         }
     });
 }

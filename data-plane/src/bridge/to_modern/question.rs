@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     Introduction,
-    outcome::{error_of, incapable},
+    outcome::{INTERNAL_ERROR, error_of, incapable},
 };
 use crate::{
     bridge::to_legacy::{Capabilities, Kind},
@@ -19,7 +19,6 @@ use crate::{
     },
 };
 
-const INTERNAL_ERROR: i64 = -32603;
 /// What one round may ask.
 pub const QUESTIONS_MAX: usize = 16;
 

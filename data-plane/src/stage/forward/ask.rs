@@ -261,6 +261,7 @@ impl Fault {
             }
             Self::Answered(AnswerFault::SessionLost) => Refusal::SessionUnknown,
             Self::Answered(AnswerFault::NotOffered) => Refusal::StreamNotOffered,
+            Self::Answered(AnswerFault::Cancelled) => Refusal::Cancelled,
             Self::Answered(AnswerFault::Lost) => Refusal::CallLost { server: name },
             Self::Answered(fault @ (AnswerFault::Unexplained(_) | AnswerFault::Invalid(_))) => {
                 Refusal::UpstreamInvalid { server: name, detail: fault.to_string() }

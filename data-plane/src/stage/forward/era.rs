@@ -4,15 +4,13 @@
 use std::sync::Arc;
 
 use super::{
-    ask::{Ask, Fault, Outgoing},
-    exchange::Exchange,
+    ask::{Ask, Fault},
+    sessionless::discovered,
     speech::Speech,
 };
 use crate::{
     mcp::{
         json::Raw,
-        message::{MetaValue, RequestId, write_request},
-        method::Method,
         version::{Era, ProtocolVersion},
     },
     policy::{Instance, Server},
@@ -36,9 +34,11 @@ pub async fn of(ask: &Ask, server: &Arc<Server>, instance: &Arc<Instance>) -> Re
     Ok(if modern { Era::Modern } else { Era::Legacy })
 }
 
-/// The refusal of a legacy client by a server that speaks only the modern era.
-pub fn modern_only(server: &Server, wanted: ProtocolVersion) -> Refusal {
-    Refusal::EraUnsupported { server: server.name.to_string(), wanted, supported: &crate::mcp::version::MODERN }
+/// A server that was taken for legacy has answered as only modern ones do: the next call knows it.
+pub fn has_changed(ask: &Ask, server: &Server, instance: &Instance) -> Refusal {
+    ask.gateway().upstreams.instances().set_modern(instance.id, true);
+    let detail = "it speaks the modern era, which it was not known for: try again".to_owned();
+    Refusal::UpstreamInvalid { server: server.name.to_string(), detail }
 }
 
 /// Whether an error is one that only a modern server makes.
@@ -57,29 +57,15 @@ async fn is_modern(ask: &Ask, server: &Arc<Server>, instance: &Arc<Instance>) ->
 }
 
 async fn probe(ask: &Ask, speech: &Speech) -> Result<bool, Fault> {
-    let id = RequestId::Text("tollgate-probe".into());
-    let method = Method::Discover.as_str();
-    let write = |meta: &[(&str, MetaValue<'_>)]| {
-        write_request(&id, method, |params| {
-            params.object("_meta", |entries| {
-                entries.text("io.modelcontextprotocol/protocolVersion", MODERN.as_str());
-                entries.object("io.modelcontextprotocol/clientCapabilities", |_| {});
-                for (key, value) in meta {
-                    if let MetaValue::Text(text) = value {
-                        entries.text(key, text);
-                    }
-                }
-            });
-        })
-    };
-    let outgoing = Outgoing { headers: speech.plain_headers(method), method, tool: "", write: &write };
-    let answered = match Exchange::open(ask, speech, id.clone(), outgoing).await {
-        Ok(exchange) => exchange.answer().await.map_err(Fault::from),
-        Err(fault) => Err(fault),
-    };
-    match answered {
+    match discovered::discover(ask, speech).await {
         Ok(response) => Ok(match &response.outcome {
-            Ok(result) => supports_modern(result),
+            Ok(result) => {
+                let modern = supports_modern(result);
+                if modern {
+                    discovered::keep(ask, speech, result);
+                }
+                modern
+            }
             Err(_) => is_modern_error(response.error_code()),
         }),
         // A status without a modern error is how legacy servers answer what they do not know.

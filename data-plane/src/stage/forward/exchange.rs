@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::{
     ask::{Ask, Fault, Outgoing},
     bridged::parcel::Parcel,
+    sessionless::{Listening, Rounds},
     speech::{Speech, Tongue},
 };
 use crate::{
@@ -44,7 +45,8 @@ pub struct Exchange {
     status: StatusCode,
     source: Source,
     sent_at: Instant,
-    span: UpstreamSpan,
+    /// Where it is one request to the server and no more.
+    span: Option<UpstreamSpan>,
     last_event_id: Option<Box<str>>,
     /// Milliseconds that the server wants to be left alone before its stream is resumed.
     retry_ms: u64,
@@ -63,6 +65,10 @@ enum Source {
     Parcel(Box<Parcel>),
     /// What a listener of this data plane makes out.
     Heard(mpsc::Receiver<Bytes>),
+    /// The answer of a modern server to a legacy agent, however often it asks something first.
+    Rounds(Box<Rounds>),
+    /// What a modern server has to say in a legacy agent's session.
+    Listening(Box<Listening>),
     /// Nothing more comes.
     Ended,
 }
@@ -98,8 +104,7 @@ impl Exchange {
             Body::Whole(response, bytes) => Source::Whole(response, bytes),
             Body::Events(events) => Source::Events(Box::new(events)),
         };
-        let (ask, speech) = (ask.clone(), speech.clone());
-        Self { ask, speech, id, status, source, sent_at, span, last_event_id: None, retry_ms: 0, resumed: 0 }
+        Self { status, sent_at, ..Self::of(ask, speech, id, source, Some(span)) }
     }
 
     /// The exchange of a request that was sent before, and that a data plane holds since.
@@ -110,30 +115,37 @@ impl Exchange {
         parcel: Parcel,
         last_event_id: Option<Box<str>>,
     ) -> Self {
-        Self {
-            ask: ask.clone(),
-            speech: speech.clone(),
-            id: Some(id),
-            status: StatusCode::OK,
-            source: Source::Parcel(Box::new(parcel)),
-            sent_at: Instant::now(),
-            span: ask.upstream_span(&speech.instance, "response", ""),
-            last_event_id,
-            retry_ms: 0,
-            resumed: 0,
-        }
+        let span = ask.upstream_span(&speech.instance, "response", "");
+        Self { last_event_id, ..Self::of(ask, speech, Some(id), Source::Parcel(Box::new(parcel)), Some(span)) }
     }
 
     /// The exchange of a request that is answered by what arrives here, message by message.
     pub fn of_listener(ask: &Ask, speech: &Speech, id: RequestId, heard: mpsc::Receiver<Bytes>) -> Self {
+        let span = ask.upstream_span(&speech.instance, "listen", "");
+        Self::of(ask, speech, Some(id), Source::Heard(heard), Some(span))
+    }
+
+    /// The exchange of a legacy agent's request that a modern server answers; `id` is the agent's.
+    pub fn of_rounds(ask: &Ask, rounds: Rounds, id: RequestId) -> Self {
+        let speech = rounds.speech().clone();
+        Self::of(ask, &speech, Some(id), Source::Rounds(Box::new(rounds)), None)
+    }
+
+    /// The exchange of a legacy session's own stream at a modern server.
+    pub fn of_listening(ask: &Ask, listening: Listening) -> Self {
+        let speech = listening.speech().clone();
+        Self::of(ask, &speech, None, Source::Listening(Box::new(listening)), None)
+    }
+
+    fn of(ask: &Ask, speech: &Speech, id: Option<RequestId>, source: Source, span: Option<UpstreamSpan>) -> Self {
         Self {
             ask: ask.clone(),
             speech: speech.clone(),
-            id: Some(id),
+            id,
             status: StatusCode::OK,
-            source: Source::Heard(heard),
+            source,
             sent_at: Instant::now(),
-            span: ask.upstream_span(&speech.instance, "listen", ""),
+            span,
             last_event_id: None,
             retry_ms: 0,
             resumed: 0,
@@ -144,7 +156,7 @@ impl Exchange {
     pub const fn parcel(&self) -> Option<&Parcel> {
         match &self.source {
             Source::Parcel(parcel) => Some(parcel),
-            Source::Whole(..) | Source::Events(_) | Source::Heard(_) | Source::Ended => None,
+            _ => None,
         }
     }
 
@@ -184,7 +196,7 @@ impl Exchange {
     pub fn error_code(&self) -> Option<i64> {
         match &self.source {
             Source::Whole(response, _) => response.error_code(),
-            Source::Events(_) | Source::Parcel(_) | Source::Heard(_) | Source::Ended => None,
+            _ => None,
         }
     }
 
@@ -201,6 +213,14 @@ impl Exchange {
     /// Whether more than one message may come.
     pub const fn is_stream(&self) -> bool {
         matches!(self.source, Source::Events(_))
+    }
+
+    /// Whether nothing goes on before the agent answers a question.
+    pub const fn awaits_agent(&self) -> bool {
+        match &self.source {
+            Source::Rounds(rounds) => rounds.awaits_agent(),
+            _ => false,
+        }
     }
 
     /// The id of the last event that had one: where a broken stream can be resumed.
@@ -250,6 +270,16 @@ impl Exchange {
                 self.source = Source::Parcel(parcel);
                 let Source::Parcel(parcel) = &mut self.source else { return Ok(None) };
                 parcel.next().await?
+            }
+            Source::Rounds(rounds) => {
+                self.source = Source::Rounds(rounds);
+                let Source::Rounds(rounds) = &mut self.source else { return Ok(None) };
+                rounds.next().await?
+            }
+            Source::Listening(listening) => {
+                self.source = Source::Listening(listening);
+                let Source::Listening(listening) = &mut self.source else { return Ok(None) };
+                Some(listening.next().await)
             }
             Source::Heard(heard) => {
                 self.source = Source::Heard(heard);
@@ -323,13 +353,17 @@ impl Exchange {
         match self.source {
             Source::Events(events) => events.finish().await,
             Source::Parcel(parcel) => parcel.discard().await,
-            Source::Whole(..) | Source::Heard(_) | Source::Ended => {}
+            _ => {}
         }
     }
 
     /// The answer could not be used, as the span is to say.
     pub fn failed(&self, reason: &str) {
-        self.span.fail(reason);
+        match (&self.span, &self.source) {
+            (Some(span), _) => span.fail(reason),
+            (None, Source::Rounds(rounds)) => rounds.failed(reason),
+            (None, _) => {}
+        }
     }
 
     fn read(&self, event: sse::Event) -> Result<FromServer, AnswerFault> {

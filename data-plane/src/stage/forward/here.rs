@@ -5,6 +5,7 @@ use http::StatusCode;
 use super::{
     Forwarded, Reply,
     ask::Ask,
+    sessionless,
     speech::{Speech, Tongue},
 };
 use crate::{
@@ -28,6 +29,11 @@ const INSTRUCTIONS: &str = "Tools are named {server}__{tool}. Which of them you 
 pub async fn answer(ask: &Ask, caller: &Caller, admitted: &Admitted, errand: Here) -> Result<Forwarded, Refusal> {
     match errand {
         Here::Pong => Ok(Forwarded::plain(Reply::Result(Raw::empty_object()))),
+        Here::Reply(response) => {
+            let taken = sessionless::answered(ask, caller, admitted, &response).await?;
+            // An answer that nobody waits for is taken all the same.
+            Ok(taken.unwrap_or_else(|| Forwarded::plain(Reply::Status(StatusCode::ACCEPTED))))
+        }
         Here::Accept => Ok(Forwarded::plain(Reply::Status(StatusCode::ACCEPTED))),
         Here::Discover => Ok(Forwarded::plain(Reply::Result(discovered()))),
         Here::Initialize { request, version } => {

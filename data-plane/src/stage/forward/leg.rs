@@ -17,7 +17,7 @@ use crate::{
         json::{self, Bounds, Object, Raw},
         message::{MetaValue, RequestId, Response, write_notification, write_request},
         method::{Method, Notice},
-        version::{Era, ProtocolVersion},
+        version::ProtocolVersion,
     },
     policy::Server,
     refusal::Refusal,
@@ -43,9 +43,6 @@ pub struct Introduction<'a> {
 pub async fn open(ask: &Ask, session: &Session, server: &Arc<Server>) -> Result<Speech, Refusal> {
     let version = ProtocolVersion::parse(&session.protocol_version).unwrap_or(ProtocolVersion::NEWEST_LEGACY);
     let introduction = Introduction { version, params: &introduced(session), declare_capabilities: true };
-    if server.era == Some(Era::Modern) {
-        return Err(era::modern_only(server, version));
-    }
     let handshake = RequestId::Text("tollgate-initialize".into());
     let (speech, _) = initialize(ask, server, &introduction, &handshake).await?;
     let speech = speech.ok_or_else(|| Refusal::UpstreamInvalid {
@@ -59,7 +56,7 @@ pub async fn open(ask: &Ask, session: &Session, server: &Arc<Server>) -> Result<
 /// Opens an upstream session; answers with the server's response to `initialize`.
 ///
 /// # Errors
-/// How the server failed, or that it speaks only the modern era.
+/// How the server failed.
 pub async fn initialize(
     ask: &Ask,
     server: &Arc<Server>,
@@ -79,7 +76,7 @@ pub async fn initialize(
     let response = exchange.answer().await.map_err(|fault| ask.refusal(server, &Fault::from(fault)))?;
     let Ok(result) = &response.outcome else {
         return if era::is_modern_error(response.error_code()) {
-            Err(era::modern_only(server, introduction.version))
+            Err(era::has_changed(ask, server, instance))
         } else {
             Ok((None, response))
         };

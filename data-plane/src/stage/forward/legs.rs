@@ -9,7 +9,7 @@ use tollgate_proto::ServerId;
 use super::{
     Forwarded, Reply,
     ask::{Ask, Outgoing},
-    federated,
+    federated, sessionless,
     speech::Speech,
 };
 use crate::{
@@ -30,6 +30,7 @@ pub async fn tell(
     notification: &Notification,
 ) -> Result<Forwarded, Refusal> {
     let (id, session) = admitted.session().ok_or(Refusal::SessionRequired)?;
+    sessionless::cancel(ask, admitted, notification).await?;
     if let Some(body) = federated::told(id, notification) {
         let method = notification.method.as_ref();
         let speech = |(server, leg): (&ServerId, &Leg)| {

@@ -15,11 +15,12 @@ use super::{
     speech::{self, Speech, Tongue},
 };
 use crate::{
+    bridge::to_modern::outcome,
     mcp::{
         json::{Kind, ObjectWriter, Raw},
         message::{MetaValue, RequestId, write_request},
         method::{ListKind, Method},
-        version::ProtocolVersion,
+        version::{Era, ProtocolVersion},
     },
     policy::Server,
     refusal::Refusal,
@@ -78,8 +79,11 @@ async fn list(
         listed => listed,
     };
     let tools = listed.map_err(|fault| ask.refusal(server, &fault))?;
-    let is_modern = matches!(speech.tongue, Tongue::Modern);
-    Ok(if is_modern { ask.gateway().upstreams.schemas().of(server.id).learn(tools, true) } else { tools })
+    if speech.era() == Era::Legacy {
+        return Ok(tools);
+    }
+    let usable = ask.gateway().upstreams.schemas().of(server.id).learn(tools, true);
+    Ok(if *era == Era::Legacy { usable.into_iter().map(outcome::tool).collect() } else { usable })
 }
 
 /// The tools of all pages.

@@ -13,6 +13,7 @@ use super::{
     here,
     leg::{self, Introduction},
     mirror::{self, Mirrored},
+    sessionless,
     speech::{self, Speech, Tongue},
     streams,
     translation::{Same, Subject, Translation},
@@ -33,9 +34,10 @@ use crate::{
 };
 
 /// The code of a modern server whose idea of the headers differs (2026-07-28, basic/index, "Error Codes").
-const HEADER_MISMATCH: i64 = -32020;
+pub(super) const HEADER_MISMATCH: i64 = -32020;
 
 /// A request with what is needed to send it.
+#[derive(Debug)]
 pub(super) struct Asked {
     /// What the agent sent.
     pub(super) request: Request,
@@ -51,7 +53,7 @@ pub(super) struct Asked {
 
 impl Asked {
     /// The call of a tool, as far as headers mirror its arguments.
-    fn mirrored(&self) -> Option<Mirrored<'_>> {
+    pub(super) fn mirrored(&self) -> Option<Mirrored<'_>> {
         let tool = self.tool.as_deref()?;
         Some(Mirrored { tool, request: &self.request, agent: self.era, sent: &self.params })
     }
@@ -70,7 +72,7 @@ pub async fn forward(ask: &Ask, caller: &Caller, admitted: &Admitted, errand: To
             let asked = Asked { request, method, era, tool, params, mapping };
             request_of(ask, caller, admitted, &server, asked).await
         }
-        Carried::Stream { last_event_id } => streams::open(ask, admitted, &server, last_event_id).await,
+        Carried::Stream { last_event_id } => streams::open(ask, caller, admitted, &server, last_event_id).await,
         Carried::Notification(notification) => notify(ask, caller, admitted, &server, &notification).await,
         Carried::Response(response) => respond(ask, caller, admitted, &server, &response).await,
     }
@@ -92,6 +94,9 @@ async fn request_of(
         Some(call) => mirror::params(ask, &speech, call).await?,
         None => asked.params.clone(),
     };
+    if asked.era == Era::Legacy && speech.era() == Era::Modern {
+        return sessionless::request(ask, caller, admitted, speech, Asked { params, ..asked }).await;
+    }
     let sent_at = Instant::now();
     let mut sent = send(ask, &speech, &asked, &params).await;
     if sent.as_ref().is_err_and(|fault| speech.is_lost(fault)) {
@@ -148,8 +153,10 @@ async fn initialize(
     request: Request,
     version: ProtocolVersion,
 ) -> Result<Forwarded, Refusal> {
-    if server.era == Some(Era::Modern) {
-        return Err(era::modern_only(server, version));
+    let instance = ask.gateway().upstreams.pick(server);
+    if era::of(ask, server, instance).await? == Era::Modern {
+        let speech = Speech::modern(server, instance);
+        return sessionless::initialize(ask, caller, admitted, &speech, &request, version).await;
     }
     let params = here::params_of(&request);
     let members = params.object().unwrap_or_default();
@@ -172,8 +179,14 @@ async fn notify(
     server: &Arc<Server>,
     notification: &Notification,
 ) -> Result<Forwarded, Refusal> {
-    let write = |meta: &[(&str, MetaValue<'_>)]| notification.write(&Edit { meta, ..Edit::default() });
-    one_way(ask, caller, admitted, server, &notification.method, &write).await
+    match reachable(ask, caller, admitted, server).await? {
+        None => Ok(accepted()),
+        Some(speech) if speech.era() == Era::Modern => sessionless::notify(ask, admitted, notification).await,
+        Some(speech) => {
+            let write = |meta: &[(&str, MetaValue<'_>)]| notification.write(&Edit { meta, ..Edit::default() });
+            one_way(ask, caller, admitted, &speech, &notification.method, &write).await
+        }
+    }
 }
 
 async fn respond(
@@ -183,8 +196,35 @@ async fn respond(
     server: &Arc<Server>,
     response: &Response,
 ) -> Result<Forwarded, Refusal> {
-    let write = |_: &[(&str, MetaValue<'_>)]| response.write(response.id.as_ref());
-    one_way(ask, caller, admitted, server, "response", &write).await
+    if let Some(taken) = sessionless::answered(ask, caller, admitted, response).await? {
+        return Ok(taken);
+    }
+    match reachable(ask, caller, admitted, server).await? {
+        Some(speech) if speech.era() == Era::Legacy => {
+            let write = |_: &[(&str, MetaValue<'_>)]| response.write(response.id.as_ref());
+            one_way(ask, caller, admitted, &speech, "response", &write).await
+        }
+        // An answer that nobody waits for, or that came too late.
+        _ => Ok(accepted()),
+    }
+}
+
+/// How a message that opens no upstream session reaches the server; `None`: this session has not reached it.
+async fn reachable(
+    ask: &Ask,
+    caller: &Caller,
+    admitted: &Admitted,
+    server: &Arc<Server>,
+) -> Result<Option<Speech>, Refusal> {
+    match speech::in_session(admitted, server)? {
+        Some(speech) => Ok(Some(speech)),
+        None if caller.server().is_none() => Ok(None),
+        None => speech::of_session(ask, caller, admitted, server).await.map(Some),
+    }
+}
+
+fn accepted() -> Forwarded {
+    Forwarded::plain(Reply::Status(StatusCode::ACCEPTED))
 }
 
 /// A message that is taken, not answered.
@@ -192,21 +232,16 @@ async fn one_way(
     ask: &Ask,
     caller: &Caller,
     admitted: &Admitted,
-    server: &Arc<Server>,
+    speech: &Speech,
     method: &str,
     write: &WriteBody<'_>,
 ) -> Result<Forwarded, Refusal> {
-    let accepted = Ok(Forwarded::plain(Reply::Status(StatusCode::ACCEPTED)));
-    let federated = caller.server().is_none();
-    let Some(speech) = speech::in_session(admitted, server)? else {
-        return if federated { accepted } else { Err(speech::forget(ask, admitted).await) };
-    };
     let outgoing = Outgoing { headers: speech.plain_headers(method), method, tool: "", write };
     match ask.send(&speech.instance, outgoing).await {
-        Ok(_) => accepted,
+        Ok(_) => Ok(accepted()),
         // One leg is lost, and with it whatever was asked there.
-        Err(fault) if speech.is_lost(&fault) && federated => accepted,
+        Err(fault) if speech.is_lost(&fault) && caller.server().is_none() => Ok(accepted()),
         Err(fault) if speech.is_lost(&fault) => Err(speech::forget(ask, admitted).await),
-        Err(fault) => Err(ask.refusal(server, &fault)),
+        Err(fault) => Err(ask.refusal(&speech.server, &fault)),
     }
 }

@@ -116,11 +116,28 @@ pub async fn choose(
                 Era::Legacy => Ok(legs::find(ask, admitted, server, request).await?.speech),
             }
         }
-        Era::Legacy => match in_session(admitted, server)? {
-            Some(speech) => Ok(speech),
-            None if is_federated(caller) => open(ask, admitted, server).await,
-            None => Err(forget(ask, admitted).await),
-        },
+        Era::Legacy => of_session(ask, caller, admitted, server).await,
+    }
+}
+
+/// How to speak to a server in the agent's session.
+///
+/// # Errors
+/// As [`choose`].
+pub async fn of_session(
+    ask: &Ask,
+    caller: &Caller,
+    admitted: &Admitted,
+    server: &Arc<Server>,
+) -> Result<Speech, Refusal> {
+    if let Some(speech) = in_session(admitted, server)? {
+        return Ok(speech);
+    }
+    let instance = ask.gateway().upstreams.pick(server);
+    match era::of(ask, server, instance).await? {
+        Era::Modern => Ok(Speech::modern(server, instance)),
+        Era::Legacy if is_federated(caller) => open(ask, admitted, server).await,
+        Era::Legacy => Err(forget(ask, admitted).await),
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     Forwarded, Passing, Reply,
     ask::{Ask, Fault},
     exchange::Exchange,
-    speech,
+    sessionless, speech,
     translation::{Same, Subject, Translation},
     watch::Watch,
 };
@@ -20,7 +20,7 @@ use crate::{
     mcp::{header, version::Era},
     policy::Server,
     refusal::Refusal,
-    stage::admit::Admitted,
+    stage::{admit::Admitted, identify::Caller},
     upstream::answer::{AnswerFault, Body},
 };
 
@@ -30,12 +30,16 @@ use crate::{
 /// [`Refusal::StreamNotOffered`] where the server has none, and how the server or the store failed.
 pub async fn open(
     ask: &Ask,
+    caller: &Caller,
     admitted: &Admitted,
     server: &Arc<Server>,
     last_event_id: Option<HeaderValue>,
 ) -> Result<Forwarded, Refusal> {
     let (session, _) = admitted.session().ok_or(Refusal::SessionRequired)?;
-    let Some(speech) = speech::in_session(admitted, server)? else { return Err(speech::forget(ask, admitted).await) };
+    let speech = speech::of_session(ask, caller, admitted, server).await?;
+    if speech.era() == Era::Modern {
+        return sessionless::listen(ask, admitted, speech).await;
+    }
     let mut headers = speech.plain_headers("GET");
     headers.extend(last_event_id.map(|id| (header::LAST_EVENT_ID, id)));
     // Only once: of a session's streams the newest goes on, also the one that is about to fail here.

@@ -189,6 +189,9 @@ impl Relay {
                     return turn;
                 }
             }
+            if !self.agent_is_there && self.passing.exchange.awaits_agent() {
+                return Turn::End(End::new(Outcome::Abandoned, 0));
+            }
             tokio::select! {
                 biased;
                 // The sender lives as long as the gateway, so waiting cannot fail.
@@ -203,6 +206,7 @@ impl Relay {
                     Ok(None) => if let Some(end) = self.ended().await {
                         return Turn::End(end);
                     },
+                    Err(AnswerFault::Cancelled) => return Turn::End(End::new(Outcome::Abandoned, 0)),
                     Err(fault) => return Turn::End(self.fail(fault).await),
                 },
                 () = over(self.passing.watch.as_deref_mut()) => return Turn::End(End::new(Outcome::Ok, 0)),

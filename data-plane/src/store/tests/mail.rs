@@ -186,7 +186,7 @@ async fn data_planes_hear_and_wake_each_other(urls: &[String]) {
     for change in [
         SessionChange::Ended,
         SessionChange::StreamTaken { by: Uuid::new_v4() },
-        SessionChange::Subscriptions,
+        SessionChange::Subscriptions { told: MailboxId::generate().unwrap() },
         SessionChange::Cancelled { request: "\"seven\"".to_owned() },
     ] {
         let said = session_changed(change);
