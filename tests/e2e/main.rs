@@ -22,6 +22,8 @@ mod first_five_minutes;
 mod harness;
 mod instances;
 mod ledgers;
+mod legacy_at_modern;
+mod legacy_listening;
 mod limits;
 mod mirrored_headers;
 mod modern_statuses;

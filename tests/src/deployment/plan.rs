@@ -18,6 +18,7 @@ pub struct Plan {
     data_planes: Option<usize>,
     second_control_plane: bool,
     with_redis: bool,
+    redis_cluster: bool,
     embedded_postgres: bool,
     database_on_a_wire: bool,
     front: Option<Front>,
@@ -32,6 +33,7 @@ impl Plan {
             data_planes: None,
             second_control_plane: false,
             with_redis: false,
+            redis_cluster: false,
             embedded_postgres: false,
             database_on_a_wire: false,
             front: None,
@@ -50,6 +52,14 @@ impl Plan {
     #[must_use]
     pub fn with_redis(mut self) -> Self {
         self.with_redis = true;
+        self
+    }
+
+    /// Keeps sessions and counters in a Redis Cluster of three nodes.
+    #[must_use]
+    pub fn on_redis_cluster(mut self) -> Self {
+        self.with_redis = true;
+        self.redis_cluster = true;
         self
     }
 
@@ -127,7 +137,11 @@ impl Plan {
             _ => None,
         };
         let database_url = database.as_ref().map(|database| database.url_through(database_wire.as_ref()));
-        let redis = if self.with_redis { Some(Redis::start().await) } else { None };
+        let redis = match (self.with_redis, self.redis_cluster) {
+            (false, _) => None,
+            (true, false) => Some(Redis::start().await),
+            (true, true) => Some(Redis::cluster().await),
+        };
         let folder = Folder::create();
         let (mut services, control_url, data_url) = match self.data_planes {
             None => self.dev_service(&folder, database_url, redis.as_ref()),
