@@ -54,7 +54,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Store {
     links: Links,
-    functions: Functions,
+    functions: Box<Functions>,
     breakers: Breakers,
     deadline: Duration,
     heard: Arc<Heard>,
@@ -97,7 +97,7 @@ impl Store {
         let (heard, stopped) = (Arc::new(Heard::default()), CancellationToken::new());
         tokio::spawn(follow::follow(follow::nodes(urls)?, Arc::clone(&heard), stopped.clone()));
         let breakers = Breakers::new(failures_max, probe_every);
-        Ok(Self { links, functions, breakers, deadline, heard, _following: stopped.drop_guard() })
+        Ok(Self { links, functions: Box::new(functions), breakers, deadline, heard, _following: stopped.drop_guard() })
     }
 
     pub(super) async fn create_session(&self, session: &Session) -> Result<SessionId, StoreError> {

@@ -3,11 +3,13 @@
 //!
 //! - `discovered.rs`: what the server says of itself, from which the agent's handshake is answered.
 //! - `listening.rs`: the session's own stream, and what it has subscribed to.
-//! - `rounds.rs`: a request that the server may answer with questions, which go to the agent and come back by any data
-//!   plane; `question_id.rs` is what they are known by on the way.
+//! - `rounds.rs`: a request (`call.rs`) that the server may answer with questions, which go to the agent and come back by any data
+//!   plane; `question_id.rs` is what they are known by on the way, `answer.rs` what comes back.
 //!
 //! Invariant: no HTTP status of the server reaches the agent, to whom it would say something about its session.
 
+mod answer;
+mod call;
 pub mod discovered;
 mod listening;
 mod question_id;
@@ -45,8 +47,8 @@ use crate::{
     stage::{admit::Admitted, identify::Caller},
     store::{Announcement, MailboxId, Session, SessionChange, SessionId, Subscribed, Subscription},
 };
+use call::Call;
 use listening::Listener;
-use rounds::Call;
 
 pub use listening::Listening;
 pub use rounds::Rounds;
@@ -114,7 +116,7 @@ pub async fn listen(ask: &Ask, admitted: &Admitted, speech: Speech) -> Result<Fo
         return Err(Refusal::StreamNotOffered);
     }
     let announcements = ask.gateway().store.announcements();
-    let watch = Watch::take(Arc::clone(ask.gateway()), admitted.owner(), *id).await;
+    let watch = Watch::take(Arc::clone(ask.shared()), admitted.owner(), *id).await;
     let (introduction, resources) = (introduction(session), resources_at(session, server.id));
     let listener =
         Listener { ask: ask.clone(), owner: admitted.owner(), session: *id, introduction, speech, discovered };
@@ -164,7 +166,7 @@ pub async fn answered(
     let question =
         response.id.as_ref().and_then(|named| question_id::open(caller.tenant(), admitted.owner(), id, named));
     let Some(question) = question else { return Ok(None) };
-    rounds::deliver(ask, admitted.owner(), question, &response.outcome).await?;
+    answer::deliver(ask, admitted.owner(), question, &response.outcome).await?;
     Ok(Some(Forwarded::plain(Reply::Status(StatusCode::ACCEPTED))))
 }
 

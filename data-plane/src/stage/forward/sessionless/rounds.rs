@@ -15,30 +15,32 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::question_id::{self, QuestionId};
+use super::{
+    answer::Answer,
+    call::Call,
+    question_id::{self, QuestionId},
+};
 use crate::{
     bridge::to_modern::{
-        Introduction, Outcome, Round, Taken,
+        Outcome, Round, Taken,
         outcome::{self, INTERNAL_ERROR, error_of},
         question::InputRequired,
-        request::{Retry, edit},
+        request::Retry,
         round::ROUNDS_MAX,
     },
     mcp::{
-        json::{self, Bounds, Raw},
-        message::{MetaValue, Notification, RequestId, Response},
+        json::Raw,
+        message::{Notification, RequestId, Response},
         sse,
     },
-    policy::Tenant,
-    refusal::Refusal,
     stage::forward::{
-        ask::{Ask, Fault, Outgoing},
+        ask::Fault,
         exchange::{Exchange, FromServer},
         mirror,
-        single::{Asked, HEADER_MISMATCH},
+        single::HEADER_MISMATCH,
         speech::Speech,
     },
-    store::{Announcement, Announcements, MailboxId, Owner, SessionChange, SessionId},
+    store::{Announcements, MailboxId},
     upstream::{UpstreamError, answer::AnswerFault},
 };
 
@@ -47,19 +49,6 @@ const ANSWER_WITHIN_S: u64 = 600;
 /// How long a server that only wants to be asked again is left alone: at first, and twice as long each time.
 const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
-
-/// A request with everything that it takes to send it again.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) ask: Ask,
-    pub(super) tenant: Arc<Tenant>,
-    pub(super) owner: Owner,
-    pub(super) session: SessionId,
-    pub(super) introduction: Introduction,
-    pub(super) speech: Speech,
-    /// Its `Mcp-Param-*` headers mirror the arguments.
-    pub(super) asked: Asked,
-}
 
 /// The rounds of one request.
 pub struct Rounds {
@@ -290,77 +279,11 @@ impl State {
                 let store = &call.ask.gateway().store;
                 let wait = until.saturating_duration_since(Instant::now());
                 let mail = store.receive_mail(call.owner, mailbox, position, wait).await.unwrap_or_default();
-                let answers: Vec<_> =
-                    mail.iter().filter_map(|mail| Answer::read(mail.position, &mail.message)).collect();
+                let answers: Vec<_> = mail.iter().filter_map(Answer::read).collect();
                 Next::Answers((!answers.is_empty()).then_some(answers))
             }
         }
     }
-}
-
-impl Call {
-    async fn send(&self, id: RequestId, retry: &Retry) -> Result<Exchange, Fault> {
-        let Self { asked, speech, introduction, .. } = self;
-        let (method, tool) = (asked.method.as_str(), asked.tool.as_deref());
-        let more = retry.members();
-        let write = |meta: &[(&str, MetaValue<'_>)]| {
-            let meta = introduction.meta(meta);
-            asked.request.write(&edit(&id, tool, &more, &meta))
-        };
-        let name = tool.or_else(|| asked.method.mirrored_name(&asked.request.params));
-        let headers = speech.headers(method, name, asked.params.clone());
-        let outgoing = Outgoing { headers, method, tool: tool.unwrap_or_default(), write: &write };
-        Exchange::open(&self.ask, speech, id.clone(), outgoing).await
-    }
-
-    /// Until the agent cancels the request, by whichever data plane. Cancel safe.
-    async fn cancelled(&self, announcements: &mut Announcements) {
-        while !self.is_cancelled_by(&announcements.next().await) {}
-    }
-
-    fn is_cancelled_by(&self, announcement: &Announcement) -> bool {
-        let Announcement::SessionChanged { session, change, .. } = announcement else { return false };
-        let is_this = |request: &String| *request == self.asked.request.id.to_string();
-        *session == self.session && matches!(change, SessionChange::Cancelled { request } if is_this(request))
-    }
-}
-
-/// An agent's answer, on its way through a mailbox.
-struct Answer {
-    position: u64,
-    round: u8,
-    number: u8,
-    outcome: Result<Raw, Raw>,
-}
-
-impl Answer {
-    /// `None` for what no data plane of this version has written.
-    fn read(position: u64, message: &Bytes) -> Option<Self> {
-        let members = json::parse(message, &Bounds::AGENT).ok()?.object()?;
-        let number = |key| members.get(key).and_then(Raw::as_u64).and_then(|number| u8::try_from(number).ok());
-        let outcome = match (members.get("result"), members.get("error")) {
-            (Some(result), _) => Ok(result.clone()),
-            (None, error) => Err(error?.clone()),
-        };
-        Some(Self { position, round: number("round")?, number: number("number")?, outcome })
-    }
-}
-
-/// Takes an answer to the call that waits for it.
-///
-/// # Errors
-/// When the store is away.
-pub async fn deliver(ask: &Ask, owner: Owner, question: QuestionId, outcome: &Result<Raw, Raw>) -> Result<(), Refusal> {
-    let message = json::object(|answer| {
-        answer.unsigned("round", question.round.into());
-        answer.unsigned("number", question.number.into());
-        match outcome {
-            Ok(result) => answer.raw("result", result),
-            Err(error) => answer.raw("error", error),
-        }
-    });
-    let store = &ask.gateway().store;
-    Ok(store.send_mail(owner, question.mailbox, message.to_bytes(), ANSWER_WITHIN_S).await?)
 }
 
 /// Only progress and log messages belong to a request (MCP 2026-07-28, basic/transports/streamable-http).
