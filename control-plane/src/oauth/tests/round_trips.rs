@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use axum::http::StatusCode;
-use tracing::{Dispatch, Event, Metadata, Subscriber, span};
+use tracing::{Dispatch, Event, Metadata, Subscriber, instrument::WithSubscriber as _, span};
 
 use crate::{
     db::TenantTx,
@@ -45,14 +45,13 @@ async fn counted(request: impl Future<Output = Answer>) -> (Answer, usize) {
     (answer, statements)
 }
 
-/// The answer to any request, and how many statements it took. A second dispatcher has to be there: with one alone,
-/// `tracing` asks other tests' threads, which have none, whether anybody listens.
+/// The answer to any request, and how many statements it took; what is written behind the answers is not counted. A second
+/// dispatcher has to be there: with one alone, `tracing` asks other tests' threads, which have none, whether anybody
+/// listens.
 async fn watched(request: impl Future<Output = Answer>) -> (Answer, usize) {
     let statements = Statements::default();
     let _second = Dispatch::new(Statements::default());
-    let counting = tracing::subscriber::set_default(statements.clone());
-    let answer = request.await;
-    drop(counting);
+    let answer = request.with_subscriber(statements.clone()).await;
     (answer, statements.0.load(Ordering::Relaxed))
 }
 
