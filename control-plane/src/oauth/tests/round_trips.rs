@@ -1,12 +1,20 @@
 //! What requests cost: how often the token and introspection endpoints ask Postgres, and what is done with secrets.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use axum::http::StatusCode;
-use tracing::{Dispatch, Event, Metadata, Subscriber, instrument::WithSubscriber as _, span};
+use tracing::{
+    Dispatch, Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    instrument::WithSubscriber as _,
+    span,
+};
 
 use crate::{
     db::TenantTx,
@@ -31,11 +39,30 @@ impl Subscriber for Statements {
     }
     fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, _: &Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    fn event(&self, event: &Event<'_>) {
+        let mut summary = Summary::default();
+        event.record(&mut summary);
+        // Said once on each new connection of the pool.
+        if !summary.0.starts_with("SET ROLE") {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
     fn enter(&self, _: &span::Id) {}
     fn exit(&self, _: &span::Id) {}
+}
+
+/// What a statement begins with.
+#[derive(Default)]
+struct Summary(String);
+
+impl Visit for Summary {
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "summary" {
+            value.clone_into(&mut self.0);
+        }
+    }
 }
 
 /// The answer to a request that succeeds, and how many statements it took.
