@@ -339,6 +339,21 @@ async fn a_legacy_agent_that_goes_away_cancels_nothing() {
 }
 
 #[tokio::test]
+async fn a_subscription_asks_for_what_its_agent_may_have() {
+    let script = ScriptedServer::modern().stream(vec![Piece::Result(json!({"resultType": "complete"}))]);
+    let setting = setting(script).await;
+    let narrow = setting.tollgate.agent("narrow").grant("files:read").create().await.at_server("files").await;
+    let filter = json!({"toolsListChanged": true, "resourceSubscriptions": ["file:///a"]});
+    for client in [&setting.client, &narrow] {
+        let answer = client.request("subscriptions/listen", json!({"notifications": filter})).await;
+        assert_eq!(answer.result()["resultType"], "complete");
+    }
+    let seen = setting.server.seen().into_iter().filter(|seen| seen.message["method"] == "subscriptions/listen");
+    let filters: Vec<Value> = seen.map(|seen| seen.message["params"]["notifications"].clone()).collect();
+    assert_eq!(filters, [filter, json!({"toolsListChanged": true})]);
+}
+
+#[tokio::test]
 async fn a_modern_client_listens_until_the_gateway_stops() {
     let never = Arc::new(Notify::new());
     let acknowledged = json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": {

@@ -29,6 +29,7 @@ mod mirrored_headers;
 mod modern_statuses;
 mod policy;
 mod real_clients;
+mod real_conversations;
 mod real_servers;
 mod revocation;
 mod revoke_command;
