@@ -115,15 +115,20 @@ impl Translation {
         }
     }
 
-    /// Whether a stream that ended early is gone on with here, because the agent's era cannot.
+    /// Whether a stream that ended early is gone on with here, because the agent cannot: its era has no ids for events, or
+    /// its session is with several servers.
     pub const fn resumes(&self) -> bool {
-        matches!(self, Self::ToLegacy(_))
+        matches!(self, Self::ToLegacy(_) | Self::Same(Same { era: Era::Legacy, mapping: Some(_), .. }))
     }
 
     /// What is done about the request when the agent went away. `resumable`: the server gave ids to resume from.
     pub fn parting(&self, resumable: bool) -> Parting {
         match self {
-            Self::Same(Same { era: Era::Legacy, subject: Subject::Answer, .. }) if !resumable => Parting::ReadOn,
+            Self::Same(Same { era: Era::Legacy, subject: Subject::Answer, mapping })
+                if mapping.is_some() || !resumable =>
+            {
+                Parting::ReadOn
+            }
             Self::Same(_) | Self::Done => Parting::HangUp,
             Self::ToLegacy(_) => Parting::Cancel,
         }
