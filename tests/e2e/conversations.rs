@@ -117,6 +117,25 @@ async fn a_newer_stream_of_a_session_ends_the_older_one_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_session_outlives_the_data_plane_that_held_its_stream() {
+    let never = Arc::new(Notify::new());
+    let numbered = Piece::Bytes(format!("id: s-1\ndata: {}\n\n", changed()));
+    let mut setting = setting(ScriptedServer::legacy().stream(vec![numbered, Piece::Until(never)])).await;
+    let session = setting.client.clone().through(setting.tollgate.data_plane_url(0)).initialize("2025-11-25").await;
+    let mut stream = session.stream(None).await;
+    assert_eq!(stream.next().await, Some(changed()));
+    setting.tollgate.crash_data_plane(0);
+    let elsewhere = setting.elsewhere(&session);
+    assert_eq!(elsewhere.call("read", json!({})).await.text(), "content");
+    let mut resumed = elsewhere.stream(Some("s-1")).await;
+    assert_eq!(resumed.next().await, Some(changed()));
+    let sessions =
+        setting.server.seen().into_iter().filter_map(|seen| seen.header("mcp-session-id").map(str::to_owned));
+    let sessions: std::collections::BTreeSet<String> = sessions.collect();
+    assert_eq!(sessions.len(), 1, "one upstream session serves throughout");
+}
+
+#[tokio::test]
 async fn a_stranger_gets_no_stream() {
     let setting = setting(ScriptedServer::legacy().stream(vec![Piece::Notification(changed())])).await;
     let session = setting.client.initialize("2025-11-25").await;

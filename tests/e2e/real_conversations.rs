@@ -76,7 +76,7 @@ async fn the_everything_server_tells_of_a_resource_over_the_session_s_stream() {
     assert_eq!(stream.status, 200);
     let uri = "demo://resource/dynamic/text/1";
     assert_eq!(elsewhere.request("resources/subscribe", json!({"uri": uri})).await.result(), &json!({}));
-    assert!(elsewhere.call("toggle-subscriber-updates", json!({})).await.text().contains("started"));
+    assert!(elsewhere.call("toggle-subscriber-updates", json!({})).await.text().starts_with("Started"));
     let updated = next_of(&mut stream, "notifications/resources/updated").await;
     assert_eq!(updated["params"]["uri"], uri);
     assert!(matches!(elsewhere.terminate().await.status, 200 | 204));
