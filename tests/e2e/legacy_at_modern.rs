@@ -75,9 +75,7 @@ async fn a_legacy_client_uses_a_modern_server_in_a_session_of_the_gateways() {
 async fn a_servers_question_is_answered_at_another_data_plane() {
     let (scene, session) = setting().await;
     let questions = json!({"1 how many": form("How many?"), "2 where": form("Where to?")});
-    scene
-        .server
-        .set("read", turns([asks(questions), asks(json!({"sure": form("Sure?")})), Reply::text("sold")]));
+    scene.server.set("read", turns([asks(questions), asks(json!({"sure": form("Sure?")})), Reply::text("sold")]));
     let mut stream = begin(&session).await;
     let first = stream.next().await.expect("the first question");
     let second = stream.next().await.expect("the second question");

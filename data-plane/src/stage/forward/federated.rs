@@ -63,18 +63,6 @@ impl Mapping {
         }
     }
 
-    /// For what a server says without being asked.
-    pub fn of_stream(caller: &Caller, session: &SessionId, server: ServerId) -> Self {
-        Self {
-            tenant: Arc::clone(caller.tenant()),
-            bound_to: Binding::of(caller, session),
-            server,
-            request: RequestId::Integer(0),
-            progress_token: None,
-            questions: HashMap::new(),
-        }
-    }
-
     /// The request as the server knows it.
     pub const fn request(&self) -> &RequestId {
         &self.request
@@ -106,7 +94,7 @@ impl Mapping {
         let id = RequestId::Text(sealed.into());
         self.questions.insert(asked.id.clone(), id.clone());
         Some(write_request(&id, &asked.method, |params| {
-            asked.params.iter().for_each(|(key, value)| params.raw(key, value))
+            asked.params.iter().for_each(|(key, value)| params.raw(key, value));
         }))
     }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     mcp::{
-        json::{self, Bounds, Object, Raw},
+        json::{self, Bounds, Object},
         message::{MetaValue, RequestId, Response, write_notification, write_request},
         method::{Method, Notice},
         version::ProtocolVersion,
@@ -30,10 +30,8 @@ use crate::{
 pub struct Introduction<'a> {
     /// The revision to ask for.
     pub version: ProtocolVersion,
-    /// What the agent sent, of which the members other than these are passed on.
+    /// What the agent sent, of which all but the revision is passed on.
     pub params: &'a Object,
-    /// Whether the agent's capabilities are declared: only where a server's requests can reach it.
-    pub declare_capabilities: bool,
 }
 
 /// Opens the leg to a server that the session has not reached yet, or that has forgotten it.
@@ -42,7 +40,7 @@ pub struct Introduction<'a> {
 /// How the server failed.
 pub async fn open(ask: &Ask, session: &Session, server: &Arc<Server>) -> Result<Speech, Refusal> {
     let version = ProtocolVersion::parse(&session.protocol_version).unwrap_or(ProtocolVersion::NEWEST_LEGACY);
-    let introduction = Introduction { version, params: &introduced(session), declare_capabilities: true };
+    let introduction = Introduction { version, params: &introduced(session) };
     let handshake = RequestId::Text("tollgate-initialize".into());
     let (speech, _) = initialize(ask, server, &introduction, &handshake).await?;
     let speech = speech.ok_or_else(|| Refusal::UpstreamInvalid {
@@ -117,11 +115,9 @@ fn introduced(session: &Session) -> Object {
 fn write_initialize(id: &RequestId, introduction: &Introduction<'_>, meta: &[(&str, MetaValue<'_>)]) -> bytes::Bytes {
     write_request(id, Method::Initialize.as_str(), |params| {
         params.text("protocolVersion", introduction.version.as_str());
-        let empty = Raw::empty_object();
         for (key, value) in introduction.params.iter() {
             match key {
                 "protocolVersion" | "_meta" => {}
-                "capabilities" if !introduction.declare_capabilities => params.raw(key, &empty),
                 _ => params.raw(key, value),
             }
         }

@@ -160,7 +160,7 @@ async fn initialize(
     }
     let params = here::params_of(&request);
     let members = params.object().unwrap_or_default();
-    let introduction = Introduction { version, params: &members, declare_capabilities: true };
+    let introduction = Introduction { version, params: &members };
     let (speech, response) = leg::initialize(ask, server, &introduction, &request.id).await?;
     let opened = match &speech {
         Some(Speech { tongue: Tongue::Legacy(leg), .. }) => {

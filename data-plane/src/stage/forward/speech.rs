@@ -69,7 +69,7 @@ impl Speech {
     pub fn headers(&self, method: &str, name: Option<&str>, params: HeaderMap) -> HeaderMap {
         match &self.tongue {
             Tongue::Modern => modern_headers(ProtocolVersion::NEWEST_MODERN, method, name, params),
-            Tongue::Legacy(leg) => self.session_headers(leg),
+            Tongue::Legacy(leg) => legacy_headers(&leg.protocol_version, leg.upstream_session.as_deref()),
         }
     }
 
@@ -87,11 +87,6 @@ impl Speech {
     /// Whether there is an upstream session to end.
     pub const fn has_session(&self) -> bool {
         matches!(&self.tongue, Tongue::Legacy(Leg { upstream_session: Some(_), .. }))
-    }
-
-    #[allow(clippy::unused_self, reason = "the leg is the speech's own")]
-    fn session_headers(&self, leg: &Leg) -> HeaderMap {
-        legacy_headers(&leg.protocol_version, leg.upstream_session.as_deref())
     }
 }
 

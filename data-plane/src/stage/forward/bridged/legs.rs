@@ -199,8 +199,7 @@ async fn open(
 async fn initialize(ask: &Ask, server: &Arc<Server>, request: &Request) -> Result<BridgeLeg, Refusal> {
     let params = introduce(request);
     let members = params.object().unwrap_or_default();
-    let introduction =
-        Introduction { version: ProtocolVersion::NEWEST_LEGACY, params: &members, declare_capabilities: true };
+    let introduction = Introduction { version: ProtocolVersion::NEWEST_LEGACY, params: &members };
     let handshake = RequestId::Text("tollgate-initialize".into());
     let (speech, response) = leg::initialize(ask, server, &introduction, &handshake).await?;
     let (Some(Speech { tongue: Tongue::Legacy(leg), .. }), Ok(result)) = (&speech, &response.outcome) else {
