@@ -92,6 +92,9 @@ pub enum Refusal {
         /// As it was asked for.
         tool: String,
     },
+    /// The id leads to no task that this caller made here.
+    #[error("there is no such task: ids of tasks are of use to who made them, where they made them")]
+    TaskUnknown,
     /// Granted, but the token was issued for less.
     #[error("the token does not carry the scope `{scope}`, which is granted: get a token with it")]
     ScopeInsufficient {
@@ -256,6 +259,7 @@ impl Refusal {
             Self::ServerUnknown => facts("server_unknown", S::NOT_FOUND, 40400),
             // The status that servers use for their own unknown tools, so that a model reads the message.
             Self::ToolUnknown { .. } => facts("tool_unknown", S::OK, -32602),
+            Self::TaskUnknown => facts("task_unknown", S::OK, -32602),
             Self::ScopeInsufficient { .. } => facts("scope_insufficient", S::FORBIDDEN, 40300),
             Self::NotGranted { .. } => facts("tool_not_granted", S::FORBIDDEN, 40300),
             Self::RateLimited { .. } => facts("rate_limited_requests", S::TOO_MANY_REQUESTS, 42900),

@@ -35,6 +35,7 @@ mod revocation;
 mod revoke_command;
 mod sessions;
 mod signing_keys;
+mod tasks;
 mod telemetry;
 mod tls;
 mod upstream;

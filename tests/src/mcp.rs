@@ -163,7 +163,7 @@ impl McpClient {
     }
 
     async fn try_open(&self, method: &str, mut params: Value) -> anyhow::Result<McpStream> {
-        let name = params["name"].as_str().or(params["uri"].as_str()).map(str::to_owned);
+        let name = ["name", "uri", "taskId"].iter().find_map(|key| params[key].as_str()).map(str::to_owned);
         let mut headers = vec![ACCEPT, JSON];
         if let Some((version, id)) = &self.session {
             headers.push(("mcp-protocol-version", version));

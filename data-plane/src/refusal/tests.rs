@@ -47,6 +47,7 @@ fn all() -> Vec<Refusal> {
         Refusal::TenantUnknown,
         Refusal::ServerUnknown,
         Refusal::ToolUnknown { tool: "x".to_owned() },
+        Refusal::TaskUnknown,
         Refusal::ScopeInsufficient { scope: scope.clone(), challenge: challenge() },
         Refusal::NotGranted { agent: "bot".to_owned(), scope, challenge: challenge() },
         Refusal::RateLimited {

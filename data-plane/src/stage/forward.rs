@@ -18,6 +18,7 @@ mod sessionless;
 mod single;
 pub mod speech;
 mod streams;
+pub mod tasks;
 pub mod translation;
 pub mod watch;
 

@@ -23,7 +23,7 @@ use crate::{
     policy::Server,
     refusal::Refusal,
     stage::{
-        forward::federated::question_of,
+        forward::{federated::question_of, tasks::Task},
         identify::Caller,
         read::{Asked, Read},
     },
@@ -120,6 +120,15 @@ pub enum Carried {
         /// Where an interrupted one goes on, as the server called it.
         last_event_id: Option<HeaderValue>,
     },
+    /// What is asked of a task of a modern server.
+    Task {
+        /// What the agent sent.
+        request: Request,
+        /// Its method.
+        method: Method,
+        /// Which task.
+        task: Task,
+    },
     /// A notification of a legacy session.
     Notification(Notification),
     /// The agent's answer to a request that a legacy server made.
@@ -201,8 +210,11 @@ pub async fn route(call: &mut Call, store: &Store, caller: &Caller, read: Read) 
     };
     if let Errand::Server(ToServer { server, message }) = &errand {
         call.server(server);
-        if let Carried::Request { tool: Some(tool), .. } = message {
-            call.tool(tool);
+        match message {
+            Carried::Request { tool: Some(tool), .. } | Carried::Task { task: Task { tool, .. }, .. } => {
+                call.tool(tool)
+            }
+            _ => {}
         }
     }
     Ok(Route { needs: needs_of(&errand), errand, class, session })
@@ -239,6 +251,9 @@ fn one_server(
         (Classified::Modern { method: method @ Method::SubscriptionsListen, .. }, Message::Request(request)) => {
             let request = subscription::narrowed(caller, server, request, chrono::Utc::now().timestamp());
             carried(request, method, Era::Modern, HeaderMap::new())
+        }
+        (Classified::Modern { method, .. }, Message::Request(request)) if method.carries() == Carries::TaskId => {
+            return of_task(caller, method, request);
         }
         (Classified::Modern { method, .. }, Message::Request(request)) => {
             carried(request, method, Era::Modern, mirrored_params(headers))
@@ -290,8 +305,17 @@ async fn all_servers(
             let message = Carried::Request { request, method, era, tool: Some(tool), params };
             Ok(Errand::Server(ToServer { server, message }))
         }
+        _ if era == Era::Modern && method.carries() == Carries::TaskId => of_task(caller, method, request),
         _ => Err(EraError::UnknownMethod { method: method.as_str().into(), era }.into()),
     }
+}
+
+/// A task is where the call that made it went, whatever the endpoint.
+fn of_task(caller: &Caller, method: Method, request: Request) -> Result<Errand, Refusal> {
+    let id = request.params.task_id().unwrap_or_default();
+    let task = Task::open(caller, chrono::Utc::now().timestamp(), id).ok_or(Refusal::TaskUnknown)?;
+    let server = Arc::clone(caller.server_by_id(task.server).ok_or(Refusal::TaskUnknown)?);
+    Ok(Errand::Server(ToServer { server, message: Carried::Task { request, method, task } }))
 }
 
 /// A reply goes to the server that asked. One to a question that this session was not asked, or not lately, goes nowhere.
@@ -347,6 +371,7 @@ fn needs_of(errand: &Errand) -> Needs {
         Carried::Request { method: Method::SubscriptionsListen, request, .. } if subscription::is_for_all(request) => {
             Needs::AnythingOf(server.name.clone())
         }
+        Carried::Task { task, .. } => Needs::Scope(Scope::tool(&server.name, &task.tool)),
         Carried::Request { method, .. } => match method.carries() {
             Carries::List(kind) => Needs::Filter(kind),
             Carries::TaskId => Needs::AnythingOf(server.name.clone()),

@@ -21,6 +21,8 @@ pub struct Edit<'a> {
     pub task_id: Option<&'a str>,
     /// Another prompt's `name` or resource's `uri` in `params.ref`, where there is one.
     pub reference: Option<&'a str>,
+    /// Another `params.notifications`, where there is one.
+    pub notifications: Option<&'a Raw>,
     /// Another `params.cursor`, or none.
     pub cursor: Change<'a>,
     /// Members of params to leave out; none that another field sets.
@@ -182,6 +184,7 @@ impl Params {
                     Change::Keep if key == "ref" && edit.reference.is_some() => {
                         self.write_reference(edit, value, params);
                     }
+                    Change::Keep if key == "notifications" => params.raw(key, edit.notifications.unwrap_or(value)),
                     Change::Keep if key != "_meta" || !edit.touches_meta() => params.raw(key, value),
                     Change::Keep => write_meta(params, meta.as_deref()),
                 }

@@ -15,6 +15,7 @@ use super::{
     bridged::parcel::Parcel,
     sessionless::{Listening, Rounds},
     speech::{Speech, Tongue},
+    tasks::TaskIds,
 };
 use crate::{
     mcp::{
@@ -52,6 +53,8 @@ pub struct Exchange {
     retry_ms: u64,
     /// How often the stream was resumed since the server last said something.
     resumed: u32,
+    /// Where what the server says may name tasks.
+    task_ids: Option<Box<TaskIds>>,
 }
 
 /// Where messages come from.
@@ -149,6 +152,7 @@ impl Exchange {
             last_event_id: None,
             retry_ms: 0,
             resumed: 0,
+            task_ids: None,
         }
     }
 
@@ -185,6 +189,12 @@ impl Exchange {
                 Err(ended())
             }
         }
+    }
+
+    /// The same exchange, with the agent's ids of tasks in what the server says.
+    #[must_use]
+    pub fn with_task_ids(self, ids: TaskIds) -> Self {
+        Self { task_ids: Some(Box::new(ids)), ..self }
     }
 
     /// HTTP status of the answer.
@@ -372,17 +382,27 @@ impl Exchange {
             _ => return Ok(FromServer::Priming(event)),
         };
         Ok(match message {
-            Message::Notification(notification) => FromServer::Notification(notification, event),
+            Message::Notification(notification) => {
+                let event = match &self.task_ids {
+                    Some(ids) => ids.in_event(&notification, event),
+                    None => event,
+                };
+                FromServer::Notification(notification, event)
+            }
             Message::Request(asked) => FromServer::Asked(asked, event),
             Message::Response(response) => FromServer::Answer(self.checked(response)?, event),
         })
     }
 
     fn checked(&self, response: Response) -> Result<Response, AnswerFault> {
-        match &self.id {
-            Some(id) => answer::answers(response, id),
-            None => Ok(response),
-        }
+        let response = match &self.id {
+            Some(id) => answer::answers(response, id)?,
+            None => response,
+        };
+        Ok(match &self.task_ids {
+            Some(ids) => ids.in_response(response),
+            None => response,
+        })
     }
 }
 

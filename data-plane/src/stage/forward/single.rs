@@ -16,10 +16,12 @@ use super::{
     sessionless,
     speech::{self, Speech, Tongue},
     streams,
+    tasks::{self, TaskIds},
     translation::{Same, Subject, Translation},
 };
 use crate::{
     mcp::{
+        json::Raw,
         message::{Edit, MetaValue, Notification, Request, Response},
         method::{Carries, ListKind, Method},
         version::{Era, ProtocolVersion},
@@ -49,9 +51,19 @@ pub(super) struct Asked {
     pub(super) params: HeaderMap,
     /// In a session with several servers: the ids that this one gets.
     pub(super) mapping: Option<Box<Mapping>>,
+    /// Another `params.notifications`, with the server's own ids of tasks.
+    pub(super) notifications: Option<Raw>,
 }
 
 impl Asked {
+    /// For the ids of tasks in what a modern server says to a modern agent about a call, or while it is listened to.
+    fn task_ids(&self, ask: &Ask, caller: &Caller, speech: &Speech) -> Option<TaskIds> {
+        let is_modern = self.era == Era::Modern && matches!(speech.tongue, Tongue::Modern);
+        let may_name_tasks = matches!(self.method, Method::ToolsCall | Method::SubscriptionsListen);
+        let tool = self.tool.as_deref().unwrap_or_default();
+        (is_modern && may_name_tasks).then(|| TaskIds::new(ask, caller, speech, tool))
+    }
+
     /// The call of a tool, as far as headers mirror its arguments.
     pub(super) fn mirrored(&self) -> Option<Mirrored<'_>> {
         let tool = self.tool.as_deref()?;
@@ -69,10 +81,11 @@ pub async fn forward(ask: &Ask, caller: &Caller, admitted: &Admitted, errand: To
         Carried::Initialize { request, version } => initialize(ask, caller, admitted, &server, request, version).await,
         Carried::Request { request, method, era, tool, params } => {
             let mapping = mapping(caller, admitted, &server, era, &request);
-            let asked = Asked { request, method, era, tool, params, mapping };
+            let asked = Asked { request, method, era, tool, params, mapping, notifications: None };
             request_of(ask, caller, admitted, &server, asked).await
         }
         Carried::Stream { last_event_id } => streams::open(ask, caller, admitted, &server, last_event_id).await,
+        Carried::Task { request, method, task } => tasks::forward(ask, caller, &server, request, method, task).await,
         Carried::Notification(notification) => notify(ask, caller, admitted, &server, &notification).await,
         Carried::Response(response) => respond(ask, caller, admitted, &server, &response).await,
     }
@@ -84,7 +97,7 @@ async fn request_of(
     caller: &Caller,
     admitted: &Admitted,
     server: &Arc<Server>,
-    asked: Asked,
+    mut asked: Asked,
 ) -> Result<Forwarded, Refusal> {
     if asked.era == Era::Modern && era::of(ask, server, ask.gateway().upstreams.pick(server)).await? == Era::Legacy {
         return bridged::request(ask, caller, admitted, server, asked).await;
@@ -97,6 +110,8 @@ async fn request_of(
     if asked.era == Era::Legacy && speech.era() == Era::Modern {
         return sessionless::request(ask, caller, admitted, speech, Asked { params, ..asked }).await;
     }
+    let mut task_ids = asked.task_ids(ask, caller, &speech);
+    asked.notifications = task_ids.as_mut().and_then(|ids| tasks::listened_to(caller, ids, &asked.request));
     let sent_at = Instant::now();
     let mut sent = send(ask, &speech, &asked, &params).await;
     if sent.as_ref().is_err_and(|fault| speech.is_lost(fault)) {
@@ -112,6 +127,10 @@ async fn request_of(
         sent = send(ask, &speech, &asked, &params).await;
     }
     let exchange = sent.map_err(|fault| ask.refusal(server, &fault))?;
+    let exchange = match task_ids {
+        Some(ids) => exchange.with_task_ids(ids),
+        None => exchange,
+    };
     let listens = asked.method == Method::SubscriptionsListen;
     let subject = if listens { Subject::Subscription } else { Subject::Answer };
     let translation = Translation::Same(Same { era: asked.era, subject, mapping: asked.mapping });
@@ -132,7 +151,8 @@ async fn send(ask: &Ask, speech: &Speech, asked: &Asked, params: &HeaderMap) -> 
     let write = |meta: &[(&str, MetaValue<'_>)]| {
         let token = token.iter().map(|token| ("progressToken", MetaValue::Raw(token)));
         let meta: Vec<_> = meta.iter().copied().chain(token).collect();
-        asked.request.write(&Edit { id, name: tool, meta: &meta, ..Edit::default() })
+        let notifications = asked.notifications.as_ref();
+        asked.request.write(&Edit { id, name: tool, notifications, meta: &meta, ..Edit::default() })
     };
     let name = tool.or_else(|| asked.method.mirrored_name(&asked.request.params));
     let headers = speech.headers(method, name, params.clone());
