@@ -110,6 +110,17 @@ async fn any_data_plane_serves_a_session_whose_stream_another_one_holds() {
     assert_eq!(again.call("echo", json!({"message": "hello"})).await.text(), "Echo: hello");
 }
 
+#[tokio::test]
+async fn a_modern_client_reaches_the_oldest_servers_too() {
+    let server = RealServer::python_over_sse().await;
+    let (tollgate, agent) = setting(Deployment::separate(2), &server).await;
+    let client = agent.at_server("old").await;
+    let elsewhere = client.clone().through(tollgate.data_plane_url(1));
+    for client in [&client, &elsewhere] {
+        assert_eq!(client.call("echo", json!({"message": "hello"})).await.text(), "Echo: hello");
+    }
+}
+
 /// A server that answers `initialize` as those of the oldest transport do, and whose stream begins with `first`.
 async fn older(first: &str, then: Vec<Piece>) -> Scene {
     let scene = Scene::legacy().await;
