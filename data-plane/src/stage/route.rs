@@ -210,11 +210,8 @@ pub async fn route(call: &mut Call, store: &Store, caller: &Caller, read: Read) 
     };
     if let Errand::Server(ToServer { server, message }) = &errand {
         call.server(server);
-        match message {
-            Carried::Request { tool: Some(tool), .. } | Carried::Task { task: Task { tool, .. }, .. } => {
-                call.tool(tool)
-            }
-            _ => {}
+        if let Carried::Request { tool: Some(tool), .. } | Carried::Task { task: Task { tool, .. }, .. } = message {
+            call.tool(tool);
         }
     }
     Ok(Route { needs: needs_of(&errand), errand, class, session })
