@@ -44,6 +44,7 @@ pub const NAME_IDLE_S: u64 = 24 * 60 * 60;
 
 /// The store of one data plane: in this process, or shared through Redis.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a data plane has one, which stays where it is")]
 pub enum Store {
     /// In this process: exact for one data plane, lost with it.
     Memory(memory::Store),

@@ -10,7 +10,7 @@ use crate::{
     mcp::{
         json::{self, Raw},
         level::Level,
-        message::{META_LOG_LEVEL, Notification, Request, RequestId},
+        message::{Edit, META_LOG_LEVEL, Notification, Request, RequestId},
     },
 };
 
@@ -25,14 +25,19 @@ pub enum Notice {
     Drop,
 }
 
+/// A level of log messages that MCP does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`io.modelcontextprotocol/logLevel` is no level")]
+pub struct NoLevel;
+
 /// The level of log messages that a request asks for.
 ///
 /// # Errors
-/// When it is none that MCP knows.
-pub fn wanted_level(request: &Request) -> Result<Option<Level>, ()> {
+/// [`NoLevel`] when it is none that MCP knows.
+pub fn wanted_level(request: &Request) -> Result<Option<Level>, NoLevel> {
     match request.params.meta().and_then(|meta| meta.get(META_LOG_LEVEL)) {
         None => Ok(None),
-        Some(level) => level.as_str().and_then(|level| Level::parse(&level)).map(Some).ok_or(()),
+        Some(level) => level.as_str().and_then(|level| Level::parse(&level)).map(Some).ok_or(NoLevel),
     }
 }
 
@@ -48,7 +53,7 @@ pub fn read(notice: &Notification, alias: &Alias, wanted: Option<Level>) -> Noti
         "notifications/message" => {
             let level = params.get("level").and_then(Raw::as_str).and_then(|level| Level::parse(&level));
             match (wanted, level) {
-                (Some(wanted), Some(level)) if level >= wanted => Notice::Pass(notice.write(&Default::default())),
+                (Some(wanted), Some(level)) if level >= wanted => Notice::Pass(notice.write(&Edit::default())),
                 _ => Notice::Drop,
             }
         }

@@ -35,9 +35,11 @@ use super::{
 use crate::{
     bridge::to_legacy::{Capabilities, discover, notice, request::Alias},
     mcp::{
+        era::EraError,
         level::Level,
         message::{MetaValue, RequestId},
         method::{Carries, Method},
+        version::Era,
     },
     policy::Server,
     refusal::Refusal,
@@ -59,15 +61,17 @@ pub async fn request(
     server: &Arc<Server>,
     asked: Asked,
 ) -> Result<Forwarded, Refusal> {
-    let wanted = notice::wanted_level(&asked.request).map_err(|()| Refusal::Malformed {
-        code: INVALID_PARAMS,
-        detail: "`io.modelcontextprotocol/logLevel` is no level".to_owned(),
-    })?;
+    let wanted = notice::wanted_level(&asked.request)
+        .map_err(|error| Refusal::Malformed { code: INVALID_PARAMS, detail: error.to_string() })?;
     let ticket = Ticket::new(caller, admitted, server, &asked.request);
     match asked.method {
         Method::Discover => {
             let bridge = legs::find(ask, admitted, server, &asked.request).await?;
             Ok(Forwarded::plain(Reply::Result(discover::discovered(&bridge.initialized))))
+        }
+        // The tasks of the two eras have nothing but their names in common.
+        Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
+            Err(EraError::UnknownMethod { method: asked.method.as_str().into(), era: Era::Modern }.into())
         }
         Method::SubscriptionsListen => listen::open(ask, admitted, server, asked).await,
         _ if asked.request.params.get("requestState").is_some() => {

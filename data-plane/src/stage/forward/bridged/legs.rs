@@ -31,6 +31,9 @@ use crate::{
     store::{BridgeLeg, Leg, Owner},
 };
 
+/// What a server says of itself is kept with each of its sessions.
+const INITIALIZED_BYTES_MAX: usize = 128 * 1024;
+
 type Key = (Owner, ServerId, String);
 
 /// Sessions that are being opened by this data plane.
@@ -206,6 +209,10 @@ async fn initialize(ask: &Ask, server: &Arc<Server>, request: &Request) -> Resul
         let detail = "it refuses to be initialized".to_owned();
         return Err(Refusal::UpstreamInvalid { server: server.name.to_string(), detail });
     };
+    if result.as_bytes().len() > INITIALIZED_BYTES_MAX {
+        let detail = format!("more than {INITIALIZED_BYTES_MAX} bytes about itself");
+        return Err(Refusal::UpstreamInvalid { server: server.name.to_string(), detail });
+    }
     let (leg, initialized) = (leg.clone(), String::from_utf8_lossy(result.as_bytes()).into_owned());
     if let Some(speech) = &speech {
         leg::initialized(ask, speech).await?;

@@ -75,12 +75,12 @@ impl Parcel {
                     FromHolder::Failed(what) => Err(AnswerFault::Invalid(what)),
                 };
             }
-            if self.look(LOOK_EVERY).await.map_err(away)? {
+            if self.look(LOOK_EVERY).await.map_err(|error| away(&error))? {
                 continue;
             }
             // What it sent last may have come in between.
-            let held = self.gateway.store.is_held(self.owner, self.waiting).await.map_err(away)?;
-            if !held && !self.look(Duration::ZERO).await.map_err(away)? {
+            let held = self.gateway.store.is_held(self.owner, self.waiting).await.map_err(|error| away(&error))?;
+            if !held && !self.look(Duration::ZERO).await.map_err(|error| away(&error))? {
                 return Ok(None);
             }
         }
@@ -129,7 +129,7 @@ pub(super) fn read<'a, T: Deserialize<'a>>(message: &'a Bytes) -> Result<T, Answ
     serde_json::from_slice(message).map_err(|_| AnswerFault::Invalid("mail of another version".to_owned()))
 }
 
-fn away(error: StoreError) -> AnswerFault {
+fn away(error: &StoreError) -> AnswerFault {
     tracing::warn!(%error, "a waiting call cannot be read");
     AnswerFault::Lost
 }
