@@ -89,25 +89,22 @@ pub fn error(error: &Raw, declared: Capabilities) -> Outcome {
     }
 }
 
-/// Tools without what only legacy tasks need; a tool that cannot be called without a task cannot be called.
+/// A tool without what only legacy tasks need; `None` for one that cannot be called without a task.
+#[must_use]
+pub fn tool(tool: &Raw) -> Option<Raw> {
+    let Some(members) = tool.object() else { return Some(tool.clone()) };
+    let support = members.get("execution").and_then(|execution| execution.object()?.get("taskSupport").cloned());
+    if support.is_some_and(|support| support.as_str().as_deref() == Some("required")) {
+        return None;
+    }
+    Some(json::object(|tool| {
+        members.iter().filter(|(key, _)| *key != "execution").for_each(|(key, value)| tool.raw(key, value));
+    }))
+}
+
 fn write_tools(result: &mut ObjectWriter<'_>, tools: &Raw) {
     let Some(tools) = tools.array() else { return result.raw("tools", tools) };
-    result.array("tools", |written| {
-        for tool in tools {
-            let Some(members) = tool.object() else {
-                written.raw(&tool);
-                continue;
-            };
-            let support =
-                members.get("execution").and_then(|execution| execution.object()?.get("taskSupport").cloned());
-            if support.is_some_and(|support| support.as_str().as_deref() == Some("required")) {
-                continue;
-            }
-            written.object(|tool| {
-                members.iter().filter(|(key, _)| *key != "execution").for_each(|(key, value)| tool.raw(key, value));
-            });
-        }
-    });
+    result.array("tools", |written| tools.iter().filter_map(tool).for_each(|tool| written.raw(&tool)));
 }
 
 fn visit(error: &Raw, declared: Capabilities) -> Outcome {

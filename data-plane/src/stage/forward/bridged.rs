@@ -29,6 +29,7 @@ use super::{
     Forwarded, Passing, Reply,
     ask::{Ask, Fault, Outgoing},
     exchange::{self, Exchange},
+    mirror,
     single::Asked,
     translation::Translation,
 };
@@ -38,7 +39,7 @@ use crate::{
         era::EraError,
         level::Level,
         message::{MetaValue, RequestId},
-        method::{Carries, Method},
+        method::{Carries, ListKind, Method},
         version::Era,
     },
     policy::Server,
@@ -92,6 +93,10 @@ async fn call(
 ) -> Result<Forwarded, Refusal> {
     let alias = Alias::of(&asked.request, RequestId::Text(Uuid::new_v4().to_string().into()));
     let mut bridge = legs::find(ask, admitted, server, &asked.request).await?;
+    if let Some(call) = asked.mirrored() {
+        // Only checked: a legacy server gets no such headers.
+        mirror::params(ask, &bridge.speech, call).await?;
+    }
     let mut sent = send(ask, admitted, &bridge, &asked, &alias, wanted).await;
     if sent.as_ref().is_err_and(|fault| bridge.speech.is_lost(fault)) {
         // The server took nothing, so sending once more repeats nothing.
@@ -103,11 +108,13 @@ async fn call(
     let translation =
         ToLegacy { method: asked.method, alias, declared, wanted, server_info: bridge.server_info(), ticket };
     let translation = Translation::ToLegacy(Box::new(translation));
-    let passing = Passing { exchange, request: Some(asked.request.id), translation, watch: None };
+    let passing = Passing { exchange, request: Some(asked.request.id.clone()), translation, watch: None };
     let Carries::List(kind) = asked.method.carries() else {
         return Ok(Forwarded::plain(Reply::Passing(Box::new(passing))));
     };
     let response = passing.answer().await.map_err(|fault| ask.refusal(server, &Fault::from(fault)))?;
+    let is_tools = kind == ListKind::Tools;
+    let response = if is_tools { mirror::usable(ask, &bridge.speech, &asked.request, response) } else { response };
     Ok(Forwarded::plain(match response.outcome {
         Ok(_) => Reply::List(kind, server.name.clone(), response),
         Err(_) => Reply::Response(status(response.error_code()), response),

@@ -15,7 +15,7 @@ use super::{
     speech::{self, Speech, Tongue},
 };
 use crate::{
-    bridge::to_modern::outcome,
+    bridge::{to_legacy, to_modern},
     mcp::{
         json::{Kind, ObjectWriter, Raw},
         message::{MetaValue, RequestId, write_request},
@@ -79,11 +79,15 @@ async fn list(
         listed => listed,
     };
     let tools = listed.map_err(|fault| ask.refusal(server, &fault))?;
-    if speech.era() == Era::Legacy {
+    if (*era, speech.era()) == (Era::Legacy, Era::Legacy) {
         return Ok(tools);
     }
     let usable = ask.gateway().upstreams.schemas().of(server.id).learn(tools, true);
-    Ok(if *era == Era::Legacy { usable.into_iter().map(outcome::tool).collect() } else { usable })
+    Ok(match (era, speech.era()) {
+        (Era::Legacy, _) => usable.into_iter().map(to_modern::outcome::tool).collect(),
+        (Era::Modern, Era::Legacy) => usable.iter().filter_map(to_legacy::outcome::tool).collect(),
+        (Era::Modern, Era::Modern) => usable,
+    })
 }
 
 /// The tools of all pages.

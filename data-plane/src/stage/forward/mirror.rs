@@ -1,5 +1,5 @@
-//! The headers that mirror arguments, on a call to a modern server: checked against what the server's own list asks
-//! for, and written anew (2026-07-28, basic/transports/streamable-http, "Custom Headers").
+//! The headers that mirror arguments, on a call of a modern agent or to a modern server: checked against what the
+//! server's own list asks for, and written anew (2026-07-28, basic/transports/streamable-http, "Custom Headers").
 //!
 //! Invariant: where the tool's schema is known, no header says anything but what the arguments say. Where it cannot be
 //! learned the headers go on as they came, and the server checks them.
@@ -46,7 +46,7 @@ pub struct Mirrored<'a> {
 /// # Errors
 /// [`EraError::Header`] when the agent's headers and arguments disagree.
 pub async fn params(ask: &Ask, speech: &Speech, call: Mirrored<'_>) -> Result<HeaderMap, Refusal> {
-    if !matches!(speech.tongue, Tongue::Modern) {
+    if call.agent == Era::Legacy && matches!(speech.tongue, Tongue::Legacy(_)) {
         return Ok(HeaderMap::new());
     }
     let listed = ask.gateway().upstreams.schemas().of(speech.server.id);
