@@ -135,16 +135,6 @@ pub enum Refusal {
     /// The session ended, or belongs to somebody else.
     #[error("there is no such session: initialize again")]
     SessionUnknown,
-    /// Server and client do not share an era.
-    #[error("server `{server}` does not speak {wanted}; connect with a client of its era")]
-    EraUnsupported {
-        /// The server.
-        server: String,
-        /// What the client speaks.
-        wanted: ProtocolVersion,
-        /// What the server could be asked in.
-        supported: &'static [ProtocolVersion],
-    },
     /// No instance can be reached.
     #[error("server `{server}` cannot be reached")]
     UpstreamUnavailable {
@@ -265,7 +255,6 @@ impl Refusal {
             Self::RateLimited { .. } => facts("rate_limited_requests", S::TOO_MANY_REQUESTS, 42900),
             Self::SessionRequired => facts("session_required", S::BAD_REQUEST, 40000),
             Self::SessionUnknown => facts("session_unknown", S::NOT_FOUND, 40400),
-            Self::EraUnsupported { .. } => facts("era_unsupported", S::BAD_REQUEST, -32022),
             Self::UpstreamUnavailable { .. } => facts("upstream_unavailable", S::BAD_GATEWAY, 50200),
             Self::UpstreamTimeout { .. } => facts("upstream_timeout", S::GATEWAY_TIMEOUT, 50400),
             Self::UpstreamInvalid { .. } => facts("upstream_invalid", S::BAD_GATEWAY, 50200),
@@ -286,10 +275,6 @@ impl Refusal {
             Self::Era(EraError::UnsupportedVersion { requested }) => {
                 let supported: Vec<_> = supported().map(ProtocolVersion::as_str).collect();
                 json!({ "requested": requested, "supported": supported })
-            }
-            Self::EraUnsupported { wanted, supported, .. } => {
-                let supported: Vec<_> = supported.iter().map(|version| version.as_str()).collect();
-                json!({ "requested": wanted.as_str(), "supported": supported })
             }
             Self::ScopeInsufficient { scope, .. } | Self::NotGranted { scope, .. } => {
                 json!({ "required_scope": scope })

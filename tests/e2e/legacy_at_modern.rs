@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tollgate_tests::{Deployment, Era, McpClient, McpStream, Piece, Reply};
+use tollgate_tests::{Balancer, Deployment, Era, McpClient, McpStream, Piece, RealServer, Reply, TrialClient};
 
 use crate::scene::Scene;
 
@@ -271,4 +271,53 @@ async fn a_redis_cluster_carries_questions_and_sessions_between_data_planes() {
         answer(&other, &question, &accepted(&json!({"name": "x"}))).await;
         assert_eq!(stream.finish().await.text(), "done");
     }
+}
+
+#[tokio::test]
+async fn the_typescript_sdk_of_before_uses_modern_servers_of_both_sdks() {
+    let (python, typescript) = (RealServer::python().await, RealServer::typescript().await);
+    let balancer = Balancer::start().await;
+    let tollgate = Deployment::separate(2).balanced_by(&balancer).start().await;
+    tollgate.allow_loopback_servers().await;
+    for (name, server) in [("python", &python), ("typescript", &typescript)] {
+        let spec = json!({"instances": [{"url": server.url()}], "era": "modern"});
+        tollgate.put(&format!("servers/{name}"), json!({"spec": spec})).await;
+    }
+    let agent = tollgate.agent("ci").grant("python:*").grant("typescript:*").create().await;
+    for name in ["python", "typescript"] {
+        let url = tollgate.server_url(name);
+        let step = |tool: &str| json!({"name": tool, "arguments": {}});
+        let request = json!({
+            "url": url, "token": agent.token(&url).await,
+            "content": {"username": "Ann Example", "email": "ann@example.com"},
+            "tool": step("test_simple_text"), "resource": "test://static-text", "prompt": "test_simple_prompt",
+            "progress": step("test_tool_with_progress"), "elicitation": step("test_elicitation"),
+            "subscription": {"uri": "test://static-text", "touch": step("test_touch_resource")},
+        });
+        let facts = TrialClient::TypeScript1.run(&request).await;
+        assert_eq!(facts["protocol_version"], VERSION, "{name}: {facts}");
+        assert!(facts["tools"]["listed"].as_array().is_some_and(|tools| tools.len() >= 4), "{name}: {facts}");
+        assert_eq!(facts["progress"]["reports"], 3, "{name}: {facts}");
+        assert_eq!(facts["elicitation"]["asked"], 1, "{name}: {facts}");
+        assert!(
+            facts["elicitation"]["text"].as_str().is_some_and(|text| text.contains("Ann Example")),
+            "{name}: {facts}"
+        );
+        assert!(facts["resources"]["text"].is_string() && facts["prompts"]["messages"] == 1, "{name}: {facts}");
+        assert_eq!(facts["subscriptions"]["uri"], "test://static-text", "{name}: {facts}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_outlives_the_data_plane_whose_call_was_asking() {
+    let (mut scene, session) = setting().await;
+    scene.server.set("read", turns([asks(json!({"q": form("Who?")})), Reply::text("done")]));
+    let other = elsewhere(&scene, &session);
+    let mut stream = begin(&other).await;
+    let question = stream.next().await.expect("a question");
+    scene.tollgate.crash_data_plane(1);
+    answer(&session, &question, &accepted(&json!({"name": "too late"}))).await;
+    assert_eq!(session.call("read", json!({})).await.text(), "done", "the session goes on");
+    assert_eq!(scene.server.calls().len(), 2, "nobody went on with the call that was lost");
+    scene.tollgate.start_data_plane(1).await;
 }

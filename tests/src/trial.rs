@@ -19,6 +19,8 @@ pub enum TrialClient {
     Python,
     /// `@modelcontextprotocol/client`.
     TypeScript,
+    /// `@modelcontextprotocol/sdk`, the line before it, which knows no modern era.
+    TypeScript1,
     /// `rmcp`.
     Rust,
 }
@@ -32,11 +34,14 @@ impl TrialClient {
         let clients = repository_root().join("tests/clients");
         let mut command = match self {
             Self::Python => Command::new(environment().join("venv/bin/python")),
-            Self::TypeScript => node(),
+            Self::TypeScript | Self::TypeScript1 => node(),
             Self::Rust => return rmcp_client::try_out(request).await,
         };
         match self {
             Self::Python => command.arg(clients.join("compatibility.py")),
+            Self::TypeScript1 => {
+                command.arg(clients.join("compatibility_v1.mjs")).env("TOLLGATE_TEST_MODULES", client_modules())
+            }
             _ => command.arg(clients.join("compatibility.mjs")).env("TOLLGATE_TEST_MODULES", client_modules()),
         };
         binary::run(command, request.to_string().into_bytes()).await.success().json()

@@ -59,11 +59,6 @@ fn all() -> Vec<Refusal> {
         },
         Refusal::SessionRequired,
         Refusal::SessionUnknown,
-        Refusal::EraUnsupported {
-            server: server(),
-            wanted: ProtocolVersion::NEWEST_MODERN,
-            supported: &crate::mcp::version::SUPPORTED_LEGACY,
-        },
         Refusal::UpstreamUnavailable { server: server() },
         Refusal::UpstreamTimeout { server: server(), timeout_s: 30 },
         Refusal::UpstreamInvalid { server: server(), detail: "garbage".to_owned() },
