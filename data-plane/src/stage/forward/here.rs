@@ -11,7 +11,7 @@ use super::{
 use crate::{
     mcp::{
         json::{self, ObjectWriter, Raw},
-        message::Request,
+        message::{Request, Response},
         version::{ProtocolVersion, supported},
     },
     refusal::Refusal,
@@ -20,6 +20,7 @@ use crate::{
     telemetry::SessionEnd,
 };
 
+const SUPPORTED_VERSIONS: &str = "supportedVersions";
 const INSTRUCTIONS: &str = "Tools are named {server}__{tool}. Which of them you see is what you have been granted.";
 
 /// Answers.
@@ -51,6 +52,23 @@ pub async fn answer(ask: &Ask, caller: &Caller, admitted: &Admitted, errand: Her
 /// The params as they were read.
 pub fn params_of(request: &Request) -> Raw {
     json::object(|params| request.params.iter().for_each(|(key, value)| params.raw(key, value)))
+}
+
+/// What a server says of itself, but for the revisions: it is reached in those that are spoken here, and errors that
+/// list them list the same.
+pub fn introduced(response: Response) -> Response {
+    let spoken_here = |result: Raw| match result.object() {
+        None => result,
+        Some(members) => json::object(|said| {
+            for (name, value) in members.iter() {
+                match name {
+                    SUPPORTED_VERSIONS => write_supported(said),
+                    _ => said.raw(name, value),
+                }
+            }
+        }),
+    };
+    Response { outcome: response.outcome.map(spoken_here), ..response }
 }
 
 /// Keeps a new session for the caller.
@@ -101,7 +119,7 @@ async fn end_session(ask: &Ask, caller: &Caller, admitted: &Admitted) -> Result<
 fn discovered() -> Raw {
     json::object(|result| {
         result.text("resultType", "complete");
-        result.array("supportedVersions", |versions| supported().for_each(|version| versions.text(version.as_str())));
+        write_supported(result);
         result.object("capabilities", |capabilities| capabilities.object("tools", |_| {}));
         result.text("instructions", INSTRUCTIONS);
         result.integer("ttlMs", 0);
@@ -117,6 +135,10 @@ fn initialized(version: ProtocolVersion) -> Raw {
         result.object("serverInfo", write_server_info);
         result.text("instructions", INSTRUCTIONS);
     })
+}
+
+fn write_supported(result: &mut ObjectWriter<'_>) {
+    result.array(SUPPORTED_VERSIONS, |versions| supported().for_each(|version| versions.text(version.as_str())));
 }
 
 fn write_server_info(info: &mut ObjectWriter<'_>) {

@@ -135,6 +135,10 @@ async fn request_of(
     let subject = if listens { Subject::Subscription } else { Subject::Answer };
     let translation = Translation::Same(Same { era: asked.era, subject, mapping: asked.mapping });
     let passing = Passing { exchange, request: Some(asked.request.id.clone()), translation, watch: None };
+    if asked.method == Method::Discover {
+        let response = passing.answer().await.map_err(|fault| ask.refusal(server, &Fault::from(fault)))?;
+        return Ok(Forwarded::plain(Reply::Response(StatusCode::OK, here::introduced(response))));
+    }
     let Carries::List(kind) = asked.method.carries() else {
         return Ok(Forwarded::plain(Reply::Passing(Box::new(passing))));
     };
