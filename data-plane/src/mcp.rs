@@ -8,11 +8,13 @@ pub mod era;
 #[cfg(test)]
 mod fuzz;
 pub mod header;
+pub mod instructions;
 pub mod json;
 pub mod level;
 pub mod message;
 pub mod method;
 pub mod names;
 pub mod sse;
+pub mod uris;
 pub mod version;
 pub mod x_header;

@@ -66,3 +66,8 @@ fn the_annotations_of_any_schema_mirror_what_they_check() {
 fn the_name_mapper_finds_back_whatever_it_joined() {
     run(targets::names, targets::NAMES, targets::NAME_TOKENS);
 }
+
+#[test]
+fn the_uri_mapper_finds_back_whatever_it_wrapped() {
+    run(targets::uris, targets::URIS, targets::URI_TOKENS);
+}

@@ -313,6 +313,18 @@ impl Method {
 }
 
 impl ListKind {
+    /// The method that asks for it.
+    #[must_use]
+    pub const fn method(self) -> Method {
+        match self {
+            Self::Tools => Method::ToolsList,
+            Self::Prompts => Method::PromptsList,
+            Self::Resources => Method::ResourcesList,
+            Self::ResourceTemplates => Method::ResourceTemplatesList,
+            Self::Skills => Method::SkillsList,
+        }
+    }
+
     /// The member of the result that holds the list.
     #[must_use]
     pub fn member(self) -> &'static str {

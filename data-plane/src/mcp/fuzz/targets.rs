@@ -12,6 +12,7 @@ use crate::mcp::{
     message::{Edit, Incoming, Message, read, read_upstream},
     names::{self, Rest},
     sse::{self, Decoder, Event, SseError},
+    uris,
     x_header::Mirrors,
 };
 
@@ -234,5 +235,34 @@ pub(super) fn names(input: &[u8]) {
             assert!(names::resolves(&joined, &server, tool));
             assert!(!names::resolves(&joined, &server, &format!("{tool}x")), "two tools have one name");
         }
+    }
+}
+
+pub(super) const URIS: &[&[u8]] = &[
+    b"files\nfile:///tmp/a%20b.txt?x=1#y",
+    b"maps\nui://map/view.html",
+    b"a\ntollgate://b/~/file:///{+path}",
+    b"tollgate://files/file%3A%2F%2F%2Ftmp",
+    b"ui://tollgate/maps/ui%3A%2F%2Fmap",
+    "s\nurn:\u{e4}:{x}".as_bytes(),
+];
+
+pub(super) const URI_TOKENS: &[&str] =
+    &["tollgate://", "ui://", "tollgate/", "~/", "/", "%", "%2F", "%2f", "%00", "%C3%A4", "\n", "{+x}", "\u{e4}", "a"];
+
+/// Server and URI are found back from what they were wrapped into, and nothing else leads to them.
+pub(super) fn uris(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    if let Some((server, own)) = uris::unwrapped(&text) {
+        let again = [uris::wrapped(&server, &own), uris::wrapped_template(&server, &own)];
+        assert!(text.contains("/~/") || again.iter().any(|written| *written == text), "{text}");
+    }
+    let Some((server, uri)) = text.split_once('\n') else { return };
+    let Ok(server) = server.parse::<Name>() else { return };
+    if uri.is_empty() || uri.contains('\0') {
+        return;
+    }
+    for written in [uris::wrapped(&server, uri), uris::wrapped_template(&server, uri)] {
+        assert_eq!(uris::unwrapped(&written), Some((server.clone(), uri.to_owned())), "{written}");
     }
 }

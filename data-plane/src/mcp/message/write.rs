@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 
-use super::{Notification, Params, Request, RequestId, Response};
-use crate::mcp::json::{self, ObjectWriter, Raw};
+use super::{Message, Notification, Params, Request, RequestId, Response, read_upstream};
+use crate::mcp::json::{self, Bounds, ObjectWriter, Raw};
 
 /// What is to differ between the message that was read and the one that is written. The default is: nothing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -74,7 +74,27 @@ impl Request {
     }
 }
 
+impl Request {
+    /// The request as it is after `edit`; `None` when that is no request that would have been read.
+    #[must_use]
+    pub fn edited(&self, edit: &Edit<'_>) -> Option<Self> {
+        match read_upstream(&self.write(edit), &Bounds::AGENT) {
+            Ok(Message::Request(request)) => Some(request),
+            _ => None,
+        }
+    }
+}
+
 impl Notification {
+    /// The notification as it is after `edit`; `None` when that is no notification that would have been read.
+    #[must_use]
+    pub fn edited(&self, edit: &Edit<'_>) -> Option<Self> {
+        match read_upstream(&self.write(edit), &Bounds::UPSTREAM) {
+            Ok(Message::Notification(notification)) => Some(notification),
+            _ => None,
+        }
+    }
+
     /// The notification as JSON, with `edit`.
     #[must_use]
     pub fn write(&self, edit: &Edit<'_>) -> Bytes {
