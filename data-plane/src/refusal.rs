@@ -95,6 +95,25 @@ pub enum Refusal {
     /// The id leads to no task that this caller made here.
     #[error("there is no such task: ids of tasks are of use to who made them, where they made them")]
     TaskUnknown,
+    /// The name leads to no prompt.
+    #[error("there is no prompt `{prompt}` here: call `prompts/list` for the names that are")]
+    PromptUnknown {
+        /// As it was asked for.
+        prompt: String,
+    },
+    /// The URI leads to no resource.
+    #[error(
+        "there is no resource `{uri}` here: call `resources/list` or `resources/templates/list` for those that are"
+    )]
+    ResourceUnknown {
+        /// As it was asked for.
+        uri: String,
+        /// -32002 in the legacy era, -32602 in the modern one.
+        code: i64,
+    },
+    /// The cursor is not one that this caller was given for this list, or the list has changed under it.
+    #[error("the cursor is not valid (any more): ask for the list from its start")]
+    CursorUnknown,
     /// Granted, but the token was issued for less.
     #[error("the token does not carry the scope `{scope}`, which is granted: get a token with it")]
     ScopeInsufficient {
@@ -250,6 +269,9 @@ impl Refusal {
             // The status that servers use for their own unknown tools, so that a model reads the message.
             Self::ToolUnknown { .. } => facts("tool_unknown", S::OK, -32602),
             Self::TaskUnknown => facts("task_unknown", S::OK, -32602),
+            Self::PromptUnknown { .. } => facts("prompt_unknown", S::OK, -32602),
+            Self::ResourceUnknown { code, .. } => facts("resource_unknown", S::OK, *code),
+            Self::CursorUnknown => facts("cursor_unknown", S::OK, -32602),
             Self::ScopeInsufficient { .. } => facts("scope_insufficient", S::FORBIDDEN, 40300),
             Self::NotGranted { .. } => facts("tool_not_granted", S::FORBIDDEN, 40300),
             Self::RateLimited { .. } => facts("rate_limited_requests", S::TOO_MANY_REQUESTS, 42900),

@@ -48,6 +48,10 @@ fn all() -> Vec<Refusal> {
         Refusal::ServerUnknown,
         Refusal::ToolUnknown { tool: "x".to_owned() },
         Refusal::TaskUnknown,
+        Refusal::PromptUnknown { prompt: "x".to_owned() },
+        Refusal::ResourceUnknown { uri: "x".to_owned(), code: -32002 },
+        Refusal::ResourceUnknown { uri: "x".to_owned(), code: -32602 },
+        Refusal::CursorUnknown,
         Refusal::ScopeInsufficient { scope: scope.clone(), challenge: challenge() },
         Refusal::NotGranted { agent: "bot".to_owned(), scope, challenge: challenge() },
         Refusal::RateLimited {
