@@ -45,6 +45,7 @@ pub struct Metrics {
     operation: Family<OperationLabels, Histogram, fn() -> Histogram>,
     overhead: Histogram,
     upstream_errors: Family<UpstreamLabels, Counter>,
+    left_out: Family<LeftOutLabels, Counter>,
     in_flight: Gauge<i64, AtomicI64>,
     spool_records: Gauge<i64, AtomicI64>,
     spool_bytes: Gauge<i64, AtomicI64>,
@@ -65,6 +66,12 @@ struct OperationLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UpstreamLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LeftOutLabels {
+    tollgate_mcp_server_name: String,
     reason: &'static str,
 }
 
@@ -100,7 +107,7 @@ impl Metrics {
         let mut registry = Registry::default();
         let operation = Family::new_with_constructor((|| Histogram::new(OPERATION_BUCKETS)) as fn() -> Histogram);
         let overhead = Histogram::new(OVERHEAD_BUCKETS);
-        let (upstream_errors, in_flight) = (Family::default(), Gauge::default());
+        let (upstream_errors, left_out, in_flight) = (Family::default(), Family::default(), Gauge::default());
         let (spool_records, spool_bytes, policy_age_s) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register_with_unit(
             "mcp_server_operation_duration",
@@ -115,6 +122,11 @@ impl Metrics {
             overhead.clone(),
         );
         registry.register("tollgate_upstream_errors", "Calls that a server failed, by reason", upstream_errors.clone());
+        registry.register(
+            "tollgate_servers_left_out",
+            "Answers of federated endpoints that lack a server, by server and reason",
+            left_out.clone(),
+        );
         registry.register("tollgate_calls_in_flight", "Calls that are running", in_flight.clone());
         registry.register("tollgate_spool_records", "Usage records not yet acknowledged", spool_records.clone());
         registry.register_with_unit("tollgate_spool", "Size of the usage spool", Unit::Bytes, spool_bytes.clone());
@@ -132,6 +144,7 @@ impl Metrics {
             operation,
             overhead,
             upstream_errors,
+            left_out,
             in_flight,
             spool_records,
             spool_bytes,
@@ -203,6 +216,12 @@ impl Metrics {
     /// A server failed a call.
     pub fn upstream_failed(&self, reason: &'static str) {
         self.upstream_errors.get_or_create(&UpstreamLabels { reason }).inc();
+    }
+
+    /// An answer of a federated endpoint lacks a server.
+    pub fn left_out(&self, server: &str, reason: &'static str) {
+        let labels = LeftOutLabels { tollgate_mcp_server_name: server.to_owned(), reason };
+        self.left_out.get_or_create(&labels).inc();
     }
 
     /// The text that Prometheus scrapes (OpenMetrics 1.0), with the gauges as they are now.

@@ -148,6 +148,13 @@ impl CallSpan {
         self.context.span().span_context().trace_id().to_string()
     }
 
+    /// The answer lacks a server.
+    pub fn left_out(&self, server: &str, reason: &'static str) {
+        let attributes =
+            vec![KeyValue::new("tollgate.mcp.server.name", server.to_owned()), KeyValue::new("error.type", reason)];
+        self.context.span().add_event("tollgate.server.left_out", attributes);
+    }
+
     /// Closes the span with all that is known.
     pub fn end(&self, known: &CallAttributes<'_>) {
         let span = self.context.span();
