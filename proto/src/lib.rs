@@ -4,6 +4,7 @@
 //! This crate does no I/O and depends on neither plane; both planes depend on it and never on each other.
 
 mod egress;
+pub mod header;
 mod id;
 mod name;
 mod scope;
@@ -26,6 +27,22 @@ pub mod policy {
         impl std::fmt::Debug for SealingKey {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_struct("SealingKey").field("id", &self.id).finish_non_exhaustive()
+            }
+        }
+
+        impl std::fmt::Debug for StaticHeader {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct("StaticHeader").field("name", &self.name).finish_non_exhaustive()
+            }
+        }
+
+        impl std::fmt::Debug for OauthClientCredentials {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct("OauthClientCredentials")
+                    .field("issuer", &self.issuer)
+                    .field("token_endpoint", &self.token_endpoint)
+                    .field("client_id", &self.client_id)
+                    .finish_non_exhaustive()
             }
         }
     }
