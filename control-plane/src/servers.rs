@@ -2,9 +2,9 @@
 //!
 //! Invariant: an instance keeps its id as long as its URL stays, so that sessions pinned to it survive an edit.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use tollgate_proto::{Name, ServerId, TeamId};
+use tollgate_proto::{Name, ServerId, TeamId, TenantId};
 use utoipa::ToSchema;
 
 use crate::{
@@ -18,10 +18,13 @@ use crate::{
 };
 
 pub mod api;
+pub(crate) mod credential;
 mod instance_url;
 mod sql;
 #[cfg(test)]
 mod tests;
+
+pub use credential::ServerCredential;
 
 const INSTANCES_MAX: usize = 16;
 /// Leaves room for a tool's name in the 64 characters of a federated tool name.
@@ -53,9 +56,13 @@ pub struct ServerSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub team: Option<Name>,
-    /// What Tollgate presents to it; `{type: none}` unless told, and nothing else in this version.
+    /// What Tollgate presents to it; `{type: none}` unless told. An agent's own token is never presented to a server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<ServerCredential>,
+    /// Headers of agents' requests that are passed on to it; none unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 16, example = json!(["X-Request-Id"]))]
+    pub passed_headers: Option<Vec<String>>,
     /// What becomes of tools it offers; `{approval: trust}` unless told, and nothing else in this version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catalog: Option<Catalog>,
@@ -96,29 +103,6 @@ pub enum Era {
     Modern,
 }
 
-/// What Tollgate presents to a server.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct ServerCredential {
-    /// The form of the credential.
-    pub r#type: ServerCredentialType,
-    /// What the form needs: nothing, for `none`.
-    #[serde(flatten)]
-    #[schema(value_type = Object)]
-    pub parameters: Map<String, Value>,
-}
-
-/// The form of a server's credential.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ServerCredentialType {
-    /// Nothing is presented.
-    None,
-    /// A header; not in this version.
-    Header,
-    /// A token by client credentials; not in this version.
-    OauthClientCredentials,
-}
-
 /// What becomes of tools that a server offers.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -146,6 +130,19 @@ pub struct ServerStatus {
     pub urls: ServerUrls,
     /// What applies where the spec is silent.
     pub effective: EffectiveServer,
+    /// Which secrets of its credential are stored. They are never shown.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<ShownSecret>,
+}
+
+/// What is shown of a stored secret.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ShownSecret {
+    /// `header:` and the header in lower case, `client_secret` or `private_key`.
+    #[schema(example = "client_secret")]
+    pub name: String,
+    /// When it was last given.
+    pub set_at: DateTime<Utc>,
 }
 
 /// Where agents reach a server.
@@ -170,6 +167,25 @@ pub struct Meaning {
     era: &'static str,
     team: Option<TeamId>,
     instances: Vec<InstanceSpec>,
+    secrets: credential::Meaning,
+}
+
+/// The facts that `select` adds to a row.
+#[derive(Deserialize)]
+struct Facts {
+    secrets: Vec<ShownSecret>,
+}
+
+impl ShownSecret {
+    /// For people: the header, or what else it is.
+    #[must_use]
+    pub fn shown_name(&self) -> &str {
+        match self.name.as_str() {
+            "client_secret" => "client secret",
+            "private_key" => "private key",
+            name => name.strip_prefix("header:").unwrap_or(name),
+        }
+    }
 }
 
 impl Era {
@@ -207,7 +223,7 @@ impl Kind for ServerSpec {
     async fn interpret(
         &self,
         name: &Name,
-        _: Option<&Self>,
+        current: Option<&Self>,
         tx: &mut TenantTx,
         faults: &mut Faults,
     ) -> Result<Option<Meaning>, sqlx::Error> {
@@ -216,11 +232,17 @@ impl Kind for ServerSpec {
         }
         refuse_unavailable(self, faults);
         let instances = instances(&self.instances, faults);
+        let secrets = credential::interpret(self, current, faults);
+        credential::passed_headers(self, faults);
         let team = match &self.team {
             Some(team) => teams::look_up(tx, team, "/spec/team", faults).await?,
             None => None,
         };
-        Ok(Some(Meaning { era: self.effective().era.as_str(), team, instances }))
+        Ok(Some(Meaning { era: self.effective().era.as_str(), team, instances, secrets }))
+    }
+
+    fn seal(meaning: &mut Meaning, app: &App, tenant: TenantId, id: ServerId) -> Result<(), ApiError> {
+        credential::seal(&mut meaning.secrets, &app.master_key, tenant, id).map_err(ApiError::internal)
     }
 
     async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: Meaning) -> Result<(), sqlx::Error> {
@@ -229,7 +251,8 @@ impl Kind for ServerSpec {
 
     fn status(&self, row: &Row, app: &App, caller: &Caller) -> Result<ServerStatus, ApiError> {
         let mcp = app.urls.server(&caller.tenant_name, &row.name);
-        Ok(ServerStatus { urls: ServerUrls { mcp }, effective: self.effective() })
+        let Facts { secrets } = Facts::deserialize(&row.facts).map_err(ApiError::internal)?;
+        Ok(ServerStatus { urls: ServerUrls { mcp }, effective: self.effective(), secrets })
     }
 }
 
@@ -250,13 +273,6 @@ pub async fn unknown(tx: &mut TenantTx, names: &[String]) -> Result<Vec<String>,
 fn refuse_unavailable(spec: &ServerSpec, faults: &mut Faults) {
     if spec.transport == Some(Transport::Sse) {
         faults.not_available("/spec/transport", "the transport `sse`");
-    }
-    if let Some(credential) = &spec.credential {
-        if credential.r#type != ServerCredentialType::None {
-            faults.not_available("/spec/credential/type", "a credential other than `none`");
-        } else if !credential.parameters.is_empty() {
-            faults.add("/spec/credential", "shape", "a credential of type `none` has no other fields");
-        }
     }
     if spec.catalog.as_ref().is_some_and(|catalog| catalog.approval != Approval::Trust) {
         faults.not_available("/spec/catalog/approval", "an approval other than `trust`");

@@ -50,6 +50,7 @@ pub struct Call {
     era: Era,
     header_traceparent: Option<String>,
     header_tracestate: Option<String>,
+    passed_headers: Arc<HeaderMap>,
     span: Option<CallSpan>,
     record: UsageRecord,
     decision: &'static str,
@@ -101,6 +102,7 @@ impl Call {
             era: Era::Modern,
             header_traceparent: None,
             header_tracestate: None,
+            passed_headers: Arc::default(),
             span: None,
             record: UsageRecord { call_id: id.to_string(), ..UsageRecord::default() },
             decision: ALLOWED,
@@ -172,6 +174,16 @@ impl Call {
         self.header_traceparent = text("traceparent");
         self.header_tracestate = text("tracestate");
         self.method = header::single(headers, &header::METHOD).ok().flatten().and_then(Method::parse);
+    }
+
+    /// Headers of the HTTP request that servers may be passed.
+    pub(crate) fn brings(&mut self, passed: HeaderMap) {
+        self.passed_headers = Arc::new(passed);
+    }
+
+    /// Headers of the HTTP request that servers may be passed.
+    pub(crate) const fn passed_headers(&self) -> &Arc<HeaderMap> {
+        &self.passed_headers
     }
 
     /// Whether this is `server/discover`, by which clients find out about eras.

@@ -4,6 +4,7 @@
 //! not at all. Revocations are no part of a policy: a call asks for those in force at the moment it is identified, and
 //! no policy that arrives or is refused takes one away.
 
+pub mod access;
 mod convert;
 pub mod disk;
 pub mod revocations;
@@ -23,6 +24,7 @@ use tollgate_proto::{
     policy::v1::{self as wire, TenantPolicy},
 };
 
+pub use access::{Access, AccessError, Credential, Identity, OauthClient, Proof};
 pub use convert::SnapshotError;
 pub use disk::Shelf;
 pub use revocations::{RevocationError, Revocations, TokenFacts};

@@ -190,6 +190,14 @@ pub enum Refusal {
     CallLost {
         /// The server.
         server: String,
+        },
+    /// Tollgate has nothing that a server accepts: no token could be had, or the server refuses what it is presented with.
+    #[error("Tollgate cannot authenticate to server `{server}`: {detail}")]
+    UpstreamCredential {
+        /// The server.
+        server: String,
+        /// What went wrong, without a word of what others said.
+        detail: &'static str,
     },
     /// The agent cancelled its own request.
     #[error("the request was cancelled")]
@@ -284,6 +292,7 @@ impl Refusal {
             Self::InputDeclined { .. } => facts("input_declined", S::OK, 40300),
             Self::CallLost { .. } => facts("call_lost", S::OK, -32603),
             Self::Cancelled => facts("cancelled", S::OK, 49900),
+            Self::UpstreamCredential { .. } => facts("upstream_credential", S::BAD_GATEWAY, 50200),
             Self::StoreUnavailable => facts("store_unavailable", S::SERVICE_UNAVAILABLE, 50300),
             Self::Overloaded | Self::TooManyStrangers => facts("overloaded", S::SERVICE_UNAVAILABLE, 50300),
             Self::IntrospectionUnavailable => facts("introspection_unavailable", S::SERVICE_UNAVAILABLE, 50300),
@@ -361,6 +370,7 @@ impl Refusal {
                 | Self::UpstreamTimeout { .. }
                 | Self::UpstreamInvalid { .. }
                 | Self::CallLost { .. }
+                | Self::UpstreamCredential { .. }
         )
     }
 }

@@ -1,11 +1,12 @@
 //! The servers behind: connections to their instances, which instance a call goes to, and which era it speaks.
 //!
 //! Invariant: what is known of an instance outlives a policy change; a connection is opened only to an address that
-//! the tenant's egress permits.
+//! the tenant's egress permits; and no request leaves without what its server is to be presented with.
 
 pub mod answer;
 pub mod check;
 mod connect;
+pub mod credential;
 mod health;
 mod instance;
 pub mod link;
@@ -28,6 +29,7 @@ use hyper_util::{
 };
 
 use crate::policy::{Egress, Instance, Server};
+use credential::{CredentialFault, Credentials};
 use health::Failure;
 
 pub use connect::{GuardedConnector, client_tls};
@@ -50,6 +52,7 @@ pub struct Upstreams {
     instances: Instances,
     schemas: Schemas,
     links: Arc<Links>,
+    credentials: Credentials,
     timeout: Duration,
 }
 
@@ -65,6 +68,9 @@ pub enum UpstreamError {
     /// The answer did not begin in time.
     #[error("did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
+    /// Tollgate has nothing to present to its server, so that it was not asked.
+    #[error(transparent)]
+    Credential(#[from] CredentialFault),
 }
 
 impl Upstreams {
@@ -77,6 +83,7 @@ impl Upstreams {
             instances: Instances::default(),
             schemas: Schemas::default(),
             links: Arc::default(),
+            credentials: Credentials::default(),
             timeout,
         }
     }
@@ -111,11 +118,34 @@ impl Upstreams {
         self.instances.draw(&server.instances)
     }
 
-    /// Sends one request and waits for the answer's head. No redirect is followed.
+    /// Sends one request, with what its server is to be presented with, and waits for the answer's head. No redirect is
+    /// followed. A request that the server turned away with a 401 for a token of ours is sent again with another one.
     ///
     /// # Errors
-    /// When there is no answer in time.
+    /// When there is nothing to present, or no answer in time.
     pub async fn send(
+        &self,
+        egress: &Egress,
+        instance: &Instance,
+        method: Method,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(Response<Incoming>, InFlight), UpstreamError> {
+        let http = || self.client(egress);
+        let Some(token) = self.credentials.present(http, instance, &mut headers).await? else {
+            return self.send_once(egress, instance, method, headers, body).await;
+        };
+        let answered = self.send_once(egress, instance, method.clone(), headers.clone(), body.clone()).await?;
+        if answered.0.status() != StatusCode::UNAUTHORIZED
+            || !self.credentials.renew(http, instance, &token, &mut headers).await?
+        {
+            return Ok(answered);
+        }
+        drop(answered);
+        self.send_once(egress, instance, method, headers, body).await
+    }
+
+    async fn send_once(
         &self,
         egress: &Egress,
         instance: &Instance,

@@ -16,7 +16,7 @@ use crate::{
     api_client::{ApiClient, ClientArgs, Precondition, Stored},
     convergence::{self, Presence},
     failure::{Failure, OrFail as _},
-    manifest::{self, Object},
+    manifest::{self, Object, secret},
     terminal,
 };
 
@@ -34,6 +34,9 @@ A file holds documents of the kinds Team, IdentityProvider, Server, Agent, Grant
   kind: Server
   metadata: {name: github}
   spec: {instances: [{url: https://mcp.github.example/mcp}]}
+
+A secret, such as the `value_ref` of a server's credential, is `env:NAME` or `file:PATH`, read here and now (the path
+starts at the manifest), or `literal:…`. It is sent each time; without it, the stored one stays.
 
 Prints a line for each object: created, updated or unchanged.";
 
@@ -67,10 +70,14 @@ pub(crate) fn read_file(file: &Path) -> Result<Vec<Object>, Failure> {
     if file == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).or_fail("cannot read standard input")?;
-        return manifest::read(&text, "standard input");
+        let mut objects = manifest::read(&text, "standard input")?;
+        secret::resolve(&mut objects, Path::new(""))?;
+        return Ok(objects);
     }
     let text = std::fs::read_to_string(file).or_fail(format!("cannot read {}", file.display()))?;
-    manifest::read(&text, &file.display().to_string())
+    let mut objects = manifest::read(&text, &file.display().to_string())?;
+    secret::resolve(&mut objects, file.parent().unwrap_or(Path::new("")))?;
+    Ok(objects)
 }
 
 /// Applies objects that are in the order of application, printing what became of each; returns a line on the policy

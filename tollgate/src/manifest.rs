@@ -12,6 +12,7 @@ use tollgate_proto::Name;
 
 use crate::failure::Failure;
 
+pub(crate) mod secret;
 mod spec;
 
 const API_VERSION: &str = "tollgate/v1";

@@ -254,10 +254,12 @@ pub(super) fn path<K: Editable>(name: &str) -> String {
 }
 
 async fn carry_out<K: Editable>(app: &App, visitor: &Visitor, entries: &Entries) -> Result<Written<K>, ApiError> {
+    let mut spec = json!({});
+    resource::merge(&mut spec, &K::spec(entries));
     let draft: Draft<K> = request::decode(json!({
         "name": entries.get("name"),
         "labels": labels(entries),
-        "spec": K::spec(entries),
+        "spec": spec,
     }))?;
     resource::create(app, &visitor.caller, draft).await
 }

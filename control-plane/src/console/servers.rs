@@ -11,6 +11,8 @@ use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 use url::Url;
 
+mod credential;
+
 use super::{
     all,
     calls::Calls,
@@ -118,6 +120,9 @@ impl Editable for ServerSpec {
             Field::new("team", "Team", Control::Select(Choice::none_or("No team", &choices.teams)))
                 .hint("Who answers for it."),
         ]
+        .into_iter()
+        .chain(credential::fields())
+        .collect()
     }
 
     fn entries(object: &Object<Self>) -> Entries {
@@ -127,7 +132,7 @@ impl Editable for ServerSpec {
             Some(Era::Modern) => "modern",
             Some(Era::Auto) | None => "",
         };
-        Entries::default()
+        credential::entries(&object.spec)
             .with("instances", lines.join("\n"))
             .with("era", era)
             .with("team", object.spec.team.as_ref().map(ToString::to_string).unwrap_or_default())
@@ -135,7 +140,13 @@ impl Editable for ServerSpec {
 
     fn spec(entries: &Entries) -> Value {
         let instances: Vec<Value> = entries.lines("instances").into_iter().map(instance).collect();
-        json!({ "instances": instances, "era": entries.text("era"), "team": entries.text("team") })
+        json!({
+            "instances": instances,
+            "era": entries.text("era"),
+            "team": entries.text("team"),
+            "credential": credential::spec(entries),
+            "passed_headers": credential::passed_headers(entries),
+        })
     }
 
     fn field_at(pointer: &str) -> &'static str {
@@ -143,8 +154,15 @@ impl Editable for ServerSpec {
             Some("instances") => "instances",
             Some("era") => "era",
             Some("team") => "team",
+            Some("credential") => credential::field_at(pointer),
+            Some("passed_headers") => "passed_headers",
             _ => "",
         }
+    }
+
+    fn is_delicate(object: Option<&Object<Self>>, entries: Option<&Entries>) -> bool {
+        let has_credential = |object: &Object<Self>| object.spec.credential.as_ref().is_some_and(|held| !held.is_none());
+        object.is_some_and(has_credential) || entries.is_some_and(|entries| !entries.get("credential").is_empty())
     }
 
     fn page(name: &str) -> String {

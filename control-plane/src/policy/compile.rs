@@ -7,13 +7,17 @@ use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use prost::Message as _;
-use tollgate_proto::{TenantId, policy::v1::TenantPolicy};
+use tollgate_proto::{
+    TenantId,
+    policy::v1::{Server, TenantPolicy},
+};
 
 use super::sql;
 use crate::{
     app::App,
     oauth::keys::{self, KeyError},
     sealing_keys::{self, SealingKeyError},
+    servers::credential,
 };
 
 /// Why a tenant's policy could not be compiled.
@@ -28,6 +32,9 @@ pub enum CompileError {
     /// The keys that its data planes share cannot be read or made.
     #[error(transparent)]
     SealingKeys(#[from] SealingKeyError),
+    /// What is presented to a server cannot be read.
+    #[error("{0}")]
+    Credential(String),
     /// A number that the protocol cannot carry.
     #[error("{what} is {value}, which no policy can hold")]
     Number {
@@ -60,6 +67,7 @@ async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, Compi
     let Some(head) = sql::head(&mut tx, tenant).await? else { return Ok(None) };
     let agents = sql::agents(&mut tx, tenant).await?;
     let servers = sql::servers(&mut tx, tenant).await?;
+    let secrets = sql::server_secrets(&mut tx, tenant).await?;
     let grants = sql::grants(&mut tx, tenant).await?;
     let limits = sql::limits(&mut tx, tenant).await?;
     let users = sql::users(&mut tx, tenant).await?;
@@ -67,6 +75,12 @@ async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, Compi
     let sealing_keys = sealing_keys::all(&mut tx, &app.master_key).await?;
     tx.commit().await?;
 
+    let servers = servers.into_iter().map(|row| {
+        let compiled = credential::compile(&app.master_key, tenant, row.id, row.credential, &secrets);
+        let credential = compiled.map_err(|error| CompileError::Credential(error.to_string()))?;
+        Ok::<_, CompileError>(Server { credential, ..row.server })
+    });
+    let servers = servers.collect::<Result<_, _>>()?;
     let mut policy = TenantPolicy {
         tenant_id: tenant.to_string(),
         issuer: app.urls.issuer(&head.name),

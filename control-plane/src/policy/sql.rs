@@ -1,5 +1,6 @@
 //! Every query of the policy publisher. Lists are ordered by id, so that a policy's bytes depend on its rows alone.
 
+use serde_json::Value;
 use sqlx::PgConnection;
 use tollgate_proto::{
     AgentId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId, UserId,
@@ -8,7 +9,7 @@ use tollgate_proto::{
 use uuid::Uuid;
 
 use super::compile::{CompileError, unsigned};
-use crate::db::TenantTx;
+use crate::{db::TenantTx, servers::credential::StoredSecret};
 
 pub(super) async fn bump(connection: &mut PgConnection, tenant: TenantId) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
@@ -143,7 +144,14 @@ pub(super) async fn users(connection: &mut PgConnection, tenant: TenantId) -> Re
     .await
 }
 
-pub(super) async fn servers(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<Server>, sqlx::Error> {
+/// A server, and what its spec says of its credential.
+pub(super) struct ServerRow {
+    pub(super) server: Server,
+    pub(super) id: ServerId,
+    pub(super) credential: Option<Value>,
+}
+
+pub(super) async fn servers(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<ServerRow>, sqlx::Error> {
     let mut instances = sqlx::query!(
         "SELECT server_id, id, url, draining FROM server_instances WHERE tenant_id = $1 ORDER BY server_id, position, id",
         tenant.uuid()
@@ -152,10 +160,15 @@ pub(super) async fn servers(connection: &mut PgConnection, tenant: TenantId) -> 
     .await?
     .into_iter()
     .peekable();
-    let servers =
-        sqlx::query!("SELECT id, name, display_name, era FROM servers WHERE tenant_id = $1 ORDER BY id", tenant.uuid())
-            .fetch_all(connection)
-            .await?;
+    let servers = sqlx::query!(
+        r#"SELECT id, name, display_name, era, spec -> 'credential' AS credential,
+                  coalesce((SELECT array_agg(lower(header)) FROM jsonb_array_elements_text(spec -> 'passed_headers') header),
+                           '{}') AS "passed_headers!"
+           FROM servers WHERE tenant_id = $1 ORDER BY id"#,
+        tenant.uuid()
+    )
+    .fetch_all(connection)
+    .await?;
     // Both lists are in the order of the server's id, so one pass joins them.
     let mut instances_of = |server_id| {
         std::iter::from_fn(|| instances.next_if(|instance| instance.server_id == server_id))
@@ -168,14 +181,35 @@ pub(super) async fn servers(connection: &mut PgConnection, tenant: TenantId) -> 
     };
     Ok(servers
         .into_iter()
-        .map(|server| Server {
-            id: ServerId::from(server.id).to_string(),
-            name: server.name,
-            display_name: server.display_name,
-            era: era(&server.era).into(),
-            instances: instances_of(server.id),
+        .map(|row| {
+            let id = ServerId::from(row.id);
+            let server = Server {
+                id: id.to_string(),
+                name: row.name,
+                display_name: row.display_name,
+                era: era(&row.era).into(),
+                instances: instances_of(row.id),
+                passed_headers: row.passed_headers,
+                credential: None,
+            };
+            ServerRow { server, id, credential: row.credential }
         })
         .collect())
+}
+
+/// The secrets of the credentials of all servers.
+pub(super) async fn server_secrets(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+) -> Result<Vec<StoredSecret>, sqlx::Error> {
+    sqlx::query!("SELECT server_id, name, value_sealed FROM server_secrets WHERE tenant_id = $1", tenant.uuid())
+        .map(|row| StoredSecret {
+            server: ServerId::from(row.server_id),
+            name: row.name,
+            value_sealed: row.value_sealed,
+        })
+        .fetch_all(connection)
+        .await
 }
 
 fn era(text: &str) -> Era {

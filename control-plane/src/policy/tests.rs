@@ -270,6 +270,7 @@ impl Furnished {
                 display_name: "Demo".to_owned(),
                 era: Era::Modern.into(),
                 instances: vec![instance(0, "http://a/mcp"), instance(1, "http://b/mcp")],
+                ..Server::default()
             }],
             grants: vec![
                 grant(0, To::AgentId(agent_id.clone()), "demo:echo", true, 1),

@@ -3,7 +3,10 @@
 use tollgate_proto::{InstanceId, ServerId, TeamId};
 use uuid::Uuid;
 
-use super::{InstanceSpec, Meaning};
+use super::{
+    InstanceSpec, Meaning,
+    credential::{self, SecretChange},
+};
 use crate::{
     db::TenantTx,
     resource::{Row, Version, Which},
@@ -12,7 +15,10 @@ use crate::{
 pub(super) async fn select(tx: &mut TenantTx, which: Which<'_>) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
-        r#"SELECT id, name, labels, spec, created_at, updated_at, created_by, revision, '{}'::jsonb AS "facts!"
+        r#"SELECT id, name, labels, spec, created_at, updated_at, created_by, revision,
+                  jsonb_build_object('secrets', coalesce(
+                      (SELECT jsonb_agg(jsonb_build_object('name', s.name, 'set_at', s.set_at) ORDER BY s.name)
+                       FROM server_secrets s WHERE s.server_id = servers.id), '[]')) AS "facts!"
            FROM servers
            WHERE ($1::uuid IS NULL OR id = $1) AND ($2::text IS NULL OR name = $2) AND ($3::text IS NULL OR name > $3)
            ORDER BY name LIMIT $4"#,
@@ -54,7 +60,32 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
     )
     .execute(&mut **tx)
     .await?;
-    save_instances(tx, version.id, &meaning.instances).await
+    save_instances(tx, version.id, &meaning.instances).await?;
+    save_secrets(tx, version.id, &meaning.secrets).await
+}
+
+/// Secrets that are neither new nor kept go.
+async fn save_secrets(tx: &mut TenantTx, server: Uuid, secrets: &credential::Meaning) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let named: Vec<String> = secrets.iter().map(|(name, _)| name.clone()).collect();
+    sqlx::query!("DELETE FROM server_secrets WHERE server_id = $1 AND name <> ALL ($2)", server, &named)
+        .execute(&mut **tx)
+        .await?;
+    for (name, change) in secrets {
+        if let SecretChange::Sealed(sealed) = change {
+            sqlx::query!(
+                "INSERT INTO server_secrets (tenant_id, server_id, name, value_sealed) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (tenant_id, server_id, name) DO UPDATE SET value_sealed = $4, set_at = now()",
+                tenant,
+                server,
+                name,
+                sealed,
+            )
+            .execute(&mut **tx)
+            .await?;
+        }
+    }
+    Ok(())
 }
 
 /// Instances whose URL stays keep their ids.

@@ -80,7 +80,7 @@ async fn every_fault_of_a_server_is_named_where_it_is() {
                 ],
                 "transport": "sse",
                 "team": "nobody",
-                "credential": { "type": "header", "name": "Authorization", "value_ref": "literal:hunter2" },
+                "credential": { "type": "header", "name": "Host", "value_ref": "literal:hunter2" },
                 "catalog": { "approval": "pinned" },
             } }),
             )
@@ -92,11 +92,11 @@ async fn every_fault_of_a_server_is_named_where_it_is() {
             faults,
             [
                 "/spec/transport not_available",
-                "/spec/credential/type not_available",
                 "/spec/catalog/approval not_available",
                 "/spec/instances/1/url url",
                 "/spec/instances/2/url duplicate",
                 "/spec/instances/3/url url",
+                "/spec/credential/name header_reserved",
                 "/spec/team team_unknown",
             ]
         );

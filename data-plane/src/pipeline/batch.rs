@@ -122,6 +122,7 @@ fn answers(gateway: &Arc<Gateway>, first: Call, snapshot: Arc<Snapshot>, reads: 
 fn begin(call: &mut Call, snapshot: &Snapshot, read: &Read) {
     if let Some(tenant) = snapshot.tenant(&read.endpoint().tenant) {
         call.tenant(tenant);
+        call.brings(tenant.passed(read.headers()));
     }
     call.heard(read.headers());
     if let Asked::Post(message) = read.asked() {

@@ -3,11 +3,12 @@
 //! Invariant: a policy with one fault is refused whole, with the reason that the control plane will show.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     str::FromStr,
     sync::Arc,
 };
 
+use http::HeaderName;
 use jsonwebtoken::{DecodingKey, jwk::JwkSet};
 use tollgate_proto::{
     AgentId, GrantId, IdError, InstanceId, LimitId, Name, NameError, Scope, ScopeError, ServerId, TeamId, TenantId,
@@ -17,7 +18,7 @@ use tollgate_proto::{
 use crate::{
     mcp::version::Era,
     policy::{
-        Egress,
+        Access, AccessError, Egress,
         snapshot::{Agent, Grant, Instance, Limit, Server, Team, Tenant, User},
     },
     seal::SealingKeys,
@@ -50,6 +51,9 @@ pub enum SnapshotError {
     /// A sealing key of the wrong length.
     #[error("the sealing keys are unusable")]
     SealingKeys,
+    /// What is presented or passed on to a server cannot be.
+    #[error("server `{0}`: {1}")]
+    Access(String, AccessError),
     /// A limit that can never admit.
     #[error("limit `{0}` allows nothing")]
     Limit(String),
@@ -78,6 +82,7 @@ impl TryFrom<wire::TenantPolicy> for Tenant {
             egress: egress(policy.egress_allow)?,
             agents: agents.into_values().map(|agent| (agent.client_id.clone(), Arc::new(agent))).collect(),
             users: policy.users.into_iter().map(user).collect::<Result<_, _>>()?,
+            passed_headers: passed_headers(servers.values()),
             servers: servers.into_iter().map(|(name, server)| (name, Arc::new(server))).collect(),
             sealing: sealing(&policy.sealing_keys)?,
         })
@@ -152,12 +157,13 @@ fn server(sent: wire::Server) -> Result<(Name, Server), SnapshotError> {
         Ok(wire::Era::Modern) => Some(Era::Modern),
         Ok(wire::Era::Unspecified) | Err(_) => None,
     };
-    let instances = sent.instances.into_iter().map(instance).collect::<Result<Vec<_>, _>>()?;
-    if instances.is_empty() {
-        return Err(SnapshotError::NoInstance(sent.name));
-    }
+    let id = ServerId::from_str(&sent.id)?;
+    let Some(first) = sent.instances.first() else { return Err(SnapshotError::NoInstance(sent.name)) };
+    let access = Access::read(id, &first.url, sent.credential, &sent.passed_headers);
+    let access = Arc::new(access.map_err(|error| SnapshotError::Access(sent.name, error))?);
+    let instances = sent.instances.into_iter().map(|sent| instance(sent, &access)).collect::<Result<Vec<_>, _>>()?;
     let server = Server {
-        id: ServerId::from_str(&sent.id)?,
+        id,
         name: name.clone(),
         display_name: sent.display_name,
         era,
@@ -166,12 +172,21 @@ fn server(sent: wire::Server) -> Result<(Name, Server), SnapshotError> {
     Ok((name, server))
 }
 
-fn instance(sent: wire::Instance) -> Result<Arc<Instance>, SnapshotError> {
+fn instance(sent: wire::Instance, access: &Arc<Access>) -> Result<Arc<Instance>, SnapshotError> {
     let url: http::Uri = sent.url.parse().map_err(|_| SnapshotError::Url(sent.url.clone()))?;
     if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {
         return Err(SnapshotError::Url(sent.url));
     }
-    Ok(Arc::new(Instance { id: InstanceId::from_str(&sent.id)?, url, draining: sent.draining }))
+    let (id, access) = (InstanceId::from_str(&sent.id)?, Arc::clone(access));
+    Ok(Arc::new(Instance { id, url, draining: sent.draining, access }))
+}
+
+/// Each header that any of the servers is passed.
+fn passed_headers<'a>(servers: impl Iterator<Item = &'a Server>) -> Vec<HeaderName> {
+    let instances = servers.filter_map(|server| server.instances.first());
+    let names = instances.flat_map(|instance| &instance.access.passed_headers);
+    let mut seen = BTreeSet::new();
+    names.filter(|name| seen.insert(name.as_str())).cloned().collect()
 }
 
 fn keys(jwks: &str) -> Result<HashMap<String, DecodingKey>, SnapshotError> {

@@ -7,10 +7,15 @@ use std::{
     sync::Arc,
 };
 
+use http::{HeaderMap, HeaderName};
 use jsonwebtoken::DecodingKey;
 use tollgate_proto::{AgentId, GrantId, InstanceId, LimitId, Name, Scope, ServerId, TeamId, TenantId, UserId};
 
-use crate::{mcp::version::Era, policy::Egress, seal::SealingKeys};
+use crate::{
+    mcp::version::Era,
+    policy::{Access, Egress},
+    seal::SealingKeys,
+};
 
 /// Every tenant's policy.
 #[derive(Debug, Clone, Default)]
@@ -75,6 +80,8 @@ pub struct Tenant {
     pub servers: BTreeMap<Name, Arc<Server>>,
     /// What seals values that travel through its agents.
     pub sealing: SealingKeys,
+    /// Headers of agents that are passed on to any of its servers.
+    pub passed_headers: Vec<HeaderName>,
 }
 
 impl Tenant {
@@ -97,6 +104,18 @@ impl Tenant {
             (Some(rest), Some(server)) => rest.strip_prefix('/') == Some(server.as_str()),
             (None, _) => false,
         }
+    }
+
+    /// What of an agent's headers may be of use to a server.
+    #[must_use]
+    pub fn passed(&self, of_agent: &HeaderMap) -> HeaderMap {
+        let mut passed = HeaderMap::new();
+        for name in &self.passed_headers {
+            for value in of_agent.get_all(name) {
+                passed.append(name, value.clone());
+            }
+        }
+        passed
     }
 
     /// Where the RFC 9728 document of that resource is.
@@ -134,6 +153,8 @@ pub struct Instance {
     pub url: http::Uri,
     /// New work goes elsewhere; the sessions that it holds go on.
     pub draining: bool,
+    /// How its server is approached.
+    pub access: Arc<Access>,
 }
 
 /// Who may call, and as part of which team.

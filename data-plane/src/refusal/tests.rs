@@ -70,6 +70,7 @@ fn all() -> Vec<Refusal> {
         Refusal::InputDeclined { server: server() },
         Refusal::CallLost { server: server() },
         Refusal::Cancelled,
+        Refusal::UpstreamCredential { server: server(), detail: "its authorization server did not answer" },
         Refusal::StoreUnavailable,
         Refusal::Overloaded,
         Refusal::TooManyStrangers,

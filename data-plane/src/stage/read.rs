@@ -134,6 +134,7 @@ pub async fn read(
     let tenant = snapshot.tenant(&endpoint.tenant);
     if let Some(tenant) = tenant {
         call.tenant(tenant);
+        call.brings(tenant.passed(&head.headers));
     }
     call.heard(&head.headers);
     let own_url = tenant.map(|tenant| tenant.data_url.as_str());

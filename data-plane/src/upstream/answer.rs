@@ -90,6 +90,9 @@ pub enum AnswerFault {
     /// The server says that it cannot serve.
     #[error("status {0}")]
     Unavailable(StatusCode),
+    /// The server does not accept what Tollgate presents to it.
+    #[error("it refuses Tollgate's own access with status {0}")]
+    Denied(StatusCode),
     /// The server does not know the session (any more).
     #[error("the session is not known to the server")]
     SessionLost,
@@ -137,7 +140,7 @@ pub async fn receive(
         }
         StatusCode::OK => Err(AnswerFault::Invalid(format!("media type `{media}` instead of JSON or events"))),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Err(AnswerFault::Invalid("it refuses Tollgate's own access".to_owned()))
+            Err(AnswerFault::Denied(head.status))
         }
         status if status.is_redirection() => {
             Err(AnswerFault::Invalid("a redirect, which is never followed".to_owned()))

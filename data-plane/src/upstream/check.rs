@@ -1,6 +1,6 @@
 //! Checks: instances that were ejected, or that nobody asked for long, are asked whether they live.
 //!
-//! Any answer below 500 is a sign of life: a server may want credentials, or not know the question. The question is
+//! Any answer below 500 is a sign of life: a server may want credentials that are not at hand, or not know the question. The question is
 //! `server/discover`, which changes nothing anywhere and which servers of both eras answer without a session.
 //!
 //! Invariant: a check never delays a call and never counts as one.
@@ -52,8 +52,9 @@ pub async fn follow(gateway: Arc<Gateway>, stopping: CancellationToken) {
 /// Checks what is due now, and forgets what the policy no longer has.
 async fn round(upstreams: &Upstreams, snapshot: &Snapshot) {
     let mut due = Vec::new();
-    let mut known = HashSet::new();
+    let (mut known, mut servers) = (HashSet::new(), HashSet::new());
     for tenant in snapshot.tenants() {
+        servers.extend(tenant.servers.values().map(|server| server.id));
         for instance in tenant.servers.values().flat_map(|server| &server.instances) {
             known.insert(instance.id);
             if upstreams.instances.is_check_due(instance.id) {
@@ -62,18 +63,22 @@ async fn round(upstreams: &Upstreams, snapshot: &Snapshot) {
         }
     }
     upstreams.instances.retain(|id| known.contains(&id));
+    upstreams.credentials.retain(|id| servers.contains(&id));
     let checks = due.into_iter().map(|(tenant, instance)| async move { check(upstreams, &tenant, &instance).await });
     stream::iter(checks).buffer_unordered(AT_ONCE_MAX).collect::<()>().await;
 }
 
 async fn check(upstreams: &Upstreams, tenant: &Tenant, instance: &Instance) {
-    let request = super::request(&instance.url, Verb::POST, headers(), question());
+    let mut headers = headers();
+    upstreams.credentials.present_at_hand(instance, &mut headers);
+    let request = super::request(&instance.url, Verb::POST, headers, question());
     let answer = tokio::time::timeout(DEADLINE, upstreams.client(&tenant.egress).request(request)).await;
     let alive = matches!(&answer, Ok(Ok(response)) if response.status() < StatusCode::INTERNAL_SERVER_ERROR);
     upstreams.instances.checked(instance.id, alive);
 }
 
-fn headers() -> HeaderMap {
+/// Of a question that changes nothing anywhere.
+pub(super) fn headers() -> HeaderMap {
     let version = HeaderValue::from_static(ProtocolVersion::NEWEST_MODERN.as_str());
     HeaderMap::from_iter([
         (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
@@ -83,7 +88,8 @@ fn headers() -> HeaderMap {
     ])
 }
 
-fn question() -> Bytes {
+/// `server/discover`.
+pub(super) fn question() -> Bytes {
     let id = RequestId::Text("tollgate-check".into());
     write_request(&id, Method::Discover.as_str(), |params| {
         params.object("_meta", |meta| {

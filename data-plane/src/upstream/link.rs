@@ -102,7 +102,12 @@ impl Links {
             .ok_or_else(|| AnswerFault::Invalid("an address for messages of another origin".to_owned()))?;
         let link = Arc::new(Link {
             id,
-            target: Instance { id: instance.id, url: target, draining: instance.draining },
+            target: Instance {
+                id: instance.id,
+                url: target,
+                draining: instance.draining,
+                access: Arc::clone(&instance.access),
+            },
             egress: egress.clone(),
             routes: Mutex::default(),
             ended: CancellationToken::new(),

@@ -68,6 +68,7 @@ struct Server {
     era: Option<String>,
     team: Option<Name>,
     credential: Option<Map<String, Value>>,
+    passed_headers: Option<Vec<String>>,
     catalog: Option<Map<String, Value>>,
 }
 

@@ -35,6 +35,8 @@ pub(in crate::console) enum Control {
     Secret,
     /// Several lines of names.
     Lines,
+    /// Several lines of `name: secret`, of which only the names are sent back.
+    SecretLines,
     /// One of some.
     Select(Vec<Choice>),
     /// Yes or no.
@@ -91,6 +93,12 @@ impl Field {
     pub(in crate::console) const fn required(mut self) -> Self {
         self.required = true;
         self
+    }
+
+    /// The names of lines of `name: secret`.
+    pub(in crate::console) fn names(&self) -> String {
+        let name = |line: &str| line.split_once(':').map_or(line, |(name, _)| name).trim().to_owned();
+        self.value.lines().map(name).collect::<Vec<_>>().join("\n")
     }
 
     /// What the field's input refers to as its description.

@@ -44,6 +44,8 @@ pub struct Ask {
     owner: Owner,
     span: CallSpan,
     call_id: CallId,
+    /// Headers of the agent that may be passed on.
+    passed: Arc<HeaderMap>,
     /// From the first request to the last thing that was heard.
     busy: Arc<Mutex<Option<(Instant, Instant)>>>,
 }
@@ -72,6 +74,7 @@ impl Ask {
             owner: admit::owner(caller),
             span: call.span().clone(),
             call_id: call.id(),
+            passed: Arc::clone(call.passed_headers()),
             busy: Arc::default(),
         }
     }
@@ -161,6 +164,7 @@ impl Ask {
             put(&mut headers, TRACESTATE, state);
         }
         put(&mut headers, header::CALL_ID, &self.call_id.to_string());
+        instance.access.pass(&self.passed, &mut headers);
         if let Some(link) = linked::named(&headers) {
             return linked::request(self, instance, link, verb, headers, body, span).await;
         }
@@ -204,7 +208,8 @@ impl Ask {
     }
 
     /// Ends an upstream session, if the server cares to hear it.
-    pub async fn delete(&self, instance: &Instance, headers: HeaderMap) {
+    pub async fn delete(&self, instance: &Instance, mut headers: HeaderMap) {
+        instance.access.pass(&self.passed, &mut headers);
         let ended = match linked::named(&headers) {
             Some(link) => {
                 let span = self.upstream_span(instance, "DELETE", "");
@@ -258,6 +263,12 @@ impl Fault {
             | Self::Answered(AnswerFault::Unavailable(_)) => Refusal::UpstreamUnavailable { server: name },
             Self::Unanswered(UpstreamError::Timeout(timeout)) | Self::Answered(AnswerFault::Timeout(timeout)) => {
                 Refusal::UpstreamTimeout { server: name, timeout_s: timeout.as_secs() }
+            }
+            Self::Unanswered(UpstreamError::Credential(fault)) => {
+                Refusal::UpstreamCredential { server: name, detail: fault.told() }
+            }
+            Self::Answered(AnswerFault::Denied(_)) => {
+                Refusal::UpstreamCredential { server: name, detail: "it does not accept what it is presented with" }
             }
             Self::Answered(AnswerFault::SessionLost) => Refusal::SessionUnknown,
             Self::Answered(AnswerFault::NotOffered) => Refusal::StreamNotOffered,

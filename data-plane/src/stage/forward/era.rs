@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use super::{
     ask::{Ask, Fault},
     sessionless::discovered,
@@ -68,10 +70,14 @@ async fn probe(ask: &Ask, speech: &Speech) -> Result<bool, Fault> {
             }
             Err(_) => is_modern_error(response.error_code()),
         }),
-        // A status without a modern error is how legacy servers answer what they do not know.
-        Err(Fault::Answered(AnswerFault::Invalid(_) | AnswerFault::Unexplained(_) | AnswerFault::SessionLost)) => {
-            Ok(false)
-        }
+        // A status without a modern error is how legacy servers answer what they do not know. A 401 says nothing of the
+        // era: whoever has the right credential may be answered otherwise.
+        Err(Fault::Answered(
+            AnswerFault::Invalid(_)
+            | AnswerFault::Unexplained(_)
+            | AnswerFault::SessionLost
+            | AnswerFault::Denied(StatusCode::FORBIDDEN),
+        )) => Ok(false),
         Err(fault) => Err(fault),
     }
 }

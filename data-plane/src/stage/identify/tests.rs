@@ -93,6 +93,7 @@ fn tenant(key: DecodingKey, agent: AgentId, client_id: &str, user: UserId) -> Te
         users: HashMap::from([(user.id, Arc::new(user))]),
         servers: BTreeMap::new(),
         sealing: SealingKeys::default(),
+        passed_headers: Vec::new(),
     }
 }
 

@@ -1,12 +1,12 @@
 use super::*;
 
 fn instances(count: usize) -> Vec<Arc<Instance>> {
-    let instance = || Instance { id: InstanceId::new(), url: http::Uri::from_static("http://h/mcp"), draining: false };
+    let instance = || Instance { id: InstanceId::new(), url: http::Uri::from_static("http://h/mcp"), draining: false, access: Arc::default() };
     (0..count).map(|_| Arc::new(instance())).collect()
 }
 
 fn draining(instance: &Instance) -> Arc<Instance> {
-    Arc::new(Instance { id: instance.id, url: instance.url.clone(), draining: true })
+    Arc::new(Instance { id: instance.id, url: instance.url.clone(), draining: true, access: Arc::default() })
 }
 
 /// How often each instance was drawn.

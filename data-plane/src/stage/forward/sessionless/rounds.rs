@@ -296,7 +296,7 @@ fn flat(fault: Fault) -> AnswerFault {
     match fault {
         Fault::Answered(fault) => fault,
         Fault::Unanswered(UpstreamError::Timeout(timeout)) => AnswerFault::Timeout(timeout),
-        Fault::Unanswered(UpstreamError::Unreachable(_) | UpstreamError::Broken(_)) => {
+        Fault::Unanswered(UpstreamError::Unreachable(_) | UpstreamError::Broken(_) | UpstreamError::Credential(_)) => {
             AnswerFault::Unavailable(StatusCode::BAD_GATEWAY)
         }
     }
