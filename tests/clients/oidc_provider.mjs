@@ -2,11 +2,11 @@
 // to a wrong request is compared with what Tollgate answers.
 //
 // Its only argument is JSON: {"port", "accounts": [{"sub", …claims}], "clients": [RFC 7591 metadata with id and secret],
-// "resource": {"url", "scope"}, "documents": whether clients may be known by metadata documents, "tls": {"key", "cert"}},
-// of which the last three may be missing. It prints `listening`.
+// "resource": {"url", "scope"}, "documents": whether clients may be known by metadata documents, "tls": {"key", "cert"},
+// "life": seconds that the tokens of clients live}, of which the last four may be missing. It prints `listening`.
 //
 // Whoever sits in front of it is asked which account to use: one button each, and one to refuse. `PUT /accounts` with a
-// JSON array is the administrator who changes people.
+// JSON array is the administrator who changes people. `GET /requests` counts the requests to each path.
 
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -22,6 +22,7 @@ const setup = JSON.parse(process.argv[2]);
 const CLAIMS = { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'], groups: ['groups'] };
 
 let { accounts } = setup;
+const requests = {};
 const issuer = `${setup.tls ? 'https' : 'http'}://127.0.0.1:${setup.port}`;
 
 function signingKey(type, options, alg) {
@@ -60,6 +61,7 @@ const provider = new Provider(issuer, {
   },
   // Its own guard keeps it from this machine, where the documents of the stories are.
   fetch: (url, { dispatcher, ...options }) => fetch(url, options),
+  ttl: { ClientCredentials: setup.life ?? 600 },
   interactions: { url: (context, interaction) => `/interaction/${interaction.uid}` },
   issueRefreshToken: (context, client) => client.grantTypeAllowed('refresh_token'),
   findAccount: (context, sub) => {
@@ -108,6 +110,10 @@ const serve = provider.callback();
 function answer(request, response) {
   const { pathname } = new URL(request.url, issuer);
   const [, first, uid] = pathname.split('/');
+  if (pathname === '/requests') {
+    return response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(requests));
+  }
+  requests[pathname] = (requests[pathname] ?? 0) + 1;
   if (first === 'interaction') {
     // A page that is opened too late, or by another browser.
     return interact(request, response, uid).catch((error) => response.writeHead(400).end(error.message));

@@ -15,6 +15,7 @@ mod compatibility;
 mod conformance;
 mod console;
 mod conversations;
+mod credentials;
 mod differential;
 mod discovery;
 mod event_links;

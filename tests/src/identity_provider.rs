@@ -46,6 +46,27 @@ impl OidcProvider {
         &self.issuer
     }
 
+    /// How many requests came to a path. Over plain http only.
+    ///
+    /// # Panics
+    /// When the provider is away.
+    pub async fn requests(&self, path: &str) -> u64 {
+        let counts = Http::default().get(&format!("{}/requests", self.issuer)).await.json();
+        counts[path].as_u64().unwrap_or_default()
+    }
+
+    /// Ends a token before its time, as its client. Over plain http only.
+    ///
+    /// # Panics
+    /// When the provider is away, or does not know the client.
+    pub async fn revoke(&self, token: &str, client_id: &str, client_secret: &str) {
+        let form = format!("token={token}&client_id={client_id}&client_secret={client_secret}");
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let url = format!("{}/token/revocation", self.issuer);
+        let answer = Http::default().send(Method::POST, &url, &headers, form).await.expect("the provider answers");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
     /// Replaces all accounts. Over plain http only.
     ///
     /// # Panics
@@ -83,6 +104,13 @@ impl OidcDraft {
     #[must_use]
     pub fn resource(mut self, url: &str, scope: &str) -> Self {
         self.setup["resource"] = json!({"url": url, "scope": scope});
+        self
+    }
+
+    /// Lets the tokens of clients live so many seconds.
+    #[must_use]
+    pub fn token_life(mut self, seconds: u32) -> Self {
+        self.setup["life"] = json!(seconds);
         self
     }
 

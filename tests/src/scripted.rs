@@ -20,11 +20,18 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
-use crate::mcp::{Era, MODERN};
+use crate::{
+    identity_provider::OidcProvider,
+    mcp::{Era, MODERN},
+};
+
+mod guard;
+
+use guard::Guard;
 
 /// What a tool does when it is called.
 #[derive(Debug, Clone)]
@@ -108,6 +115,7 @@ struct Stage {
     forgotten: AtomicU64,
     seen: Mutex<Vec<Seen>>,
     sessions: AtomicU64,
+    guard: Mutex<Option<Guard>>,
 }
 
 impl Reply {
@@ -147,7 +155,19 @@ impl ScriptedServer {
         lock(&self.state.methods).insert(method.to_owned(), reply);
     }
 
-    /// Every request so far.
+    /// From now on only tokens of `provider` come in, which are for this server; `client` is who asks it about them: id and
+    /// secret.
+    pub fn demand_tokens(&self, provider: &OidcProvider, client: (&str, &str)) {
+        *lock(&self.state.guard) = Some(Guard::new(provider, self.url(), client));
+    }
+
+    /// How many requests came without a token that opens.
+    #[must_use]
+    pub fn turned_away(&self) -> usize {
+        lock(&self.state.guard).as_ref().map_or(0, Guard::turned_away)
+    }
+
+    /// Every request so far that came in.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
         lock(&self.state.seen).clone()
@@ -227,6 +247,7 @@ impl Script {
             forgotten: AtomicU64::new(0),
             seen: Mutex::default(),
             sessions: AtomicU64::new(1),
+            guard: Mutex::default(),
         });
         let router = Router::new().fallback(answer).with_state(state.clone());
         let serving = tokio::spawn(async move {
@@ -236,7 +257,19 @@ impl Script {
     }
 }
 
-async fn answer(State(stage): State<Arc<Stage>>, method: Method, headers: HeaderMap, body: Bytes) -> Response {
+async fn answer(
+    State(stage): State<Arc<Stage>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let guard = lock(&stage.guard).clone();
+    if let Some(guard) = guard
+        && let Some(turned_away) = guard.turn_away(&method, &uri, &headers).await
+    {
+        return turned_away;
+    }
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
     lock(&stage.seen).push(Seen {
         http_method: method.to_string(),
