@@ -190,7 +190,7 @@ pub enum Refusal {
     CallLost {
         /// The server.
         server: String,
-        },
+    },
     /// Tollgate has nothing that a server accepts: no token could be had, or the server refuses what it is presented with.
     #[error("Tollgate cannot authenticate to server `{server}`: {detail}")]
     UpstreamCredential {

@@ -73,6 +73,14 @@ pub enum UpstreamError {
     Credential(#[from] CredentialFault),
 }
 
+impl UpstreamError {
+    /// What spans call it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        if matches!(self, Self::Credential(_)) { "credential" } else { "unreachable" }
+    }
+}
+
 impl Upstreams {
     /// `timeout`: how long an answer may take to begin.
     #[must_use]

@@ -51,7 +51,8 @@ mod tests {
 
     #[test]
     fn what_frames_or_routes_a_request_is_nobodys_to_choose() {
-        for name in ["host", "connection", "transfer-encoding", "content-length", "mcp-session-id", "tollgate-call-id"] {
+        for name in ["host", "connection", "transfer-encoding", "content-length", "mcp-session-id", "tollgate-call-id"]
+        {
             assert!(!may_be_presented(name) && !may_be_passed(name), "{name}");
         }
     }

@@ -175,8 +175,11 @@ async fn a_client_may_prove_itself_in_every_way() {
     let issuer = provider.issuer();
     for (name, credential) in [
         ("basic", json!({"issuer": issuer, "secret_ref": format!("literal:{SECRET}"), "scopes": ["read"]})),
-        ("post", json!({"token_endpoint": format!("{issuer}/token"), "auth_method": "client_secret_post",
-                        "secret_ref": format!("literal:{SECRET}")})),
+        (
+            "post",
+            json!({"token_endpoint": format!("{issuer}/token"), "auth_method": "client_secret_post",
+                        "secret_ref": format!("literal:{SECRET}")}),
+        ),
         ("signing", json!({"auth_method": "private_key_jwt", "secret_ref": format!("literal:{pem}")})),
     ] {
         let mut credential = credential;

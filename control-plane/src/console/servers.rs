@@ -161,7 +161,8 @@ impl Editable for ServerSpec {
     }
 
     fn is_delicate(object: Option<&Object<Self>>, entries: Option<&Entries>) -> bool {
-        let has_credential = |object: &Object<Self>| object.spec.credential.as_ref().is_some_and(|held| !held.is_none());
+        let has_credential =
+            |object: &Object<Self>| object.spec.credential.as_ref().is_some_and(|held| !held.is_none());
         object.is_some_and(has_credential) || entries.is_some_and(|entries| !entries.get("credential").is_empty())
     }
 

@@ -49,7 +49,7 @@ pub struct HeaderCredential {
     #[schema(example = "Authorization")]
     pub name: Option<String>,
     /// Its value. Left out, the stored one stays. Never shown again.
-    #[serde(default, skip_serializing)]
+    #[serde(default, skip_serializing_if = "never_shown")]
     #[schema(value_type = Option<String>, write_only, example = "literal:Bearer s3cr3t")]
     pub value_ref: Option<SecretRef>,
     /// The headers, where there are several.
@@ -66,7 +66,7 @@ pub struct SecretHeader {
     #[schema(example = "X-Api-Key")]
     pub name: String,
     /// Its value. Left out, the stored one stays. Never shown again.
-    #[serde(default, skip_serializing)]
+    #[serde(default, skip_serializing_if = "never_shown")]
     #[schema(value_type = Option<String>, write_only, example = "literal:s3cr3t")]
     pub value_ref: Option<SecretRef>,
 }
@@ -90,7 +90,7 @@ pub struct OauthClientCredentials {
     pub auth_method: Option<ClientAuthMethod>,
     /// The client secret; for `private_key_jwt` a P-256 private key, as PEM or JWK. Left out, the stored one stays. Never
     /// shown again.
-    #[serde(default, skip_serializing)]
+    #[serde(default, skip_serializing_if = "never_shown")]
     #[schema(value_type = Option<String>, write_only, example = "literal:s3cr3t")]
     pub secret_ref: Option<SecretRef>,
     /// The `kid` of the private key, where it has to be named.
@@ -187,6 +187,11 @@ pub(super) fn seal(
 
 /// Where a credential stands in the body.
 const POINTER: &str = "/spec/credential";
+
+/// Serde and the OpenAPI document take what is skipped on this condition for a field that can be sent.
+const fn never_shown(_: &Option<SecretRef>) -> bool {
+    true
+}
 
 /// Under which name the value of a header is stored.
 fn header_secret(name: &str) -> String {

@@ -239,7 +239,8 @@ mod tests {
 
     #[test]
     fn only_listed_headers_are_passed_and_none_is_replaced() {
-        let access = Access::read(ServerId::new(), "http://a/", None, &["x-one".to_owned(), "x-two".to_owned()]).unwrap();
+        let access =
+            Access::read(ServerId::new(), "http://a/", None, &["x-one".to_owned(), "x-two".to_owned()]).unwrap();
         let of_agent = HeaderMap::from_iter(
             ["x-one", "x-two", "x-three", "authorization"]
                 .map(|name| (HeaderName::from_static(name), HeaderValue::from_static("agent"))),
@@ -247,6 +248,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("x-two", HeaderValue::from_static("ours"));
         access.pass(&of_agent, &mut headers);
-        assert_eq!((headers.len(), &headers["x-one"], &headers["x-two"]), (2, &"agent".parse().unwrap(), &"ours".parse().unwrap()));
+        assert_eq!(
+            (headers.len(), &headers["x-one"], &headers["x-two"]),
+            (2, &"agent".parse().unwrap(), &"ours".parse().unwrap())
+        );
     }
 }

@@ -162,13 +162,7 @@ fn server(sent: wire::Server) -> Result<(Name, Server), SnapshotError> {
     let access = Access::read(id, &first.url, sent.credential, &sent.passed_headers);
     let access = Arc::new(access.map_err(|error| SnapshotError::Access(sent.name, error))?);
     let instances = sent.instances.into_iter().map(|sent| instance(sent, &access)).collect::<Result<Vec<_>, _>>()?;
-    let server = Server {
-        id,
-        name: name.clone(),
-        display_name: sent.display_name,
-        era,
-        instances,
-    };
+    let server = Server { id, name: name.clone(), display_name: sent.display_name, era, instances };
     Ok((name, server))
 }
 

@@ -145,7 +145,7 @@ pub struct Server {
 }
 
 /// One running copy of a server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Instance {
     /// Its id.
     pub id: InstanceId,

@@ -139,9 +139,7 @@ pub async fn receive(
             Ok(received(whole(bytes)?))
         }
         StatusCode::OK => Err(AnswerFault::Invalid(format!("media type `{media}` instead of JSON or events"))),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Err(AnswerFault::Denied(head.status))
-        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(AnswerFault::Denied(head.status)),
         status if status.is_redirection() => {
             Err(AnswerFault::Invalid("a redirect, which is never followed".to_owned()))
         }

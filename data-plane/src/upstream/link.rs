@@ -102,12 +102,7 @@ impl Links {
             .ok_or_else(|| AnswerFault::Invalid("an address for messages of another origin".to_owned()))?;
         let link = Arc::new(Link {
             id,
-            target: Instance {
-                id: instance.id,
-                url: target,
-                draining: instance.draining,
-                access: Arc::clone(&instance.access),
-            },
+            target: Instance { url: target, ..instance.clone() },
             egress: egress.clone(),
             routes: Mutex::default(),
             ended: CancellationToken::new(),

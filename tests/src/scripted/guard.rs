@@ -64,8 +64,7 @@ impl Guard {
 
     async fn is_good(&self, token: &str) -> bool {
         let basic = format!("Basic {}", STANDARD.encode(format!("{}:{}", self.client.0, self.client.1)));
-        let headers =
-            [("authorization", basic.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+        let headers = [("authorization", basic.as_str()), ("content-type", "application/x-www-form-urlencoded")];
         let url = format!("{}/token/introspection", self.issuer);
         let answer = self.http.send(Method::POST, &url, &headers, format!("token={token}")).await;
         let said = answer.expect("the authorization server answers").json();

@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn every_reference_that_leads_nowhere_is_told() {
-        let mut objects = server("{type: oauth_client_credentials, client_id: a, secret_ref: \"env:NO_SUCH_VARIABLE_HERE\"}");
+        let mut objects =
+            server("{type: oauth_client_credentials, client_id: a, secret_ref: \"env:NO_SUCH_VARIABLE_HERE\"}");
         let failure = resolve(&mut objects, Path::new("")).expect_err("not set").to_string();
         assert!(failure.contains("server/files") && failure.contains("NO_SUCH_VARIABLE_HERE"), "{failure}");
         let mut objects = server("{type: header, name: a, value_ref: \"file:no/such/file\"}");

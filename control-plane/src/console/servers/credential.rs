@@ -18,11 +18,8 @@ const OAUTH: &str = "oauth_client_credentials";
 /// The fields, empty.
 pub(super) fn fields() -> Vec<Field> {
     let choice = |value: &str, label: &str| Choice { value: value.to_owned(), label: label.to_owned() };
-    let kinds = vec![
-        choice("", "Nothing"),
-        choice(HEADER, "Headers"),
-        choice(OAUTH, "A token by OAuth client credentials"),
-    ];
+    let kinds =
+        vec![choice("", "Nothing"), choice(HEADER, "Headers"), choice(OAUTH, "A token by OAuth client credentials")];
     let methods = vec![
         choice("", "Secret in the Authorization header (client_secret_basic)"),
         choice("client_secret_post", "Secret in the body (client_secret_post)"),

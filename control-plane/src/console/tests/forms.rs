@@ -1,5 +1,7 @@
 //! Forms that create, edit and delete.
 
+use tollgate_proto::policy::v1::server::Credential;
+
 use super::{Browser, SERVER, hidden};
 use crate::{caller::Role, testing::run};
 
@@ -150,6 +152,56 @@ async fn an_agent_is_suspended_and_activated() {
         assert_eq!(bench.get("agents/bot").await.json["status"]["state"], "suspended");
         browser.post("/agents/bot/activate", &[]).await.expect(303);
         assert_eq!(bench.get("agents/bot").await.json["status"]["state"], "active");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_secrets_of_a_servers_credential_are_entered_and_never_filled_in() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::Operator).await;
+        let headers = ("credential_headers", "Authorization: Bearer hunter2\nX-Account: 42");
+        let entered = [SERVER[0], SERVER[1], ("credential", "header"), headers, ("passed_headers", "X-Request-Id")];
+        browser.post("/new/server", &entered).await.expect(303);
+        let page = browser.get("/servers/files").await.expect(200).text;
+        for part in ["authorization", "x-account", "X-Request-Id"] {
+            assert!(page.contains(part), "{part}");
+        }
+        let form = browser.get("/servers/files/edit").await.expect(200).text;
+        assert!(form.contains("Authorization\nX-Account</textarea>"), "{form}");
+        assert!(!form.contains("hunter2") && !page.contains("hunter2"));
+
+        let etag = hidden(&form, "etag").expect("a version");
+        let edit = |headers: &'static str| {
+            [SERVER[1], ("credential", "header"), ("credential_headers", headers), ("etag", etag.as_str())]
+        };
+        let wrong = browser.post("/servers/files/edit", &edit("Authorization\nHost: hunter3")).await.expect(422).text;
+        assert!(wrong.contains("id=\"credential_headers-wrong\"") && !wrong.contains("hunter3"), "{wrong}");
+        browser.post("/servers/files/edit", &edit("Authorization\nX-Account: 43")).await.expect(303);
+        let policy = crate::policy::compile(&bench.app, bench.acme).await.expect("it compiles").expect("a policy");
+        let told = match &policy.servers[0].credential {
+            Some(Credential::StaticHeaders(told)) => told.headers.iter().map(|header| header.value.as_str()).collect(),
+            _ => Vec::new(),
+        };
+        assert_eq!(told, ["Bearer hunter2", "43"]);
+
+        let form = browser.get("/servers/files/edit").await.expect(200).text;
+        let etag = hidden(&form, "etag").expect("a version");
+        let oauth = [
+            SERVER[1],
+            ("credential", "oauth_client_credentials"),
+            ("oauth_client_id", "tollgate"),
+            ("oauth_secret", "hunter4"),
+            ("oauth_scopes", "a b"),
+            ("etag", etag.as_str()),
+        ];
+        browser.post("/servers/files/edit", &oauth).await.expect(303);
+        let spec = bench.get("servers/files").await.expect(200).json["spec"]["credential"].clone();
+        let expected = serde_json::json!({
+            "type": "oauth_client_credentials", "client_id": "tollgate", "scopes": ["a", "b"],
+        });
+        assert_eq!(spec, expected);
+        assert!(browser.get("/servers/files").await.expect(200).text.contains("client secret"));
     })
     .await;
 }

@@ -69,10 +69,8 @@ mod tests {
     fn key() -> (String, String, Vec<u8>) {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
         let pkcs8 = pair.to_pkcs8v1().expect("a document");
-        let pem = format!(
-            "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-            STANDARD.encode(pkcs8.as_ref())
-        );
+        let pem =
+            format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(pkcs8.as_ref()));
         let public = pair.public_key().as_ref().to_vec();
         let private: EcPrivateKeyBin<'static> = pair.private_key().as_be_bytes().expect("bytes");
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
@@ -107,7 +105,8 @@ mod tests {
 
     #[test]
     fn nothing_else_is_a_private_key() {
-        for text in ["", "hunter2", "{}", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "-----BEGIN "] {
+        for text in ["", "hunter2", "{}", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "-----BEGIN "]
+        {
             assert!(read(text).is_none(), "{text}");
         }
     }

@@ -171,10 +171,11 @@ async fn what_cannot_be_presented_is_refused_where_it_stands() {
     run(async |bench| {
         let reserved = |name: &str| json!({ "type": "header", "name": name, "value_ref": "literal:x" });
         let at = "/spec/credential";
-        let mut cases: Vec<(Value, String)> = ["Host", "Connection", "Content-Type", "Mcp-Method", "traceparent", "Cookie"]
-            .into_iter()
-            .map(|name| (reserved(name), format!("{at}/name header_reserved")))
-            .collect();
+        let mut cases: Vec<(Value, String)> =
+            ["Host", "Connection", "Content-Type", "Mcp-Method", "traceparent", "Cookie"]
+                .into_iter()
+                .map(|name| (reserved(name), format!("{at}/name header_reserved")))
+                .collect();
         let more = [
             (reserved("a b"), "/name header"),
             (json!({ "type": "header", "name": "X-A" }), "/value_ref secret_required"),
@@ -241,7 +242,8 @@ async fn a_viewer_sees_that_there_is_a_secret_and_a_stranger_nothing() {
 
         let other = bench.tenant("other").await;
         let mut tx = bench.app.db.tenant(other).await.expect("a transaction");
-        let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM server_secrets").fetch_one(&mut *tx).await.expect("a count");
+        let rows: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM server_secrets").fetch_one(&mut *tx).await.expect("a count");
         assert_eq!(rows, 0);
     })
     .await;

@@ -171,7 +171,7 @@ impl Ask {
         let (upstreams, sent_at) = (&self.gateway.upstreams, Instant::now());
         let is_message = verb == Verb::POST;
         let sent = upstreams.send(&self.tenant.egress, instance, verb, headers, body).await;
-        let received = match sent.inspect_err(|_| span.fail("unreachable")) {
+        let received = match sent.inspect_err(|error| span.fail(error.kind())) {
             Ok((response, in_flight)) => {
                 let received = answer::receive(response, in_flight, upstreams.timeout(), sent_at, span).await;
                 // A message is no question for a stream.

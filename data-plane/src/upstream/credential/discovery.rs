@@ -179,7 +179,8 @@ mod tests {
         for fits in ["https://mcp.example.com/a/mcp", "https://mcp.example.com:443/a/", "https://MCP.example.com"] {
             assert!(of(fits).checked(&server).is_ok(), "{fits}");
         }
-        for other in ["https://mcp.example.com/a/m", "http://mcp.example.com/a/mcp", "https://evil.example/a/mcp", "x"] {
+        for other in ["https://mcp.example.com/a/m", "http://mcp.example.com/a/mcp", "https://evil.example/a/mcp", "x"]
+        {
             assert!(of(other).checked(&server).is_err(), "{other}");
         }
         let metadata = |endpoint: &str| ServerMetadata {

@@ -198,7 +198,10 @@ fn refused(status: StatusCode, body: &[u8]) -> CredentialFault {
 
 type Answer = http::Response<hyper::body::Incoming>;
 
-async fn send(http: &HttpClient, request: http::Request<http_body_util::Full<Bytes>>) -> Result<Answer, CredentialFault> {
+async fn send(
+    http: &HttpClient,
+    request: http::Request<http_body_util::Full<Bytes>>,
+) -> Result<Answer, CredentialFault> {
     http.request(request).await.map_err(|error| CredentialFault::Unreachable(chain(&error)))
 }
 
@@ -213,7 +216,10 @@ mod tests {
 
     #[test]
     fn forms_and_basic_escape_what_they_must() {
-        assert_eq!(encode(&[("scope", "a b"), ("resource", "http://h/mcp")]), "scope=a%20b&resource=http%3A%2F%2Fh%2Fmcp");
+        assert_eq!(
+            encode(&[("scope", "a b"), ("resource", "http://h/mcp")]),
+            "scope=a%20b&resource=http%3A%2F%2Fh%2Fmcp"
+        );
         let value = basic("cli-ent:1", &SecretString::from("s%+ä".to_owned())).unwrap();
         let pair = STANDARD.decode(value.to_str().unwrap().strip_prefix("Basic ").unwrap()).unwrap();
         assert_eq!(pair, b"cli-ent%3A1:s%25%2B%C3%A4");

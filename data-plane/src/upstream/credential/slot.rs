@@ -171,7 +171,8 @@ impl Slot {
             slot.land(&client, &outcome, Instant::now());
             outcome
         });
-        let landed = async move { flight.await.unwrap_or(Err(CredentialFault::Invalid("the request for it broke off"))) };
+        let landed =
+            async move { flight.await.unwrap_or(Err(CredentialFault::Invalid("the request for it broke off"))) };
         landed.boxed().shared()
     }
 

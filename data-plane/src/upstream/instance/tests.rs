@@ -1,7 +1,12 @@
 use super::*;
 
 fn instances(count: usize) -> Vec<Arc<Instance>> {
-    let instance = || Instance { id: InstanceId::new(), url: http::Uri::from_static("http://h/mcp"), draining: false, access: Arc::default() };
+    let instance = || Instance {
+        id: InstanceId::new(),
+        url: http::Uri::from_static("http://h/mcp"),
+        draining: false,
+        access: Arc::default(),
+    };
     (0..count).map(|_| Arc::new(instance())).collect()
 }
 
