@@ -1,8 +1,7 @@
 //! Stage 8, forward: the errand is run. Whatever a server is asked goes through [`ask::Ask`].
 //!
 //! Invariant: the agent's token never reaches a server, and of its headers those alone that the server's registration
-//! names; a tool call is sent once and never repeated,
-//! unless the server said that it did not take it.
+//! names; a tool call is sent once and never repeated, unless the server said that it did not take it.
 
 pub mod ask;
 mod bridged;
