@@ -16,6 +16,8 @@ use tokio::sync::{Notify, watch};
 use crate::store::StoreError;
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Callers give up by deadlines of their own, of which that of a large message is the longest.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two attempts; also the least time that a connection is given to prove itself.
 const DIAL_PAUSE: Duration = Duration::from_millis(100);
 /// Requests that may wait to be written; beyond it, callers wait (and run into their deadline).
@@ -94,7 +96,7 @@ impl Dialler {
             [url] => Client::open(url.as_str()).map(Box::new).map(Self::Single),
             _ => ClusterClient::builder(urls.iter().map(String::as_str))
                 .connection_timeout(DIAL_TIMEOUT)
-                .response_timeout(DIAL_TIMEOUT)
+                .response_timeout(RESPONSE_TIMEOUT)
                 .build()
                 .map(Box::new)
                 .map(Self::Cluster),
