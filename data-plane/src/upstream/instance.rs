@@ -182,7 +182,7 @@ impl State {
     }
 }
 
-fn subset<'a>(instances: &'a [Arc<Instance>], fits: impl Fn(&Instance) -> bool) -> Vec<&'a Arc<Instance>> {
+fn subset(instances: &[Arc<Instance>], fits: impl Fn(&Instance) -> bool) -> Vec<&Arc<Instance>> {
     instances.iter().filter(|instance| fits(instance)).collect()
 }
 
