@@ -13,24 +13,27 @@ use crate::{
 const SECRET: &str = "hunter2-correct-horse";
 
 fn body(credential: Value) -> Value {
-    json!({ "spec": { "instances": [{ "url": "https://mcp.example.com/mcp" }], "credential": credential } })
+    let mut body = json!({ "spec": { "instances": [{ "url": "https://mcp.example.com/mcp" }] } });
+    body["spec"]["credential"] = credential;
+    body
 }
 
 fn header() -> Value {
     json!({ "type": "header", "name": "Authorization", "value_ref": format!("literal:Bearer {SECRET}") })
 }
 
-fn oauth(more: Value) -> Value {
-    let mut credential = json!({
-        "type": "oauth_client_credentials",
-        "issuer": "https://login.example.com",
-        "client_id": "tollgate",
-        "secret_ref": format!("literal:{SECRET}"),
-    });
-    for (name, value) in more.as_object().expect("an object") {
-        credential[name] = value.clone();
+fn oauth(mut more: Value) -> Value {
+    for (name, usual) in [
+        ("type", "oauth_client_credentials".to_owned()),
+        ("issuer", "https://login.example.com".to_owned()),
+        ("client_id", "tollgate".to_owned()),
+        ("secret_ref", format!("literal:{SECRET}")),
+    ] {
+        if more.get(name).is_none() {
+            more[name] = Value::from(usual);
+        }
     }
-    credential
+    more
 }
 
 async fn patch(bench: &Bench, spec: Value) -> Answer {
