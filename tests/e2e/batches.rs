@@ -9,12 +9,12 @@ use crate::scene::{Refused, Scene, assert_refusal};
 
 const ILLEGAL: Refused = Refused { status: 400, code: -32600, reason: "request_malformed" };
 
-fn request(id: &str, method: &str, params: Value) -> Value {
+fn request(id: &str, method: &str, params: &Value) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
 }
 
 fn call(id: &str, tool: &str) -> Value {
-    request(id, "tools/call", json!({"name": tool, "arguments": {}}))
+    request(id, "tools/call", &json!({"name": tool, "arguments": {}}))
 }
 
 fn notification() -> Value {
@@ -35,9 +35,9 @@ async fn each_message_of_a_batch_is_a_call_of_its_own() {
     let batch = json!([
         call("a", "read"),
         call("b", "write"),
-        request("c", "tools/list", json!({})),
+        request("c", "tools/list", &json!({})),
         notification(),
-        request("d", "ping", json!({}))
+        request("d", "ping", &json!({}))
     ]);
     let answer = session.send_message(&batch).await;
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")), "{}", answer.body);
@@ -74,7 +74,7 @@ async fn a_batch_with_a_stream_in_it_is_a_stream() {
         json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": 1, "progress": 1}});
     let result = json!({"content": [{"type": "text", "text": "streamed"}]});
     scene.server.set("read", Reply::Events(vec![Piece::Notification(progress.clone()), Piece::Result(result)]));
-    let batch = json!([call("a", "read"), request("b", "ping", json!({})), call("c", "read")]);
+    let batch = json!([call("a", "read"), request("b", "ping", &json!({})), call("c", "read")]);
     let answer = session.send_message(&batch).await;
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/event-stream")), "{}", answer.body);
     assert_eq!(answer.messages.iter().filter(|message| **message == progress).count(), 2, "{}", answer.body);
@@ -121,7 +121,7 @@ async fn a_batch_outside_a_session_that_has_batches_is_refused_whole() {
 async fn a_batch_that_cannot_be_one_is_refused_whole() {
     let scene = Scene::legacy().await;
     let session = scene.client.initialize("2025-03-26").await;
-    let initialize = request("i", "initialize", json!({"protocolVersion": "2025-03-26", "capabilities": {}}));
+    let initialize = request("i", "initialize", &json!({"protocolVersion": "2025-03-26", "capabilities": {}}));
     let answered = json!({"jsonrpc": "2.0", "id": "r", "result": {}});
     let crowd: Vec<Value> = (0..65).map(|id| call(&id.to_string(), "read")).collect();
     for batch in [

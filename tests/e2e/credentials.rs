@@ -27,7 +27,7 @@ impl Guarded {
     async fn set(plan: Plan, script: tollgate_tests::Script, prepare: Prepare, credential: Value) -> Self {
         let server = script.tool("read", Reply::text("content")).start().await;
         let draft = prepare(OidcProvider::plan().resource(&server.url(), "read"));
-        let provider = draft.client(machine(SERVER.0, json!({"client_secret": SERVER.1}))).start().await;
+        let provider = draft.client(machine(SERVER.0, &json!({"client_secret": SERVER.1}))).start().await;
         server.demand_tokens(&provider, SERVER);
         let tollgate = plan.start().await;
         tollgate.remember_secret(SECRET);
@@ -66,11 +66,11 @@ impl Guarded {
 type Prepare = fn(OidcDraft) -> OidcDraft;
 
 fn by_secret(draft: OidcDraft) -> OidcDraft {
-    draft.client(machine(CLIENT, json!({"client_secret": SECRET})))
+    draft.client(machine(CLIENT, &json!({"client_secret": SECRET})))
 }
 
 /// A client that acts for itself (RFC 7591).
-fn machine(id: &str, more: Value) -> Value {
+fn machine(id: &str, more: &Value) -> Value {
     let mut client =
         json!({"client_id": id, "grant_types": ["client_credentials"], "redirect_uris": [], "response_types": []});
     for (name, value) in more.as_object().expect("an object") {
@@ -154,12 +154,12 @@ async fn a_client_may_prove_itself_in_every_way() {
     let server = ScriptedServer::modern().tool("read", Reply::text("content")).start().await;
     let provider = OidcProvider::plan()
         .resource(&server.url(), "read")
-        .client(machine(SERVER.0, json!({"client_secret": SERVER.1})))
-        .client(machine("basic", json!({"client_secret": SECRET})))
-        .client(machine("post", json!({"client_secret": SECRET, "token_endpoint_auth_method": "client_secret_post"})))
+        .client(machine(SERVER.0, &json!({"client_secret": SERVER.1})))
+        .client(machine("basic", &json!({"client_secret": SECRET})))
+        .client(machine("post", &json!({"client_secret": SECRET, "token_endpoint_auth_method": "client_secret_post"})))
         .client(machine(
             "signing",
-            json!({
+            &json!({
                 "jwks": public,
                 "token_endpoint_auth_method": "private_key_jwt",
                 "token_endpoint_auth_signing_alg": "ES256",

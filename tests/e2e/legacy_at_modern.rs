@@ -22,7 +22,7 @@ fn elsewhere(scene: &Scene, session: &McpClient) -> McpClient {
     session.clone().through(scene.tollgate.data_plane_url(1))
 }
 
-fn asks(questions: Value) -> Reply {
+fn asks(questions: &Value) -> Reply {
     Reply::Result(json!({"resultType": "input_required", "inputRequests": questions, "requestState": "round"}))
 }
 
@@ -75,7 +75,7 @@ async fn a_legacy_client_uses_a_modern_server_in_a_session_of_the_gateways() {
 async fn a_servers_question_is_answered_at_another_data_plane() {
     let (scene, session) = setting().await;
     let questions = json!({"1 how many": form("How many?"), "2 where": form("Where to?")});
-    scene.server.set("read", turns([asks(questions), asks(json!({"sure": form("Sure?")})), Reply::text("sold")]));
+    scene.server.set("read", turns([asks(&questions), asks(&json!({"sure": form("Sure?")})), Reply::text("sold")]));
     let mut stream = begin(&session).await;
     let first = stream.next().await.expect("the first question");
     let second = stream.next().await.expect("the second question");
@@ -106,7 +106,7 @@ async fn a_servers_question_is_answered_at_another_data_plane() {
 #[tokio::test]
 async fn only_the_session_that_was_asked_can_answer() {
     let (scene, session) = setting().await;
-    scene.server.set("read", turns([asks(json!({"q": form("Who?")})), Reply::text("done")]));
+    scene.server.set("read", turns([asks(&json!({"q": form("Who?")})), Reply::text("done")]));
     let mut stream = begin(&session).await;
     let question = stream.next().await.expect("a question");
     let thief = scene.tollgate.agent("thief").grant("files:read").create().await;
@@ -123,7 +123,7 @@ async fn only_the_session_that_was_asked_can_answer() {
 #[tokio::test]
 async fn an_agent_that_refuses_to_answer_cancels_the_question() {
     let (scene, session) = setting().await;
-    scene.server.set("read", turns([asks(json!({"q": form("Who?")})), Reply::text("done")]));
+    scene.server.set("read", turns([asks(&json!({"q": form("Who?")})), Reply::text("done")]));
     let mut stream = begin(&session).await;
     let question = stream.next().await.expect("a question");
     let refusal = json!({"jsonrpc": "2.0", "id": question["id"], "error": {"code": -32601, "message": "no"}});
@@ -136,7 +136,7 @@ async fn an_agent_that_refuses_to_answer_cancels_the_question() {
 #[tokio::test]
 async fn an_agent_is_never_asked_what_it_cannot_answer() {
     let (scene, session) = setting().await;
-    scene.server.set("read", asks(json!({"q": {"method": "sampling/createMessage", "params": {"messages": []}}})));
+    scene.server.set("read", asks(&json!({"q": {"method": "sampling/createMessage", "params": {"messages": []}}})));
     let answer = session.call("read", json!({})).await;
     assert_eq!(answer.result()["isError"], true);
     assert!(answer.text().contains("sampling"), "{}", answer.text());
@@ -146,7 +146,7 @@ async fn an_agent_is_never_asked_what_it_cannot_answer() {
 #[tokio::test]
 async fn a_server_that_asks_without_end_is_not_followed() {
     let (scene, session) = setting().await;
-    scene.server.set("read", asks(json!({"q": form("Again?")})));
+    scene.server.set("read", asks(&json!({"q": form("Again?")})));
     let mut stream = begin(&session).await;
     let mut rounds = 0;
     let error = loop {
@@ -232,7 +232,7 @@ async fn a_request_is_cancelled_through_another_data_plane() {
         json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": 1, "progress": 1}});
     let never = Piece::Until(Arc::new(Notify::new()));
     let running = Reply::Events(vec![Piece::Notification(progress), never]);
-    for reply in [running, asks(json!({"q": form("Who?")}))] {
+    for reply in [running, asks(&json!({"q": form("Who?")}))] {
         scene.server.set("read", reply);
         let mut stream = begin(&session).await;
         let call_id = stream.headers["tollgate-call-id"].to_str().expect("ids are text").to_owned();
@@ -250,7 +250,7 @@ async fn questions_reach_an_agent_at_the_endpoint_of_all_servers() {
     let scene = Scene::set(Deployment::separate(2), &Era::Modern).await;
     let session = scene.agent.at_all_servers().await.initialize(VERSION).await;
     assert_eq!(session.tool_names().await, ["files__read"]);
-    scene.server.set("read", turns([asks(json!({"q": form("Who?")})), Reply::text("done")]));
+    scene.server.set("read", turns([asks(&json!({"q": form("Who?")})), Reply::text("done")]));
     let mut stream = session.open("tools/call", json!({"name": "files__read", "arguments": {}})).await;
     let question = stream.next().await.expect("a question");
     answer(&elsewhere(&scene, &session), &question, &accepted(&json!({"name": "x"}))).await;
@@ -264,7 +264,7 @@ async fn a_redis_cluster_carries_questions_and_sessions_between_data_planes() {
     let session = scene.client.initialize("2025-06-18").await;
     let other = elsewhere(&scene, &session);
     for data_plane in [&session, &other] {
-        scene.server.set("read", turns([asks(json!({"q": form("Who?")})), Reply::text("done")]));
+        scene.server.set("read", turns([asks(&json!({"q": form("Who?")})), Reply::text("done")]));
         let mut stream = begin(data_plane).await;
         let question = stream.next().await.expect("a question");
         assert_eq!(question["params"].get("mode"), None, "this revision knows no modes");
@@ -311,7 +311,7 @@ async fn the_typescript_sdk_of_before_uses_modern_servers_of_both_sdks() {
 #[tokio::test]
 async fn a_session_outlives_the_data_plane_whose_call_was_asking() {
     let (mut scene, session) = setting().await;
-    scene.server.set("read", turns([asks(json!({"q": form("Who?")})), Reply::text("done")]));
+    scene.server.set("read", turns([asks(&json!({"q": form("Who?")})), Reply::text("done")]));
     let other = elsewhere(&scene, &session);
     let mut stream = begin(&other).await;
     let question = stream.next().await.expect("a question");

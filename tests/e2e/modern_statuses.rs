@@ -22,7 +22,7 @@ async fn post(client: &McpClient, message: &Value, headers: &[(&str, &str)]) -> 
     client.post(&[&MEDIA, headers].concat(), message.to_string()).await
 }
 
-const fn standard<'a>(method: &'a str) -> [(&'a str, &'a str); 2] {
+const fn standard(method: &str) -> [(&str, &str); 2] {
     [("mcp-protocol-version", "2026-07-28"), ("mcp-method", method)]
 }
 

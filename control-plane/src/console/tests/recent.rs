@@ -37,6 +37,9 @@ async fn set_up(bench: &Bench) -> Browser<'_> {
     owner
 }
 
+/// Where a form is sent, what is in it, and where its page is.
+type Post<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
 #[tokio::test]
 async fn an_older_session_is_led_to_the_sign_in_and_back() {
     run(async |bench| {
@@ -50,7 +53,7 @@ async fn an_older_session_is_led_to_the_sign_in_and_back() {
         let key = ("jwks_uri", "https://agent.example/jwks.json");
         let method = ("auth_method", "private_key_jwt");
         let kind = ("type", "autonomous");
-        let posts: [(&str, &[(&str, &str)], &str); 10] = [
+        let posts: [Post<'_>; 10] = [
             ("/agents/bot/credentials", &[], "/agents/bot"),
             ("/access/keys/rotate", &[], "/access/keys"),
             ("/access/keys/some-kid/revoke", &[], "/access/keys"),
