@@ -303,6 +303,9 @@ impl Refusal {
     #[must_use]
     pub fn data(&self) -> Map<String, Value> {
         let data = match self {
+            Self::Era(EraError::MissingExtension(id)) => {
+                json!({ "requiredCapabilities": { "extensions": { *id: {} } } })
+            }
             Self::Era(EraError::UnsupportedVersion { requested }) => {
                 let supported: Vec<_> = supported().map(ProtocolVersion::as_str).collect();
                 json!({ "requested": requested, "supported": supported })

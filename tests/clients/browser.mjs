@@ -103,7 +103,7 @@ async function follow(order) {
       if (leadsOn) await moveOn(page.url(), () => arrived);
       else if (await decides(order)) consents.push(await consent(order));
       else if (await provides(order)) await leave(() => ways(order).first().click());
-      else if (await page.locator('input[name=password]').count()) await signIn(order);
+      else if (order.email && await page.locator('input[name=password]').count()) await signIn(order);
       else if (await page.locator('button[name=account]').count()) {
         await leave(() => page.locator(`button[name=account][value="${order.account}"]`).click());
       } else return { url: page.url(), status, text: await page.innerText('body'), link: await link(), consents, hosts, complaints };

@@ -13,10 +13,7 @@ use std::{
 };
 
 use secrecy::SecretString;
-use tollgate_control_plane::{
-    Config, ControlPlane,
-    secret::{Purpose, generate},
-};
+use tollgate_control_plane::{Config, ControlPlane};
 use url::Url;
 
 use crate::{
@@ -171,8 +168,7 @@ async fn start(
         }
     };
     eprintln!("starting Tollgate");
-    // Both ends of the token live in this process, so that a new one at each start will do.
-    let enrollment_token = SecretString::from(generate(Purpose::ApiKey).text.to_string());
+    let enrollment_token = dir.enrollment_token()?;
     let control = start_control_plane(addresses, dir, database_url.into(), enrollment_token.clone()).await?;
     let (control_grpc, app) = (control.grpc_addr(), Arc::clone(control.app()));
     stack.control = Some(control);

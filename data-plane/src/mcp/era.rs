@@ -21,6 +21,9 @@ use super::{
 
 pub use refusal::EraError;
 
+/// The extension that defines the methods about tasks; a client that did not declare it has no task.
+const EXTENSION_TASKS: &str = "io.modelcontextprotocol/tasks";
+
 /// What an HTTP request is in the terms of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Classified {
@@ -152,6 +155,9 @@ fn classify_modern(headers: &HeaderMap, request: &Request) -> Result<Classified,
         return Err(EraError::InvalidMeta(META_LOG_LEVEL));
     }
     let method = known_method(Era::Modern, &request.method)?;
+    if method.carries() == Carries::TaskId && !request.params.declares_extension(EXTENSION_TASKS) {
+        return Err(EraError::MissingExtension(EXTENSION_TASKS));
+    }
     demand_named(Era::Modern, method, &request.params)?;
     match method.mirrored_name(&request.params) {
         Some(named) => header::demand_decoded(headers, &header::NAME, named)?,

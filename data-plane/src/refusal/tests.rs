@@ -12,6 +12,7 @@ fn era_errors() -> [EraError; 9] {
     [
         EraError::Header(HeaderFault::Missing(crate::mcp::header::METHOD)),
         EraError::MissingMeta("x"),
+        EraError::MissingExtension("x"),
         EraError::UnsupportedVersion { requested: "1999-01-01".into() },
         EraError::UnknownMethod { method: "x".into(), era: Era::Modern },
         EraError::UnknownMethod { method: "x".into(), era: legacy },

@@ -12,7 +12,10 @@ use std::{
 
 use secrecy::SecretString;
 use serde_json::Value;
-use tollgate_control_plane::seal::MasterKey;
+use tollgate_control_plane::{
+    seal::MasterKey,
+    secret::{Purpose, generate},
+};
 
 use crate::failure::{Exit, Failure, OrFail as _};
 
@@ -58,6 +61,19 @@ impl DataDir {
         let key = MasterKey::generate().or_fail("cannot make a master key")?;
         write_secret(&path, &format!("{}\n", *key.to_base64()))?;
         Ok(key)
+    }
+
+    /// What both planes know each other by, made at the first time: the policy on disk is sealed under it, and the next
+    /// start is to read that.
+    pub(super) fn enrollment_token(&self) -> Result<SecretString, Failure> {
+        let path = self.path.join("enrollment-token");
+        if path.exists() {
+            let text = std::fs::read_to_string(&path).or_fail(format!("cannot read {}", path.display()))?;
+            return Ok(SecretString::from(text.trim().to_owned()));
+        }
+        let token = generate(Purpose::ApiKey).text;
+        write_secret(&path, &format!("{}\n", *token))?;
+        Ok(SecretString::from(token.to_string()))
     }
 
     /// Where the control plane leaves the administrator's token at its first start.

@@ -23,6 +23,9 @@ pub enum EraError {
     /// A key of `params._meta` has a value that it cannot have.
     #[error("`params._meta` has no valid `{0}`")]
     InvalidMeta(&'static str),
+    /// The method belongs to an extension that the client has not declared.
+    #[error("this method needs the extension `{0}` among the client's capabilities")]
+    MissingExtension(&'static str),
     /// The revision is not served.
     #[error("protocol version `{}` is not supported", .requested.escape_debug())]
     UnsupportedVersion {
@@ -70,6 +73,7 @@ impl EraError {
         match self {
             Self::Header(_) => -32020,
             Self::MissingMeta(_) | Self::InvalidMeta(_) | Self::MissingParam { .. } => -32602,
+            Self::MissingExtension(_) => -32021,
             Self::UnsupportedVersion { .. } => -32022,
             Self::UnknownMethod { .. } => -32601,
             Self::Batch | Self::UnexpectedResponse | Self::RequestWithoutId | Self::VerbNotAllowed => -32600,
@@ -95,6 +99,7 @@ impl EraError {
         match self {
             Self::Header(_) => "header_mismatch",
             Self::MissingMeta(_) => "missing_meta",
+            Self::MissingExtension(_) => "missing_capability",
             Self::InvalidMeta(_) => "invalid_params",
             Self::UnsupportedVersion { .. } => "unsupported_protocol_version",
             Self::UnknownMethod { .. } => "unknown_method",

@@ -181,6 +181,14 @@ impl Params {
         level.is_none_or(|level| level.as_str().is_some_and(|level| LOG_LEVELS.contains(&level.as_ref())))
     }
 
+    /// Whether the client declares this extension in `_meta`.
+    #[must_use]
+    pub fn declares_extension(&self, id: &str) -> bool {
+        let capabilities = self.client_capabilities().and_then(Raw::object);
+        let extensions = capabilities.and_then(|capabilities| capabilities.get("extensions")?.object());
+        extensions.is_some_and(|extensions| extensions.get(id).is_some())
+    }
+
     /// The W3C trace context in `_meta`, unchecked.
     #[must_use]
     pub fn traceparent(&self) -> Option<Cow<'_, str>> {
