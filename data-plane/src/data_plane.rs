@@ -19,7 +19,7 @@ use crate::{
     },
     store::{Store, StoreError},
     telemetry::{Metrics, Tracing},
-    upstream::{Upstreams, check},
+    upstream::{Upstreams, check, offers},
     usage::{ShipError, Shipping, Spool, SpoolError},
 };
 
@@ -109,6 +109,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
     services.spawn(reaper::reap(Arc::clone(&gateway), stopped.clone()));
     services.spawn(ops::serve(Arc::clone(&gateway), config.other_metrics, ops, stopped.clone()));
     services.spawn(check::follow(Arc::clone(&gateway), stopped.clone()));
+    services.spawn(offers::follow(Arc::clone(&gateway), stopped.clone()));
     calls.spawn(listener::serve(Arc::clone(&gateway), mcp, tls, stopping.clone()));
     let drain_timeout = config.drain_timeout;
     Ok(DataPlane { gateway, mcp_addr, ops_addr, stopping, stopped, calls, services, shipping, drain_timeout })

@@ -10,6 +10,7 @@ pub mod credential;
 mod health;
 mod instance;
 pub mod link;
+pub mod offers;
 pub mod schemas;
 
 use std::{
@@ -31,6 +32,7 @@ use hyper_util::{
 use crate::policy::{Egress, Instance, Server};
 use credential::{CredentialFault, Credentials};
 use health::Failure;
+use offers::Offers;
 
 pub use connect::{GuardedConnector, client_tls};
 pub use health::Standing;
@@ -53,6 +55,7 @@ pub struct Upstreams {
     schemas: Schemas,
     links: Arc<Links>,
     credentials: Credentials,
+    offers: Offers,
     timeout: Duration,
 }
 
@@ -92,6 +95,7 @@ impl Upstreams {
             schemas: Schemas::default(),
             links: Arc::default(),
             credentials: Credentials::default(),
+            offers: Offers::default(),
             timeout,
         }
     }
@@ -118,6 +122,12 @@ impl Upstreams {
     #[must_use]
     pub const fn links(&self) -> &Arc<Links> {
         &self.links
+    }
+
+    /// What servers said of their offers.
+    #[must_use]
+    pub const fn offers(&self) -> &Offers {
+        &self.offers
     }
 
     /// The instance that a new call or session goes to.

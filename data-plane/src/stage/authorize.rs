@@ -83,6 +83,16 @@ impl View {
         self.agent.permission(&self.scopes, &wanted, self.now) == Permission::Allowed
     }
 
+    /// Whether anything of this kind can be seen of the server, so that asking for it is not in vain.
+    #[must_use]
+    pub fn deals_in(&self, kind: ListKind, server: &Server) -> bool {
+        match kind {
+            ListKind::Tools => self.knows(server),
+            // These are granted with the whole server, whatever their names.
+            _ => self.shows(kind, &server.name, ""),
+        }
+    }
+
     /// Whether anything of the server can be seen at all, so that asking it is not in vain.
     #[must_use]
     pub fn knows(&self, server: &Server) -> bool {

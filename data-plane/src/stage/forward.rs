@@ -12,7 +12,7 @@ mod here;
 mod leg;
 mod legs;
 mod linked;
-mod merge;
+pub mod merge;
 mod mirror;
 mod sessionless;
 mod single;
@@ -20,7 +20,9 @@ pub mod speech;
 mod streams;
 pub mod tasks;
 pub mod translation;
+mod united;
 pub mod watch;
+mod wrapping;
 
 use http::StatusCode;
 use tollgate_proto::Name;
@@ -33,7 +35,6 @@ use crate::{
         message::{RequestId, Response},
         method::ListKind,
     },
-    policy::Server,
     refusal::Refusal,
     stage::{
         authorize::{Permit, Standing},
@@ -48,9 +49,12 @@ use crate::{
 pub use bridged::legs::Opening;
 
 use ask::Ask;
-use exchange::Exchange;
+use exchange::{Exchange, FromServer};
 use translation::{Step, Translation};
 use watch::Watch;
+use wrapping::Wrapping;
+
+pub use merge::Merged;
 
 /// Evidence that the errand was run, with what came of it.
 #[derive(Debug)]
@@ -71,18 +75,10 @@ pub enum Reply {
     Response(StatusCode, Response),
     /// A server's list, read whole, not yet filtered.
     List(ListKind, Name, Response),
-    /// The tools of several servers, not yet filtered.
-    Tools(Vec<ServerTools>),
+    /// A page of the lists of several servers, not yet filtered.
+    Merged(Merged),
     /// A server's answer that is passed on as it arrives.
     Passing(Box<Passing>),
-}
-
-/// One server's part of a merged list.
-#[derive(Debug)]
-pub struct ServerTools {
-    pub(super) server: std::sync::Arc<Server>,
-    /// The definitions, or the reason code for which the server is left out.
-    pub(super) tools: Result<Vec<Raw>, &'static str>,
 }
 
 /// An answer that is passed on as it arrives.
@@ -94,13 +90,24 @@ pub struct Passing {
     pub(super) translation: Translation,
     /// What ends it from elsewhere, where it is a session's own stream.
     pub(super) watch: Option<Box<Watch>>,
+    /// How the URIs in it become those of a federated endpoint.
+    pub(super) wrapping: Option<Wrapping>,
 }
 
 impl Passing {
+    /// What is done about something that the server said.
+    pub(super) fn heard(&mut self, said: FromServer) -> Step {
+        let said = match &self.wrapping {
+            Some(wrapping) => wrapping.heard(said),
+            None => said,
+        };
+        self.translation.heard(said)
+    }
+
     /// What comes of the request, once it is answered; what is said before goes nowhere.
     async fn answer(mut self) -> Result<Response, AnswerFault> {
         while let Some(said) = self.exchange.next().await? {
-            match self.translation.heard(said) {
+            match self.heard(said) {
                 Step::Pass(_) | Step::Drop => {}
                 Step::Reply(id, outcome) => self.exchange.reply(&id, outcome),
                 // A list waits for nobody.
@@ -134,6 +141,15 @@ impl Forwarded {
     const fn plain(reply: Reply) -> Self {
         Self { reply, opened: None }
     }
+
+    fn wrapped(self, wrapping: Option<Wrapping>) -> Self {
+        let reply = match (self.reply, wrapping) {
+            (Reply::Passing(passing), wrapping) => Reply::Passing(Box::new(Passing { wrapping, ..*passing })),
+            (Reply::Response(status, response), Some(wrapping)) => Reply::Response(status, wrapping.answer(response)),
+            (reply, _) => reply,
+        };
+        Self { reply, ..self }
+    }
 }
 
 /// Runs the errand.
@@ -150,10 +166,13 @@ pub async fn forward(
     let admitted = recorded.admitted();
     let ask = Ask::new(call, caller);
     let forwarded = match route.into_errand() {
-        Errand::Here(errand) => here::answer(&ask, caller, admitted, errand).await,
-        Errand::Server(errand) => single::forward(&ask, caller, admitted, errand).await,
+        Errand::Here(errand) => here::answer(&ask, caller, admitted, permit.view(), errand).await,
+        Errand::Server(errand) => {
+            let wrapping = Wrapping::of(caller, &errand);
+            single::forward(&ask, caller, admitted, errand).await.map(|forwarded| forwarded.wrapped(wrapping))
+        }
         Errand::Legs(notification) => legs::tell(&ask, caller, admitted, &notification).await,
-        Errand::MergeTools(errand) => merge::tools(&ask, caller, admitted, permit.view(), errand).await,
+        Errand::Merge(errand) => merge::list(&ask, caller, admitted, permit.view(), errand).await,
     };
     let took = ask.upstream_took();
     call.upstream_took(took);

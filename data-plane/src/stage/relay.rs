@@ -4,7 +4,7 @@
 //! and always ends with an answer to the request.
 
 mod agent;
-mod list;
+pub(in crate::stage) mod list;
 mod stream;
 
 use bytes::Bytes;
@@ -66,7 +66,7 @@ pub async fn relay(
         Reply::List(kind, server, response) => {
             Answer::Message(StatusCode::OK, list::filter(view, kind, &server, response)?)
         }
-        Reply::Tools(parts) => ok(list::merge(gateway, caller, view, parts).await?),
+        Reply::Merged(merged) => ok(list::merge(gateway, caller, view, merged).await?),
         Reply::Passing(passing) => match stream::begin(*passing, permit.standing().clone()).await? {
             First::Answer(status, response) => Answer::Message(status, response),
             First::Stream(conversation) => Answer::Stream(conversation),

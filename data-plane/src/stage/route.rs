@@ -15,9 +15,11 @@ use crate::{
     mcp::{
         era::{Classified, EraError, classify, classify_bodyless},
         header,
-        message::{Message, Notification, Request, Response},
+        level::Level,
+        message::{Edit, Message, Notification, Reference, Request, Response},
         method::{Carries, Effect, ListKind, Method},
         names::{self, Rest},
+        uris,
         version::{Era, ProtocolVersion},
     },
     policy::Server,
@@ -48,8 +50,8 @@ pub enum Errand {
     Server(ToServer),
     /// Every server that the session has reached is told something.
     Legs(Notification),
-    /// Every server's tools are listed, merged.
-    MergeTools(Merge),
+    /// A page of every server's lists, merged.
+    Merge(Merge),
 }
 
 /// What Tollgate answers by itself.
@@ -58,13 +60,23 @@ pub enum Here {
     /// `ping`.
     Pong,
     /// `server/discover` of a federated endpoint.
-    Discover,
+    Discover {
+        /// What the agent sent.
+        request: Request,
+    },
     /// `initialize` of a federated endpoint.
     Initialize {
         /// What the agent sent.
         request: Request,
         /// The revision to answer with.
         version: ProtocolVersion,
+    },
+    /// `logging/setLevel` of a federated endpoint.
+    SetLevel {
+        /// What the agent sent.
+        request: Request,
+        /// The least severe message that it wants.
+        level: Level,
     },
     /// A message that is taken and leads nowhere.
     Accept,
@@ -88,8 +100,10 @@ pub struct ToServer {
 pub struct Merge {
     /// What the agent sent.
     pub request: Request,
-    /// The era to ask in.
+    /// The era that it asks in.
     pub era: Era,
+    /// What is listed.
+    pub kind: ListKind,
 }
 
 /// A message for a server.
@@ -179,7 +193,7 @@ impl Route {
     /// Whether a server will see it.
     #[must_use]
     pub const fn leaves(&self) -> bool {
-        !matches!(self.errand, Errand::Here(_))
+        !matches!(self.errand, Errand::Here(Here::Pong | Here::Accept | Here::EndSession))
     }
 
     /// What has to be done, for the stage that does it.
@@ -269,7 +283,7 @@ fn one_server(
     Ok(Errand::Server(ToServer { server: Arc::clone(server), message: carried }))
 }
 
-/// A federated endpoint: one virtual server that offers the tools of all.
+/// A federated endpoint: one virtual server that offers what all of them do.
 async fn all_servers(
     store: &Store,
     caller: &Caller,
@@ -294,16 +308,25 @@ async fn all_servers(
     };
     match method {
         Method::Ping => Ok(Errand::Here(Here::Pong)),
-        Method::Discover => Ok(Errand::Here(Here::Discover)),
-        Method::ToolsList => Ok(Errand::MergeTools(Merge { request, era })),
+        Method::Discover => Ok(Errand::Here(Here::Discover { request })),
+        Method::LoggingSetLevel => Ok(Errand::Here(Here::SetLevel { level: level(&request)?, request })),
         Method::ToolsCall => {
-            let (server, tool) = resolve(store, caller, request.params.name().unwrap_or_default()).await?;
+            let name = request.params.name().unwrap_or_default();
+            let unknown = || Refusal::ToolUnknown { tool: shown(name) };
+            let (server, tool) = resolve(store, caller, name).await?.ok_or_else(unknown)?;
             let params = if era == Era::Modern { mirrored_params(headers) } else { HeaderMap::new() };
             let message = Carried::Request { request, method, era, tool: Some(tool), params };
             Ok(Errand::Server(ToServer { server, message }))
         }
         _ if era == Era::Modern && method.carries() == Carries::TaskId => of_task(caller, method, request),
-        _ => Err(EraError::UnknownMethod { method: method.as_str().into(), era }.into()),
+        _ => match method.carries() {
+            Carries::List(kind) if kind != ListKind::Skills => Ok(Errand::Merge(Merge { request, era, kind })),
+            _ => {
+                let (server, request) = of_server(store, caller, method, era, &request).await?;
+                let message = Carried::Request { request, method, era, tool: None, params: HeaderMap::new() };
+                Ok(Errand::Server(ToServer { server, message }))
+            }
+        },
     }
 }
 
@@ -327,23 +350,74 @@ fn reply(caller: &Caller, session: Option<&SessionRef>, response: Response) -> E
     Errand::Server(ToServer { server: Arc::clone(server), message })
 }
 
-/// From a federated name to the server and the tool as the server names it.
-async fn resolve(store: &Store, caller: &Caller, name: &str) -> Result<(Arc<Server>, Box<str>), Refusal> {
-    let unknown = || Refusal::ToolUnknown { tool: name.chars().take(128).collect() };
-    let (slug, rest) = names::split(name).ok_or_else(unknown)?;
-    let server = caller.tenant().servers.get(&slug).ok_or_else(unknown)?;
-    let tool = match rest {
-        Rest::Plain(tool) => tool.into(),
-        Rest::Hashed(_) => {
-            let remembered = store.recall_name(caller.tenant().id, name).await?;
-            let (id, tool) = remembered.ok_or_else(unknown)?;
-            if id != server.id || !names::resolves(name, &slug, &tool) {
-                return Err(unknown());
-            }
-            tool.into()
+/// A request for a prompt, a resource or a completion: the server that it is for, and as that server knows it.
+async fn of_server(
+    store: &Store,
+    caller: &Caller,
+    method: Method,
+    era: Era,
+    request: &Request,
+) -> Result<(Arc<Server>, Request), Refusal> {
+    let params = &request.params;
+    let (server, edited) = match (method, params.reference()) {
+        (Method::PromptsGet, _) => {
+            let name = params.name().unwrap_or_default();
+            let (server, own) = prompt(store, caller, name).await?;
+            (server, request.edited(&Edit { name: Some(&own), ..Edit::default() }))
         }
+        (Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe, _) => {
+            let (server, own) = resource(caller, era, params.uri().unwrap_or_default())?;
+            (server, request.edited(&Edit { uri: Some(&own), ..Edit::default() }))
+        }
+        (Method::CompletionComplete, Some(Reference::Prompt(name))) => {
+            let (server, own) = prompt(store, caller, name).await?;
+            (server, request.edited(&Edit { reference: Some(&own), ..Edit::default() }))
+        }
+        (Method::CompletionComplete, Some(Reference::Resource(uri))) => {
+            let (server, own) = resource(caller, era, uri)?;
+            (server, request.edited(&Edit { reference: Some(&own), ..Edit::default() }))
+        }
+        _ => return Err(EraError::UnknownMethod { method: method.as_str().into(), era }.into()),
     };
-    Ok((Arc::clone(server), tool))
+    let detail = "it says what no server could be sent".to_owned();
+    Ok((server, edited.ok_or(Refusal::Malformed { code: -32600, detail })?))
+}
+
+async fn prompt(store: &Store, caller: &Caller, name: &str) -> Result<(Arc<Server>, Box<str>), Refusal> {
+    resolve(store, caller, name).await?.ok_or_else(|| Refusal::PromptUnknown { prompt: shown(name) })
+}
+
+fn resource(caller: &Caller, era: Era, uri: &str) -> Result<(Arc<Server>, String), Refusal> {
+    let found =
+        uris::unwrapped(uri).and_then(|(slug, own)| Some((Arc::clone(caller.tenant().servers.get(&slug)?), own)));
+    let code = if era == Era::Legacy { -32002 } else { -32602 };
+    found.ok_or_else(|| Refusal::ResourceUnknown { uri: shown(uri), code })
+}
+
+/// From a federated name to the server and the tool or prompt as the server names it.
+async fn resolve(store: &Store, caller: &Caller, name: &str) -> Result<Option<(Arc<Server>, Box<str>)>, Refusal> {
+    let Some((slug, rest)) = names::split(name) else { return Ok(None) };
+    let Some(server) = caller.tenant().servers.get(&slug) else { return Ok(None) };
+    let own: Box<str> = match rest {
+        Rest::Plain(own) => own.into(),
+        Rest::Hashed(_) => match store.recall_name(caller.tenant().id, name).await? {
+            Some((id, own)) if id == server.id && names::resolves(name, &slug, &own) => own.into(),
+            _ => return Ok(None),
+        },
+    };
+    Ok(Some((Arc::clone(server), own)))
+}
+
+/// The level of `logging/setLevel`.
+fn level(request: &Request) -> Result<Level, Refusal> {
+    let level = request.params.get("level").and_then(|level| Level::parse(&level.as_str()?));
+    let detail = "`level` is no level of log messages".to_owned();
+    level.ok_or(Refusal::Malformed { code: -32602, detail })
+}
+
+/// The beginning of what an agent wrote, for a message.
+fn shown(text: &str) -> String {
+    text.chars().take(128).collect()
 }
 
 fn carried(request: Request, method: Method, era: Era, params: HeaderMap) -> Carried {
@@ -360,7 +434,7 @@ fn mirrored_params(headers: &HeaderMap) -> HeaderMap {
 fn needs_of(errand: &Errand) -> Needs {
     let ToServer { server, message } = match errand {
         Errand::Here(_) | Errand::Legs(_) => return Needs::Nothing,
-        Errand::MergeTools(_) => return Needs::Filter(ListKind::Tools),
+        Errand::Merge(merge) => return Needs::Filter(merge.kind),
         Errand::Server(to) => to,
     };
     match message {

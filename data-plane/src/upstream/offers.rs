@@ -139,7 +139,7 @@ impl Offers {
                 self.forget(|question| question.server == *server && lists(*list).contains(&question.method));
             }
             Announcement::Missed => self.forget(|_| true),
-            Announcement::SessionChanged { .. } => {}
+            Announcement::SessionChanged { .. } | Announcement::Heard { .. } => {}
         }
     }
 

@@ -10,7 +10,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method as Verb, StatusCode,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use tollgate_proto::CallId;
+use tollgate_proto::{CallId, Name, ServerId};
 
 use super::linked;
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     policy::{Egress, Instance, Server, Tenant},
     refusal::Refusal,
     stage::{admit, identify::Caller},
-    store::Owner,
+    store::{Announcement, ChangedList, Owner},
     telemetry::span::{CallSpan, UpstreamSpan},
     upstream::{
         UpstreamError,
@@ -191,6 +191,25 @@ impl Ask {
     pub fn upstream_span(&self, instance: &Instance, method: &str, tool: &str) -> UpstreamSpan {
         let address = instance.url.host().zip(instance.url.port_u16());
         self.gateway.tracing.upstream(&self.span, method, tool, address)
+    }
+
+    /// Tells every data plane that a list of the server has changed.
+    pub fn announce_change(&self, server: ServerId, list: ChangedList) {
+        let (gateway, call_id) = (Arc::clone(&self.gateway), self.call_id);
+        let changed = Announcement::ListChanged { tenant: self.tenant.id, server, list };
+        tokio::spawn(async move {
+            if let Err(error) = gateway.store.announce(changed).await {
+                tracing::warn!(%call_id, %error, "other data planes were not told that a list has changed");
+            }
+        });
+    }
+
+    /// The answer lacks these servers, for these reasons: telemetry says so.
+    pub fn note_left_out(&self, left_out: &[(Name, &'static str)]) {
+        for (server, reason) in left_out {
+            self.gateway.metrics.left_out(server.as_str(), reason);
+            self.span.left_out(server.as_str(), reason);
+        }
     }
 
     /// How long servers took, from the first request to the end of the last answer.

@@ -108,7 +108,8 @@ async fn call(
     let translation =
         ToLegacy { method: asked.method, alias, declared, wanted, server_info: bridge.server_info(), ticket };
     let translation = Translation::ToLegacy(Box::new(translation));
-    let passing = Passing { exchange, request: Some(asked.request.id.clone()), translation, watch: None };
+    let passing =
+        Passing { exchange, request: Some(asked.request.id.clone()), translation, watch: None, wrapping: None };
     let Carries::List(kind) = asked.method.carries() else {
         return Ok(Forwarded::plain(Reply::Passing(Box::new(passing))));
     };

@@ -22,9 +22,10 @@ use crate::{
         header,
         json::{self, Raw},
         message::{Message, MetaValue, Notification, Request, RequestId, Response, write_notice},
-        method::{Method, Notice},
+        method::{Method, Notice, ServerNotice},
         sse,
     },
+    store::ChangedList,
     telemetry::span::UpstreamSpan,
     upstream::answer::{self, AnswerFault, Body, Events, Received},
 };
@@ -383,6 +384,7 @@ impl Exchange {
         };
         Ok(match message {
             Message::Notification(notification) => {
+                self.noticed(&notification);
                 let event = match &self.task_ids {
                     Some(ids) => ids.in_event(&notification, event),
                     None => event,
@@ -392,6 +394,17 @@ impl Exchange {
             Message::Request(asked) => FromServer::Asked(asked, event),
             Message::Response(response) => FromServer::Answer(self.checked(response)?, event),
         })
+    }
+
+    /// What changed at the server is stale wherever it is kept.
+    fn noticed(&self, notification: &Notification) {
+        let list = match ServerNotice::parse(&notification.method) {
+            Some(ServerNotice::ToolsListChanged) => ChangedList::Tools,
+            Some(ServerNotice::PromptsListChanged) => ChangedList::Prompts,
+            Some(ServerNotice::ResourcesListChanged) => ChangedList::Resources,
+            _ => return,
+        };
+        self.ask.announce_change(self.speech.server.id, list);
     }
 
     fn checked(&self, response: Response) -> Result<Response, AnswerFault> {

@@ -1,33 +1,44 @@
 //! What Tollgate answers by itself: pings, the handshake of federated endpoints, the end of sessions.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::join_all;
 use http::StatusCode;
+use tollgate_proto::ServerId;
 
 use super::{
     Forwarded, Reply,
     ask::Ask,
-    sessionless,
-    speech::{Speech, Tongue},
+    leg, sessionless,
+    speech::Speech,
+    united::{Guest, United},
 };
 use crate::{
     mcp::{
         json::{self, ObjectWriter, Raw},
+        level::Level,
         message::{Request, Response},
-        version::{ProtocolVersion, supported},
+        version::supported,
     },
     refusal::Refusal,
-    stage::{admit::Admitted, identify::Caller, route::Here},
-    store::{Session, SessionId},
+    stage::{admit::Admitted, authorize::View, identify::Caller, route::Here},
+    store::{Leg, Session, SessionId},
     telemetry::SessionEnd,
 };
 
 const SUPPORTED_VERSIONS: &str = "supportedVersions";
-const INSTRUCTIONS: &str = "Tools are named {server}__{tool}. Which of them you see is what you have been granted.";
 
 /// Answers.
 ///
 /// # Errors
 /// When the store is away.
-pub async fn answer(ask: &Ask, caller: &Caller, admitted: &Admitted, errand: Here) -> Result<Forwarded, Refusal> {
+pub async fn answer(
+    ask: &Ask,
+    caller: &Caller,
+    admitted: &Admitted,
+    view: &View,
+    errand: Here,
+) -> Result<Forwarded, Refusal> {
     match errand {
         Here::Pong => Ok(Forwarded::plain(Reply::Result(Raw::empty_object()))),
         Here::Reply(response) => {
@@ -36,11 +47,21 @@ pub async fn answer(ask: &Ask, caller: &Caller, admitted: &Admitted, errand: Her
             Ok(taken.unwrap_or_else(|| Forwarded::plain(Reply::Status(StatusCode::ACCEPTED))))
         }
         Here::Accept => Ok(Forwarded::plain(Reply::Status(StatusCode::ACCEPTED))),
-        Here::Discover => Ok(Forwarded::plain(Reply::Result(discovered()))),
+        Here::Discover { request } => {
+            let united = United::ask(ask, caller, admitted, view, Guest::Modern(&request)).await;
+            Ok(Forwarded::plain(Reply::Result(united.discovered(view))))
+        }
         Here::Initialize { request, version } => {
             let params = params_of(&request);
-            let opened = open_session(ask, caller, admitted, version.as_str(), &params, None).await?;
-            Ok(Forwarded { reply: Reply::Result(initialized(version)), opened: Some(opened) })
+            let members = params.object().unwrap_or_default();
+            let guest = Guest::Legacy { version, params: &members };
+            let united = United::ask(ask, caller, admitted, view, guest).await;
+            let opened = open_session(ask, caller, admitted, version.as_str(), &params, united.legs()).await?;
+            Ok(Forwarded { reply: Reply::Result(united.initialized(view, version)), opened: Some(opened) })
+        }
+        Here::SetLevel { request, level } => {
+            set_level(ask, caller, admitted, &request, level).await?;
+            Ok(Forwarded::plain(Reply::Result(Raw::empty_object())))
         }
         Here::EndSession => {
             end_session(ask, caller, admitted).await?;
@@ -81,25 +102,43 @@ pub async fn open_session(
     admitted: &Admitted,
     protocol_version: &str,
     params: &Raw,
-    first: Option<&Speech>,
+    legs: BTreeMap<ServerId, Leg>,
 ) -> Result<SessionId, Refusal> {
-    let leg = first.and_then(|speech| match &speech.tongue {
-        Tongue::Legacy(leg) => Some((speech.server.id, leg.clone())),
-        Tongue::Modern => None,
-    });
     let session = Session {
         owner: admitted.owner(),
         endpoint: caller.resource(),
         protocol_version: protocol_version.to_owned(),
         initialize_params: params.as_bytes().to_vec(),
-        legs: leg.into_iter().collect(),
+        legs,
         log_level: None,
-        subscriptions: std::collections::BTreeSet::new(),
+        subscriptions: BTreeSet::new(),
         created_at_ms: u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default(),
     };
     let id = ask.gateway().store.create_session(&session).await?;
     ask.gateway().metrics.session_opened();
     Ok(id)
+}
+
+/// Has every server of the session send log messages from this level on, those that it reaches later too.
+async fn set_level(
+    ask: &Ask,
+    caller: &Caller,
+    admitted: &Admitted,
+    request: &Request,
+    level: Level,
+) -> Result<(), Refusal> {
+    let (id, session) = admitted.session().ok_or(Refusal::SessionRequired)?;
+    if !ask.gateway().store.put_log_level(admitted.owner(), id, level.as_str()).await? {
+        return Err(Refusal::SessionUnknown);
+    }
+    let reached = session.legs.iter().filter_map(|(id, leg)| Speech::of_leg(caller.server_by_id(*id)?, leg));
+    let told = reached.map(|speech| async move {
+        if let Err(fault) = leg::set_level(ask, &speech, &request.id, level).await {
+            tracing::debug!(server = %speech.server.name, %fault, "a server was not told the level of its log");
+        }
+    });
+    join_all(told).await;
+    Ok(())
 }
 
 /// Forgets the session and tells the servers behind it.
@@ -116,33 +155,6 @@ async fn end_session(ask: &Ask, caller: &Caller, admitted: &Admitted) -> Result<
     Ok(())
 }
 
-fn discovered() -> Raw {
-    json::object(|result| {
-        result.text("resultType", "complete");
-        write_supported(result);
-        result.object("capabilities", |capabilities| capabilities.object("tools", |_| {}));
-        result.text("instructions", INSTRUCTIONS);
-        result.integer("ttlMs", 0);
-        result.text("cacheScope", "private");
-        result.object("_meta", |meta| meta.object("io.modelcontextprotocol/serverInfo", write_server_info));
-    })
-}
-
-fn initialized(version: ProtocolVersion) -> Raw {
-    json::object(|result| {
-        result.text("protocolVersion", version.as_str());
-        result.object("capabilities", |capabilities| capabilities.object("tools", |_| {}));
-        result.object("serverInfo", write_server_info);
-        result.text("instructions", INSTRUCTIONS);
-    })
-}
-
 fn write_supported(result: &mut ObjectWriter<'_>) {
     result.array(SUPPORTED_VERSIONS, |versions| supported().for_each(|version| versions.text(version.as_str())));
-}
-
-fn write_server_info(info: &mut ObjectWriter<'_>) {
-    info.text("name", "tollgate");
-    info.text("title", "Tollgate");
-    info.text("version", env!("CARGO_PKG_VERSION"));
 }

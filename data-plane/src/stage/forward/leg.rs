@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     mcp::{
-        json::{self, Bounds, Object},
+        json::{self, Bounds, Object, Raw},
+        level::Level,
         message::{MetaValue, RequestId, Response, write_notification, write_request},
         method::{Method, Notice},
         version::ProtocolVersion,
@@ -40,15 +41,48 @@ pub struct Introduction<'a> {
 /// How the server failed.
 pub async fn open(ask: &Ask, session: &Session, server: &Arc<Server>) -> Result<Speech, Refusal> {
     let version = ProtocolVersion::parse(&session.protocol_version).unwrap_or(ProtocolVersion::NEWEST_LEGACY);
-    let introduction = Introduction { version, params: &introduced(session) };
-    let handshake = RequestId::Text("tollgate-initialize".into());
-    let (speech, _) = initialize(ask, server, &introduction, &handshake).await?;
-    let speech = speech.ok_or_else(|| Refusal::UpstreamInvalid {
-        server: server.name.to_string(),
-        detail: "it refuses to be initialized".to_owned(),
-    })?;
-    initialized(ask, &speech).await?;
+    let (speech, _) = meet(ask, version, &introduced(session), server).await?;
+    if let Some(level) = session.log_level.as_deref().and_then(Level::parse) {
+        let id = RequestId::Text("tollgate-level".into());
+        if let Err(fault) = set_level(ask, &speech, &id, level).await {
+            tracing::debug!(server = %server.name, %fault, "a server was not told the level of its log");
+        }
+    }
     Ok(speech)
+}
+
+/// Opens an upstream session of a federated one; answers with the server's result of `initialize`.
+///
+/// # Errors
+/// How the server failed.
+pub async fn meet(
+    ask: &Ask,
+    version: ProtocolVersion,
+    params: &Object,
+    server: &Arc<Server>,
+) -> Result<(Speech, Raw), Refusal> {
+    let introduction = Introduction { version, params };
+    let handshake = RequestId::Text("tollgate-initialize".into());
+    let (speech, response) = initialize(ask, server, &introduction, &handshake).await?;
+    let (Some(speech), Ok(result)) = (speech, response.outcome) else {
+        let detail = "it refuses to be initialized".to_owned();
+        return Err(Refusal::UpstreamInvalid { server: server.name.to_string(), detail });
+    };
+    initialized(ask, &speech).await?;
+    Ok((speech, result))
+}
+
+/// Has the server send log messages of the session from this level on. One that keeps no log answers with an error,
+/// which is as good.
+///
+/// # Errors
+/// How the server failed.
+pub async fn set_level(ask: &Ask, speech: &Speech, id: &RequestId, level: Level) -> Result<(), Fault> {
+    let method = Method::LoggingSetLevel.as_str();
+    let write = |_: &[(&str, MetaValue<'_>)]| write_request(id, method, |params| params.text("level", level.as_str()));
+    let outgoing = Outgoing { headers: speech.plain_headers(method), method, tool: "", write: &write };
+    Exchange::open(ask, speech, id.clone(), outgoing).await?.answer().await?;
+    Ok(())
 }
 
 /// Opens an upstream session; answers with the server's response to `initialize`.

@@ -15,7 +15,7 @@ mod listening;
 mod question_id;
 mod rounds;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use tollgate_proto::ServerId;
@@ -76,7 +76,7 @@ pub async fn initialize(
         Refusal::UpstreamInvalid { server: name.to_string(), detail: "what it says of itself is no object".to_owned() }
     })?;
     let params = here::params_of(request);
-    let opened = here::open_session(ask, caller, admitted, version.as_str(), &params, None).await?;
+    let opened = here::open_session(ask, caller, admitted, version.as_str(), &params, BTreeMap::new()).await?;
     Ok(Forwarded { reply: Reply::Result(result), opened: Some(opened) })
 }
 
@@ -124,7 +124,7 @@ pub async fn listen(ask: &Ask, admitted: &Admitted, speech: Speech) -> Result<Fo
     let listening = listening.map_err(|fault| ask.refusal(&server, &fault))?;
     let exchange = Exchange::of_listening(ask, listening);
     let translation = Translation::Same(Same { era: Era::Legacy, subject: Subject::Stream, mapping: None });
-    let passing = Passing { exchange, request: None, translation, watch: Some(Box::new(watch)) };
+    let passing = Passing { exchange, request: None, translation, watch: Some(Box::new(watch)), wrapping: None };
     Ok(Forwarded::plain(Reply::Passing(Box::new(passing))))
 }
 
@@ -253,7 +253,7 @@ async fn send(
     let exchange = Exchange::of_rounds(ask, rounds, request.id.clone());
     // What comes out of the rounds is of the agent's own era.
     let translation = Translation::Same(Same { era: Era::Legacy, subject: Subject::Answer, mapping: None });
-    let passing = Passing { exchange, request: Some(request.id.clone()), translation, watch: None };
+    let passing = Passing { exchange, request: Some(request.id.clone()), translation, watch: None, wrapping: None };
     let Carries::List(kind) = method.carries() else {
         return Ok(Forwarded::plain(Reply::Passing(Box::new(passing))));
     };

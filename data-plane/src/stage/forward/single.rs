@@ -1,6 +1,6 @@
 //! One message for one server.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use http::{HeaderMap, StatusCode};
 
@@ -134,7 +134,8 @@ async fn request_of(
     let listens = asked.method == Method::SubscriptionsListen;
     let subject = if listens { Subject::Subscription } else { Subject::Answer };
     let translation = Translation::Same(Same { era: asked.era, subject, mapping: asked.mapping });
-    let passing = Passing { exchange, request: Some(asked.request.id.clone()), translation, watch: None };
+    let passing =
+        Passing { exchange, request: Some(asked.request.id.clone()), translation, watch: None, wrapping: None };
     if asked.method == Method::Discover {
         let response = passing.answer().await.map_err(|fault| ask.refusal(server, &Fault::from(fault)))?;
         return Ok(Forwarded::plain(Reply::Response(StatusCode::OK, here::introduced(response))));
@@ -189,7 +190,8 @@ async fn initialize(
     let opened = match &speech {
         Some(Speech { tongue: Tongue::Legacy(leg), .. }) => {
             let version = &leg.protocol_version;
-            Some(here::open_session(ask, caller, admitted, version, &params, speech.as_ref()).await?)
+            let legs = BTreeMap::from([(server.id, leg.clone())]);
+            Some(here::open_session(ask, caller, admitted, version, &params, legs).await?)
         }
         _ => None,
     };

@@ -56,6 +56,6 @@ pub async fn open(
     }
     let exchange = Exchange::over(ask, &speech, None, received);
     let translation = Translation::Same(Same { era: Era::Legacy, subject: Subject::Stream, mapping: None });
-    let passing = Passing { exchange, request: None, translation, watch: Some(Box::new(watch)) };
+    let passing = Passing { exchange, request: None, translation, watch: Some(Box::new(watch)), wrapping: None };
     Ok(Forwarded::plain(Reply::Passing(Box::new(passing))))
 }

@@ -83,7 +83,7 @@ pub(super) async fn begin(mut passing: Passing, standing: Standing) -> Result<Fi
                 exchange.ask().refusal(&exchange.speech().server, &Fault::from(fault))
             };
             match said.map_err(fault)? {
-                Some(said) => first = Some(passing.translation.heard(said)),
+                Some(said) => first = Some(passing.heard(said)),
                 // The loop goes on with it.
                 None if passing.translation.resumes() => {}
                 None => return Err(fault(AnswerFault::ended_early())),
@@ -202,7 +202,7 @@ impl Relay {
                     }
                 }
                 said = self.passing.exchange.next() => match said {
-                    Ok(Some(said)) => next = Some(self.passing.translation.heard(said)),
+                    Ok(Some(said)) => next = Some(self.passing.heard(said)),
                     Ok(None) => if let Some(end) = self.ended().await {
                         return Turn::End(end);
                     },

@@ -12,7 +12,12 @@ fn owner(tenant: TenantId) -> Owner {
 }
 
 fn server() -> Server {
-    let instance = Instance { id: InstanceId::new(), url: http::Uri::from_static("http://a/mcp"), draining: false };
+    let instance = Instance {
+        id: InstanceId::new(),
+        url: http::Uri::from_static("http://a/mcp"),
+        draining: false,
+        access: Arc::default(),
+    };
     Server {
         id: ServerId::new(),
         name: "files".parse().unwrap(),
@@ -95,7 +100,12 @@ fn an_answer_that_was_under_way_when_the_list_changed_is_not_kept() {
 fn a_server_that_is_registered_anew_is_asked_anew() {
     let (offers, mut server, owner) = (Offers::default(), server(), owner(TenantId::new()));
     offers.keep(&asked(owner, &server), &result(PUBLIC), offers.moment());
-    let elsewhere = Instance { id: InstanceId::new(), url: http::Uri::from_static("http://b/mcp"), draining: false };
+    let elsewhere = Instance {
+        id: InstanceId::new(),
+        url: http::Uri::from_static("http://b/mcp"),
+        draining: false,
+        access: Arc::default(),
+    };
     server.instances = vec![Arc::new(elsewhere)];
     assert!(offers.get(&asked(owner, &server)).is_none());
 }

@@ -87,7 +87,7 @@ pub(super) async fn open(
     };
     listener.begin().await?;
     tokio::spawn(listener.run());
-    let passing = Passing { exchange, request: Some(id), translation: Translation::Done, watch: None };
+    let passing = Passing { exchange, request: Some(id), translation: Translation::Done, watch: None, wrapping: None };
     Ok(Forwarded::plain(Reply::Passing(Box::new(passing))))
 }
 

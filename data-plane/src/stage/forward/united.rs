@@ -1,0 +1,228 @@
+//! What a federated endpoint says of itself: what the servers behind it can do, as far as this caller may use it.
+//!
+//! A server of the modern era is asked `server/discover`, one of the legacy era tells in its handshake, which opens the
+//! session's leg there. A server that says nothing in time is left out, and named.
+//!
+//! Invariant: a capability is promised only if a server that the caller may use has it and the endpoint passes it on.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use tollgate_proto::ServerId;
+
+use super::{
+    ask::Ask,
+    bridged::legs,
+    era, leg,
+    sessionless::discovered,
+    speech::{Speech, Tongue},
+};
+use crate::{
+    mcp::{
+        instructions,
+        json::{self, Kind, Object, ObjectWriter, Raw},
+        message::Request,
+        method::{ListKind, Method},
+        version::{Era, ProtocolVersion, supported},
+    },
+    policy::Server,
+    refusal::Refusal,
+    stage::{
+        admit::Admitted,
+        authorize::View,
+        identify::Caller,
+        relay::list::{LeftOut, ttl_ms, write_left_out},
+    },
+    store::Leg,
+    upstream::offers::Question,
+};
+
+/// Of one server: clients take an endpoint that is slow to introduce itself for one that is not there.
+const DEADLINE: Duration = Duration::from_secs(5);
+const OPENING: &str = "Tools and prompts are named {server}__{name}, resources tollgate://{server}/…. Which of them you see is \
+                       what you have been granted.";
+/// Extensions whose messages the endpoint maps.
+const EXTENSIONS: [&str; 2] = ["io.modelcontextprotocol/ui", "io.modelcontextprotocol/tasks"];
+/// For how long an introduction without any server may be kept.
+const NOBODY: Duration = Duration::from_secs(5);
+
+/// What all servers together can do.
+#[derive(Debug)]
+pub struct United {
+    profiles: Vec<Profile>,
+    left_out: Vec<LeftOut>,
+}
+
+/// What one server said of itself.
+#[derive(Debug)]
+struct Profile {
+    server: Arc<Server>,
+    capabilities: Object,
+    instructions: Option<String>,
+    ttl: Duration,
+    /// The upstream session that was opened.
+    leg: Option<Leg>,
+}
+
+/// How the agent introduces itself, which is repeated to legacy servers.
+#[derive(Debug, Clone, Copy)]
+pub enum Guest<'a> {
+    /// With every request, of which this is one.
+    Modern(&'a Request),
+    /// Once.
+    Legacy {
+        /// The revision that was negotiated.
+        version: ProtocolVersion,
+        /// The params of `initialize`.
+        params: &'a Object,
+    },
+}
+
+impl United {
+    /// Asks every server that the caller deals with.
+    pub async fn ask(ask: &Ask, caller: &Caller, admitted: &Admitted, view: &View, guest: Guest<'_>) -> Self {
+        let servers = caller.tenant().servers.values().filter(|server| view.knows(server));
+        let asked = servers.map(|server| async move {
+            let told = tokio::time::timeout(DEADLINE, Profile::of(ask, admitted, server, guest)).await;
+            match told {
+                Ok(Ok(profile)) => Ok(profile),
+                Ok(Err(refusal)) => Err((server.name.clone(), refusal.facts().reason)),
+                Err(_elapsed) => Err((server.name.clone(), "upstream_timeout")),
+            }
+        });
+        let (mut profiles, mut left_out) = (Vec::new(), Vec::new());
+        for told in join_all(asked).await {
+            match told {
+                Ok(profile) => profiles.push(profile),
+                Err(missing) => left_out.push(missing),
+            }
+        }
+        ask.note_left_out(&left_out);
+        Self { profiles, left_out }
+    }
+
+    /// The upstream sessions that were opened.
+    pub fn legs(&self) -> BTreeMap<ServerId, Leg> {
+        let opened = self.profiles.iter().filter_map(|profile| Some((profile.server.id, profile.leg.clone()?)));
+        opened.collect()
+    }
+
+    /// The result of `server/discover`.
+    pub fn discovered(&self, view: &View) -> Raw {
+        let ttl = self.profiles.iter().map(|profile| profile.ttl).min().unwrap_or(NOBODY);
+        json::object(|result| {
+            result.text("resultType", "complete");
+            result
+                .array("supportedVersions", |versions| supported().for_each(|version| versions.text(version.as_str())));
+            result.object("capabilities", |capabilities| self.write_capabilities(view, Era::Modern, capabilities));
+            result.text("instructions", &self.instructions());
+            result.integer("ttlMs", ttl_ms(ttl, &self.left_out));
+            result.text("cacheScope", "private");
+            result.object("_meta", |meta| {
+                meta.object("io.modelcontextprotocol/serverInfo", write_server_info);
+                write_left_out(meta, &self.left_out);
+            });
+        })
+    }
+
+    /// The result of `initialize`.
+    pub fn initialized(&self, view: &View, version: ProtocolVersion) -> Raw {
+        json::object(|result| {
+            result.text("protocolVersion", version.as_str());
+            result.object("capabilities", |capabilities| self.write_capabilities(view, Era::Legacy, capabilities));
+            result.object("serverInfo", write_server_info);
+            result.text("instructions", &self.instructions());
+            if !self.left_out.is_empty() {
+                result.object("_meta", |meta| write_left_out(meta, &self.left_out));
+            }
+        })
+    }
+
+    /// Changes of lists and resources are not passed on here, so none are promised.
+    fn write_capabilities(&self, view: &View, era: Era, written: &mut ObjectWriter<'_>) {
+        let has = |profile: &&Profile, capability: &str| {
+            profile.capabilities.get(capability).is_some_and(|value| value.kind() == Kind::Object)
+        };
+        // Where nobody has said anything, tools are what there will be.
+        written.object("tools", |_| {});
+        let whole = |profile: &&Profile| view.deals_in(ListKind::Prompts, &profile.server);
+        for capability in ["prompts", "resources", "completions"] {
+            if self.profiles.iter().filter(whole).any(|profile| has(&profile, capability)) {
+                written.object(capability, |_| {});
+            }
+        }
+        if self.profiles.iter().any(|profile| has(&profile, "logging")) {
+            written.object("logging", |_| {});
+        }
+        let extensions: Vec<_> = EXTENSIONS.iter().filter_map(|id| Some((*id, self.extension(id)?))).collect();
+        if era == Era::Modern && !extensions.is_empty() {
+            written.object("extensions", |written| {
+                extensions.iter().for_each(|(id, settings)| written.raw(id, settings));
+            });
+        }
+    }
+
+    /// The settings of an extension, of the first server that has it.
+    fn extension(&self, id: &str) -> Option<Raw> {
+        self.profiles.iter().find_map(|profile| profile.capabilities.get("extensions")?.object()?.get(id).cloned())
+    }
+
+    fn instructions(&self) -> String {
+        let part = |profile: &Profile| Some((profile.server.name.clone(), profile.instructions.clone()?));
+        instructions::merged(OPENING, &self.profiles.iter().filter_map(part).collect::<Vec<_>>())
+    }
+}
+
+impl Profile {
+    async fn of(ask: &Ask, admitted: &Admitted, server: &Arc<Server>, guest: Guest<'_>) -> Result<Self, Refusal> {
+        let instance = ask.gateway().upstreams.pick(server);
+        match (era::of(ask, server, instance).await?, guest) {
+            (Era::Modern, _) => Self::discovered(ask, admitted, &Speech::modern(server, instance)).await,
+            (Era::Legacy, Guest::Legacy { version, params }) => {
+                let (speech, result) = leg::meet(ask, version, params, server).await?;
+                let leg = match speech.tongue {
+                    Tongue::Legacy(leg) => Some(leg),
+                    Tongue::Modern => None,
+                };
+                Ok(Self { leg, ..Self::read(server, &result.object().unwrap_or_default(), Duration::ZERO) })
+            }
+            (Era::Legacy, Guest::Modern(request)) => {
+                let bridge = legs::find(ask, admitted, server, request).await?;
+                Ok(Self::read(server, &bridge.initialized, Duration::ZERO))
+            }
+        }
+    }
+
+    async fn discovered(ask: &Ask, admitted: &Admitted, speech: &Speech) -> Result<Self, Refusal> {
+        let (offers, server, method) = (ask.gateway().upstreams.offers(), &speech.server, Method::Discover);
+        let question = Question::new(admitted.owner(), server, method, None);
+        if let Some((kept, ttl)) = offers.get(&question) {
+            return Ok(Self::read(server, &kept.object().unwrap_or_default(), ttl));
+        }
+        let moment = offers.moment();
+        let response = discovered::discover(ask, speech).await.map_err(|fault| ask.refusal(server, &fault))?;
+        let result = response.outcome.map_err(|_| Refusal::UpstreamInvalid {
+            server: server.name.to_string(),
+            detail: "it does not say what it is".to_owned(),
+        })?;
+        let ttl = offers.keep(&question, &result, moment);
+        Ok(Self::read(server, &result.object().unwrap_or_default(), ttl))
+    }
+
+    fn read(server: &Arc<Server>, members: &Object, ttl: Duration) -> Self {
+        let instructions = members.get("instructions").and_then(|text| text.as_str().map(String::from));
+        Self {
+            server: Arc::clone(server),
+            capabilities: members.get("capabilities").and_then(Raw::object).unwrap_or_default(),
+            instructions: instructions.filter(|text| !text.trim().is_empty()),
+            ttl,
+            leg: None,
+        }
+    }
+}
+
+fn write_server_info(info: &mut ObjectWriter<'_>) {
+    info.text("name", "tollgate");
+    info.text("title", "Tollgate");
+    info.text("version", env!("CARGO_PKG_VERSION"));
+}
