@@ -19,6 +19,7 @@ mod credentials;
 mod differential;
 mod discovery;
 mod event_links;
+mod federation;
 mod first_five_minutes;
 mod harness;
 mod instances;

@@ -54,6 +54,8 @@ pub enum Reply {
     Events(Vec<Piece>),
     /// A redirect to somewhere else.
     Redirect(String),
+    /// A result for each cursor (none for the first page); an error for any other one.
+    Pages(BTreeMap<Option<String>, Value>),
     /// No answer at all.
     Hang,
 }
@@ -380,6 +382,10 @@ async fn perform(message: &Value, reply: Reply) -> Response {
         Reply::Refusal(of, code, text) => failure(status(of), id, code, &text),
         Reply::Raw(of, kind, body) => (status(of), [("content-type", kind)], body).into_response(),
         Reply::Redirect(to) => (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response(),
+        Reply::Pages(pages) => match pages.get(&message["params"]["cursor"].as_str().map(str::to_owned)) {
+            Some(page) => result(id, &complete(page.clone())),
+            None => failure(StatusCode::OK, id, -32602, "Unknown cursor"),
+        },
         Reply::Hang => std::future::pending().await,
         Reply::Events(pieces) => events(message, pieces),
         Reply::Then(first, _) => Box::pin(perform(message, *first)).await,
