@@ -5,6 +5,7 @@ use tollgate_tests::{Deployment, Era, McpAnswer, McpClient, Piece, Plan, Reply, 
 
 use crate::scene::{Refused, Scene, assert_refusal};
 
+const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const UNKNOWN: Refused = Refused { status: 200, code: -32602, reason: "task_unknown" };
 
 fn task(of: &str) -> Value {
@@ -38,8 +39,23 @@ async fn make(client: &McpClient, tool: &str) -> String {
     answer.result()["taskId"].as_str().expect("a task has an id").to_owned()
 }
 
+/// What a client says that knows tasks.
+fn declared() -> Value {
+    json!({CAPABILITIES: {"extensions": {"io.modelcontextprotocol/tasks": {}}}})
+}
+
 async fn get(client: &McpClient, id: &str) -> McpAnswer {
-    client.request("tasks/get", json!({"taskId": id})).await
+    client.request("tasks/get", json!({"taskId": id, "_meta": declared()})).await
+}
+
+#[tokio::test]
+async fn a_client_that_did_not_declare_tasks_is_told_so() {
+    let scene = setting(dev()).await;
+    let id = make(&scene.client, "read").await;
+    let answer = scene.client.request("tasks/get", json!({"taskId": id})).await;
+    assert_refusal(&answer, Refused { status: 400, code: -32021, reason: "missing_capability" });
+    let required = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+    assert_eq!(answer.error()["data"]["requiredCapabilities"], required);
 }
 
 #[tokio::test]
@@ -55,7 +71,7 @@ async fn a_task_is_found_by_the_id_that_its_call_was_answered_with() {
                 "result": {"taskId": "the tool's own", "content": []}});
             assert_eq!(*answer.result(), expected, "{}", answer.body);
         }
-        let cancelled = elsewhere.request("tasks/cancel", json!({"taskId": id})).await;
+        let cancelled = elsewhere.request("tasks/cancel", json!({"taskId": id, "_meta": declared()})).await;
         assert_eq!(*cancelled.result(), json!({"resultType": "complete"}), "{}", cancelled.body);
     }
     let asked = scene
@@ -107,7 +123,8 @@ async fn a_task_is_used_for_as_long_as_its_tool_may_be_called() {
 async fn a_header_that_names_another_task_is_refused() {
     let scene = setting(dev()).await;
     let id = make(&scene.client, "read").await;
-    let meta = crate::scene::modern_call("read")["params"]["_meta"].clone();
+    let mut meta = crate::scene::modern_call("read")["params"]["_meta"].clone();
+    meta[CAPABILITIES] = declared()[CAPABILITIES].clone();
     let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tasks/get", "params": {"taskId": id, "_meta": meta}});
     let headers = [
         ("accept", "application/json, text/event-stream"),

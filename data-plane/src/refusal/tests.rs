@@ -7,7 +7,7 @@ fn challenge() -> Challenge {
     Challenge { resource_metadata: "http://data/.well-known/x".to_owned(), scope: "demo:echo".parse().ok() }
 }
 
-fn era_errors() -> [EraError; 9] {
+fn era_errors() -> [EraError; 10] {
     let legacy = Era::Legacy;
     [
         EraError::Header(HeaderFault::Missing(crate::mcp::header::METHOD)),
