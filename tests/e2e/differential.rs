@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tollgate_tests::{
@@ -219,6 +220,7 @@ fn is_of_a_tool(message: &Value) -> bool {
 }
 
 const PREFIX: &str = "reference__";
+const URI_PREFIX: &str = "tollgate://reference/";
 
 fn federated(sent: &Sent) -> Sent {
     let mut sent = sent.clone();
@@ -232,8 +234,9 @@ fn federated(sent: &Sent) -> Sent {
     sent
 }
 
-/// Of what is merged over servers, what is this server's: its tools, under their own names.
+/// Of what is merged over servers, what is this server's: its tools and resources, under their own names.
 fn as_of_one_server(sent: &Value, direct: &mut Received, through: &mut Received) {
+    through.messages.iter_mut().for_each(with_own_uris);
     if sent["method"] == "initialize" {
         direct.messages.clear();
         through.messages.clear();
@@ -246,6 +249,19 @@ fn as_of_one_server(sent: &Value, direct: &mut Received, through: &mut Received)
                 tool["name"] = name.strip_prefix(PREFIX).unwrap_or(name).into();
             }
         }
+    }
+}
+
+fn with_own_uris(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(with_own_uris),
+        Value::Object(members) => members.values_mut().for_each(with_own_uris),
+        Value::String(text) => {
+            if let Some(encoded) = text.strip_prefix(URI_PREFIX) {
+                *text = percent_decode_str(encoded).decode_utf8().expect("a URI is a text").into_owned();
+            }
+        }
+        _ => {}
     }
 }
 
