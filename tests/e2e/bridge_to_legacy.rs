@@ -142,39 +142,13 @@ async fn an_agent_that_hangs_up_cancels_the_call_at_the_server() {
     .await;
 }
 
-/// The reference server behind two data planes, and an agent that may use all of it.
+/// `server-everything` behind two data planes, and an agent that may use all of it.
 async fn everything() -> (Deployment, RealServer, Agent) {
     let tollgate = Deployment::separate(2).start().await;
     tollgate.allow_loopback_servers().await;
     let server = RealServer::everything().await;
-    let manifest = format!(
-        "
-apiVersion: tollgate/v1
-kind: Team
-metadata: {{name: platform}}
-spec: {{display_name: Platform}}
----
-apiVersion: tollgate/v1
-kind: Server
-metadata: {{name: everything}}
-spec: {{team: platform, instances: [{{url: {}}}]}}
----
-apiVersion: tollgate/v1
-kind: Agent
-metadata: {{name: ci}}
-spec: {{team: platform, type: autonomous}}
----
-apiVersion: tollgate/v1
-kind: Grant
-metadata: {{name: ci-everything}}
-spec: {{to: {{agent: ci}}, scopes: ['everything:*']}}
-",
-        server.url()
-    );
-    tollgate.apply(&manifest).await;
-    let credential = tollgate.command(&["agents", "secret", "ci"]).await.success().json();
-    let text = |name: &str| credential[name].as_str().expect("a credential has both members").to_owned();
-    let agent = Agent::with_credential(&tollgate, "ci", &text("client_id"), &text("client_secret"));
+    tollgate.register_url("everything", &server.url()).await;
+    let agent = tollgate.agent("ci").grant("everything:*").create().await;
     (tollgate, server, agent)
 }
 
