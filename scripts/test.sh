@@ -36,6 +36,8 @@ count_tests() {
     bad=$(awk '/^test result:/ { n += $6 } END { print n + 0 }' "$log")
     # A run that fails without a failed test did not compile, or was killed.
     ((status == 0 || bad > 0)) || bad=1
+    # What failed tests said, once more where it is looked for: at the end.
+    ((bad == 0)) || awk '/^---- .* stdout ----$/ { on = 1 } /^(failures|test result):/ { on = 0 } on' "$log" >"$workspace/failures.log"
     passed=$((passed + ok))
     failed=$((failed + bad))
 }
@@ -52,6 +54,7 @@ check lints cargo clippy --quiet --workspace --all-targets -- -D warnings
 check binary cargo build --quiet -p tollgate
 count_tests tests cargo test --workspace --no-fail-fast
 
+[[ ! -s $workspace/failures.log ]] || cat "$workspace/failures.log"
 echo
 echo "$passed passed, $failed failed"
 ((failed == 0))

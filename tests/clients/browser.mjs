@@ -71,6 +71,12 @@ async function consent(order) {
   return seen;
 }
 
+// Waits for the page at which the way ends, when somebody answers there: coming later, it would interrupt the next visit.
+async function settle(last) {
+  const response = await last.response();
+  if (response) await page.waitForURL(last.url());
+}
+
 const link = () => page.locator('#return').first().getAttribute('href', { timeout: 100 }).catch(() => null);
 
 async function follow(order) {
@@ -84,7 +90,7 @@ async function follow(order) {
   // Where the way ends there may be nobody to answer: a client that only reads the address.
   const onRequest = (request) => {
     const ends = request.url() === order.until || request.url().startsWith(`${order.until}?`);
-    if (isNavigation(request) && ends) arrived = request.url();
+    if (isNavigation(request) && ends) arrived = request;
   };
   const onResponse = (response) => {
     if (!isNavigation(response.request())) return;
@@ -98,7 +104,10 @@ async function follow(order) {
       if (!arrived) throw error;
     });
     for (let pages = 0; pages < PAGES_MAX; pages += 1) {
-      if (arrived) return { url: arrived, status, text: '', consents, hosts, complaints };
+      if (arrived) {
+        await settle(arrived);
+        return { url: arrived.url(), status, text: '', consents, hosts, complaints };
+      }
       hosts.push(new URL(page.url()).host);
       if (leadsOn) await moveOn(page.url(), () => arrived);
       else if (await decides(order)) consents.push(await consent(order));
