@@ -24,6 +24,14 @@ pub(crate) struct Measurement {
     pub(crate) cpu: Duration,
 }
 
+impl Measurement {
+    /// Answers for each second that the control plane's core was at work. More than [`Measurement::per_second`] when the
+    /// core had to wait: for PostgreSQL, or for whoever asks.
+    pub(crate) fn per_cpu_second(&self) -> f64 {
+        1.0 / self.cpu.as_secs_f64()
+    }
+}
+
 /// Lets every worker ask again and again for `time`, after a tenth of it to warm up.
 pub(crate) async fn run<W: AsyncFnMut()>(
     name: &'static str,

@@ -9,17 +9,18 @@ use crate::{floor::Floors, measure::Measurement};
 
 /// A table on standard output, in Markdown.
 pub(crate) fn print(floors: &Floors, rows: &[Measurement]) {
-    println!("| one core | per second | p50 | p99 | time on the core | of that floor |");
-    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+    println!("| | per second | p50 | p99 | time on its core | of that floor | per second of its core |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
     for row in rows {
         println!(
-            "| {} | {:.0} | {} | {} | {} | {:.1} × |",
+            "| {} | {:.0} | {} | {} | {} | {:.1} × | {:.0} |",
             row.name,
             row.per_second,
             shown(row.p50),
             shown(row.p99),
             shown(row.cpu),
             row.cpu.as_secs_f64() / floors.signature.as_secs_f64(),
+            row.per_cpu_second(),
         );
     }
     println!();
@@ -43,6 +44,7 @@ pub(crate) fn write(floors: &Floors, rows: &[Measurement]) {
                 "latency_s_p50": row.p50.as_secs_f64(),
                 "latency_s_p99": row.p99.as_secs_f64(),
                 "control_plane_cpu_s": row.cpu.as_secs_f64(),
+                "per_control_plane_cpu_s": row.per_cpu_second(),
             })
         })
         .collect();
