@@ -177,11 +177,12 @@ async fn scopes(given: &[String], tx: &mut TenantTx, faults: &mut Faults) -> Res
             Err(error) => faults.add(format!("/spec/scopes/{index}"), "scope", error.to_string()),
         }
     }
-    let named: BTreeSet<String> = scopes.iter().map(|(_, scope)| scope.server().to_string()).collect();
+    let named: BTreeSet<String> =
+        scopes.iter().filter_map(|(_, scope)| scope.server()).map(ToString::to_string).collect();
     let unknown = servers::unknown(tx, &Vec::from_iter(named)).await?;
     for (index, scope) in &scopes {
-        if unknown.iter().any(|unknown| unknown == scope.server().as_str()) {
-            let detail = format!("there is no server `{}`", scope.server());
+        if let Some(server) = scope.server().filter(|server| unknown.iter().any(|unknown| unknown == server.as_str())) {
+            let detail = format!("there is no server `{server}`");
             faults.add(format!("/spec/scopes/{index}"), "server_unknown", detail);
         }
     }

@@ -13,8 +13,9 @@ pub mod json;
 pub mod level;
 pub mod message;
 pub mod method;
-pub mod names;
 pub mod sse;
 pub mod uris;
 pub mod version;
 pub mod x_header;
+
+pub use tollgate_proto::names;

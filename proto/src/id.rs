@@ -136,6 +136,10 @@ id!(
     ServerId, "srv", "server"
 );
 id!(
+    /// A toolset: tools of several servers, offered as one endpoint.
+    ToolsetId, "tls", "toolset"
+);
+id!(
     /// One running copy of a server.
     InstanceId, "ins", "instance"
 );

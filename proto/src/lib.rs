@@ -7,12 +7,13 @@ mod egress;
 pub mod header;
 mod id;
 mod name;
+pub mod names;
 mod scope;
 
 pub use egress::Egress;
 pub use id::{
     AgentId, ApiKeyId, AuthorizationId, CallId, CredentialId, DataPlaneId, GrantId, IdError, IdentityProviderId,
-    InitialAccessTokenId, InstanceId, LimitId, SealingKeyId, ServerId, TeamId, TenantId, UserId,
+    InitialAccessTokenId, InstanceId, LimitId, SealingKeyId, ServerId, TeamId, TenantId, ToolsetId, UserId,
 };
 pub use name::{Name, NameError};
 pub use scope::{Scope, ScopeError};

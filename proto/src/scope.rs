@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Name;
 
+/// What a toolset's scope begins with. No server's name has a slash, so that nothing else does.
+const TOOLSET: &str = "toolset/";
+
 /// What a grant allows or a token carries.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
@@ -24,17 +27,30 @@ pub enum Scope {
         /// The server's slug.
         server: Name,
     },
+    /// `toolset/name`: the tools that are in a toolset at the time of asking.
+    Toolset {
+        /// The toolset's slug.
+        name: Name,
+    },
 }
 
 /// A text that is no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScopeError {
-    /// No colon.
-    #[error("`{0}` is no scope: write `server:tool` or `server:*`")]
+    /// Neither a colon nor a toolset.
+    #[error("`{0}` is no scope: write `server:tool`, `server:*` or `toolset/name`")]
     Shape(String),
     /// The part before the colon is no server's name.
     #[error("the server of scope `{scope}` is no name: {source}")]
     Server {
+        /// The scope as given.
+        scope: String,
+        /// What is wrong with it.
+        source: crate::NameError,
+    },
+    /// The part after the slash is no toolset's name.
+    #[error("the toolset of scope `{scope}` is no name: {source}")]
+    Toolset {
         /// The scope as given.
         scope: String,
         /// What is wrong with it.
@@ -55,20 +71,31 @@ impl Scope {
         Self::Tool { server: server.clone(), tool: tool.into() }
     }
 
-    /// The server whose tools this scope speaks of.
+    /// The one server whose tools this scope speaks of; a toolset's scope speaks of the tools of several.
     #[must_use]
-    pub const fn server(&self) -> &Name {
+    pub const fn server(&self) -> Option<&Name> {
         match self {
-            Self::Tool { server, .. } | Self::Server { server } => server,
+            Self::Tool { server, .. } | Self::Server { server } => Some(server),
+            Self::Toolset { .. } => None,
         }
     }
 
-    /// Whether holding `self` suffices where `other` is asked for.
+    /// The toolset that this scope speaks of.
+    #[must_use]
+    pub const fn toolset(&self) -> Option<&Name> {
+        match self {
+            Self::Toolset { name } => Some(name),
+            Self::Tool { .. } | Self::Server { .. } => None,
+        }
+    }
+
+    /// Whether holding `self` suffices where `other` is asked for, whatever the tenant's toolsets hold: which tools
+    /// a toolset's scope stands for is known to those who have the policy.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         match self {
-            Self::Server { server } => server == other.server(),
-            Self::Tool { .. } => self == other,
+            Self::Server { server } => other.server() == Some(server),
+            Self::Tool { .. } | Self::Toolset { .. } => self == other,
         }
     }
 }
@@ -77,6 +104,7 @@ impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server { server } => write!(f, "{server}:*"),
+            Self::Toolset { name } => write!(f, "{TOOLSET}{name}"),
             Self::Tool { server, tool } => {
                 write!(f, "{server}:")?;
                 // A tool called `*` or `@x` must not read as a wildcard or a label.
@@ -104,6 +132,10 @@ impl FromStr for Scope {
 
     fn from_str(text: &str) -> Result<Self, ScopeError> {
         let shown = || text.chars().take(160).collect::<String>();
+        if let Some(name) = text.strip_prefix(TOOLSET) {
+            let name = name.parse().map_err(|source| ScopeError::Toolset { scope: shown(), source })?;
+            return Ok(Self::Toolset { name });
+        }
         let (server, tool) = text.split_once(':').ok_or_else(|| ScopeError::Shape(shown()))?;
         let server = server.parse().map_err(|source| ScopeError::Server { scope: shown(), source })?;
         match tool {
@@ -149,7 +181,24 @@ impl<'de> Deserialize<'de> for Scope {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn any_name() -> impl Strategy<Value = Name> {
+        "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?".prop_map(|name| name.parse().expect("a name"))
+    }
+
+    /// Often about a server that is called like the prefix of a toolset's scope.
+    fn any_scope() -> impl Strategy<Value = Scope> {
+        let server = || prop_oneof![any_name(), Just("toolset".parse().expect("a name"))];
+        prop_oneof![
+            (server(), prop_oneof!["[*@a-z/:% ]{1,6}", ".{1,40}"])
+                .prop_map(|(server, tool)| Scope::Tool { server, tool: tool.into() }),
+            server().prop_map(|server| Scope::Server { server }),
+            any_name().prop_map(|name| Scope::Toolset { name }),
+        ]
+    }
 
     fn scope(text: &str) -> Scope {
         text.parse().expect("a scope")
@@ -178,6 +227,32 @@ mod tests {
     fn broken_scopes_are_refused() {
         for text in ["", "demo", ":echo", "demo:", "Demo:echo", "demo:a b", "demo:%4", "demo:%zz", "demo:@read"] {
             assert!(text.parse::<Scope>().is_err(), "{text}");
+        }
+        for text in ["toolset/", "toolset/A", "toolset/a/b", "toolset/a:b", "toolset/*", "toolset", "tools/a", "/a"] {
+            assert!(text.parse::<Scope>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_toolsets_scope_covers_itself_alone_and_is_covered_by_no_servers() {
+        assert!(scope("toolset/triage").covers(&scope("toolset/triage")));
+        for other in ["toolset/other", "triage:*", "triage:echo", "toolset:*"] {
+            assert!(!scope("toolset/triage").covers(&scope(other)), "{other}");
+            assert!(!scope(other).covers(&scope("toolset/triage")), "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_scope_is_a_scope_token_and_survives_the_round_trip(scope in any_scope()) {
+            let text = scope.to_string();
+            prop_assert!(text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5B | 0x5D..=0x7E)), "{}", text);
+            prop_assert_eq!(text.parse(), Ok(scope));
+        }
+
+        #[test]
+        fn a_text_that_is_read_as_a_scope_is_one_scope_only(one in any_scope(), two in any_scope()) {
+            prop_assert_eq!(one == two, one.to_string() == two.to_string());
         }
     }
 }

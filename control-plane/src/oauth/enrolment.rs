@@ -259,9 +259,9 @@ fn by_rule(issuer: &Issuer) -> Caller {
 /// Grants what the rule says, as far as its servers are still there.
 async fn grant(app: &App, tx: &mut TenantTx, by: &Caller, agent: &str, rule: &Rule) -> Result<(), EnrolmentError> {
     let scopes: Vec<Scope> = rule.scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
-    let servers: Vec<String> = scopes.iter().map(|scope| scope.server().to_string()).collect();
+    let servers: Vec<String> = scopes.iter().filter_map(Scope::server).map(ToString::to_string).collect();
     let gone = servers::unknown(tx, &servers).await?;
-    let there = |scope: &&Scope| !gone.iter().any(|gone| gone == scope.server().as_str());
+    let there = |scope: &&Scope| !scope.server().is_some_and(|server| gone.iter().any(|gone| gone == server.as_str()));
     let scopes: Vec<String> = scopes.iter().filter(there).map(ToString::to_string).collect();
     if scopes.is_empty() {
         return Ok(());

@@ -66,7 +66,7 @@ impl Target {
 
     /// Whether a scope means anything there.
     pub(super) fn concerns(&self, scope: &Scope) -> bool {
-        self.server().is_none_or(|server| scope.server() == server)
+        self.server().is_none_or(|server| scope.server() == Some(server))
     }
 
     /// The `aud` of a token for it.

@@ -97,6 +97,7 @@ async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, Compi
         limits: limits.into_iter().map(sql::LimitRow::into_message).collect::<Result<_, _>>()?,
         users,
         sealing_keys,
+        toolsets: Vec::new(),
     };
     policy.digest = hex_sha256(&policy.encode_to_vec());
     Ok(Some(policy))

@@ -254,7 +254,7 @@ impl Agent {
     /// Whether any grant speaks of this server at all.
     #[must_use]
     pub fn knows(&self, server: &Name, now: i64) -> bool {
-        self.standing(now).any(|grant| !grant.deny && grant.scopes.iter().any(|scope| scope.server() == server))
+        self.standing(now).any(|grant| !grant.deny && grant.scopes.iter().any(|scope| scope.server() == Some(server)))
     }
 
     fn standing(&self, now: i64) -> impl Iterator<Item = &Grant> {

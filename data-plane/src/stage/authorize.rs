@@ -129,14 +129,14 @@ fn permit(caller: &Caller, needs: &Needs, now: i64) -> Result<(), Refusal> {
 
 /// Whether both the grants and the token speak of this server.
 fn deals_with(agent: &Agent, scopes: &[Scope], server: &Name, now: i64) -> bool {
-    agent.knows(server, now) && scopes.iter().any(|scope| scope.server() == server)
+    agent.knows(server, now) && scopes.iter().any(|scope| scope.server() == Some(server))
 }
 
 /// The challenge names the scope where the agent deals with this server already, so that an administrator who is asked
 /// for more may say yes. A stranger to the server is not sent to ask, and neither is a user: their consent gives nothing
 /// that the agent was not granted, and a client that is told of a scope leads them through it in vain.
 fn not_granted(caller: &Caller, scope: &Scope, now: i64) -> Refusal {
-    let may_ask = caller.user().is_none() && caller.agent().knows(scope.server(), now);
+    let may_ask = caller.user().is_none() && scope.server().is_some_and(|server| caller.agent().knows(server, now));
     let asked = may_ask.then(|| scope.clone());
     Refusal::NotGranted { agent: caller.agent().name.clone(), scope: scope.clone(), challenge: caller.challenge(asked) }
 }

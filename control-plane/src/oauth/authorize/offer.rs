@@ -45,7 +45,7 @@ impl Offer {
         let (allowed, denied) = sql::grants(tx, agent).await?;
         let requested = request.scopes.as_deref();
         let named = request.targets.iter().filter_map(Target::server);
-        let spoken_of = allowed.iter().chain(requested.unwrap_or_default()).map(Scope::server);
+        let spoken_of = allowed.iter().chain(requested.unwrap_or_default()).filter_map(Scope::server);
         let names: Vec<String> = named.chain(spoken_of).map(ToString::to_string).collect();
         let titles = sql::server_titles(tx, &names).await?;
         if let Err(fault) = check_targets(&request.targets, &titles).and_then(|()| match requested {
@@ -90,8 +90,10 @@ fn check_targets(targets: &[Target], titles: &BTreeMap<Name, String>) -> Result<
 
 /// A server that does not exist has no scopes, and one server's endpoint none of another's.
 fn check_scopes(requested: &[Scope], targets: &[Target], titles: &BTreeMap<Name, String>) -> Result<(), RequestFault> {
-    let means_something =
-        |scope: &&Scope| titles.contains_key(scope.server()) && targets.iter().any(|target| target.concerns(scope));
+    let means_something = |scope: &&Scope| {
+        scope.server().is_some_and(|server| titles.contains_key(server))
+            && targets.iter().any(|target| target.concerns(scope))
+    };
     match requested.iter().find(|scope| !means_something(scope)) {
         None => Ok(()),
         Some(scope) => Err(RequestFault::InvalidScope(format!("`{scope}` is no scope of this resource"))),

@@ -158,18 +158,20 @@ pub(super) fn by_server(offer: &Offer) -> Vec<Server> {
         let tool = match scope {
             Scope::Tool { tool, .. } => Some(tool.to_string()),
             Scope::Server { .. } => None,
+            Scope::Toolset { .. } => continue,
         };
-        servers.entry(scope.server()).or_default().push(Line { scope: scope.to_string(), tool });
+        let Some(server) = scope.server() else { continue };
+        servers.entry(server).or_default().push(Line { scope: scope.to_string(), tool });
     }
     servers.into_iter().map(|(name, lines)| Server { title: offer.title(name), lines }).collect()
 }
 
 /// A scope in words.
 pub(super) fn in_words(scope: &Scope, offer: &Offer) -> String {
-    let title = offer.title(scope.server());
     match scope {
-        Scope::Tool { tool, .. } => format!("{title}: {tool}"),
-        Scope::Server { .. } => format!("Everything that {title} offers"),
+        Scope::Tool { server, tool } => format!("{}: {tool}", offer.title(server)),
+        Scope::Server { server } => format!("Everything that {} offers", offer.title(server)),
+        Scope::Toolset { name } => format!("The tools of {name}"),
     }
 }
 

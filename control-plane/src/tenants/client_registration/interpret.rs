@@ -194,7 +194,7 @@ fn scopes(given: &[String], pointer: &str, faults: &mut Faults) -> Vec<(usize, N
     let mut named = Vec::new();
     for (index, text) in given.iter().enumerate() {
         match text.parse::<Scope>() {
-            Ok(scope) => named.push((index, scope.server().clone())),
+            Ok(scope) => named.extend(scope.server().map(|server| (index, server.clone()))),
             Err(error) => faults.add(format!("{pointer}/scopes/{index}"), "scope", error.to_string()),
         }
     }

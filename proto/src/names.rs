@@ -10,7 +10,8 @@
 mod tests;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use tollgate_proto::Name;
+
+use crate::Name;
 
 /// The longest federated name, in characters, for servers with names of at most [`SERVER_CHARACTERS_MAX`].
 pub const CHARACTERS_MAX: usize = 64;
