@@ -9,9 +9,9 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use crate::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Target},
     front::{AnswerBody, full, problem},
-    policy::Snapshot,
+    policy::{Snapshot, Tenant},
 };
 
 /// Answers a request for the document of an endpoint; 404 where there is none.
@@ -22,21 +22,20 @@ pub fn answer(snapshot: &Snapshot, endpoint: &Endpoint, request: &Request<Incomi
         return response;
     }
     let tenant = snapshot.tenant(&endpoint.tenant);
-    let exists = |server| tenant.is_some_and(|tenant| tenant.servers.contains_key(server));
-    let Some(tenant) = tenant.filter(|_| endpoint.server.as_ref().is_none_or(exists)) else {
+    let (Some(tenant), target) = (tenant.filter(|tenant| exists(tenant, &endpoint.target)), &endpoint.target) else {
         return problem(StatusCode::NOT_FOUND, "there is no MCP endpoint at this path");
     };
     let mut document = json!({
-        "resource": tenant.resource(endpoint.server.as_ref()),
+        "resource": tenant.resource(target),
         "authorization_servers": [tenant.issuer],
         "bearer_methods_supported": ["header"],
-        "resource_name": endpoint.server.as_ref().map_or_else(
-            || format!("Tollgate: everything {} grants you", tenant.name),
-            |server| format!("Tollgate: {server}"),
-        ),
+        "resource_name": match target {
+            Target::All => format!("Tollgate: everything {} grants you", tenant.name),
+            Target::Server(name) | Target::Toolset(name) => format!("Tollgate: {name}"),
+        },
     });
-    if let Some(server) = &endpoint.server {
-        document["scopes_supported"] = json!([format!("{server}:*")]);
+    if let Some(scope) = target.scope() {
+        document["scopes_supported"] = json!([scope]);
     }
     let mut response = full(StatusCode::OK, Bytes::from(document.to_string()));
     let headers = response.headers_mut();
@@ -44,4 +43,12 @@ pub fn answer(snapshot: &Snapshot, endpoint: &Endpoint, request: &Request<Incomi
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
+}
+
+fn exists(tenant: &Tenant, target: &Target) -> bool {
+    match target {
+        Target::All => true,
+        Target::Server(name) => tenant.servers.contains_key(name),
+        Target::Toolset(name) => tenant.toolsets.contains_key(name),
+    }
 }

@@ -10,6 +10,7 @@ pub mod disk;
 pub mod revocations;
 pub mod snapshot;
 pub mod stream;
+pub mod toolset;
 
 use std::{
     collections::HashMap,
@@ -30,6 +31,7 @@ pub use disk::Shelf;
 pub use revocations::{RevocationError, Revocations, TokenFacts};
 pub use snapshot::{Agent, Instance, Limit, Permission, Server, Snapshot, Team, Tenant, User};
 pub use tollgate_proto::Egress;
+pub use toolset::Toolset;
 
 /// How often what speaks of nothing any more is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);

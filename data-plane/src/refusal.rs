@@ -86,6 +86,9 @@ pub enum Refusal {
     /// The URL names no server of the tenant.
     #[error("there is no such server in this tenant")]
     ServerUnknown,
+    /// The URL names no toolset of the tenant.
+    #[error("there is no such toolset in this tenant")]
+    ToolsetUnknown,
     /// The name leads to no tool.
     #[error("there is no tool `{tool}` here: call `tools/list` for the names that are")]
     ToolUnknown {
@@ -274,6 +277,7 @@ impl Refusal {
             Self::TenantUnknown => facts("tenant_unknown", S::NOT_FOUND, 40400),
             Self::Unauthenticated { fault, .. } => facts(fault.reason(), S::UNAUTHORIZED, 40100),
             Self::ServerUnknown => facts("server_unknown", S::NOT_FOUND, 40400),
+            Self::ToolsetUnknown => facts("toolset_unknown", S::NOT_FOUND, 40400),
             // The status that servers use for their own unknown tools, so that a model reads the message.
             Self::ToolUnknown { .. } => facts("tool_unknown", S::OK, -32602),
             Self::TaskUnknown => facts("task_unknown", S::OK, -32602),

@@ -83,6 +83,7 @@ impl TryFrom<wire::TenantPolicy> for Tenant {
             agents: agents.into_values().map(|agent| (agent.client_id.clone(), Arc::new(agent))).collect(),
             users: policy.users.into_iter().map(user).collect::<Result<_, _>>()?,
             passed_headers: passed_headers(servers.values()),
+            toolsets: HashMap::new(),
             servers: servers.into_iter().map(|(name, server)| (name, Arc::new(server))).collect(),
             sealing: sealing(&policy.sealing_keys)?,
         })

@@ -12,8 +12,9 @@ use jsonwebtoken::DecodingKey;
 use tollgate_proto::{AgentId, GrantId, InstanceId, LimitId, Name, Scope, ServerId, TeamId, TenantId, UserId};
 
 use crate::{
+    endpoint::Target,
     mcp::version::Era,
-    policy::{Access, Egress},
+    policy::{Access, Egress, Toolset},
     seal::SealingKeys,
 };
 
@@ -78,6 +79,8 @@ pub struct Tenant {
     pub users: HashMap<UserId, Arc<User>>,
     /// Its servers by slug, ordered, so that merged lists are.
     pub servers: BTreeMap<Name, Arc<Server>>,
+    /// Its toolsets by name.
+    pub toolsets: HashMap<Name, Arc<Toolset>>,
     /// What seals values that travel through its agents.
     pub sealing: SealingKeys,
     /// Headers of agents that are passed on to any of its servers.
@@ -87,23 +90,20 @@ pub struct Tenant {
 impl Tenant {
     /// The resource that an endpoint is: its exact URL.
     #[must_use]
-    pub fn resource(&self, server: Option<&Name>) -> String {
-        match server {
-            None => format!("{}/t/{}/mcp", self.data_url, self.name),
-            Some(server) => format!("{}/t/{}/mcp/{server}", self.data_url, self.name),
-        }
+    pub fn resource(&self, target: &Target) -> String {
+        format!("{}{}", self.data_url, target.path(&self.name))
     }
 
     /// Whether `text` is the resource that an endpoint is, without writing it out.
     #[must_use]
-    pub fn is_resource(&self, text: &str, server: Option<&Name>) -> bool {
-        let parts = [self.data_url.as_str(), "/t/", self.name.as_str(), "/mcp"];
-        let rest = parts.into_iter().try_fold(text, |rest, part| rest.strip_prefix(part));
-        match (rest, server) {
-            (Some(rest), None) => rest.is_empty(),
-            (Some(rest), Some(server)) => rest.strip_prefix('/') == Some(server.as_str()),
-            (None, _) => false,
-        }
+    pub fn is_resource(&self, text: &str, target: &Target) -> bool {
+        text.strip_prefix(&self.data_url).is_some_and(|path| target.is_at(&self.name, path))
+    }
+
+    /// Where the RFC 9728 document of that resource is.
+    #[must_use]
+    pub fn resource_metadata(&self, target: &Target) -> String {
+        format!("{}{}", self.data_url, target.metadata_path(&self.name))
     }
 
     /// What of an agent's headers may be of use to a server.
@@ -116,16 +116,6 @@ impl Tenant {
             }
         }
         passed
-    }
-
-    /// Where the RFC 9728 document of that resource is.
-    #[must_use]
-    pub fn resource_metadata(&self, server: Option<&Name>) -> String {
-        let path = match server {
-            None => format!("/t/{}/mcp", self.name),
-            Some(server) => format!("/t/{}/mcp/{server}", self.name),
-        };
-        format!("{}/.well-known/oauth-protected-resource{path}", self.data_url)
     }
 }
 

@@ -47,6 +47,7 @@ fn all() -> Vec<Refusal> {
         Refusal::NotReady,
         Refusal::TenantUnknown,
         Refusal::ServerUnknown,
+        Refusal::ToolsetUnknown,
         Refusal::ToolUnknown { tool: "x".to_owned() },
         Refusal::TaskUnknown,
         Refusal::PromptUnknown { prompt: "x".to_owned() },

@@ -7,6 +7,7 @@ mod access_token;
 mod cache;
 mod introspector;
 mod jwt;
+mod reach;
 mod strangers;
 mod tokens;
 
@@ -17,15 +18,16 @@ use tollgate_proto::{Scope, ServerId, UserId};
 
 use crate::{
     call::Call,
-    endpoint::Endpoint,
+    endpoint::Target,
     gateway::Gateway,
-    policy::{Agent, Policies, Server, Snapshot, Tenant, User},
+    policy::{Agent, Policies, Server, Snapshot, Tenant, Toolset, User},
     refusal::{Challenge, Refusal, TokenFault},
     stage::read::Read,
 };
 
 pub use access_token::AccessToken;
 pub use introspector::Introspector;
+pub use reach::Reach;
 pub use tokens::{Tokens, Unresolved};
 
 /// Longer texts are no token of ours.
@@ -37,7 +39,7 @@ pub struct Caller {
     tenant: Arc<Tenant>,
     agent: Arc<Agent>,
     user: Option<Arc<User>>,
-    server: Option<Arc<Server>>,
+    reach: Reach,
     token: Arc<AccessToken>,
 }
 
@@ -60,10 +62,28 @@ impl Caller {
         self.user.as_ref().map(|user| user.id)
     }
 
+    /// What the endpoint leads to.
+    #[must_use]
+    pub const fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
     /// The server of a single-server endpoint.
     #[must_use]
     pub const fn server(&self) -> Option<&Arc<Server>> {
-        self.server.as_ref()
+        match &self.reach {
+            Reach::Server(server) => Some(server),
+            Reach::Everything | Reach::Toolset(_) => None,
+        }
+    }
+
+    /// The toolset of a toolset's endpoint.
+    #[must_use]
+    pub const fn toolset(&self) -> Option<&Arc<Toolset>> {
+        match &self.reach {
+            Reach::Toolset(toolset) => Some(toolset),
+            Reach::Everything | Reach::Server(_) => None,
+        }
     }
 
     /// What the token carries.
@@ -75,25 +95,24 @@ impl Caller {
     /// The endpoint's URL: the resource that the token is for.
     #[must_use]
     pub fn resource(&self) -> String {
-        self.tenant.resource(self.server.as_ref().map(|server| &server.name))
+        self.tenant.resource(&self.reach.target())
     }
 
     /// What a refusal says about getting `scope`, or no scope where asking would be in vain.
     #[must_use]
     pub fn challenge(&self, scope: Option<Scope>) -> Challenge {
-        let server = self.server.as_ref().map(|server| &server.name);
-        Challenge { resource_metadata: self.tenant.resource_metadata(server), scope }
+        Challenge { resource_metadata: self.tenant.resource_metadata(&self.reach.target()), scope }
     }
 }
 
 /// Finds out what the token says, whose it is, and whether it is good here and now.
 ///
 /// # Errors
-/// When the tenant or server does not exist, the token is not good for this endpoint now, or that cannot be told.
+/// When the tenant, server or toolset does not exist, the token is not good for this endpoint now, or that cannot be told.
 pub async fn identify(call: &mut Call, gateway: &Gateway, snapshot: &Snapshot, read: &Read) -> Result<Caller, Refusal> {
     let endpoint = read.endpoint();
     let tenant = snapshot.tenant(&endpoint.tenant).ok_or(Refusal::TenantUnknown)?;
-    let refused = |fault| Refusal::Unauthenticated { fault, challenge: challenge(tenant, endpoint) };
+    let refused = |fault| Refusal::Unauthenticated { fault, challenge: challenge(tenant, &endpoint.target) };
     let presented = bearer(read.headers())?.map_err(refused)?;
     let token = gateway.tokens.resolve(tenant, call.peer(), presented, gateway.now(), &gateway.metrics).await;
     let token = token.map_err(|unresolved| match unresolved {
@@ -113,14 +132,11 @@ pub async fn identify(call: &mut Call, gateway: &Gateway, snapshot: &Snapshot, r
         return Err(refused(TokenFault::Expired));
     }
     let (agent, user) = holder.standing(tenant, &token, &gateway.policies).map_err(refused)?;
-    let server = match &endpoint.server {
-        Some(name) => Some(Arc::clone(tenant.servers.get(name).ok_or(Refusal::ServerUnknown)?)),
-        None => None,
-    };
-    if !tenant.is_resource(token.audience(), endpoint.server.as_ref()) {
+    let reach = Reach::of(tenant, &endpoint.target)?;
+    if !tenant.is_resource(token.audience(), &endpoint.target) {
         return Err(refused(TokenFault::Audience));
     }
-    Ok(Caller { tenant: Arc::clone(tenant), agent, user, server, token })
+    Ok(Caller { tenant: Arc::clone(tenant), agent, user, reach, token })
 }
 
 /// Looks again at a caller whose answer is still under way: the same caller by the policy and the revocations of now.
@@ -128,18 +144,15 @@ pub async fn identify(call: &mut Call, gateway: &Gateway, snapshot: &Snapshot, r
 /// key that is no longer trusted is revoked.
 ///
 /// # Errors
-/// When the tenant or server is gone, or the token was revoked.
+/// When the tenant, server or toolset is gone, or the token was revoked.
 pub fn identify_again(caller: &Caller, snapshot: &Snapshot, policies: &Policies) -> Result<Caller, Refusal> {
     let tenant = snapshot.tenant(&caller.tenant.name).filter(|tenant| tenant.id == caller.tenant.id);
     let tenant = tenant.ok_or(Refusal::TenantUnknown)?;
     let token = Arc::clone(&caller.token);
     let refused = |fault| Refusal::Unauthenticated { fault, challenge: caller.challenge(None) };
     let (agent, user) = Holder::of(tenant, &token).standing(tenant, &token, policies).map_err(refused)?;
-    let server = match &caller.server {
-        Some(server) => Some(Arc::clone(tenant.servers.get(&server.name).ok_or(Refusal::ServerUnknown)?)),
-        None => None,
-    };
-    Ok(Caller { tenant: Arc::clone(tenant), agent, user, server, token })
+    let reach = Reach::of(tenant, &caller.reach.target())?;
+    Ok(Caller { tenant: Arc::clone(tenant), agent, user, reach, token })
 }
 
 /// Whose token it is, as far as the policy knows them.
@@ -171,13 +184,10 @@ impl Holder {
     }
 }
 
-/// Before anything is known of the caller, the widest scope of a single server is named; the authorization server
-/// narrows it to what is granted. The servers behind a federated endpoint are not for strangers to know.
-fn challenge(tenant: &Tenant, endpoint: &Endpoint) -> Challenge {
-    Challenge {
-        resource_metadata: tenant.resource_metadata(endpoint.server.as_ref()),
-        scope: endpoint.server.clone().map(|server| Scope::Server { server }),
-    }
+/// Before anything is known of the caller, the widest scope of the endpoint is named; the authorization server narrows
+/// it to what is granted. The servers behind an endpoint of several are not for strangers to know.
+fn challenge(tenant: &Tenant, target: &Target) -> Challenge {
+    Challenge { resource_metadata: tenant.resource_metadata(target), scope: target.scope() }
 }
 
 /// The one `Authorization: Bearer` header (RFC 6750 section 2.1; the scheme is case-insensitive).

@@ -92,6 +92,7 @@ fn tenant(key: DecodingKey, agent: AgentId, client_id: &str, user: UserId) -> Te
         agents: HashMap::from([(client_id.to_owned(), Arc::new(agent))]),
         users: HashMap::from([(user.id, Arc::new(user))]),
         servers: BTreeMap::new(),
+        toolsets: HashMap::new(),
         sealing: SealingKeys::default(),
         passed_headers: Vec::new(),
     }

@@ -4,6 +4,7 @@ use tollgate_proto::policy::v1::{Revocation, Revocations, revocation::What};
 
 use super::*;
 use crate::{
+    endpoint::Target,
     policy::{Policies, Shelf},
     stage::identify::Holder,
 };
@@ -75,19 +76,17 @@ async fn a_suspended_agent_and_a_disabled_user_may_not_act() {
 
 #[test]
 fn a_resource_is_compared_without_being_written_out() {
-    let signer = signer();
-    let (tenant, files) = (&signer.tenant, "files".parse().unwrap());
-    assert!(tenant.is_resource(&tenant.resource(None), None));
-    assert!(tenant.is_resource(&tenant.resource(Some(&files)), Some(&files)));
-    for other in [
-        "",
-        "http://data/t/acme/mcp/",
-        "http://data/t/acme/mcp/file",
-        "http://data/t/acme/mcp/files/",
-        "http://data/t/acme",
-    ] {
-        assert!(!tenant.is_resource(other, None) && !tenant.is_resource(other, Some(&files)), "{other}");
+    let tenant = &signer().tenant;
+    let name = || "files".parse().unwrap();
+    let targets = [Target::All, Target::Server(name()), Target::Toolset(name())];
+    for target in &targets {
+        for other in &targets {
+            assert_eq!(tenant.is_resource(&tenant.resource(other), target), other == target);
+        }
+        let own = tenant.resource(target);
+        let (longer, elsewhere) = (format!("{own}/"), own.replace("http://data", "http://date"));
+        for other in ["", "http://data", &longer, &elsewhere] {
+            assert!(!tenant.is_resource(other, target), "{other}");
+        }
     }
-    assert!(!tenant.is_resource(&tenant.resource(None), Some(&files)));
-    assert!(!tenant.is_resource(&tenant.resource(Some(&files)), None));
 }

@@ -1,0 +1,79 @@
+//! Toolsets: tools of several servers, chosen and named by an administrator, offered as one endpoint.
+//!
+//! Invariant: within a toolset, a name leads to one tool and a tool has one name; whatever it is called, it is its
+//! server and its own name that decide who may use it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tollgate_proto::Name;
+
+/// One toolset.
+#[derive(Debug)]
+pub struct Toolset {
+    /// The `{toolset}` of its URL.
+    pub name: Name,
+    /// For people.
+    pub display_name: String,
+    /// What it is for; empty: nobody said.
+    pub description: String,
+    by_name: HashMap<Box<str>, (Name, Box<str>)>,
+    by_tool: BTreeMap<Name, HashMap<Box<str>, Shown>>,
+}
+
+/// A tool as agents see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Its name.
+    pub name: Box<str>,
+    /// What it does; `None`: what its server says.
+    pub description: Option<Box<str>>,
+}
+
+/// Why a tool cannot be put into a toolset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SelectionError {
+    /// Agents could not tell them apart.
+    #[error("another tool has that name")]
+    NameTaken,
+    /// It would have two names.
+    #[error("the tool is in it already")]
+    Repeated,
+}
+
+impl Toolset {
+    /// One without a tool.
+    #[must_use]
+    pub fn new(name: Name, display_name: String, description: String) -> Self {
+        Self { name, display_name, description, by_name: HashMap::new(), by_tool: BTreeMap::new() }
+    }
+
+    /// Puts a server's tool into it, which agents will see as `shown`.
+    ///
+    /// # Errors
+    /// When the tool or the name is in it already; it may be of no use then.
+    pub fn select(&mut self, server: &Name, tool: &str, shown: Shown) -> Result<(), SelectionError> {
+        let leads_to = (server.clone(), Box::from(tool));
+        if self.by_name.insert(shown.name.clone(), leads_to).is_some() {
+            return Err(SelectionError::NameTaken);
+        }
+        let known = self.by_tool.entry(server.clone()).or_default().insert(tool.into(), shown);
+        if known.is_some() { Err(SelectionError::Repeated) } else { Ok(()) }
+    }
+
+    /// The server and the tool as it names it, by the name that agents see.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<(&Name, &str)> {
+        self.by_name.get(name).map(|(server, tool)| (server, &**tool))
+    }
+
+    /// How agents see a server's tool; `None`: they do not.
+    #[must_use]
+    pub fn shown(&self, server: &Name, tool: &str) -> Option<&Shown> {
+        self.by_tool.get(server)?.get(tool)
+    }
+
+    /// The tools of a server that are in it, as the server names them, in no order.
+    pub fn tools_of(&self, server: &Name) -> impl Iterator<Item = &str> {
+        self.by_tool.get(server).into_iter().flat_map(HashMap::keys).map(|tool| &**tool)
+    }
+}
