@@ -3,6 +3,7 @@
 //! Invariant: after this stage nothing looks at a name that the agent wrote: the errand holds the server, and the
 //! tool as that server names it.
 
+mod resolve;
 mod subscription;
 
 use std::sync::Arc;
@@ -16,10 +17,8 @@ use crate::{
         era::{Classified, EraError, classify, classify_bodyless},
         header,
         level::Level,
-        message::{Edit, Message, Notification, Reference, Request, Response},
+        message::{Message, Notification, Request, Response},
         method::{Carries, Effect, ListKind, Method},
-        names::{self, Rest},
-        uris,
         version::{Era, ProtocolVersion},
     },
     policy::Server,
@@ -311,9 +310,7 @@ async fn all_servers(
         Method::Discover => Ok(Errand::Here(Here::Discover { request })),
         Method::LoggingSetLevel => Ok(Errand::Here(Here::SetLevel { level: level(&request)?, request })),
         Method::ToolsCall => {
-            let name = request.params.name().unwrap_or_default();
-            let unknown = || Refusal::ToolUnknown { tool: shown(name) };
-            let (server, tool) = resolve(store, caller, name).await?.ok_or_else(unknown)?;
+            let (server, tool) = resolve::tool(store, caller, &request).await?;
             let params = if era == Era::Modern { mirrored_params(headers) } else { HeaderMap::new() };
             let message = Carried::Request { request, method, era, tool: Some(tool), params };
             Ok(Errand::Server(ToServer { server, message }))
@@ -322,7 +319,7 @@ async fn all_servers(
         _ => match method.carries() {
             Carries::List(kind) if kind != ListKind::Skills => Ok(Errand::Merge(Merge { request, era, kind })),
             _ => {
-                let (server, request) = of_server(store, caller, method, era, &request).await?;
+                let (server, request) = resolve::request(store, caller, method, era, &request).await?;
                 let message = Carried::Request { request, method, era, tool: None, params: HeaderMap::new() };
                 Ok(Errand::Server(ToServer { server, message }))
             }
@@ -350,74 +347,11 @@ fn reply(caller: &Caller, session: Option<&SessionRef>, response: Response) -> E
     Errand::Server(ToServer { server: Arc::clone(server), message })
 }
 
-/// A request for a prompt, a resource or a completion: the server that it is for, and as that server knows it.
-async fn of_server(
-    store: &Store,
-    caller: &Caller,
-    method: Method,
-    era: Era,
-    request: &Request,
-) -> Result<(Arc<Server>, Request), Refusal> {
-    let params = &request.params;
-    let (server, edited) = match (method, params.reference()) {
-        (Method::PromptsGet, _) => {
-            let name = params.name().unwrap_or_default();
-            let (server, own) = prompt(store, caller, name).await?;
-            (server, request.edited(&Edit { name: Some(&own), ..Edit::default() }))
-        }
-        (Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe, _) => {
-            let (server, own) = resource(caller, era, params.uri().unwrap_or_default())?;
-            (server, request.edited(&Edit { uri: Some(&own), ..Edit::default() }))
-        }
-        (Method::CompletionComplete, Some(Reference::Prompt(name))) => {
-            let (server, own) = prompt(store, caller, name).await?;
-            (server, request.edited(&Edit { reference: Some(&own), ..Edit::default() }))
-        }
-        (Method::CompletionComplete, Some(Reference::Resource(uri))) => {
-            let (server, own) = resource(caller, era, uri)?;
-            (server, request.edited(&Edit { reference: Some(&own), ..Edit::default() }))
-        }
-        _ => return Err(EraError::UnknownMethod { method: method.as_str().into(), era }.into()),
-    };
-    let detail = "it says what no server could be sent".to_owned();
-    Ok((server, edited.ok_or(Refusal::Malformed { code: -32600, detail })?))
-}
-
-async fn prompt(store: &Store, caller: &Caller, name: &str) -> Result<(Arc<Server>, Box<str>), Refusal> {
-    resolve(store, caller, name).await?.ok_or_else(|| Refusal::PromptUnknown { prompt: shown(name) })
-}
-
-fn resource(caller: &Caller, era: Era, uri: &str) -> Result<(Arc<Server>, String), Refusal> {
-    let found =
-        uris::unwrapped(uri).and_then(|(slug, own)| Some((Arc::clone(caller.tenant().servers.get(&slug)?), own)));
-    let code = if era == Era::Legacy { -32002 } else { -32602 };
-    found.ok_or_else(|| Refusal::ResourceUnknown { uri: shown(uri), code })
-}
-
-/// From a federated name to the server and the tool or prompt as the server names it.
-async fn resolve(store: &Store, caller: &Caller, name: &str) -> Result<Option<(Arc<Server>, Box<str>)>, Refusal> {
-    let Some((slug, rest)) = names::split(name) else { return Ok(None) };
-    let Some(server) = caller.tenant().servers.get(&slug) else { return Ok(None) };
-    let own: Box<str> = match rest {
-        Rest::Plain(own) => own.into(),
-        Rest::Hashed(_) => match store.recall_name(caller.tenant().id, name).await? {
-            Some((id, own)) if id == server.id && names::resolves(name, &slug, &own) => own.into(),
-            _ => return Ok(None),
-        },
-    };
-    Ok(Some((Arc::clone(server), own)))
-}
-
 /// The level of `logging/setLevel`.
 fn level(request: &Request) -> Result<Level, Refusal> {
     let level = request.params.get("level").and_then(|level| Level::parse(&level.as_str()?));
     let detail = "`level` is no level of log messages".to_owned();
     level.ok_or(Refusal::Malformed { code: -32602, detail })
-}
-
-/// The beginning of what an agent wrote, for a message.
-fn shown(text: &str) -> String {
-    text.chars().take(128).collect()
 }
 
 fn carried(request: Request, method: Method, era: Era, params: HeaderMap) -> Carried {
