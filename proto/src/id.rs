@@ -175,6 +175,10 @@ id!(
     /// A data plane.
     DataPlaneId, "dpl", "data plane"
 );
+id!(
+    /// What people call a session by: it leads to the session, and cannot be used in its place.
+    SessionHandle, "ses", "session"
+);
 
 /// One governed call: a UUIDv7 minted at ingress, shown in the usual UUID form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

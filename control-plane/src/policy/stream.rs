@@ -221,8 +221,8 @@ impl Stream {
                 return Ok(());
             }
             Some(Request::Hello(_)) => return Err(Status::invalid_argument("a policy stream has one hello")),
-            // Something that a newer data plane says beside the rest.
-            None => return Ok(()),
+            // Something that is said beside the rest.
+            Some(Request::Reply(_) | Request::InstanceReport(_)) | None => return Ok(()),
         };
         let tenant = tenant_of(&tenant_id)?;
         if !self.ledger.answer(&self.known.borrow(), tenant, revision) {

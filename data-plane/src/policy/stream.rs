@@ -121,6 +121,8 @@ fn receive(message: WatchResponse, policies: &Policies) -> Option<watch_request:
             None
         }
         watch_response::Message::Revocations(revocations) => revoke(&revocations, policies),
+        // Left without an answer, as questions may be.
+        watch_response::Message::Question(_) => None,
         watch_response::Message::Heartbeat(Heartbeat { .. }) => {
             policies.forget_expired(chrono::Utc::now().timestamp());
             None
