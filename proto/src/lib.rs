@@ -13,7 +13,8 @@ mod scope;
 pub use egress::Egress;
 pub use id::{
     AgentId, ApiKeyId, AuthorizationId, CallId, CredentialId, DataPlaneId, GrantId, IdError, IdentityProviderId,
-    InitialAccessTokenId, InstanceId, LimitId, SealingKeyId, ServerId, SessionHandle, TeamId, TenantId, ToolsetId, UserId,
+    InitialAccessTokenId, InstanceId, LimitId, SealingKeyId, ServerId, SessionHandle, TeamId, TenantId, ToolsetId,
+    UserId,
 };
 pub use name::{Name, NameError};
 pub use scope::{Scope, ScopeError};

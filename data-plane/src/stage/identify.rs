@@ -86,6 +86,11 @@ impl Caller {
         }
     }
 
+    /// The servers that the endpoint stands for, in the order of their names.
+    pub fn servers(&self) -> impl Iterator<Item = &Arc<Server>> {
+        self.tenant.servers.values().filter(|server| self.reach.has_server(&server.name))
+    }
+
     /// What the token carries.
     #[must_use]
     pub fn scopes(&self) -> Arc<[Scope]> {

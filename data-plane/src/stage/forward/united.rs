@@ -81,7 +81,7 @@ pub enum Guest<'a> {
 impl United {
     /// Asks every server that the caller deals with.
     pub async fn ask(ask: &Ask, caller: &Caller, admitted: &Admitted, view: &View, guest: Guest<'_>) -> Self {
-        let servers = caller.tenant().servers.values().filter(|server| view.knows(server));
+        let servers = caller.servers().filter(|server| view.knows(server));
         let asked = servers.map(|server| async move {
             let told = tokio::time::timeout(DEADLINE, Profile::of(ask, admitted, server, guest)).await;
             match told {

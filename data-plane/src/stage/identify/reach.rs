@@ -46,6 +46,16 @@ impl Reach {
         }
     }
 
+    /// Whether anything of a server is among what it leads to.
+    #[must_use]
+    pub fn has_server(&self, server: &Name) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Server(only) => only.name == *server,
+            Self::Toolset(toolset) => toolset.tools_of(server).next().is_some(),
+        }
+    }
+
     /// Whether a server's tool is among what it leads to.
     #[must_use]
     pub fn has_tool(&self, server: &Name, tool: &str) -> bool {
