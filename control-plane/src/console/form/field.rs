@@ -19,6 +19,8 @@ pub(in crate::console) struct Field {
     pub(in crate::console) label: &'static str,
     pub(in crate::console) hint: &'static str,
     pub(in crate::console) required: bool,
+    /// The choice, of another field, that it belongs to; empty: it is always there.
+    pub(in crate::console) only_for: &'static str,
     pub(in crate::console) control: Control,
     pub(in crate::console) value: String,
     pub(in crate::console) wrong: Option<String>,
@@ -82,7 +84,7 @@ impl Entries {
 
 impl Field {
     pub(in crate::console) fn new(name: &'static str, label: &'static str, control: Control) -> Self {
-        Self { name, label, hint: "", required: false, control, value: String::new(), wrong: None }
+        Self { name, label, hint: "", required: false, only_for: "", control, value: String::new(), wrong: None }
     }
 
     pub(in crate::console) const fn hint(mut self, hint: &'static str) -> Self {
@@ -92,6 +94,12 @@ impl Field {
 
     pub(in crate::console) const fn required(mut self) -> Self {
         self.required = true;
+        self
+    }
+
+    /// Hides it unless `choice` is chosen somewhere in the form: the style sheet has a rule for each such choice.
+    pub(in crate::console) const fn only_for(mut self, choice: &'static str) -> Self {
+        self.only_for = choice;
         self
     }
 

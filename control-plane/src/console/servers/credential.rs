@@ -14,6 +14,7 @@ use crate::{
 
 const HEADER: &str = "header";
 const OAUTH: &str = "oauth_client_credentials";
+const PRIVATE_KEY: &str = "private_key_jwt";
 
 /// The fields, empty.
 pub(super) fn fields() -> Vec<Field> {
@@ -23,27 +24,30 @@ pub(super) fn fields() -> Vec<Field> {
     let methods = vec![
         choice("", "Secret in the Authorization header (client_secret_basic)"),
         choice("client_secret_post", "Secret in the body (client_secret_post)"),
-        choice("private_key_jwt", "Signed by a private key (private_key_jwt)"),
+        choice(PRIVATE_KEY, "Signed by a private key (private_key_jwt)"),
     ];
+    let of_client = |name, label, control| Field::new(name, label, control).only_for(OAUTH);
     vec![
         Field::new("credential", "Tollgate presents to it", Control::Select(kinds))
             .hint("An agent's own token never reaches a server."),
-        Field::new("credential_headers", "Headers", Control::SecretLines).hint(
-            "For headers: one a line, as Authorization: Bearer s3cr3t. A line with the name alone keeps the stored value. \
-             Values are never shown again.",
+        Field::new("credential_headers", "Headers", Control::SecretLines).only_for(HEADER).hint(
+            "One a line, as Authorization: Bearer s3cr3t. A line with the name alone keeps the stored value. Values are \
+             never shown again.",
         ),
-        Field::new("oauth_client_id", "OAuth client id", Control::Code)
-            .hint("For OAuth, like the fields below: the client that Tollgate is at the server's authorization server."),
-        Field::new("oauth_auth_method", "OAuth client authentication", Control::Select(methods)),
-        Field::new("oauth_secret", "OAuth client secret or private key", Control::Secret)
+        of_client("oauth_client_id", "OAuth client id", Control::Code)
+            .hint("The client that Tollgate is at the server's authorization server."),
+        of_client("oauth_auth_method", "OAuth client authentication", Control::Select(methods)),
+        of_client("oauth_secret", "OAuth client secret or private key", Control::Secret)
             .hint("The key as PEM or JWK, P-256. Left empty, the stored one stays. Never shown again."),
-        Field::new("oauth_key_id", "OAuth key id", Control::Code).hint("The kid of the private key, where it is asked for."),
-        Field::new("oauth_issuer", "OAuth issuer", Control::Code)
+        Field::new("oauth_key_id", "OAuth key id", Control::Code)
+            .only_for(PRIVATE_KEY)
+            .hint("The kid of the private key, where it is asked for."),
+        of_client("oauth_issuer", "OAuth issuer", Control::Code)
             .hint("Left empty, the server's own metadata names its authorization server."),
-        Field::new("oauth_token_endpoint", "OAuth token endpoint", Control::Code)
+        of_client("oauth_token_endpoint", "OAuth token endpoint", Control::Code)
             .hint("Only where the issuer publishes no metadata."),
-        Field::new("oauth_scopes", "OAuth scopes", Control::Code).hint("Divided by spaces."),
-        Field::new("oauth_resource", "OAuth resource", Control::Code)
+        of_client("oauth_scopes", "OAuth scopes", Control::Code).hint("Divided by spaces."),
+        of_client("oauth_resource", "OAuth resource", Control::Code)
             .hint("What tokens are for, where it is not the server's URL."),
         Field::new("passed_headers", "Headers passed on", Control::Lines)
             .hint("Names of headers of agents' requests that it gets, one a line. All others stay here."),
