@@ -16,6 +16,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 use tollgate_data_plane::{
+    endpoint::Target,
     policy::{Policies, Shelf, Tenant},
     stage::identify::{Introspector, Tokens},
     telemetry::Metrics,
@@ -115,7 +116,7 @@ impl Scene {
             && agent.active
             && user.is_some_and(|user| user.active)
             && !self.policies.is_revoked(self.tenant.id, &token.facts(agent.id))
-            && self.tenant.is_resource(token.audience(), None)
+            && self.tenant.is_resource(token.audience(), &Target::All)
     }
 }
 

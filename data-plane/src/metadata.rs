@@ -49,6 +49,6 @@ fn exists(tenant: &Tenant, target: &Target) -> bool {
     match target {
         Target::All => true,
         Target::Server(name) => tenant.servers.contains_key(name),
-        Target::Toolset(name) => tenant.toolsets.contains_key(name),
+        Target::Toolset(name) => tenant.toolsets.get(name).is_some(),
     }
 }

@@ -31,7 +31,7 @@ pub use disk::Shelf;
 pub use revocations::{RevocationError, Revocations, TokenFacts};
 pub use snapshot::{Agent, Instance, Limit, Permission, Server, Snapshot, Team, Tenant, User};
 pub use tollgate_proto::Egress;
-pub use toolset::Toolset;
+pub use toolset::{Toolset, Toolsets};
 
 /// How often what speaks of nothing any more is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);

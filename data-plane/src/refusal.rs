@@ -75,7 +75,7 @@ pub enum Refusal {
         /// What is wrong with the token.
         fault: TokenFault,
         /// What to tell the client about getting one.
-        challenge: Challenge,
+        challenge: Box<Challenge>,
     },
     /// A token that only the control plane can tell, and it cannot be asked.
     #[error("this token cannot be checked at the moment: try again shortly")]
@@ -123,7 +123,7 @@ pub enum Refusal {
         /// What is missing.
         scope: Scope,
         /// What to tell the client about getting it.
-        challenge: Challenge,
+        challenge: Box<Challenge>,
     },
     /// Not granted.
     #[error("agent `{agent}` has no grant for `{scope}`: an administrator can grant it")]
@@ -133,7 +133,7 @@ pub enum Refusal {
         /// What is missing.
         scope: Scope,
         /// What to tell the client.
-        challenge: Challenge,
+        challenge: Box<Challenge>,
     },
     /// A limit on requests is used up.
     #[error(

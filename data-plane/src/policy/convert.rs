@@ -20,6 +20,7 @@ use crate::{
     policy::{
         Access, AccessError, Egress,
         snapshot::{Agent, Grant, Instance, Limit, Server, Team, Tenant, User},
+        toolset::{SelectionError, Shown, Toolset},
     },
     seal::SealingKeys,
 };
@@ -57,6 +58,16 @@ pub enum SnapshotError {
     /// A limit that can never admit.
     #[error("limit `{0}` allows nothing")]
     Limit(String),
+    /// A tool of a toolset that could not be told from another, or whose server is not there.
+    #[error("toolset `{toolset}`, tool `{tool}`: {fault}")]
+    Toolset {
+        /// The toolset.
+        toolset: Name,
+        /// The tool, as its server names it.
+        tool: String,
+        /// What is wrong with it.
+        fault: SelectionError,
+    },
     /// A grant to nobody.
     #[error("grant `{0}` names nobody")]
     Grant(String),
@@ -83,7 +94,7 @@ impl TryFrom<wire::TenantPolicy> for Tenant {
             agents: agents.into_values().map(|agent| (agent.client_id.clone(), Arc::new(agent))).collect(),
             users: policy.users.into_iter().map(user).collect::<Result<_, _>>()?,
             passed_headers: passed_headers(servers.values()),
-            toolsets: HashMap::new(),
+            toolsets: policy.toolsets.into_iter().map(|sent| toolset(sent, &servers)).collect::<Result<_, _>>()?,
             servers: servers.into_iter().map(|(name, server)| (name, Arc::new(server))).collect(),
             sealing: sealing(&policy.sealing_keys)?,
         })
@@ -174,6 +185,19 @@ fn instance(sent: wire::Instance, access: &Arc<Access>) -> Result<Arc<Instance>,
     }
     let (id, access) = (InstanceId::from_str(&sent.id)?, Arc::clone(access));
     Ok(Arc::new(Instance { id, url, draining: sent.draining, access }))
+}
+
+fn toolset(sent: wire::Toolset, servers: &BTreeMap<Name, Server>) -> Result<Toolset, SnapshotError> {
+    let mut toolset = Toolset::new(sent.name.parse()?, sent.display_name, sent.description);
+    for selected in sent.tools {
+        let wire::ToolsetTool { server_id, tool, name, description } = selected;
+        let id: ServerId = server_id.parse()?;
+        let server = servers.values().find(|server| server.id == id).ok_or(SelectionError::ServerUnknown);
+        let shown = Shown { name: name.into(), description: (!description.is_empty()).then(|| description.into()) };
+        let added = server.and_then(|server| toolset.select(&server.name, &tool, shown));
+        added.map_err(|fault| SnapshotError::Toolset { toolset: toolset.name.clone(), tool, fault })?;
+    }
+    Ok(toolset)
 }
 
 /// Each header that any of the servers is passed.

@@ -14,7 +14,7 @@ use tollgate_proto::{AgentId, GrantId, InstanceId, LimitId, Name, Scope, ServerI
 use crate::{
     endpoint::Target,
     mcp::version::Era,
-    policy::{Access, Egress, Toolset},
+    policy::{Access, Egress, Toolsets},
     seal::SealingKeys,
 };
 
@@ -79,8 +79,8 @@ pub struct Tenant {
     pub users: HashMap<UserId, Arc<User>>,
     /// Its servers by slug, ordered, so that merged lists are.
     pub servers: BTreeMap<Name, Arc<Server>>,
-    /// Its toolsets by name.
-    pub toolsets: HashMap<Name, Arc<Toolset>>,
+    /// What it offers of them under names of its own.
+    pub toolsets: Toolsets,
     /// What seals values that travel through its agents.
     pub sealing: SealingKeys,
     /// Headers of agents that are passed on to any of its servers.
@@ -228,13 +228,15 @@ pub enum Permission {
 }
 
 impl Agent {
-    /// What the agent's grants and the token's scopes say together of `wanted`, at `now` in unix seconds.
+    /// What the agent's grants and the token's scopes say together of `wanted`, at `now` in unix seconds. `toolsets` are
+    /// those of its tenant, in the same policy.
     #[must_use]
-    pub fn permission(&self, token: &[Scope], wanted: &Scope, now: i64) -> Permission {
-        let covered_by = |deny| self.standing(now).any(|grant| grant.deny == deny && grant.covers(wanted));
+    pub fn permission(&self, toolsets: &Toolsets, token: &[Scope], wanted: &Scope, now: i64) -> Permission {
+        let covered = |scopes: &[Scope]| scopes.iter().any(|scope| toolsets.covers(scope, wanted));
+        let covered_by = |deny| self.standing(now).any(|grant| grant.deny == deny && covered(&grant.scopes));
         if covered_by(true) || !covered_by(false) {
             Permission::NotGranted
-        } else if token.iter().any(|scope| scope.covers(wanted)) {
+        } else if covered(token) {
             Permission::Allowed
         } else {
             Permission::NotInToken
@@ -243,18 +245,13 @@ impl Agent {
 
     /// Whether any grant speaks of this server at all.
     #[must_use]
-    pub fn knows(&self, server: &Name, now: i64) -> bool {
-        self.standing(now).any(|grant| !grant.deny && grant.scopes.iter().any(|scope| scope.server() == Some(server)))
+    pub fn knows(&self, toolsets: &Toolsets, server: &Name, now: i64) -> bool {
+        let concerned = |grant: &Grant| grant.scopes.iter().any(|scope| toolsets.concerns(scope, server));
+        self.standing(now).any(|grant| !grant.deny && concerned(grant))
     }
 
     fn standing(&self, now: i64) -> impl Iterator<Item = &Grant> {
         self.grants.iter().filter(move |grant| grant.expires_at.is_none_or(|end| now < end))
-    }
-}
-
-impl Grant {
-    fn covers(&self, wanted: &Scope) -> bool {
-        self.scopes.iter().any(|scope| scope.covers(wanted))
     }
 }
 

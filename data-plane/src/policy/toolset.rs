@@ -3,9 +3,13 @@
 //! Invariant: within a toolset, a name leads to one tool and a tool has one name; whatever it is called, it is its
 //! server and its own name that decide who may use it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{collections::HashMap, sync::Arc};
 
-use tollgate_proto::Name;
+use tollgate_proto::{Name, Scope};
+
+/// A tenant's toolsets by name.
+#[derive(Debug, Default)]
+pub struct Toolsets(HashMap<Name, Arc<Toolset>>);
 
 /// One toolset.
 #[derive(Debug)]
@@ -17,7 +21,7 @@ pub struct Toolset {
     /// What it is for; empty: nobody said.
     pub description: String,
     by_name: HashMap<Box<str>, (Name, Box<str>)>,
-    by_tool: BTreeMap<Name, HashMap<Box<str>, Shown>>,
+    by_tool: HashMap<Name, HashMap<Box<str>, Shown>>,
 }
 
 /// A tool as agents see it.
@@ -32,6 +36,9 @@ pub struct Shown {
 /// Why a tool cannot be put into a toolset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SelectionError {
+    /// Nobody could be asked for it.
+    #[error("there is no such server")]
+    ServerUnknown,
     /// Agents could not tell them apart.
     #[error("another tool has that name")]
     NameTaken,
@@ -40,11 +47,46 @@ pub enum SelectionError {
     Repeated,
 }
 
+impl Toolsets {
+    /// The toolset of this name.
+    #[must_use]
+    pub fn get(&self, name: &Name) -> Option<&Arc<Toolset>> {
+        self.0.get(name)
+    }
+
+    /// Whether holding `held` suffices where `wanted` is asked for. A toolset's scope stands for those of its tools, and
+    /// for nothing else.
+    #[must_use]
+    pub fn covers(&self, held: &Scope, wanted: &Scope) -> bool {
+        match (held, wanted) {
+            (Scope::Toolset { name }, Scope::Tool { server, tool }) => {
+                self.get(name).is_some_and(|toolset| toolset.shown(server, tool).is_some())
+            }
+            _ => held.covers(wanted),
+        }
+    }
+
+    /// Whether `held` speaks of anything of this server.
+    #[must_use]
+    pub fn concerns(&self, held: &Scope, server: &Name) -> bool {
+        match held {
+            Scope::Toolset { name } => self.get(name).is_some_and(|toolset| toolset.has_server(server)),
+            Scope::Tool { .. } | Scope::Server { .. } => held.server() == Some(server),
+        }
+    }
+}
+
+impl FromIterator<Toolset> for Toolsets {
+    fn from_iter<I: IntoIterator<Item = Toolset>>(toolsets: I) -> Self {
+        Self(toolsets.into_iter().map(|toolset| (toolset.name.clone(), Arc::new(toolset))).collect())
+    }
+}
+
 impl Toolset {
     /// One without a tool.
     #[must_use]
     pub fn new(name: Name, display_name: String, description: String) -> Self {
-        Self { name, display_name, description, by_name: HashMap::new(), by_tool: BTreeMap::new() }
+        Self { name, display_name, description, by_name: HashMap::new(), by_tool: HashMap::new() }
     }
 
     /// Puts a server's tool into it, which agents will see as `shown`.
@@ -72,8 +114,17 @@ impl Toolset {
         self.by_tool.get(server)?.get(tool)
     }
 
+    /// Whether any of a server's tools is in it.
+    #[must_use]
+    pub fn has_server(&self, server: &Name) -> bool {
+        self.by_tool.contains_key(server)
+    }
+
     /// The tools of a server that are in it, as the server names them, in no order.
     pub fn tools_of(&self, server: &Name) -> impl Iterator<Item = &str> {
         self.by_tool.get(server).into_iter().flat_map(HashMap::keys).map(|tool| &**tool)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::mcp::{header::HeaderFault, version::Era};
 
-fn challenge() -> Challenge {
-    Challenge { resource_metadata: "http://data/.well-known/x".to_owned(), scope: "demo:echo".parse().ok() }
+fn challenge() -> Box<Challenge> {
+    let resource_metadata = "http://data/.well-known/x".to_owned();
+    Box::new(Challenge { resource_metadata, scope: "demo:echo".parse().ok() })
 }
 
 fn era_errors() -> [EraError; 10] {
@@ -118,10 +119,10 @@ fn a_challenge_is_one_header_that_every_client_can_parse() {
     let refusal = Refusal::NotGranted {
         agent: "bot".to_owned(),
         scope: Scope::tool(&"demo".parse().unwrap(), "a \"quoted\" ä"),
-        challenge: Challenge {
+        challenge: Box::new(Challenge {
             resource_metadata: "http://data/.well-known/oauth-protected-resource/t/x/mcp".to_owned(),
             scope: Some(Scope::tool(&"demo".parse().unwrap(), "a \"quoted\" ä")),
-        },
+        }),
     };
     let headers = refusal.headers();
     let value = headers[WWW_AUTHENTICATE].to_str().unwrap();

@@ -2,13 +2,11 @@
 //!
 //! Invariant: default deny; a list shows exactly what a call would be allowed, because both ask the same question.
 
-use std::sync::Arc;
-
 use tollgate_proto::{Name, Scope};
 
 use crate::{
     mcp::method::ListKind,
-    policy::{Agent, Permission, Policies, Server},
+    policy::{Permission, Policies, Server},
     refusal::Refusal,
     stage::{
         identify::{Caller, identify_again},
@@ -30,11 +28,10 @@ pub struct Standing {
     needs: Needs,
 }
 
-/// What one caller may see of servers' offers.
+/// What one caller may see of servers' offers, at its endpoint.
 #[derive(Debug, Clone)]
 pub struct View {
-    agent: Arc<Agent>,
-    scopes: Arc<[Scope]>,
+    caller: Caller,
     now: i64,
 }
 
@@ -74,13 +71,14 @@ impl View {
     /// Whether an item of a list may be used, and so be seen.
     #[must_use]
     pub fn shows(&self, kind: ListKind, server: &Name, item: &str) -> bool {
-        let wanted = match kind {
-            ListKind::Tools => Scope::tool(server, item),
+        let (is_here, wanted) = match kind {
+            ListKind::Tools => (self.caller.reach().has_tool(server, item), Scope::tool(server, item)),
+            // A toolset has none of these.
             ListKind::Prompts | ListKind::Resources | ListKind::ResourceTemplates | ListKind::Skills => {
-                Scope::Server { server: server.clone() }
+                (self.caller.toolset().is_none(), Scope::Server { server: server.clone() })
             }
         };
-        self.agent.permission(&self.scopes, &wanted, self.now) == Permission::Allowed
+        is_here && self.caller.permission(&wanted, self.now) == Permission::Allowed
     }
 
     /// Whether anything of this kind can be seen of the server, so that asking for it is not in vain.
@@ -96,7 +94,10 @@ impl View {
     /// Whether anything of the server can be seen at all, so that asking it is not in vain.
     #[must_use]
     pub fn knows(&self, server: &Server) -> bool {
-        deals_with(&self.agent, &self.scopes, &server.name, self.now)
+        match self.caller.toolset() {
+            None => self.caller.deals_with(&server.name, self.now),
+            Some(toolset) => toolset.tools_of(&server.name).any(|tool| self.shows(ListKind::Tools, &server.name, tool)),
+        }
     }
 }
 
@@ -106,18 +107,24 @@ impl View {
 /// [`Refusal::ScopeInsufficient`] when a new token would help, [`Refusal::NotGranted`] when only a grant would.
 pub fn authorize(caller: &Caller, route: &Route, now: i64) -> Result<Permit, Refusal> {
     permit(caller, route.needs(), now)?;
-    let view = View { agent: Arc::clone(caller.agent()), scopes: caller.scopes(), now };
+    let view = View { caller: caller.clone(), now };
     Ok(Permit { view, standing: Standing { caller: caller.clone(), needs: route.needs().clone() } })
 }
 
 fn permit(caller: &Caller, needs: &Needs, now: i64) -> Result<(), Refusal> {
     let scope = match needs {
         Needs::Nothing | Needs::Filter(_) => return Ok(()),
-        Needs::AnythingOf(server) if deals_with(caller.agent(), &caller.scopes(), server, now) => return Ok(()),
+        Needs::AnythingOf(server) if caller.deals_with(server, now) => return Ok(()),
         Needs::AnythingOf(server) => &Scope::Server { server: server.clone() },
         Needs::Scope(scope) => scope,
     };
-    match caller.agent().permission(&caller.scopes(), scope, now) {
+    // What was begun when it was in the toolset ends with that.
+    if let Scope::Tool { server, tool } = scope
+        && !caller.reach().has_tool(server, tool)
+    {
+        return Err(Refusal::ToolUnknown { tool: tool.to_string() });
+    }
+    match caller.permission(scope, now) {
         Permission::Allowed => Ok(()),
         // One operation needs one scope, so that this is all that it needs.
         Permission::NotInToken => {
@@ -127,16 +134,11 @@ fn permit(caller: &Caller, needs: &Needs, now: i64) -> Result<(), Refusal> {
     }
 }
 
-/// Whether both the grants and the token speak of this server.
-fn deals_with(agent: &Agent, scopes: &[Scope], server: &Name, now: i64) -> bool {
-    agent.knows(server, now) && scopes.iter().any(|scope| scope.server() == Some(server))
-}
-
 /// The challenge names the scope where the agent deals with this server already, so that an administrator who is asked
 /// for more may say yes. A stranger to the server is not sent to ask, and neither is a user: their consent gives nothing
 /// that the agent was not granted, and a client that is told of a scope leads them through it in vain.
 fn not_granted(caller: &Caller, scope: &Scope, now: i64) -> Refusal {
-    let may_ask = caller.user().is_none() && scope.server().is_some_and(|server| caller.agent().knows(server, now));
+    let may_ask = caller.user().is_none() && scope.server().is_some_and(|server| caller.knows(server, now));
     let asked = may_ask.then(|| scope.clone());
     Refusal::NotGranted { agent: caller.agent().name.clone(), scope: scope.clone(), challenge: caller.challenge(asked) }
 }

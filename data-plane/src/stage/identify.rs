@@ -14,13 +14,13 @@ mod tokens;
 use std::sync::Arc;
 
 use http::{HeaderMap, header::AUTHORIZATION};
-use tollgate_proto::{Scope, ServerId, UserId};
+use tollgate_proto::{Name, Scope, ServerId, UserId};
 
 use crate::{
     call::Call,
     endpoint::Target,
     gateway::Gateway,
-    policy::{Agent, Policies, Server, Snapshot, Tenant, Toolset, User},
+    policy::{Agent, Permission, Policies, Server, Snapshot, Tenant, Toolset, User},
     refusal::{Challenge, Refusal, TokenFault},
     stage::read::Read,
 };
@@ -91,10 +91,23 @@ impl Caller {
         self.tenant.servers.values().filter(|server| self.reach.has_server(&server.name))
     }
 
-    /// What the token carries.
+    /// What the agent's grants and the token say together of `wanted`, at `now` in unix seconds. It is the same at
+    /// every endpoint.
     #[must_use]
-    pub fn scopes(&self) -> Arc<[Scope]> {
-        self.token.scopes()
+    pub fn permission(&self, wanted: &Scope, now: i64) -> Permission {
+        self.agent.permission(&self.tenant.toolsets, &self.token.scopes(), wanted, now)
+    }
+
+    /// Whether the agent's grants speak of this server at all, at `now` in unix seconds.
+    #[must_use]
+    pub fn knows(&self, server: &Name, now: i64) -> bool {
+        self.agent.knows(&self.tenant.toolsets, server, now)
+    }
+
+    /// Whether both the agent's grants and the token speak of this server, at `now` in unix seconds.
+    #[must_use]
+    pub fn deals_with(&self, server: &Name, now: i64) -> bool {
+        self.knows(server, now) && self.token.scopes().iter().any(|scope| self.tenant.toolsets.concerns(scope, server))
     }
 
     /// The endpoint's URL: the resource that the token is for.
@@ -105,8 +118,8 @@ impl Caller {
 
     /// What a refusal says about getting `scope`, or no scope where asking would be in vain.
     #[must_use]
-    pub fn challenge(&self, scope: Option<Scope>) -> Challenge {
-        Challenge { resource_metadata: self.tenant.resource_metadata(&self.reach.target()), scope }
+    pub fn challenge(&self, scope: Option<Scope>) -> Box<Challenge> {
+        Box::new(Challenge { resource_metadata: self.tenant.resource_metadata(&self.reach.target()), scope })
     }
 }
 
@@ -191,8 +204,8 @@ impl Holder {
 
 /// Before anything is known of the caller, the widest scope of the endpoint is named; the authorization server narrows
 /// it to what is granted. The servers behind an endpoint of several are not for strangers to know.
-fn challenge(tenant: &Tenant, target: &Target) -> Challenge {
-    Challenge { resource_metadata: tenant.resource_metadata(target), scope: target.scope() }
+fn challenge(tenant: &Tenant, target: &Target) -> Box<Challenge> {
+    Box::new(Challenge { resource_metadata: tenant.resource_metadata(target), scope: target.scope() })
 }
 
 /// The one `Authorization: Bearer` header (RFC 6750 section 2.1; the scheme is case-insensitive).

@@ -46,13 +46,13 @@ impl Reach {
         }
     }
 
-    /// Whether anything of a server is among what it leads to.
+    /// Whether it leads to anything of this server.
     #[must_use]
     pub fn has_server(&self, server: &Name) -> bool {
         match self {
             Self::Everything => true,
             Self::Server(only) => only.name == *server,
-            Self::Toolset(toolset) => toolset.tools_of(server).next().is_some(),
+            Self::Toolset(toolset) => toolset.has_server(server),
         }
     }
 
@@ -60,8 +60,7 @@ impl Reach {
     #[must_use]
     pub fn has_tool(&self, server: &Name, tool: &str) -> bool {
         match self {
-            Self::Everything => true,
-            Self::Server(only) => only.name == *server,
+            Self::Everything | Self::Server(_) => self.has_server(server),
             Self::Toolset(toolset) => toolset.shown(server, tool).is_some(),
         }
     }

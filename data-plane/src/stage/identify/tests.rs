@@ -28,7 +28,7 @@ use super::{
     tokens::{Tokens, Unresolved},
 };
 use crate::{
-    policy::{Agent, Egress, Team, Tenant, User},
+    policy::{Agent, Egress, Team, Tenant, Toolsets, User},
     refusal::TokenFault,
     seal::SealingKeys,
     telemetry::Metrics,
@@ -92,7 +92,7 @@ fn tenant(key: DecodingKey, agent: AgentId, client_id: &str, user: UserId) -> Te
         agents: HashMap::from([(client_id.to_owned(), Arc::new(agent))]),
         users: HashMap::from([(user.id, Arc::new(user))]),
         servers: BTreeMap::new(),
-        toolsets: HashMap::new(),
+        toolsets: Toolsets::default(),
         sealing: SealingKeys::default(),
         passed_headers: Vec::new(),
     }

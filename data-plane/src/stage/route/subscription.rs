@@ -21,7 +21,7 @@ const HEARD_BY_ALL: [&str; 2] = ["toolsListChanged", "taskIds"];
 /// The request with as much of its filter as the caller may have. `now` in unix seconds.
 pub fn narrowed(caller: &Caller, server: &Server, request: Request, now: i64) -> Request {
     let whole = Scope::Server { server: server.name.clone() };
-    let may_use_all = caller.agent().permission(&caller.scopes(), &whole, now) == Permission::Allowed;
+    let may_use_all = caller.permission(&whole, now) == Permission::Allowed;
     match filter(&request) {
         Some(filter) if !may_use_all && !is_heard_by_all(&filter) => without_the_rest(&request, &filter),
         _ => request,
