@@ -219,7 +219,7 @@ pub async fn route(call: &mut Call, store: &Store, caller: &Caller, read: Read) 
     call.routed(era_of(&classified), version_of(&classified).map_or("", ProtocolVersion::as_str));
     let errand = match caller.server() {
         Some(server) => one_server(caller, server, classified, message, &headers)?,
-        None => all_servers(store, caller, session.as_ref(), classified, message, &headers).await?,
+        None => several_servers(store, caller, session.as_ref(), classified, message, &headers).await?,
     };
     if let Errand::Server(ToServer { server, message }) = &errand {
         call.server(server);
@@ -282,8 +282,8 @@ fn one_server(
     Ok(Errand::Server(ToServer { server: Arc::clone(server), message: carried }))
 }
 
-/// A federated endpoint: one virtual server that offers what all of them do.
-async fn all_servers(
+/// An endpoint of several servers: one virtual server that offers what all of them do, or what a toolset selects.
+async fn several_servers(
     store: &Store,
     caller: &Caller,
     session: Option<&SessionRef>,
@@ -306,6 +306,9 @@ async fn all_servers(
         _ => return Ok(Errand::Here(Here::Accept)),
     };
     match method {
+        _ if !resolve::offers(caller, method) => {
+            Err(EraError::UnknownMethod { method: method.as_str().into(), era }.into())
+        }
         Method::Ping => Ok(Errand::Here(Here::Pong)),
         Method::Discover => Ok(Errand::Here(Here::Discover { request })),
         Method::LoggingSetLevel => Ok(Errand::Here(Here::SetLevel { level: level(&request)?, request })),

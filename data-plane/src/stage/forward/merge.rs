@@ -89,8 +89,7 @@ pub async fn list(
     view: &View,
     errand: Merge,
 ) -> Result<Forwarded, Refusal> {
-    let servers: Vec<_> =
-        caller.tenant().servers.values().filter(|server| view.deals_in(errand.kind, server)).collect();
+    let servers: Vec<_> = caller.servers().filter(|server| view.deals_in(errand.kind, server)).collect();
     let from = match errand.request.params.cursor() {
         Some(sealed) => cursor::open(caller, view, errand.kind, sealed, ask.gateway().now()),
         None => Some(Place::default()),

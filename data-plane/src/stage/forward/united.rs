@@ -1,4 +1,4 @@
-//! What a federated endpoint says of itself: what the servers behind it can do, as far as this caller may use it.
+//! What an endpoint of several servers says of itself: what those can do, as far as this caller may use it.
 //!
 //! A server of the modern era is asked `server/discover`, one of the legacy era tells in its handshake, which opens the
 //! session's leg there. A server that says nothing in time is left out, and named.
@@ -25,7 +25,7 @@ use crate::{
         method::{ListKind, Method},
         version::{Era, ProtocolVersion, supported},
     },
-    policy::Server,
+    policy::{Server, Toolset},
     refusal::Refusal,
     stage::{
         admit::Admitted,
@@ -41,6 +41,8 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(5);
 const OPENING: &str = "Tools and prompts are named {server}__{name}, resources tollgate://{server}/…. Which of them you see is \
                        what you have been granted.";
+const SELECTION: &str = "These tools are a selection, in which they may have other names than at their servers. Which of them you see is what \
+                         you have been granted. Resources that results link to are named tollgate://{server}/….";
 /// Extensions whose messages the endpoint maps.
 const EXTENSIONS: [&str; 2] = ["io.modelcontextprotocol/ui", "io.modelcontextprotocol/tasks"];
 /// For how long an introduction without any server may be kept.
@@ -51,6 +53,8 @@ const NOBODY: Duration = Duration::from_secs(5);
 pub struct United {
     profiles: Vec<Profile>,
     left_out: Vec<LeftOut>,
+    /// Whose endpoint it is; `None`: everything's.
+    toolset: Option<Arc<Toolset>>,
 }
 
 /// What one server said of itself.
@@ -98,7 +102,7 @@ impl United {
             }
         }
         ask.note_left_out(&left_out);
-        Self { profiles, left_out }
+        Self { profiles, left_out, toolset: caller.toolset().cloned() }
     }
 
     /// The upstream sessions that were opened.
@@ -119,7 +123,7 @@ impl United {
             result.integer("ttlMs", ttl_ms(ttl, &self.left_out));
             result.text("cacheScope", "private");
             result.object("_meta", |meta| {
-                meta.object("io.modelcontextprotocol/serverInfo", write_server_info);
+                meta.object("io.modelcontextprotocol/serverInfo", |info| self.write_server_info(info));
                 write_left_out(meta, &self.left_out);
             });
         })
@@ -130,7 +134,7 @@ impl United {
         json::object(|result| {
             result.text("protocolVersion", version.as_str());
             result.object("capabilities", |capabilities| self.write_capabilities(view, Era::Legacy, capabilities));
-            result.object("serverInfo", write_server_info);
+            result.object("serverInfo", |info| self.write_server_info(info));
             result.text("instructions", &self.instructions());
             if !self.left_out.is_empty() {
                 result.object("_meta", |meta| write_left_out(meta, &self.left_out));
@@ -169,7 +173,18 @@ impl United {
 
     fn instructions(&self) -> String {
         let part = |profile: &Profile| Some((profile.server.name.clone(), profile.instructions.clone()?));
-        instructions::merged(OPENING, &self.profiles.iter().filter_map(part).collect::<Vec<_>>())
+        let opening = match self.toolset.as_deref() {
+            None => OPENING.to_owned(),
+            Some(Toolset { description, .. }) if description.is_empty() => SELECTION.to_owned(),
+            Some(Toolset { description, .. }) => format!("{description}\n\n{SELECTION}"),
+        };
+        instructions::merged(&opening, &self.profiles.iter().filter_map(part).collect::<Vec<_>>())
+    }
+
+    fn write_server_info(&self, info: &mut ObjectWriter<'_>) {
+        info.text("name", "tollgate");
+        info.text("title", self.toolset.as_ref().map_or("Tollgate", |toolset| &toolset.display_name));
+        info.text("version", env!("CARGO_PKG_VERSION"));
     }
 }
 
@@ -219,10 +234,4 @@ impl Profile {
             leg: None,
         }
     }
-}
-
-fn write_server_info(info: &mut ObjectWriter<'_>) {
-    info.text("name", "tollgate");
-    info.text("title", "Tollgate");
-    info.text("version", env!("CARGO_PKG_VERSION"));
 }

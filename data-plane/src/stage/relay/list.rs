@@ -1,9 +1,9 @@
 //! Lists: filtered by what the caller may use, merged over servers, and cut into pages.
 //!
-//! Invariant: an item keeps its bytes but for the name that a federated endpoint gives it; the order is that of the
-//! servers' slugs, then each server's own.
+//! Invariant: an item keeps its bytes but for what an endpoint of several servers calls it and a toolset says of it; the
+//! order is that of the servers' slugs, then each server's own.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tollgate_proto::Name;
 
@@ -17,7 +17,7 @@ use crate::{
         uris,
         version::Era,
     },
-    policy::Server,
+    policy::{Server, Toolset, toolset::Shown},
     refusal::Refusal,
     stage::{
         authorize::View,
@@ -85,13 +85,13 @@ pub fn ttl_ms(ttl: Duration, left_out: &[LeftOut]) -> i64 {
     i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// One page of the lists of several servers as one, under their federated names.
+/// One page of the lists of several servers as one, under the names that items have at this endpoint.
 ///
 /// # Errors
 /// [`Refusal::StoreUnavailable`] when a shortened name cannot be remembered, and so could not be called.
 pub async fn merge(gateway: &Gateway, caller: &Caller, view: &View, merged: Merged) -> Result<Raw, Refusal> {
     let Merged { kind, era, parts } = merged;
-    let mut page = Filling { view, kind, items: Vec::new(), next: None };
+    let mut page = Filling { view, kind, toolset: caller.toolset().map(Arc::as_ref), items: Vec::new(), next: None };
     let (mut left_out, mut ttl) = (Vec::new(), None::<Duration>);
     for Part { server, listed } in parts {
         if page.next.is_some() {
@@ -133,13 +133,14 @@ pub async fn merge(gateway: &Gateway, caller: &Caller, view: &View, merged: Merg
 struct Filling<'a> {
     view: &'a View,
     kind: ListKind,
+    toolset: Option<&'a Toolset>,
     items: Vec<Raw>,
     /// Where the next page begins, once this one is full.
     next: Option<Place>,
 }
 
 impl Filling<'_> {
-    /// Takes what there is room for; answers with the own names of what was given a name.
+    /// Takes what there is room for; answers with the own names of what was given a federated one.
     fn take(&mut self, server: &Server, listed: Listed) -> Vec<String> {
         let mut named = Vec::new();
         for page in listed.pages {
@@ -152,8 +153,12 @@ impl Filling<'_> {
                     self.next = Some(Place { skip: index, ..page.at });
                     return named;
                 }
-                self.items.push(renamed(self.kind, server, item, &own));
-                if matches!(self.kind, ListKind::Tools | ListKind::Prompts) {
+                let shown = self.toolset.and_then(|toolset| toolset.shown(&server.name, &own));
+                self.items.push(match shown {
+                    Some(shown) => selected(server, item, shown),
+                    None => renamed(self.kind, server, item, &own),
+                });
+                if shown.is_none() && matches!(self.kind, ListKind::Tools | ListKind::Prompts) {
                     named.push(own);
                 }
             }
@@ -185,6 +190,24 @@ fn renamed(kind: ListKind, server: &Server, item: &Raw, own: &str) -> Raw {
                     item.text(key, &uris::wrapped_template(&server.name, own));
                 }
                 _ => item.raw(key, value),
+            }
+        }
+    })
+}
+
+/// The tool as it is known in a toolset.
+fn selected(server: &Server, tool: &Raw, shown: &Shown) -> Raw {
+    let members = tool.object().unwrap_or_default();
+    json::object(|tool| {
+        for (key, value) in members.iter() {
+            match (key, &shown.description) {
+                ("name", description) => {
+                    tool.text(key, &shown.name);
+                    description.iter().for_each(|description| tool.text("description", description));
+                }
+                ("description", Some(_)) => {}
+                ("_meta", _) => tool.raw(key, &app(server, value)),
+                _ => tool.raw(key, value),
             }
         }
     })

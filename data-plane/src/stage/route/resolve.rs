@@ -9,12 +9,12 @@ use crate::{
     mcp::{
         era::EraError,
         message::{Edit, Reference, Request},
-        method::Method,
+        method::{Carries, ListKind, Method},
         names::{self, Rest},
         uris,
         version::Era,
     },
-    policy::Server,
+    policy::{Server, Toolset},
     refusal::Refusal,
     stage::identify::Caller,
     store::Store,
@@ -26,7 +26,11 @@ use crate::{
 /// [`Refusal::ToolUnknown`], and [`Refusal::StoreUnavailable`] where a shortened name cannot be looked up.
 pub async fn tool(store: &Store, caller: &Caller, call: &Request) -> Result<(Arc<Server>, Box<str>), Refusal> {
     let name = call.params.name().unwrap_or_default();
-    federated(store, caller, name).await?.ok_or_else(|| Refusal::ToolUnknown { tool: shown(name) })
+    let found = match caller.toolset() {
+        Some(toolset) => selected(caller, toolset, name),
+        None => federated(store, caller, name).await?,
+    };
+    found.ok_or_else(|| Refusal::ToolUnknown { tool: shown(name) })
 }
 
 /// A request for a prompt, a resource or a completion: the server that it is for, and as that server knows it.
@@ -65,15 +69,35 @@ pub async fn request(
     Ok((server, edited.ok_or(Refusal::Malformed { code: -32600, detail })?))
 }
 
+/// Whether a method is of use at this endpoint: a toolset has tools, and what comes of their calls may be read.
+#[must_use]
+pub fn offers(caller: &Caller, method: Method) -> bool {
+    let is_of_tools = match method.carries() {
+        Carries::ToolName | Carries::TaskId | Carries::Nothing => true,
+        Carries::List(kind) => kind == ListKind::Tools,
+        Carries::ResourceUri => method == Method::ResourcesRead,
+        Carries::PromptName | Carries::Reference => false,
+    };
+    is_of_tools || caller.toolset().is_none()
+}
+
 async fn prompt(store: &Store, caller: &Caller, name: &str) -> Result<(Arc<Server>, Box<str>), Refusal> {
     federated(store, caller, name).await?.ok_or_else(|| Refusal::PromptUnknown { prompt: shown(name) })
 }
 
 fn resource(caller: &Caller, era: Era, uri: &str) -> Result<(Arc<Server>, String), Refusal> {
-    let found =
-        uris::unwrapped(uri).and_then(|(slug, own)| Some((Arc::clone(caller.tenant().servers.get(&slug)?), own)));
+    let found = uris::unwrapped(uri).and_then(|(slug, own)| {
+        let server = caller.tenant().servers.get(&slug).filter(|_| caller.reach().has_server(&slug))?;
+        Some((Arc::clone(server), own))
+    });
     let code = if era == Era::Legacy { -32002 } else { -32602 };
     found.ok_or_else(|| Refusal::ResourceUnknown { uri: shown(uri), code })
+}
+
+/// From a name in a toolset to the server and the tool as the server names it.
+fn selected(caller: &Caller, toolset: &Toolset, name: &str) -> Option<(Arc<Server>, Box<str>)> {
+    let (slug, own) = toolset.named(name)?;
+    Some((Arc::clone(caller.tenant().servers.get(slug)?), own.into()))
 }
 
 /// From a federated name to the server and the tool or prompt as the server names it.

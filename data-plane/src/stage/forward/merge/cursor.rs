@@ -111,7 +111,7 @@ fn bound_to(caller: &Caller, kind: ListKind) -> [Vec<u8>; 4] {
 /// A digest of the servers that the list is made of. What else a policy changes moves no place.
 fn servers(caller: &Caller, view: &View, kind: ListKind) -> [u8; DIGEST_BYTES] {
     let mut context = Context::new(&SHA256);
-    for server in caller.tenant().servers.values().filter(|server| view.deals_in(kind, server)) {
+    for server in caller.servers().filter(|server| view.deals_in(kind, server)) {
         context.update(server.id.uuid().as_bytes());
         context.update(server.name.as_str().as_bytes());
         context.update(b"\n");
