@@ -187,7 +187,7 @@ fn instance(sent: wire::Instance, access: &Arc<Access>) -> Result<Arc<Instance>,
     Ok(Arc::new(Instance { id, url, draining: sent.draining, access }))
 }
 
-fn toolset(sent: wire::Toolset, servers: &BTreeMap<Name, Server>) -> Result<Toolset, SnapshotError> {
+fn toolset(sent: wire::Toolset, servers: &BTreeMap<Name, Server>) -> Result<Arc<Toolset>, SnapshotError> {
     let mut toolset = Toolset::new(sent.name.parse()?, sent.display_name, sent.description);
     for selected in sent.tools {
         let wire::ToolsetTool { server_id, tool, name, description } = selected;
@@ -197,7 +197,7 @@ fn toolset(sent: wire::Toolset, servers: &BTreeMap<Name, Server>) -> Result<Tool
         let added = server.and_then(|server| toolset.select(&server.name, &tool, shown));
         added.map_err(|fault| SnapshotError::Toolset { toolset: toolset.name.clone(), tool, fault })?;
     }
-    Ok(toolset)
+    Ok(Arc::new(toolset))
 }
 
 /// Each header that any of the servers is passed.

@@ -76,9 +76,9 @@ impl Toolsets {
     }
 }
 
-impl FromIterator<Toolset> for Toolsets {
-    fn from_iter<I: IntoIterator<Item = Toolset>>(toolsets: I) -> Self {
-        Self(toolsets.into_iter().map(|toolset| (toolset.name.clone(), Arc::new(toolset))).collect())
+impl FromIterator<Arc<Toolset>> for Toolsets {
+    fn from_iter<I: IntoIterator<Item = Arc<Toolset>>>(toolsets: I) -> Self {
+        Self(toolsets.into_iter().map(|toolset| (toolset.name.clone(), toolset)).collect())
     }
 }
 

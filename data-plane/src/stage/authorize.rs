@@ -142,3 +142,6 @@ fn not_granted(caller: &Caller, scope: &Scope, now: i64) -> Refusal {
     let asked = may_ask.then(|| scope.clone());
     Refusal::NotGranted { agent: caller.agent().name.clone(), scope: scope.clone(), challenge: caller.challenge(asked) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -237,4 +237,4 @@ impl Caller {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::stage) mod tests;

@@ -41,7 +41,7 @@ fn toolset(tools: &[(String, String)]) -> Toolsets {
         let shown = Shown { name: name.as_str().into(), description: None };
         toolset.select(&server.parse().unwrap(), tool, shown).unwrap();
     }
-    Toolsets::from_iter([toolset])
+    Toolsets::from_iter([Arc::new(toolset)])
 }
 
 #[test]

@@ -18,11 +18,12 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde_json::{Value, json};
-use tollgate_proto::{AgentId, AuthorizationId, TeamId, TenantId, UserId};
+use tollgate_proto::{AgentId, AuthorizationId, Scope, TeamId, TenantId, UserId};
 use tonic::{metadata::MetadataValue, transport::Endpoint};
 use uuid::Uuid;
 
 use super::{
+    Caller, Reach,
     access_token::AccessToken,
     introspector::Introspector,
     tokens::{Tokens, Unresolved},
@@ -96,6 +97,29 @@ fn tenant(key: DecodingKey, agent: AgentId, client_id: &str, user: UserId) -> Te
         sealing: SealingKeys::default(),
         passed_headers: Vec::new(),
     }
+}
+
+/// The agent of a tenant that `arrange` has furnished, at an endpoint, with a token of these scopes.
+pub(in crate::stage) fn caller(
+    reach: Reach,
+    scopes: Arc<[Scope]>,
+    arrange: impl FnOnce(&mut Tenant, &mut Agent),
+) -> Caller {
+    let Signer { mut tenant, client_id, .. } = signer();
+    let mut held = Arc::into_inner(tenant.agents.remove(&client_id).unwrap()).unwrap();
+    arrange(&mut tenant, &mut held);
+    let token = AccessToken {
+        tenant: tenant.id,
+        signed: None,
+        jti: Uuid::now_v7(),
+        client_id,
+        acts_for: None,
+        audience: tenant.resource(&reach.target()),
+        issued_at: NOW,
+        expires_at: NOW + 900,
+        scopes,
+    };
+    Caller { tenant: Arc::new(tenant), agent: Arc::new(held), user: None, reach, token: Arc::new(token) }
 }
 
 fn header() -> Header {

@@ -232,3 +232,6 @@ fn app(server: &Server, meta: &Raw) -> Raw {
     let with_ui = with(members, "ui", &ui);
     with(with_ui.object().unwrap_or_default(), "ui/resourceUri", &wrapped)
 }
+
+#[cfg(test)]
+mod tests;
