@@ -4,6 +4,7 @@
 //! what is alive.
 
 mod bridge_leg;
+mod listing;
 mod mail;
 
 use std::{

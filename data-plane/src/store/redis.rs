@@ -1,6 +1,6 @@
 //! The store in Redis or Redis Cluster, shared by all data planes.
 //!
-//! Every operation is one function in one round trip, and all keys of a tenant carry its hash tag, so that they
+//! Every operation of a call is one function in one round trip, and all keys of a tenant carry its hash tag, so that they
 //! live in one slot of a cluster. Time is the Redis node's own.
 //!
 //! Invariant: no operation takes longer than its deadline, and while Redis is away nearly all are refused at once.
@@ -11,6 +11,7 @@ mod expiry;
 mod follow;
 mod function;
 mod link;
+mod listing;
 mod mail;
 
 use std::{
@@ -28,6 +29,7 @@ use self::{breaker::Breakers, function::Functions, link::Links, mail::Heard};
 use super::{
     NAME_IDLE_S, SESSION_IDLE_S, SESSION_LIFE_S, SUBSCRIPTIONS_MAX, StoreError,
     admission::{Admission, Charge, ChargedAt, Class, Loaded, RingKey, RingState, Verdict},
+    listing::handle_of_session,
     ring::Shape,
     session::{Leg, Owner, Session, SessionId, Subscribed, Subscription},
 };
@@ -110,9 +112,11 @@ impl Store {
         };
         let mut call = self.functions.create_session.call();
         call.key(session_key(session.owner, &id)).key(expiry::sessions_key(session.owner.tenant));
+        call.key(listing::list_key(session.owner.tenant));
         call.arg(SESSION_IDLE_S)
             .arg(SESSION_LIFE_S)
             .arg(expiry::member(session.owner, &id))
+            .arg(handle_of_session(&id, session).to_string())
             .arg(HEAD_FIELD)
             .arg(to_json(&head)?);
         for (server, leg) in &session.legs {
@@ -178,7 +182,7 @@ impl Store {
 
     pub(super) async fn remove_session(&self, owner: Owner, id: &SessionId) -> Result<Option<Session>, StoreError> {
         let mut call = self.functions.remove_session.call();
-        call.key(session_key(owner, id));
+        call.key(session_key(owner, id)).key(listing::list_key(owner.tenant)).arg(expiry::member(owner, id));
         let fields: Vec<String> = self.run(owner.tenant, async |link| call.run(link).await).await?;
         if fields.is_empty() { Ok(None) } else { read_session(owner, &fields).map(Some) }
     }

@@ -1,4 +1,4 @@
--- A session is a hash: `head` (JSON), `idle_until` and `ends` (seconds), `log_level` where the agent set one, one field
+-- A session is a hash: `head` (JSON), `handle`, `idle_until` and `ends` (seconds), `log_level` where the agent set one, one field
 -- `leg:<server>` (JSON) per server and one `sub:<server>:<uri>` per subscription, so that two data planes that add one
 -- each lose neither. It stays for a while after it is over, so that its upstream sessions can be ended.
 local SESSION_GRACE = 600
@@ -17,4 +17,10 @@ local function session_load(key, now)
   end
   if now >= idle_until or now >= ends then return false end
   return fields, idle_until, ends
+end
+
+-- Takes a session out of those of its tenant by handle, where it is called by its handle and its name.
+local function session_unlist(list, key, name)
+  local handle = redis.call('HGET', key, 'handle')
+  if handle then redis.call('ZREM', list, handle .. ' ' .. name) end
 end

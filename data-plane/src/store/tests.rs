@@ -2,6 +2,7 @@
 
 mod bridge_leg;
 mod fixture;
+mod listing;
 mod mail;
 mod outage;
 mod property;
@@ -21,6 +22,10 @@ use self::{
         of_two_that_open_at_once_the_first_one_stays,
     },
     fixture::{Fixture, patient},
+    listing::{
+        a_handle_leads_to_its_session_within_its_tenant, an_upstream_session_is_listed_until_it_is_removed,
+        looking_at_a_session_does_not_keep_it, sessions_are_listed_from_the_newest_on_page_by_page,
+    },
     mail::{
         a_full_mailbox_takes_no_more_until_it_is_read, a_reader_that_waits_gets_what_comes, discarded_mail_is_gone,
         mail_is_for_its_owner_only, mail_is_read_in_its_order_until_it_is_passed, mail_that_nobody_reads_expires,
@@ -87,6 +92,10 @@ on_both_stores!(
     of_two_that_open_at_once_the_first_one_stays,
     a_lease_is_one_holders_until_it_ends,
     members_are_counted_while_they_stay,
+    sessions_are_listed_from_the_newest_on_page_by_page,
+    a_handle_leads_to_its_session_within_its_tenant,
+    looking_at_a_session_does_not_keep_it,
+    an_upstream_session_is_listed_until_it_is_removed,
 );
 
 fn owner() -> Owner {
@@ -515,7 +524,11 @@ async fn redis_forgets_what_has_expired() {
         assert!(!admitted(&fixture.store, owner, &[charge(0, window_s)]).await);
     }
     let keys = fixture.keys_with_expiry().await;
-    assert_eq!(keys.len(), 6, "a session, when it ends, a name, three charged rings and no refused one: {keys:?}");
+    assert_eq!(
+        keys.len(),
+        7,
+        "a session, when it ends, its handle, a name, three charged rings and no refused one: {keys:?}"
+    );
     let longest = SESSION_LIFE_S + SESSION_GRACE_S;
     for (key, expires_s) in keys {
         assert!(key.starts_with(&format!("tg:{{{}}}:", owner.tenant)), "{key}");

@@ -2,13 +2,13 @@
 //!
 //! Invariant: as in Redis, what has expired is not there.
 
-use tollgate_proto::ServerId;
+use tollgate_proto::{ServerId, SessionHandle};
 use uuid::Uuid;
 
 use super::Store;
 use crate::{
     mcp::level::Level,
-    store::{BridgeLeg, Leg, MailboxId, Owner, SESSION_IDLE_S},
+    store::{BridgeLeg, Kept, Leg, Listed, MailboxId, Owner, SESSION_IDLE_S, UpstreamKey, listing::handle_of_upstream},
 };
 
 /// Which upstream session: of whom, where, and with which capabilities.
@@ -30,13 +30,29 @@ pub(super) enum Mark {
 
 #[derive(Debug)]
 pub(super) struct Held {
+    handle: SessionHandle,
     bridge: BridgeLeg,
     until_s: u64,
+}
+
+/// As operators look at it.
+pub(super) fn listed(((owner, server, fingerprint), held): (&BridgeKey, &Held)) -> Listed {
+    let key = UpstreamKey { owner: *owner, server: *server, fingerprint: fingerprint.clone() };
+    Listed {
+        handle: held.handle,
+        kept: Kept::Upstream(key, held.bridge.clone()),
+        last_used_at_s: held.until_s - SESSION_IDLE_S,
+        expires_at_s: held.until_s,
+    }
 }
 
 impl Held {
     pub(super) const fn is_live(&self, now_s: u64) -> bool {
         now_s < self.until_s
+    }
+
+    pub(super) fn leads_to(&self, leg: &Leg) -> bool {
+        self.bridge.leg == *leg
     }
 }
 
@@ -65,7 +81,9 @@ impl Store {
         if let Some(other) = found.filter(|held| Some(&held.bridge.leg) != replaced) {
             return Some(other.bridge.clone());
         }
-        state.bridge_legs.insert(key, Held { bridge: new.clone(), until_s: now_s + SESSION_IDLE_S });
+        let named = UpstreamKey { owner, server, fingerprint: fingerprint.to_owned() };
+        let handle = handle_of_upstream(&named, &new.leg, now_s * 1_000);
+        state.bridge_legs.insert(key, Held { handle, bridge: new.clone(), until_s: now_s + SESSION_IDLE_S });
         None
     }
 

@@ -2,13 +2,14 @@
 //!
 //! Invariant: their keys carry their tenant's hash tag.
 
-use tollgate_proto::ServerId;
+use chrono::Utc;
+use tollgate_proto::{ServerId, TenantId};
 use uuid::Uuid;
 
-use super::{Store, from_json, to_json};
+use super::{Store, expiry, from_json, function::Call, listing, to_json};
 use crate::{
     mcp::level::Level,
-    store::{BridgeLeg, Leg, MailboxId, Owner, SESSION_IDLE_S, StoreError},
+    store::{BridgeLeg, Leg, MailboxId, Owner, SESSION_IDLE_S, StoreError, UpstreamKey, listing::handle_of_upstream},
 };
 
 impl Store {
@@ -19,7 +20,8 @@ impl Store {
         fingerprint: &str,
     ) -> Result<Option<BridgeLeg>, StoreError> {
         let mut call = self.functions.use_bridge_leg.call();
-        call.key(bridge_key(owner, server, fingerprint)).arg(SESSION_IDLE_S);
+        keys(&mut call, owner, server, fingerprint);
+        call.arg(SESSION_IDLE_S);
         read(&self.run(owner.tenant, async |link| call.run::<Vec<String>>(link).await).await?)
     }
 
@@ -33,8 +35,9 @@ impl Store {
     ) -> Result<Option<BridgeLeg>, StoreError> {
         let mut call = self.functions.put_bridge_leg.call();
         let replaced = replaced.map(to_json).transpose()?.unwrap_or_default();
-        call.key(bridge_key(owner, server, fingerprint)).arg(SESSION_IDLE_S).arg(replaced);
-        call.arg(to_json(&new.leg)?).arg(&new.initialized);
+        keys(&mut call, owner, server, fingerprint);
+        call.arg(SESSION_IDLE_S).arg(replaced).arg(to_json(&new.leg)?).arg(&new.initialized);
+        call.arg(name(UpstreamKey { owner, server, fingerprint: fingerprint.to_owned() }, &new.leg));
         read(&self.run(owner.tenant, async |link| call.run::<Vec<String>>(link).await).await?)
     }
 
@@ -125,7 +128,27 @@ fn read(fields: &[String]) -> Result<Option<BridgeLeg>, StoreError> {
     Ok(Some(BridgeLeg { leg: from_json(leg)?, initialized: initialized.clone(), level: Level::parse(level) }))
 }
 
-fn bridge_key(owner: Owner, server: ServerId, fingerprint: &str) -> String {
+/// The upstream session, the lists that it is in.
+pub(super) fn keys(call: &mut Call<'_>, owner: Owner, server: ServerId, fingerprint: &str) {
+    call.key(bridge_key(owner, server, fingerprint));
+    call.key(format!("tg:{{{}}}:bridge-ends", owner.tenant)).key(listing::list_key(owner.tenant));
+}
+
+/// What a new upstream session is called among the sessions of its tenant.
+fn name(key: UpstreamKey, leg: &Leg) -> String {
+    let opened_at_ms = u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default();
+    let handle = handle_of_upstream(&key, leg, opened_at_ms);
+    format!("{handle} {} {} {}", expiry::owner_name(key.owner), key.server, key.fingerprint)
+}
+
+/// Which one is called so, behind its handle.
+pub(super) fn read_name(tenant: TenantId, name: &str) -> Option<UpstreamKey> {
+    let mut parts = name.split(' ');
+    let owner = expiry::read_owner(tenant, &mut parts)?;
+    Some(UpstreamKey { owner, server: parts.next()?.parse().ok()?, fingerprint: parts.next()?.to_owned() })
+}
+
+pub(super) fn bridge_key(owner: Owner, server: ServerId, fingerprint: &str) -> String {
     key(owner, "bridge", &format!("{server}:{fingerprint}"))
 }
 

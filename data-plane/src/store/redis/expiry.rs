@@ -4,7 +4,7 @@
 
 use tollgate_proto::TenantId;
 
-use super::{Store, read_session, session_key};
+use super::{Store, listing, read_session, session_key};
 use crate::store::{Owner, Session, SessionId, StoreError};
 
 impl Store {
@@ -20,7 +20,7 @@ impl Store {
         for member in members {
             let Some((owner, id)) = read_member(tenant, &member) else { continue };
             let mut expire = self.functions.expire_session.call();
-            expire.key(session_key(owner, &id)).key(sessions_key(tenant)).arg(member);
+            expire.key(session_key(owner, &id)).key(sessions_key(tenant)).key(listing::list_key(tenant)).arg(member);
             let fields: Vec<String> = self.run(tenant, async |link| expire.run(link).await).await?;
             if !fields.is_empty() {
                 expired.push((id, read_session(owner, &fields)?));
@@ -37,13 +37,24 @@ pub(super) fn sessions_key(tenant: TenantId) -> String {
 
 /// What a session is called there.
 pub(super) fn member(owner: Owner, id: &SessionId) -> String {
-    let user = owner.user.map(|user| user.to_string()).unwrap_or_default();
-    format!("{} {user} {id}", owner.agent)
+    format!("{} {id}", owner_name(owner))
 }
 
-fn read_member(tenant: TenantId, member: &str) -> Option<(Owner, SessionId)> {
+/// What an owner is called within the tenant: two words, the second of which may be empty.
+pub(super) fn owner_name(Owner { agent, user, .. }: Owner) -> String {
+    let user = user.map(|user| user.to_string()).unwrap_or_default();
+    format!("{agent} {user}")
+}
+
+pub(super) fn read_member(tenant: TenantId, member: &str) -> Option<(Owner, SessionId)> {
     let mut parts = member.split(' ');
-    let (agent, user, id) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?.parse().ok()?);
+    let owner = read_owner(tenant, &mut parts)?;
+    Some((owner, parts.next()?.parse().ok()?))
+}
+
+/// The owner that the next two words name.
+pub(super) fn read_owner<'a>(tenant: TenantId, words: &mut impl Iterator<Item = &'a str>) -> Option<Owner> {
+    let (agent, user) = (words.next()?.parse().ok()?, words.next()?);
     let user = if user.is_empty() { None } else { Some(user.parse().ok()?) };
-    Some((Owner { tenant, agent, user }, id))
+    Some(Owner { tenant, agent, user })
 }
