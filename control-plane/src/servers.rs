@@ -46,7 +46,7 @@ pub struct ServerSpec {
     /// Where it runs: 1 to 16 copies.
     #[schema(min_items = 1, max_items = 16)]
     pub instances: Vec<InstanceSpec>,
-    /// How it is spoken to; `streamable-http` unless told.
+    /// How it is spoken to; `streamable-http` unless told, where a server that does not know it is tried as `sse`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,
     /// Which protocol it speaks; found out by asking it unless told.
@@ -87,7 +87,8 @@ pub struct InstanceSpec {
 pub enum Transport {
     /// One endpoint, answering JSON or an event stream.
     StreamableHttp,
-    /// The deprecated pair of endpoints; not in this version.
+    /// The deprecated pair of endpoints (MCP 2024-11-05): an event stream by GET, which is what instances' URLs name, and
+    /// messages to the address that it announces. Such a server is of the legacy era.
     Sse,
 }
 
@@ -164,6 +165,7 @@ pub struct EffectiveServer {
 /// What a server's spec means.
 #[derive(Debug)]
 pub struct Meaning {
+    transport: &'static str,
     era: &'static str,
     team: Option<TeamId>,
     instances: Vec<InstanceSpec>,
@@ -188,6 +190,15 @@ impl ShownSecret {
     }
 }
 
+impl Transport {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::StreamableHttp => "streamable-http",
+            Self::Sse => "sse",
+        }
+    }
+}
+
 impl Era {
     const fn as_str(self) -> &'static str {
         match self {
@@ -199,11 +210,15 @@ impl Era {
 }
 
 impl ServerSpec {
-    fn effective(&self) -> EffectiveServer {
-        EffectiveServer {
-            transport: self.transport.unwrap_or(Transport::StreamableHttp),
-            era: self.era.unwrap_or(Era::Auto),
-        }
+    /// What applies where it is silent.
+    #[must_use]
+    pub fn effective(&self) -> EffectiveServer {
+        let transport = self.transport.unwrap_or(Transport::StreamableHttp);
+        let era = match (transport, self.era.unwrap_or(Era::Auto)) {
+            (Transport::Sse, Era::Auto) => Era::Legacy,
+            (_, era) => era,
+        };
+        EffectiveServer { transport, era }
     }
 }
 
@@ -230,7 +245,7 @@ impl Kind for ServerSpec {
         if name.as_str().len() > SLUG_LEN_MAX {
             faults.add("/name", "name", format!("the name of a server has at most {SLUG_LEN_MAX} characters"));
         }
-        refuse_unavailable(self, faults);
+        fitting(self, faults);
         let instances = instances(&self.instances, faults);
         let secrets = credential::interpret(self, current, faults);
         credential::passed_headers(self, faults);
@@ -238,7 +253,8 @@ impl Kind for ServerSpec {
             Some(team) => teams::look_up(tx, team, "/spec/team", faults).await?,
             None => None,
         };
-        Ok(Some(Meaning { era: self.effective().era.as_str(), team, instances, secrets }))
+        let EffectiveServer { transport, era } = self.effective();
+        Ok(Some(Meaning { transport: transport.as_str(), era: era.as_str(), team, instances, secrets }))
     }
 
     fn seal(meaning: &mut Meaning, app: &App, tenant: TenantId, id: ServerId) -> Result<(), ApiError> {
@@ -270,9 +286,10 @@ pub async fn unknown(tx: &mut TenantTx, names: &[String]) -> Result<Vec<String>,
     sql::unknown(tx, names).await
 }
 
-fn refuse_unavailable(spec: &ServerSpec, faults: &mut Faults) {
-    if spec.transport == Some(Transport::Sse) {
-        faults.not_available("/spec/transport", "the transport `sse`");
+/// Notes what does not go together, and what this version does not have.
+fn fitting(spec: &ServerSpec, faults: &mut Faults) {
+    if (spec.transport, spec.era) == (Some(Transport::Sse), Some(Era::Modern)) {
+        faults.add("/spec/era", "conflict", "a server of the transport `sse` is of the legacy era");
     }
     if spec.catalog.as_ref().is_some_and(|catalog| catalog.approval != Approval::Trust) {
         faults.not_available("/spec/catalog/approval", "an approval other than `trust`");

@@ -129,6 +129,46 @@ async fn older(first: &str, then: Vec<Piece>) -> Scene {
     scene
 }
 
+/// The server `old`, registered as one of the oldest transport.
+fn manifest(url: &str) -> String {
+    format!(
+        "apiVersion: tollgate/v1\nkind: Server\nmetadata: {{name: old}}\n\
+         spec: {{transport: sse, instances: [{{url: '{url}'}}]}}\n"
+    )
+}
+
+#[tokio::test]
+async fn a_server_that_is_registered_as_one_is_approached_as_one() {
+    let server = RealServer::python_over_sse().await;
+    let tollgate = Deployment::separate(2).start().await;
+    tollgate.allow_loopback_servers().await;
+    tollgate.apply(&manifest(&server.url())).await;
+    assert_eq!(tollgate.get("servers/old").await["status"]["effective"], json!({"transport": "sse", "era": "legacy"}));
+    let agent = tollgate.agent("ci").grant("old:*").create().await;
+    let client = agent.at_server("old").await;
+    for client in [&client, &client.clone().through(tollgate.data_plane_url(1))] {
+        assert_eq!(client.call("echo", json!({"message": "hello"})).await.text(), "Echo: hello");
+        let session = client.initialize("2025-11-25").await;
+        assert_eq!(session.call("echo", json!({"message": "hello"})).await.text(), "Echo: hello");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_registered_as_one_is_asked_for_its_stream_first() {
+    let tollgate = dev().start().await;
+    tollgate.allow_loopback_servers().await;
+    let server = ScriptedServer::legacy().tool("read", Reply::text("content")).start().await;
+    server.set_method("GET", Reply::Raw(405, "text/plain".to_owned(), String::new()));
+    tollgate.apply(&manifest(&server.url())).await;
+    let client = tollgate.agent("ci").grant("old:*").create().await.at_server("old").await;
+    let expected = Refused { status: 502, code: 50200, reason: "upstream_invalid" };
+    for answer in [client.try_initialize("2025-11-25").await, client.call("read", json!({})).await] {
+        assert_refusal(&answer, expected);
+    }
+    assert_eq!(server.seen()[0].http_method, "GET");
+    assert!(server.seen().iter().all(|seen| seen.message["method"] != "initialize"), "{:?}", server.seen());
+}
+
 #[tokio::test]
 async fn messages_go_to_the_origin_of_the_stream_only() {
     let other = ScriptedServer::legacy().tool("read", Reply::text("welcome")).start().await;

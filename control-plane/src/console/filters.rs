@@ -11,7 +11,7 @@ use askama::{Result, Values};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{
-    servers::{Era, ServerSpec},
+    servers::{Era, ServerSpec, Transport},
     usage::UsageRecord,
 };
 
@@ -61,11 +61,19 @@ pub(super) fn overhead(call: &UsageRecord, _: &dyn Values) -> Result<String> {
 
 /// What a server speaks, in words.
 #[askama::filter_fn]
+pub(super) fn transport(spec: &ServerSpec, _: &dyn Values) -> Result<&'static str> {
+    Ok(match spec.transport {
+        Some(Transport::Sse) => "HTTP with a separate event stream",
+        Some(Transport::StreamableHttp) | None => "streamable HTTP",
+    })
+}
+
+#[askama::filter_fn]
 pub(super) fn era(spec: &ServerSpec, _: &dyn Values) -> Result<&'static str> {
-    Ok(match spec.era {
-        Some(Era::Legacy) => "legacy",
-        Some(Era::Modern) => "modern",
-        Some(Era::Auto) | None => "found out by asking",
+    Ok(match spec.effective().era {
+        Era::Legacy => "legacy",
+        Era::Modern => "modern",
+        Era::Auto => "found out by asking",
     })
 }
 

@@ -27,7 +27,7 @@ use crate::{
     grants::{Grant, GrantSpec},
     page::PageQuery,
     resource::{self, Object},
-    servers::{Era, InstanceSpec, Server, ServerSpec},
+    servers::{Era, InstanceSpec, Server, ServerSpec, Transport},
     usage::{self, Dimension},
 };
 
@@ -100,7 +100,7 @@ impl Editable for ServerSpec {
     const LIST: (&'static str, &'static str) = ("Servers", "/servers");
 
     fn fields(choices: &Choices) -> Vec<Field> {
-        let era = |value: &str, label: &str| Choice { value: value.to_owned(), label: label.to_owned() };
+        let choice = |value: &str, label: &str| Choice { value: value.to_owned(), label: label.to_owned() };
         vec![
             Field::new("instances", "Instances", Control::Lines)
                 .hint(
@@ -109,12 +109,20 @@ impl Editable for ServerSpec {
                 )
                 .required(),
             Field::new(
+                "transport",
+                "Transport",
+                Control::Select(vec![
+                    choice("", "Streamable HTTP, or what it answers to"),
+                    choice("sse", "HTTP with a separate event stream: 2024-11-05"),
+                ]),
+            ),
+            Field::new(
                 "era",
                 "Protocol era",
                 Control::Select(vec![
-                    era("", "Find out by asking"),
-                    era("legacy", "Legacy: 2024-11-05 to 2025-11-25"),
-                    era("modern", "Modern: 2026-07-28"),
+                    choice("", "Find out by asking"),
+                    choice("legacy", "Legacy: 2024-11-05 to 2025-11-25"),
+                    choice("modern", "Modern: 2026-07-28"),
                 ]),
             ),
             Field::new("team", "Team", Control::Select(Choice::none_or("No team", &choices.teams)))
@@ -132,8 +140,10 @@ impl Editable for ServerSpec {
             Some(Era::Modern) => "modern",
             Some(Era::Auto) | None => "",
         };
+        let transport = if object.spec.transport == Some(Transport::Sse) { "sse" } else { "" };
         credential::entries(&object.spec)
             .with("instances", lines.join("\n"))
+            .with("transport", transport)
             .with("era", era)
             .with("team", object.spec.team.as_ref().map(ToString::to_string).unwrap_or_default())
     }
@@ -142,6 +152,7 @@ impl Editable for ServerSpec {
         let instances: Vec<Value> = entries.lines("instances").into_iter().map(instance).collect();
         json!({
             "instances": instances,
+            "transport": entries.text("transport"),
             "era": entries.text("era"),
             "team": entries.text("team"),
             "credential": credential::spec(entries),
@@ -152,6 +163,7 @@ impl Editable for ServerSpec {
     fn field_at(pointer: &str) -> &'static str {
         match pointer.split('/').nth(2) {
             Some("instances") => "instances",
+            Some("transport") => "transport",
             Some("era") => "era",
             Some("team") => "team",
             Some("credential") => credential::field_at(pointer),

@@ -4,7 +4,9 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use tollgate_proto::{
     AgentId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId, UserId,
-    policy::v1::{Agent, Era, Grant, Instance, Limit, Revocation, Server, User, grant::To, revocation::What},
+    policy::v1::{
+        Agent, Era, Grant, Instance, Limit, Revocation, Server, Transport, User, grant::To, revocation::What,
+    },
 };
 use uuid::Uuid;
 
@@ -161,7 +163,7 @@ pub(super) async fn servers(connection: &mut PgConnection, tenant: TenantId) -> 
     .into_iter()
     .peekable();
     let servers = sqlx::query!(
-        r#"SELECT id, name, display_name, era, spec -> 'credential' AS credential,
+        r#"SELECT id, name, display_name, transport, era, spec -> 'credential' AS credential,
                   coalesce((SELECT array_agg(lower(header)) FROM jsonb_array_elements_text(spec -> 'passed_headers') header),
                            '{}') AS "passed_headers!"
            FROM servers WHERE tenant_id = $1 ORDER BY id"#,
@@ -188,6 +190,7 @@ pub(super) async fn servers(connection: &mut PgConnection, tenant: TenantId) -> 
                 name: row.name,
                 display_name: row.display_name,
                 era: era(&row.era).into(),
+                transport: transport(&row.transport).into(),
                 instances: instances_of(row.id),
                 passed_headers: row.passed_headers,
                 credential: None,
@@ -210,6 +213,10 @@ pub(super) async fn server_secrets(
         })
         .fetch_all(connection)
         .await
+}
+
+fn transport(text: &str) -> Transport {
+    if text == "sse" { Transport::Sse } else { Transport::Unspecified }
 }
 
 fn era(text: &str) -> Era {

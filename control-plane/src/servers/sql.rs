@@ -44,10 +44,10 @@ pub(super) async fn unknown(tx: &mut TenantTx, names: &[String]) -> Result<Vec<S
 pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Meaning) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "INSERT INTO servers (tenant_id, id, name, labels, spec, revision, created_by, era, team_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        "INSERT INTO servers (tenant_id, id, name, labels, spec, revision, created_by, era, team_id, transport)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          ON CONFLICT (id) DO UPDATE SET labels = $4, spec = $5, revision = $6, updated_at = now(),
-             era = $8, team_id = $9",
+             era = $8, team_id = $9, transport = $10",
         tenant,
         version.id,
         version.name,
@@ -57,6 +57,7 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         version.actor,
         meaning.era,
         meaning.team.map(TeamId::uuid),
+        meaning.transport,
     )
     .execute(&mut **tx)
     .await?;

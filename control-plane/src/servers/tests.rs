@@ -1,7 +1,11 @@
 use http::Method;
 use serde_json::json;
+use tollgate_proto::policy::v1::{Era, Transport};
 
-use crate::testing::{run, text};
+use crate::{
+    policy,
+    testing::{run, text},
+};
 
 #[tokio::test]
 async fn a_server_shows_what_was_sent_and_what_applies() {
@@ -17,6 +21,26 @@ async fn a_server_shows_what_was_sent_and_what_applies() {
         let patched = patch.json(json!({ "spec": { "era": "legacy" } })).await.expect(200);
         assert_eq!(patched.json["status"]["effective"]["era"], "legacy");
         assert_eq!(patched.json["spec"]["credential"], json!({ "type": "none" }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_with_a_separate_event_stream_is_legacy_unless_told_otherwise() {
+    run(async |bench| {
+        let spec = json!({ "instances": [{ "url": "http://127.0.0.1:3001/sse" }], "transport": "sse" });
+        let created = bench.put("servers/old", json!({ "spec": spec })).await.expect(201);
+        assert_eq!(created.json["spec"], spec);
+        assert_eq!(created.json["status"]["effective"], json!({ "transport": "sse", "era": "legacy" }));
+        let told = async || {
+            let policy = policy::compile(&bench.app, bench.acme).await.expect("it compiles").expect("a policy");
+            (policy.servers[0].transport(), policy.servers[0].era())
+        };
+        assert_eq!(told().await, (Transport::Sse, Era::Legacy));
+
+        let patch = bench.call(Method::PATCH, "servers/old").header("if-match", "\"1\"");
+        patch.json(json!({ "spec": { "transport": null } })).await.expect(200);
+        assert_eq!(told().await, (Transport::Unspecified, Era::Unspecified));
     })
     .await;
 }
@@ -79,6 +103,7 @@ async fn every_fault_of_a_server_is_named_where_it_is() {
                     { "url": "ftp://c/" },
                 ],
                 "transport": "sse",
+                "era": "modern",
                 "team": "nobody",
                 "credential": { "type": "header", "name": "Host", "value_ref": "literal:hunter2" },
                 "catalog": { "approval": "pinned" },
@@ -91,7 +116,7 @@ async fn every_fault_of_a_server_is_named_where_it_is() {
         assert_eq!(
             faults,
             [
-                "/spec/transport not_available",
+                "/spec/era conflict",
                 "/spec/catalog/approval not_available",
                 "/spec/instances/1/url url",
                 "/spec/instances/2/url duplicate",

@@ -19,7 +19,7 @@ use crate::{
     mcp::version::Era,
     policy::{
         Access, AccessError, Egress,
-        snapshot::{Agent, Grant, Instance, Limit, Server, Team, Tenant, User},
+        snapshot::{Agent, Grant, Instance, Limit, Server, Team, Tenant, Transport, User},
         toolset::{SelectionError, Shown, Toolset},
     },
     seal::SealingKeys,
@@ -164,7 +164,12 @@ fn limit(agents: &mut HashMap<AgentId, Agent>, sent: wire::Limit) -> Result<(), 
 
 fn server(sent: wire::Server) -> Result<(Name, Server), SnapshotError> {
     let name: Name = sent.name.parse()?;
+    let transport = match wire::Transport::try_from(sent.transport) {
+        Ok(wire::Transport::Sse) => Transport::EventStream,
+        Ok(wire::Transport::Unspecified) | Err(_) => Transport::Streamable,
+    };
     let era = match wire::Era::try_from(sent.era) {
+        _ if transport == Transport::EventStream => Some(Era::Legacy),
         Ok(wire::Era::Legacy) => Some(Era::Legacy),
         Ok(wire::Era::Modern) => Some(Era::Modern),
         Ok(wire::Era::Unspecified) | Err(_) => None,
@@ -173,18 +178,19 @@ fn server(sent: wire::Server) -> Result<(Name, Server), SnapshotError> {
     let Some(first) = sent.instances.first() else { return Err(SnapshotError::NoInstance(sent.name)) };
     let access = Access::read(id, &first.url, sent.credential, &sent.passed_headers);
     let access = Arc::new(access.map_err(|error| SnapshotError::Access(sent.name, error))?);
-    let instances = sent.instances.into_iter().map(|sent| instance(sent, &access)).collect::<Result<Vec<_>, _>>()?;
+    let instances = sent.instances.into_iter().map(|sent| instance(sent, transport, &access));
+    let instances = instances.collect::<Result<Vec<_>, _>>()?;
     let server = Server { id, name: name.clone(), display_name: sent.display_name, era, instances };
     Ok((name, server))
 }
 
-fn instance(sent: wire::Instance, access: &Arc<Access>) -> Result<Arc<Instance>, SnapshotError> {
+fn instance(sent: wire::Instance, transport: Transport, access: &Arc<Access>) -> Result<Arc<Instance>, SnapshotError> {
     let url: http::Uri = sent.url.parse().map_err(|_| SnapshotError::Url(sent.url.clone()))?;
     if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {
         return Err(SnapshotError::Url(sent.url));
     }
     let (id, access) = (InstanceId::from_str(&sent.id)?, Arc::clone(access));
-    Ok(Arc::new(Instance { id, url, draining: sent.draining, access }))
+    Ok(Arc::new(Instance { id, url, transport, draining: sent.draining, access }))
 }
 
 fn toolset(sent: wire::Toolset, servers: &BTreeMap<Name, Server>) -> Result<Arc<Toolset>, SnapshotError> {

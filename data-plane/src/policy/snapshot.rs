@@ -134,6 +134,16 @@ pub struct Server {
     pub instances: Vec<Arc<Instance>>,
 }
 
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// One endpoint. A server that does not know what is POSTed there is asked for an event stream next.
+    #[default]
+    Streamable,
+    /// An event stream by GET, and messages to the address that it announces.
+    EventStream,
+}
+
 /// One running copy of a server.
 #[derive(Debug, Clone)]
 pub struct Instance {
@@ -141,6 +151,8 @@ pub struct Instance {
     pub id: InstanceId,
     /// Its MCP endpoint.
     pub url: http::Uri,
+    /// How its server is spoken to.
+    pub transport: Transport,
     /// New work goes elsewhere; the sessions that it holds go on.
     pub draining: bool,
     /// How its server is approached.

@@ -80,7 +80,7 @@ impl Question {
         let mut hasher = DefaultHasher::new();
         server.era.hash(&mut hasher);
         for instance in &server.instances {
-            (instance.id, instance.url.to_string()).hash(&mut hasher);
+            (instance.id, instance.url.to_string(), instance.transport).hash(&mut hasher);
         }
         Self {
             tenant: owner.tenant,

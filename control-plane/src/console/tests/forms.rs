@@ -47,6 +47,22 @@ async fn what_is_wrong_is_said_beside_its_field_and_what_was_entered_stays() {
 }
 
 #[tokio::test]
+async fn a_servers_transport_is_chosen_and_shown() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::Operator).await;
+        browser.post("/new/server", &[SERVER[0], SERVER[1], ("transport", "sse")]).await.expect(303);
+        assert_eq!(bench.get("servers/files").await.json["spec"]["transport"], "sse");
+        assert!(browser.get("/servers/files").await.text.contains("HTTP with a separate event stream"));
+        let form = browser.get("/servers/files/edit").await.expect(200).text;
+        assert!(form.contains("<option value=\"sse\" selected>"), "{form}");
+        let etag = hidden(&form, "etag").expect("a version");
+        browser.post("/servers/files/edit", &[SERVER[1], ("etag", &etag)]).await.expect(303);
+        assert!(bench.get("servers/files").await.json["spec"].get("transport").is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_edit_changes_what_the_form_shows_and_nothing_else() {
     run(async |bench| {
         let mut browser = Browser::of(bench, Role::Operator).await;

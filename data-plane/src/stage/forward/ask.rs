@@ -17,7 +17,7 @@ use crate::{
     call::Call,
     gateway::Gateway,
     mcp::{header, message::MetaValue, method::Method, version::ProtocolVersion},
-    policy::{Egress, Instance, Server, Tenant},
+    policy::{Egress, Instance, Server, Tenant, Transport},
     refusal::Refusal,
     stage::{admit, identify::Caller},
     store::{Announcement, ChangedList, Owner},
@@ -134,10 +134,18 @@ impl Ask {
         if outgoing.method != Method::Initialize.as_str() {
             return self.request(instance, Verb::POST, headers, body, span).await;
         }
-        match self.request(instance, Verb::POST, headers.clone(), body.clone(), span).await {
-            Err(fault) if linked::may_be_older(&fault) => linked::open(self, instance, headers, body, fault).await,
-            answered => answered,
-        }
+        let stream = match instance.transport {
+            Transport::EventStream => linked::stream(self, instance, headers.clone()).await?,
+            Transport::Streamable => {
+                match self.request(instance, Verb::POST, headers.clone(), body.clone(), span).await {
+                    Err(fault) if linked::may_be_older(&fault) => {
+                        linked::stream(self, instance, headers.clone()).await.map_err(|_| fault)?
+                    }
+                    answered => return answered,
+                }
+            }
+        };
+        linked::open(self, instance, headers, body, stream).await
     }
 
     /// Asks for the stream of events of an upstream session; `headers` say which, and from where on.

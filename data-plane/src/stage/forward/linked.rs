@@ -90,27 +90,39 @@ pub const fn may_be_older(fault: &Fault) -> bool {
     }
 }
 
-/// Opens a link and sends `initialize` over it; the session that the answer names is the link.
+/// The event stream that a link is made of.
 ///
 /// # Errors
-/// `fault`, with which the server answered the POST, when it offers no event stream either; else how it failed.
+/// How the server failed, which may be that it has none.
+pub async fn stream(ask: &Ask, instance: &Instance, mut headers: HeaderMap) -> Result<Received, Fault> {
+    headers.remove(CONTENT_TYPE);
+    let none = |why: &str| Fault::from(AnswerFault::Invalid(format!("{why} where an event stream was asked for")));
+    match ask.stream(instance, headers).await {
+        Ok(received) if matches!(received.body, Body::Events(_)) => Ok(received),
+        Ok(_) => Err(none("another answer")),
+        Err(Fault::Answered(AnswerFault::NotOffered)) => Err(none("405")),
+        Err(Fault::Answered(AnswerFault::SessionLost)) => Err(none("404")),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Makes a link of an event stream and sends `initialize` over it; the session that the answer names is the link.
+///
+/// # Errors
+/// How the server failed.
 pub async fn open(
     ask: &Ask,
     instance: &Instance,
     mut headers: HeaderMap,
     body: Bytes,
-    fault: Fault,
+    stream: Received,
 ) -> Result<Received, Fault> {
     headers.remove(CONTENT_TYPE);
-    let received = match ask.stream(instance, headers.clone()).await {
-        Ok(received) if matches!(received.body, Body::Events(_)) => received,
-        _ => return Err(fault),
-    };
     let gateway = ask.shared();
     let id =
         MailboxId::generate().map_err(|_| AnswerFault::Invalid("no id could be made for its stream".to_owned()))?;
     let (upstreams, links) = (&gateway.upstreams, gateway.upstreams.links());
-    let link = links.open(upstreams, (ask.egress(), instance), id, received).await?;
+    let link = links.open(upstreams, (ask.egress(), instance), id, stream).await?;
     tokio::spawn(elsewhere::serve(gateway.clone(), ask.owner(), link));
     let session = format!("{PREFIX}{id}");
     let span = ask.upstream_span(instance, "initialize", "");

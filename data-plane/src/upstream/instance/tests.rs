@@ -1,9 +1,11 @@
 use super::*;
+use crate::policy::Transport;
 
 fn instances(count: usize) -> Vec<Arc<Instance>> {
     let instance = || Instance {
         id: InstanceId::new(),
         url: http::Uri::from_static("http://h/mcp"),
+        transport: Transport::default(),
         draining: false,
         access: Arc::default(),
     };
@@ -11,7 +13,7 @@ fn instances(count: usize) -> Vec<Arc<Instance>> {
 }
 
 fn draining(instance: &Instance) -> Arc<Instance> {
-    Arc::new(Instance { id: instance.id, url: instance.url.clone(), draining: true, access: Arc::default() })
+    Arc::new(Instance { draining: true, ..instance.clone() })
 }
 
 /// How often each instance was drawn.

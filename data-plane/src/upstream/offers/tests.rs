@@ -4,7 +4,7 @@ use tollgate_proto::{AgentId, InstanceId};
 use super::*;
 use crate::{
     mcp::json::{self, Bounds},
-    policy::Instance,
+    policy::{Instance, Transport},
 };
 
 fn owner(tenant: TenantId) -> Owner {
@@ -15,6 +15,7 @@ fn server() -> Server {
     let instance = Instance {
         id: InstanceId::new(),
         url: http::Uri::from_static("http://a/mcp"),
+        transport: Transport::default(),
         draining: false,
         access: Arc::default(),
     };
@@ -103,6 +104,7 @@ fn a_server_that_is_registered_anew_is_asked_anew() {
     let elsewhere = Instance {
         id: InstanceId::new(),
         url: http::Uri::from_static("http://b/mcp"),
+        transport: Transport::default(),
         draining: false,
         access: Arc::default(),
     };
