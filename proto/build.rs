@@ -2,11 +2,19 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const PROTOS: [&str; 2] = ["proto/tollgate/policy/v1/policy.proto", "proto/tollgate/usage/v1/usage.proto"];
+const PROTOS: [&str; 3] = [
+    "proto/tollgate/enrollment/v1/enrollment.proto",
+    "proto/tollgate/policy/v1/policy.proto",
+    "proto/tollgate/usage/v1/usage.proto",
+];
 
 /// Messages whose `Debug` is written by hand, because they hold secrets.
-const SECRET: [&str; 3] =
-    ["tollgate.policy.v1.SealingKey", "tollgate.policy.v1.StaticHeader", "tollgate.policy.v1.OauthClientCredentials"];
+const SECRET: [&str; 4] = [
+    "tollgate.enrollment.v1.EnrollRequest",
+    "tollgate.policy.v1.SealingKey",
+    "tollgate.policy.v1.StaticHeader",
+    "tollgate.policy.v1.OauthClientCredentials",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for proto in PROTOS {

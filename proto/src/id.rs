@@ -179,6 +179,10 @@ id!(
     /// What people call a session by: it leads to the session, and cannot be used in its place.
     SessionHandle, "ses", "session"
 );
+id!(
+    /// A token with which data planes join.
+    EnrollmentTokenId, "ent", "enrollment token"
+);
 
 /// One governed call: a UUIDv7 minted at ingress, shown in the usual UUID form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

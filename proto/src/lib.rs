@@ -4,6 +4,7 @@
 //! This crate does no I/O and depends on neither plane; both planes depend on it and never on each other.
 
 mod egress;
+mod enrollment_token;
 pub mod header;
 mod id;
 mod name;
@@ -11,13 +12,38 @@ pub mod names;
 mod scope;
 
 pub use egress::Egress;
+pub use enrollment_token::{EnrollmentToken, FINGERPRINT_LEN, TokenError};
 pub use id::{
-    AgentId, ApiKeyId, AuthorizationId, CallId, CredentialId, DataPlaneId, GrantId, IdError, IdentityProviderId,
-    InitialAccessTokenId, InstanceId, LimitId, SealingKeyId, ServerId, SessionHandle, TeamId, TenantId, ToolsetId,
-    UserId,
+    AgentId, ApiKeyId, AuthorizationId, CallId, CredentialId, DataPlaneId, EnrollmentTokenId, GrantId, IdError,
+    IdentityProviderId, InitialAccessTokenId, InstanceId, LimitId, SealingKeyId, ServerId, SessionHandle, TeamId,
+    TenantId, ToolsetId, UserId,
 };
 pub use name::{Name, NameError};
 pub use scope::{Scope, ScopeError};
+
+/// Enrolment of data planes, and what keeps them enrolled.
+pub mod enrollment {
+    /// The name that every control plane's certificate bears.
+    pub const CONTROL_PLANE_NAME: &str = "control-plane.tollgate.internal";
+
+    /// The metadata key under which a refusal has its name.
+    pub const REFUSAL_KEY: &str = "tollgate-refusal";
+
+    /// The name of the refusal of a data plane that was revoked: it stops serving.
+    pub const REVOKED: &str = "data_plane_revoked";
+
+    /// Version 1, generated from `enrollment.proto`.
+    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("tollgate.enrollment.v1");
+
+        impl std::fmt::Debug for EnrollRequest {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct("EnrollRequest").field("data_plane_id", &self.data_plane_id).finish_non_exhaustive()
+            }
+        }
+    }
+}
 
 /// Policy stream: control plane to data plane.
 pub mod policy {
