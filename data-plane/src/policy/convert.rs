@@ -20,7 +20,7 @@ use crate::{
     policy::{
         Access, AccessError, Egress,
         snapshot::{Agent, Grant, Instance, Limit, Server, Team, Tenant, Transport, User},
-        toolset::{SelectionError, Shown, Toolset},
+        toolset::{SelectionError, Toolset},
     },
     seal::SealingKeys,
 };
@@ -199,8 +199,7 @@ fn toolset(sent: wire::Toolset, servers: &BTreeMap<Name, Server>) -> Result<Arc<
         let wire::ToolsetTool { server_id, tool, name, description } = selected;
         let id: ServerId = server_id.parse()?;
         let server = servers.values().find(|server| server.id == id).ok_or(SelectionError::ServerUnknown);
-        let shown = Shown { name: name.into(), description: (!description.is_empty()).then(|| description.into()) };
-        let added = server.and_then(|server| toolset.select(&server.name, &tool, shown));
+        let added = server.and_then(|server| toolset.select(&server.name, &tool, &name, &description));
         added.map_err(|fault| SnapshotError::Toolset { toolset: toolset.name.clone(), tool, fault })?;
     }
     Ok(Arc::new(toolset))

@@ -31,6 +31,8 @@ pub struct Shown {
     pub name: Box<str>,
     /// What it does; `None`: what its server says.
     pub description: Option<Box<str>>,
+    /// How many come before it.
+    pub position: usize,
 }
 
 /// Why a tool cannot be put into a toolset.
@@ -83,19 +85,21 @@ impl FromIterator<Arc<Toolset>> for Toolsets {
 }
 
 impl Toolset {
-    /// One without a tool.
+    /// One without a tool. Where nobody gave it a name for people, they see the other one.
     #[must_use]
     pub fn new(name: Name, display_name: String, description: String) -> Self {
+        let display_name = if display_name.is_empty() { name.to_string() } else { display_name };
         Self { name, display_name, description, by_name: HashMap::new(), by_tool: HashMap::new() }
     }
 
-    /// Puts a server's tool into it, which agents will see as `shown`.
+    /// Puts a server's tool behind those that are in it. An empty description leaves it to the server.
     ///
     /// # Errors
     /// When the tool or the name is in it already; it may be of no use then.
-    pub fn select(&mut self, server: &Name, tool: &str, shown: Shown) -> Result<(), SelectionError> {
-        let leads_to = (server.clone(), Box::from(tool));
-        if self.by_name.insert(shown.name.clone(), leads_to).is_some() {
+    pub fn select(&mut self, server: &Name, tool: &str, name: &str, description: &str) -> Result<(), SelectionError> {
+        let description = (!description.is_empty()).then(|| description.into());
+        let shown = Shown { name: name.into(), description, position: self.by_name.len() };
+        if self.by_name.insert(name.into(), (server.clone(), tool.into())).is_some() {
             return Err(SelectionError::NameTaken);
         }
         let known = self.by_tool.entry(server.clone()).or_default().insert(tool.into(), shown);

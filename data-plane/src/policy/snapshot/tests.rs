@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::toolset::{Shown, Toolset};
+use crate::policy::Toolset;
 
 const NOW: i64 = 1_800_000_000;
 
@@ -38,8 +38,7 @@ fn toolset(tools: &[(String, String)]) -> Toolsets {
     let mut toolset = Toolset::new("t".parse().unwrap(), String::new(), String::new());
     for (tool, name) in tools {
         let (server, tool) = tool.split_once(':').unwrap();
-        let shown = Shown { name: name.as_str().into(), description: None };
-        toolset.select(&server.parse().unwrap(), tool, shown).unwrap();
+        toolset.select(&server.parse().unwrap(), tool, name, "").unwrap();
     }
     Toolsets::from_iter([Arc::new(toolset)])
 }

@@ -42,8 +42,10 @@ fn a_name_leads_to_its_tool_and_the_tool_to_its_name() {
     let (tracker, chat) = ("tracker".parse().unwrap(), "chat".parse().unwrap());
     assert_eq!(toolset.named("list"), Some((&tracker, "list")));
     assert_eq!(toolset.named("say"), Some((&chat, "post")));
-    assert_eq!(toolset.shown(&tracker, "list"), Some(&Shown { name: "list".into(), description: None }));
-    assert_eq!(toolset.shown(&chat, "post").unwrap().description.as_deref(), Some("Say it."));
+    assert_eq!(toolset.shown(&tracker, "list"), Some(&Shown { name: "list".into(), description: None, position: 0 }));
+    let shown = Shown { name: "say".into(), description: Some("Say it.".into()), position: 1 };
+    assert_eq!(toolset.shown(&chat, "post"), Some(&shown));
+    assert_eq!(toolset.display_name, "triage", "nobody gave it another");
     assert_eq!(toolset.tools_of(&chat).collect::<Vec<_>>(), ["post"]);
     for other in ["post", "chat__post", ""] {
         assert_eq!(toolset.named(other), None, "{other}");

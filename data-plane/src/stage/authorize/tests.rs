@@ -7,7 +7,7 @@ use tollgate_proto::{GrantId, ServerId};
 
 use super::*;
 use crate::{
-    policy::{Toolset, Toolsets, snapshot::Grant, toolset::Shown},
+    policy::{Toolset, Toolsets, snapshot::Grant},
     stage::identify::{Reach, tests::caller},
 };
 
@@ -24,8 +24,7 @@ fn server(name: &str) -> Arc<Server> {
 fn toolset() -> Arc<Toolset> {
     let mut toolset = Toolset::new("t".parse().unwrap(), String::new(), String::new());
     for (server, tool, name) in [("a", "x", "y"), ("a", "y", "b__x"), ("b", "x", "x")] {
-        let shown = Shown { name: name.into(), description: None };
-        toolset.select(&server.parse().unwrap(), tool, shown).unwrap();
+        toolset.select(&server.parse().unwrap(), tool, name, "").unwrap();
     }
     Arc::new(toolset)
 }

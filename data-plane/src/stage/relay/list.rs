@@ -1,7 +1,7 @@
 //! Lists: filtered by what the caller may use, merged over servers, and cut into pages.
 //!
 //! Invariant: an item keeps its bytes but for what an endpoint of several servers calls it and a toolset says of it; the
-//! order is that of the servers' slugs, then each server's own.
+//! order is that of the servers' slugs, then each server's own, and in a page of a toolset the order of its tools.
 
 use std::{sync::Arc, time::Duration};
 
@@ -107,13 +107,14 @@ pub async fn merge(gateway: &Gateway, caller: &Caller, view: &View, merged: Merg
             Err(reason) => left_out.push((server.name.clone(), reason)),
         }
     }
+    page.items.sort_by_key(|(position, _)| *position);
     let next = page.next.map(|place| cursor::seal(caller, view, kind, &place, gateway.now())).transpose();
     let next = next.map_err(|error| {
         tracing::error!(%error, "a cursor cannot be made, so the list has no second page");
         Refusal::NotReady
     })?;
     Ok(json::object(|result| {
-        result.array(kind.member(), |list| page.items.iter().for_each(|item| list.raw(item)));
+        result.array(kind.member(), |list| page.items.iter().for_each(|(_, item)| list.raw(item)));
         if let Some(next) = &next {
             result.text("nextCursor", next);
         }
@@ -134,7 +135,8 @@ struct Filling<'a> {
     view: &'a View,
     kind: ListKind,
     toolset: Option<&'a Toolset>,
-    items: Vec<Raw>,
+    /// Each behind its place in the toolset; elsewhere that is the same for all.
+    items: Vec<(usize, Raw)>,
     /// Where the next page begins, once this one is full.
     next: Option<Place>,
 }
@@ -155,8 +157,8 @@ impl Filling<'_> {
                 }
                 let shown = self.toolset.and_then(|toolset| toolset.shown(&server.name, &own));
                 self.items.push(match shown {
-                    Some(shown) => selected(server, item, shown),
-                    None => renamed(self.kind, server, item, &own),
+                    Some(shown) => (shown.position, selected(server, item, shown)),
+                    None => (0, renamed(self.kind, server, item, &own)),
                 });
                 if shown.is_none() && matches!(self.kind, ListKind::Tools | ListKind::Prompts) {
                     named.push(own);

@@ -9,7 +9,7 @@ fn raw(text: &str) -> Raw {
 fn seen(tool: &str, name: &str, description: Option<&str>) -> String {
     let (slug, display_name) = ("maps".parse().unwrap(), String::new());
     let server = Server { id: ServerId::new(), name: slug, display_name, era: None, instances: Vec::new() };
-    let shown = Shown { name: name.into(), description: description.map(Into::into) };
+    let shown = Shown { name: name.into(), description: description.map(Into::into), position: 0 };
     String::from_utf8(selected(&server, &raw(tool), &shown).as_bytes().to_vec()).unwrap()
 }
 
