@@ -11,7 +11,9 @@ mod health;
 mod instance;
 pub mod link;
 pub mod offers;
+pub mod report;
 pub mod schemas;
+pub mod spoken;
 
 use std::{
     collections::HashMap,
@@ -189,7 +191,7 @@ impl Upstreams {
                 Err(of(chain(&error)))
             }
             Err(_elapsed) => {
-                self.instances.failed(instance.id, Failure::Unable);
+                self.instances.failed(instance.id, Failure::Timeout);
                 Err(UpstreamError::Timeout(self.timeout))
             }
         }

@@ -124,19 +124,49 @@ pub async fn receive(
     sent_at: Instant,
     span: UpstreamSpan,
 ) -> Result<Received, AnswerFault> {
+    let (status, session) = (response.status(), session_id(response.headers())?);
+    let body = judge(response, Some(in_flight), idle_max).await?;
+    Ok(Received { status, session, body, sent_at, span })
+}
+
+/// The answer to a question that belongs to no call.
+///
+/// # Errors
+/// As [`receive`].
+pub async fn alone(
+    response: HttpResponse<Incoming>,
+    id: &RequestId,
+    idle_max: Duration,
+) -> Result<Response, AnswerFault> {
+    let mut events = match judge(response, None, idle_max).await? {
+        Body::Whole(response, _) => return answers(response, id),
+        Body::Empty => return Err(AnswerFault::Invalid("no answer".to_owned())),
+        Body::Events(events) => events,
+    };
+    while let Some(event) = events.next().await? {
+        if let Some(Message::Response(response)) = event.data.as_ref().map(read).transpose()? {
+            return answers(response, id);
+        }
+    }
+    Err(AnswerFault::ended_early())
+}
+
+async fn judge(
+    response: HttpResponse<Incoming>,
+    in_flight: Option<InFlight>,
+    idle_max: Duration,
+) -> Result<Body, AnswerFault> {
     let (head, body) = response.into_parts();
-    let session = session_id(&head.headers)?;
     let media = media_type(&head.headers);
-    let received = |body| Received { status: head.status, session, body, sent_at, span };
     match head.status {
-        StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Ok(received(Body::Empty)),
+        StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Ok(Body::Empty),
         StatusCode::OK if media == "text/event-stream" => {
             let source = Source::Http(body, Box::new(sse::Decoder::new(sse::Bounds::UPSTREAM)));
-            Ok(received(Body::Events(Events { source, idle_max, left: bounds(), _in_flight: Some(in_flight) })))
+            Ok(Body::Events(Events { source, idle_max, left: bounds(), _in_flight: in_flight }))
         }
         StatusCode::OK if media == "application/json" => {
             let bytes = collect(body, idle_max).await?;
-            Ok(received(whole(bytes)?))
+            whole(bytes)
         }
         StatusCode::OK => Err(AnswerFault::Invalid(format!("media type `{media}` instead of JSON or events"))),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(AnswerFault::Denied(head.status)),
@@ -147,7 +177,7 @@ pub async fn receive(
             Err(AnswerFault::Unavailable(status))
         }
         StatusCode::METHOD_NOT_ALLOWED => Err(AnswerFault::NotOffered),
-        status => Ok(received(explained(status, &media, body, idle_max).await?)),
+        status => explained(status, &media, body, idle_max).await,
     }
 }
 

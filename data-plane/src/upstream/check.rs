@@ -1,7 +1,9 @@
 //! Checks: instances that were ejected, or that nobody asked for long, are asked whether they live.
 //!
 //! Any answer below 500 is a sign of life: a server may want credentials that are not at hand, or not know the question. The question is
-//! `server/discover`, which changes nothing anywhere and which servers of both eras answer without a session.
+//! `server/discover`, which changes nothing anywhere and which servers of both eras answer without a session. The answer
+//! shows the era too, for which a server that is busy and never fails is asked now and then as well: it may have been
+//! upgraded where it is.
 //!
 //! Invariant: a check never delays a call and never counts as one.
 
@@ -15,7 +17,7 @@ use http::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Upstreams;
+use super::{Upstreams, answer, health::Failure, spoken};
 use crate::{
     gateway::Gateway,
     mcp::{
@@ -24,13 +26,17 @@ use crate::{
         method::Method,
         version::ProtocolVersion,
     },
-    policy::{Instance, Snapshot, Tenant},
+    policy::{Instance, Server, Snapshot, Tenant},
 };
+
+#[cfg(test)]
+mod tests;
 
 const EVERY: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Checks that run at once.
 const AT_ONCE_MAX: usize = 16;
+const ID: &str = "tollgate-check";
 
 /// Checks what is due, until `stopping`.
 pub async fn follow(gateway: Arc<Gateway>, stopping: CancellationToken) {
@@ -55,26 +61,42 @@ async fn round(upstreams: &Upstreams, snapshot: &Snapshot) {
     let (mut known, mut servers) = (HashSet::new(), HashSet::new());
     for tenant in snapshot.tenants() {
         servers.extend(tenant.servers.values().map(|server| server.id));
-        for instance in tenant.servers.values().flat_map(|server| &server.instances) {
-            known.insert(instance.id);
-            if upstreams.instances.is_check_due(instance.id) {
-                due.push((Arc::clone(tenant), Arc::clone(instance)));
+        for server in tenant.servers.values() {
+            for instance in &server.instances {
+                known.insert(instance.id);
+                let probed = server.era.is_none() && upstreams.instances.take_probe(instance.id);
+                if probed || upstreams.instances.is_check_due(instance.id) {
+                    due.push((Arc::clone(tenant), Arc::clone(server), Arc::clone(instance)));
+                }
             }
         }
     }
     upstreams.instances.retain(|id| known.contains(&id));
     upstreams.credentials.retain(|id| servers.contains(&id));
-    let checks = due.into_iter().map(|(tenant, instance)| async move { check(upstreams, &tenant, &instance).await });
+    let checks = due.into_iter().map(|(tenant, server, instance)| async move {
+        check(upstreams, &tenant, &server, &instance).await;
+    });
     stream::iter(checks).buffer_unordered(AT_ONCE_MAX).collect::<()>().await;
 }
 
-async fn check(upstreams: &Upstreams, tenant: &Tenant, instance: &Instance) {
+async fn check(upstreams: &Upstreams, tenant: &Tenant, server: &Server, instance: &Instance) {
     let mut headers = headers();
     upstreams.credentials.present_at_hand(instance, &mut headers);
     let request = super::request(&instance.url, Verb::POST, headers, question());
     let answer = tokio::time::timeout(DEADLINE, upstreams.client(&tenant.egress).request(request)).await;
-    let alive = matches!(&answer, Ok(Ok(response)) if response.status() < StatusCode::INTERNAL_SERVER_ERROR);
-    upstreams.instances.checked(instance.id, alive);
+    let answer = match answer {
+        Err(_) => Err(Failure::Timeout),
+        Ok(Err(_)) => Err(Failure::Unreachable),
+        Ok(Ok(response)) if response.status() >= StatusCode::INTERNAL_SERVER_ERROR => Err(Failure::Unable),
+        Ok(Ok(response)) => Ok(response),
+    };
+    upstreams.instances.checked(instance.id, answer.as_ref().err().copied());
+    let Some(response) = answer.ok().filter(|_| server.era.is_none()) else { return };
+    let id = RequestId::Text(ID.into());
+    let Ok(answered) = tokio::time::timeout(DEADLINE, answer::alone(response, &id, DEADLINE)).await else { return };
+    if let Ok(modern) = spoken::is_modern(&answered) {
+        upstreams.instances.set_modern(instance.id, modern);
+    }
 }
 
 /// Of a question that changes nothing anywhere.
@@ -90,7 +112,7 @@ pub(super) fn headers() -> HeaderMap {
 
 /// `server/discover`.
 pub(super) fn question() -> Bytes {
-    let id = RequestId::Text("tollgate-check".into());
+    let id = RequestId::Text(ID.into());
     write_request(&id, Method::Discover.as_str(), |params| {
         params.object("_meta", |meta| {
             meta.text(META_PROTOCOL_VERSION, ProtocolVersion::NEWEST_MODERN.as_str());

@@ -25,8 +25,25 @@ const QUIET_MAX: Duration = Duration::from_secs(30);
 pub enum Failure {
     /// No connection, or it broke before an answer began: nobody is there.
     Unreachable,
-    /// It is there, but took too long or says that it cannot serve.
+    /// It is there, or was, but took too long.
+    Timeout,
+    /// It is there, but says that it cannot serve.
     Unable,
+}
+
+/// How an instance does, for people: where it stands, and more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// It was not asked for anything yet.
+    Unknown,
+    /// It answers.
+    Healthy,
+    /// It failed what it was asked last, and is not ejected for that.
+    Unhealthy,
+    /// It gets nothing while another instance lives.
+    Ejected,
+    /// It gets a share that grows.
+    Returning,
 }
 
 /// Where an instance stands.
@@ -46,6 +63,7 @@ pub struct Health {
     phase: Phase,
     failures: u32,
     ejections: u32,
+    asked: bool,
     heard_at: Instant,
 }
 
@@ -54,6 +72,18 @@ enum Phase {
     Healthy,
     Ejected { until: Instant },
     Returning { since: Instant },
+}
+
+impl Failure {
+    /// As operators see it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Unable => "unable",
+        }
+    }
 }
 
 impl Standing {
@@ -72,12 +102,12 @@ impl Health {
     /// Of an instance that nothing is known of: it is taken for healthy.
     #[must_use]
     pub const fn new(now: Instant) -> Self {
-        Self { phase: Phase::Healthy, failures: 0, ejections: 0, heard_at: now }
+        Self { phase: Phase::Healthy, failures: 0, ejections: 0, asked: false, heard_at: now }
     }
 
     /// A request was answered.
     pub fn succeeded(&mut self, now: Instant) {
-        self.heard_at = now;
+        self.heard(now);
         self.failures = 0;
         if self.standing(now) == Standing::Healthy {
             self.phase = Phase::Healthy;
@@ -87,7 +117,7 @@ impl Health {
 
     /// A request failed.
     pub fn failed(&mut self, failure: Failure, now: Instant) {
-        self.heard_at = now;
+        self.heard(now);
         self.failures += 1;
         let is_ejected = matches!(self.phase, Phase::Ejected { .. });
         if !is_ejected && (failure == Failure::Unreachable || self.failures >= FAILURES_MAX) {
@@ -97,7 +127,7 @@ impl Health {
 
     /// A check that was due had this result.
     pub fn checked(&mut self, alive: bool, now: Instant) {
-        self.heard_at = now;
+        self.heard(now);
         match (self.phase, alive) {
             (Phase::Ejected { .. }, true) => {
                 self.failures = 0;
@@ -129,6 +159,18 @@ impl Health {
         }
     }
 
+    /// How it does.
+    #[must_use]
+    pub fn condition(&self, now: Instant) -> Condition {
+        match self.standing(now) {
+            Standing::Ejected => Condition::Ejected,
+            Standing::Returning => Condition::Returning,
+            Standing::Healthy if !self.asked => Condition::Unknown,
+            Standing::Healthy if self.failures > 0 => Condition::Unhealthy,
+            Standing::Healthy => Condition::Healthy,
+        }
+    }
+
     /// Which part of its full share it gets, from 0 to 1.
     #[must_use]
     pub fn share(&self, now: Instant) -> f64 {
@@ -140,6 +182,10 @@ impl Health {
                 (FIRST_SHARE + (1.0 - FIRST_SHARE) * back).min(1.0)
             }
         }
+    }
+
+    const fn heard(&mut self, now: Instant) {
+        (self.asked, self.heard_at) = (true, now);
     }
 
     fn eject(&mut self, now: Instant) {
@@ -170,6 +216,22 @@ mod tests {
         let shares: Vec<f64> = [5, 10, 15].into_iter().map(|second| health.share(after(start, second))).collect();
         assert!(shares.is_sorted() && shares[0] < 0.2 && shares[2] >= 1.0, "{shares:?}");
         assert_eq!(health.standing(after(start, 15)), Standing::Healthy);
+    }
+
+    #[test]
+    fn people_are_told_of_what_was_not_asked_yet_and_of_a_failure_that_ejects_nothing() {
+        let start = Instant::now();
+        let mut health = Health::new(start);
+        assert_eq!(health.condition(start), Condition::Unknown);
+        health.succeeded(start);
+        assert_eq!(health.condition(start), Condition::Healthy);
+        health.failed(Failure::Timeout, start);
+        assert_eq!((health.condition(start), health.standing(start)), (Condition::Unhealthy, Standing::Healthy));
+        health.failed(Failure::Unreachable, start);
+        assert_eq!(health.condition(start), Condition::Ejected);
+        health.checked(true, after(start, 5));
+        assert_eq!(health.condition(after(start, 5)), Condition::Returning);
+        assert_eq!(health.condition(after(start, 15)), Condition::Healthy);
     }
 
     #[test]

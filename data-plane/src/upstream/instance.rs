@@ -14,14 +14,24 @@ use std::{
 
 use tollgate_proto::InstanceId;
 
-use super::health::{Failure, Health, Standing};
-use crate::{mcp::json::Raw, policy::Instance};
+use super::health::{Condition, Failure, Health, Standing};
+use crate::{
+    mcp::{
+        json::Raw,
+        version::{Era, ProtocolVersion},
+    },
+    policy::Instance,
+};
 
 #[cfg(test)]
 mod tests;
 
 /// A server that was upgraded still answers in the old way, so only time shows it.
 const LEGACY_VERDICT: Duration = Duration::from_secs(60);
+/// How often a server that never fails is asked all the same which era it speaks: it may have been upgraded in place.
+const PROBE_EVERY: Duration = Duration::from_secs(10 * 60);
+/// A tenth of that, in milliseconds: not all servers are asked at once.
+const PROBE_JITTER_MS: usize = 60_000;
 
 /// All instances by id.
 #[derive(Debug, Default)]
@@ -42,6 +52,39 @@ struct Observed {
     modern: Option<(bool, Instant)>,
     /// What it says of itself, and until when.
     discovered: Option<(Raw, Instant)>,
+    /// How it failed last, while it has not been well since.
+    failure: Option<Failure>,
+    /// What it was heard to speak last.
+    spoken: Option<(Era, Option<ProtocolVersion>)>,
+    probe_at: Instant,
+}
+
+/// What people may want to know of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sight {
+    /// How it does.
+    pub condition: Condition,
+    /// Which era it speaks, where that is known.
+    pub era: Option<Era>,
+    /// Which revision of it, where that is known.
+    pub version: Option<ProtocolVersion>,
+    /// Why it is not well.
+    pub failure: Option<Failure>,
+}
+
+impl Sight {
+    /// This one of a server that is registered with its era.
+    #[must_use]
+    pub fn registered_as(self, era: Option<Era>) -> Self {
+        match era {
+            None => self,
+            // The one that it is asked in.
+            Some(Era::Modern) => Self { era, version: Some(ProtocolVersion::NEWEST_MODERN), ..self },
+            Some(Era::Legacy) => {
+                Self { era, version: self.version.filter(|version| version.era() == Era::Legacy), ..self }
+            }
+        }
+    }
 }
 
 /// One request that an instance is busy with.
@@ -81,19 +124,47 @@ impl Instances {
     }
 
     pub(super) fn failed(&self, id: InstanceId, failure: Failure) {
-        self.changed(id, |health, now| health.failed(failure, now));
+        self.changed(id, Some(failure), |health, now| health.failed(failure, now));
     }
 
     pub(super) fn succeeded(&self, id: InstanceId) {
-        self.changed(id, Health::succeeded);
+        self.changed(id, None, Health::succeeded);
     }
 
-    pub(super) fn checked(&self, id: InstanceId, alive: bool) {
-        self.changed(id, |health, now| health.checked(alive, now));
+    pub(super) fn checked(&self, id: InstanceId, failure: Option<Failure>) {
+        self.changed(id, failure, |health, now| health.checked(failure.is_none(), now));
     }
 
     pub(super) fn is_check_due(&self, id: InstanceId) -> bool {
         self.state(id).observed().health.is_check_due(Instant::now())
+    }
+
+    /// Whether it is time to ask which era the instance speaks; whoever is told so asks.
+    pub(super) fn take_probe(&self, id: InstanceId) -> bool {
+        let (state, now) = (self.state(id), Instant::now());
+        let mut observed = state.observed();
+        let due = now >= observed.probe_at;
+        if due {
+            observed.probe_at = self.next_probe(now);
+        }
+        due
+    }
+
+    /// Time goes by until it is asked.
+    #[cfg(test)]
+    pub(super) fn let_pass(&self, id: InstanceId) {
+        self.state(id).observed().probe_at -= PROBE_EVERY;
+    }
+
+    /// What people may want to know of the instance.
+    #[must_use]
+    pub fn sight(&self, id: InstanceId) -> Sight {
+        let (state, now) = (self.state(id), Instant::now());
+        let observed = state.observed();
+        let condition = observed.health.condition(now);
+        let failure = observed.failure.filter(|_| condition != Condition::Healthy);
+        let (era, version) = observed.spoken.unzip();
+        Sight { condition, era, version: version.flatten(), failure }
     }
 
     /// Where the instance stands.
@@ -111,7 +182,20 @@ impl Instances {
 
     /// What asking it showed.
     pub fn set_modern(&self, id: InstanceId, modern: bool) {
-        self.state(id).observed().modern = Some((modern, Instant::now()));
+        let (state, now) = (self.state(id), Instant::now());
+        let mut observed = state.observed();
+        observed.modern = Some((modern, now));
+        observed.probe_at = self.next_probe(now);
+        observed.spoken = match (modern, observed.spoken) {
+            (true, _) => Some((Era::Modern, Some(ProtocolVersion::NEWEST_MODERN))),
+            (false, Some((Era::Legacy, version))) => Some((Era::Legacy, version)),
+            (false, _) => Some((Era::Legacy, None)),
+        };
+    }
+
+    /// The revision that a legacy server chose at `initialize`.
+    pub fn met(&self, id: InstanceId, version: ProtocolVersion) {
+        self.state(id).observed().spoken = Some((version.era(), Some(version)));
     }
 
     /// What the instance says of itself, while that holds.
@@ -149,11 +233,12 @@ impl Instances {
 
     /// Notes what was seen, and says so where the standing changed. What is known of the era goes with an instance
     /// that went away: another version may come back.
-    fn changed(&self, id: InstanceId, note: impl FnOnce(&mut Health, Instant)) {
+    fn changed(&self, id: InstanceId, failure: Option<Failure>, note: impl FnOnce(&mut Health, Instant)) {
         let (state, now) = (self.state(id), Instant::now());
         let mut observed = state.observed();
         let before = observed.health.standing(now);
         note(&mut observed.health, now);
+        observed.failure = failure.or(observed.failure);
         let after = observed.health.standing(now);
         if before != after {
             if after == Standing::Ejected {
@@ -166,13 +251,18 @@ impl Instances {
 
     fn state(&self, id: InstanceId) -> Arc<State> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(id).or_insert_with(|| Arc::new(State::new())))
+        Arc::clone(known.entry(id).or_insert_with(|| Arc::new(State::new(self.next_probe(Instant::now())))))
+    }
+
+    fn next_probe(&self, now: Instant) -> Instant {
+        now + PROBE_EVERY - Duration::from_millis(self.dice.below(PROBE_JITTER_MS) as u64)
     }
 }
 
 impl State {
-    fn new() -> Self {
-        let observed = Observed { health: Health::new(Instant::now()), modern: None, discovered: None };
+    fn new(probe_at: Instant) -> Self {
+        let health = Health::new(Instant::now());
+        let observed = Observed { health, modern: None, discovered: None, failure: None, spoken: None, probe_at };
         Self { in_flight: AtomicUsize::new(0), observed: Mutex::new(observed) }
     }
 

@@ -23,7 +23,10 @@ use crate::{
     policy::Server,
     refusal::Refusal,
     store::{Leg, Session},
-    upstream::answer::{AnswerFault, Body, Received},
+    upstream::{
+        answer::{AnswerFault, Body, Received},
+        spoken,
+    },
 };
 
 /// What an agent said of itself in `initialize`, or what is said in its place.
@@ -107,7 +110,7 @@ pub async fn initialize(
     let exchange = Exchange::over(ask, &speech, Some(id.clone()), received);
     let response = exchange.answer().await.map_err(|fault| ask.refusal(server, &Fault::from(fault)))?;
     let Ok(result) = &response.outcome else {
-        return if era::is_modern_error(response.error_code()) {
+        return if spoken::is_modern_error(response.error_code()) {
             Err(era::has_changed(ask, server, instance))
         } else {
             Ok((None, response))
@@ -115,10 +118,11 @@ pub async fn initialize(
     };
     let version = result.object().and_then(|result| result.get("protocolVersion")?.as_str().map(Into::into));
     let version: String = version.unwrap_or_default();
-    if ProtocolVersion::parse_legacy(&version).is_none() {
+    let Some(spoken) = ProtocolVersion::parse_legacy(&version) else {
         let fault = AnswerFault::Invalid("a protocol version that is not known".to_owned());
         return Err(ask.refusal(server, &Fault::from(fault)));
-    }
+    };
+    ask.gateway().upstreams.instances().met(instance.id, spoken);
     if let Tongue::Legacy(leg) = &mut speech.tongue {
         leg.protocol_version = version;
     }

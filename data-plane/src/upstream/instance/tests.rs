@@ -59,7 +59,7 @@ fn an_instance_that_cannot_be_reached_is_passed_over_while_another_lives() {
 fn an_instance_that_comes_back_gets_little_at_first() {
     let (known, list) = (Instances::default(), instances(2));
     known.failed(list[0].id, Failure::Unreachable);
-    known.checked(list[0].id, true);
+    known.checked(list[0].id, None);
     let _five: Vec<_> = (0..5).map(|_| known.enter(list[1].id)).collect();
     assert_eq!(draws(&known, &list, 50), [0, 50], "a tenth of the share is full with the first request");
     let _more: Vec<_> = (0..7).map(|_| known.enter(list[1].id)).collect();
