@@ -105,7 +105,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
     let shipping = Shipping::start(gateway.spool.clone(), id, channel.clone(), &config.enrollment_token)?;
     let (stopped, calls, services) = (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
     let watcher = stream::Watcher { channel, authorization, id };
-    services.spawn(stream::follow(watcher, Arc::clone(&gateway.policies), stopped.clone()));
+    services.spawn(stream::follow(watcher, Arc::clone(&gateway), stopped.clone()));
     services.spawn(reaper::reap(Arc::clone(&gateway), stopped.clone()));
     services.spawn(ops::serve(Arc::clone(&gateway), config.other_metrics, ops, stopped.clone()));
     services.spawn(check::follow(Arc::clone(&gateway), stopped.clone()));

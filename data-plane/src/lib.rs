@@ -7,6 +7,7 @@
 //!   requests, `gateway.rs` is what calls share.
 //! - `mcp/` is the protocol without I/O, `bridge/` the translation between its eras; `policy/` what may be done, swapped as a whole; `store/` sessions and
 //!   counters; `upstream/` the servers behind; `usage/` the ledger's first half.
+//! - `inquiry.rs` answers what operators ask about sessions, over the policy stream.
 //! - `ops.rs` answers health and metrics on a port of its own.
 //!
 //! Invariants: one call, one policy snapshot, one record. No call waits for the control plane, but one that brings an
@@ -19,6 +20,7 @@ pub mod data_plane;
 pub mod endpoint;
 pub mod front;
 pub mod gateway;
+mod inquiry;
 pub mod listener;
 pub mod mcp;
 mod metadata;

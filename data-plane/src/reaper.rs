@@ -11,12 +11,13 @@ use futures_util::future::join_all;
 use http::Method;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use tollgate_proto::ServerId;
 
 use crate::{
     gateway::Gateway,
     policy::Tenant,
     stage::forward::{ask::legacy_headers, speech::Speech},
-    store::{Announcement, Session, SessionChange, SessionId, StoreError},
+    store::{Announcement, Leg, Session, SessionChange, SessionId, StoreError},
     telemetry::SessionEnd,
 };
 
@@ -63,8 +64,13 @@ async fn end(gateway: &Gateway, tenant: &Tenant, id: &SessionId, session: &Sessi
     if let Err(error) = gateway.store.announce(ended).await {
         tracing::debug!(%error, "other data planes were not told that a session is over");
     }
-    for (server, leg) in &session.legs {
-        let server = tenant.servers.values().find(|known| known.id == *server);
+    tell_servers(gateway, tenant, session.legs.iter().map(|(server, leg)| (*server, leg))).await;
+}
+
+/// Tells the servers that their sessions are over, as far as they are still those of the tenant.
+pub(crate) async fn tell_servers(gateway: &Gateway, tenant: &Tenant, legs: impl Iterator<Item = (ServerId, &Leg)>) {
+    for (server, leg) in legs {
+        let server = tenant.servers.values().find(|known| known.id == server);
         let speech = server.and_then(|server| Speech::of_leg(server, leg)).filter(Speech::has_session);
         let Some(Speech { instance, server, .. }) = speech else { continue };
         let headers = legacy_headers(&leg.protocol_version, leg.upstream_session.as_deref());

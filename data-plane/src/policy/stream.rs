@@ -2,22 +2,27 @@
 //!
 //! Invariant: whatever happens to the stream, the last good policy stays in force; a policy that cannot be served is
 //! answered with a NACK and changes nothing. Revocations wait for no policy, and are confirmed once they are in force.
+//! No question keeps the stream from being read.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tollgate_proto::{
     DataPlaneId,
     policy::v1::{
-        Ack, Heartbeat, Held, Hello, Nack, Revocations, RevocationsApplied, TenantPolicy, WatchRequest, WatchResponse,
+        Ack, Heartbeat, Held, Hello, Nack, Revocations, RevocationsApplied, TenantPolicy, WatchRequest,
         policy_service_client::PolicyServiceClient, watch_request, watch_response,
     },
 };
 use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
 
-use crate::policy::Policies;
+use crate::{gateway::Gateway, inquiry, policy::Policies, upstream::report::Reporter};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -25,8 +30,12 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// A tenant comes whole: far above what the largest is expected to take.
 const POLICY_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// At most one unacknowledged policy per tenant is in flight, so this never fills.
+/// At most one unacknowledged policy per tenant is in flight, a few questions and one report, so this never fills.
 const ANSWERS_QUEUED: usize = 1024;
+/// Questions that are being answered. More stay without an answer: whoever asks does not wait for long.
+const QUESTIONS_MAX: usize = 8;
+/// How often the control plane is told what changed about instances, at most.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Who watches, and with which right.
 #[derive(Clone)]
@@ -40,11 +49,12 @@ pub struct Watcher {
 }
 
 /// Follows the control plane until `stopping`, reconnecting for as long as it takes.
-pub async fn follow(watcher: Watcher, policies: Arc<Policies>, stopping: CancellationToken) {
+pub async fn follow(watcher: Watcher, gateway: Arc<Gateway>, stopping: CancellationToken) {
+    let (policies, mut reporter) = (&gateway.policies, Reporter::default());
     let mut backoff = BACKOFF_FIRST;
     loop {
         let ended = tokio::select! {
-            ended = watch(&watcher, &policies) => ended,
+            ended = watch(&watcher, &gateway, &mut reporter) => ended,
             () = stopping.cancelled() => return,
         };
         let Err(status) = ended else { continue };
@@ -62,7 +72,8 @@ pub async fn follow(watcher: Watcher, policies: Arc<Policies>, stopping: Cancell
 }
 
 /// One stream, from hello to its end. Never returns `Ok`: a stream that ends is a stream to open again.
-async fn watch(watcher: &Watcher, policies: &Policies) -> Result<(), Status> {
+async fn watch(watcher: &Watcher, gateway: &Arc<Gateway>, reporter: &mut Reporter) -> Result<(), Status> {
+    let policies = &gateway.policies;
     let (answers, outgoing) = mpsc::channel(ANSWERS_QUEUED);
     let send = |message| {
         answers
@@ -74,14 +85,35 @@ async fn watch(watcher: &Watcher, policies: &Policies) -> Result<(), Status> {
     request.metadata_mut().insert("authorization", watcher.authorization.clone());
     let mut client = PolicyServiceClient::new(watcher.channel.clone()).max_decoding_message_size(POLICY_BYTES_MAX);
     let mut stream = client.watch(request).await?.into_inner();
+    reporter.begin();
+    let (mut questions, mut heard_at) = (JoinSet::new(), Instant::now());
+    let mut reports = interval(REPORT_EVERY);
+    reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let message = tokio::time::timeout(SILENCE_MAX, stream.message())
-            .await
-            .map_err(|_| Status::deadline_exceeded("the control plane fell silent"))??
-            .ok_or_else(|| Status::unavailable("the control plane closed the stream"))?;
-        policies.heard();
-        if let Some(answer) = receive(message, policies) {
-            send(answer)?;
+        tokio::select! {
+            message = stream.message() => {
+                let message = message?.ok_or_else(|| Status::unavailable("the control plane closed the stream"))?;
+                heard_at = Instant::now();
+                policies.heard();
+                match message.message {
+                    Some(watch_response::Message::Question(question)) if questions.len() < QUESTIONS_MAX => {
+                        questions.spawn(inquiry::answer(Arc::clone(gateway), question));
+                    }
+                    Some(message) => receive(message, policies).map_or(Ok(()), &send)?,
+                    // Something that a newer control plane says beside the rest.
+                    None => {}
+                }
+            }
+            Some(Ok(reply)) = questions.join_next() => send(watch_request::Message::Reply(reply))?,
+            _ = reports.tick() => {
+                let now_ms = chrono::Utc::now().timestamp_millis();
+                for report in reporter.report(gateway.upstreams.instances(), &policies.load(), now_ms) {
+                    send(watch_request::Message::InstanceReport(report))?;
+                }
+            }
+            () = sleep_until(heard_at + SILENCE_MAX) => {
+                return Err(Status::deadline_exceeded("the control plane fell silent"));
+            }
         }
     }
 }
@@ -106,8 +138,8 @@ fn hello(watcher: &Watcher, policies: &Policies) -> Hello {
     }
 }
 
-fn receive(message: WatchResponse, policies: &Policies) -> Option<watch_request::Message> {
-    match message.message? {
+fn receive(message: watch_response::Message, policies: &Policies) -> Option<watch_request::Message> {
+    match message {
         watch_response::Message::Policy(policy) => Some(apply(&policy, policies)),
         watch_response::Message::Removed(removed) => {
             match removed.tenant_id.parse() {
@@ -121,7 +153,7 @@ fn receive(message: WatchResponse, policies: &Policies) -> Option<watch_request:
             None
         }
         watch_response::Message::Revocations(revocations) => revoke(&revocations, policies),
-        // Left without an answer, as questions may be.
+        // One too many.
         watch_response::Message::Question(_) => None,
         watch_response::Message::Heartbeat(Heartbeat { .. }) => {
             policies.forget_expired(chrono::Utc::now().timestamp());

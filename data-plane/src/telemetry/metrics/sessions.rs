@@ -15,6 +15,8 @@ pub enum SessionEnd {
     Deleted,
     /// Its time was up.
     Expired,
+    /// An operator ended it.
+    Operator,
     /// The server forgot it, or the instance that held it is gone.
     Lost,
 }
@@ -47,6 +49,7 @@ impl Sessions {
         let how = match how {
             SessionEnd::Deleted => "deleted",
             SessionEnd::Expired => "expired",
+            SessionEnd::Operator => "operator",
             SessionEnd::Lost => "lost",
         };
         self.ended.get_or_create(&EndLabels { how }).inc_by(count);
