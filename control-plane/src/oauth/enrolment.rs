@@ -2,11 +2,12 @@
 //! grants it, and the audit event.
 //!
 //! Invariant: what anyone can say about themselves gives no authority. A new agent has the grants that a rule of the
-//! tenant's admin writes, else none, and it acts for itself only where the admin names the host of its document.
+//! tenant's admin writes, else none, and it acts for itself only where the admin names the host of its document. One
+//! that says something else later keeps only what it would be trusted with as it is now (`enrolment/trust.rs`).
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use tollgate_proto::{AgentId, Name, Scope};
+use tollgate_proto::{AgentId, Name, Scope, TeamId};
 use url::Url;
 
 use super::{
@@ -26,15 +27,14 @@ use crate::{
     policy,
     resource::{self, Content, Kind as _},
     secret::Digest,
-    servers, teams,
-    teams::TeamSpec,
+    servers,
+    teams::{self, TeamSpec},
     tenants::client_registration::{DynamicRegistration, Newcomer, RegistrationPolicy, Rule},
 };
 
 mod naming;
 mod sql;
-
-pub(super) use sql::Registered;
+mod trust;
 
 /// Who writes what a rule says.
 const BY_RULE: &str = "system";
@@ -113,10 +113,13 @@ impl Origin<'_> {
 }
 
 impl Enrolment<'_> {
-    fn state(&self) -> AgentState {
+    fn needs_approval(&self) -> bool {
         let vouched = matches!(self.origin, Origin::Document { vouched: true, .. });
-        let needs_approval = self.policy.registration == DynamicRegistration::Approval && !vouched;
-        if needs_approval { AgentState::Waiting } else { AgentState::Active }
+        self.policy.registration == DynamicRegistration::Approval && !vouched
+    }
+
+    fn state(&self) -> AgentState {
+        if self.needs_approval() { AgentState::Waiting } else { AgentState::Active }
     }
 
     fn document_host(&self) -> Option<&str> {
@@ -132,6 +135,11 @@ impl Enrolment<'_> {
         let hosts = of_documents.into_iter().chain(of_redirects).collect();
         let client_name = self.metadata.client_name.as_deref();
         self.policy.rule(&Newcomer { origin: self.origin.kind(), client_name, hosts })
+    }
+
+    /// The team that the agent is put into at registration.
+    fn team(&self) -> &Name {
+        self.rule().and_then(|rule| rule.team.as_ref()).unwrap_or(&self.policy.default_team)
     }
 
     /// What an operator sees of the agent, beside its state.
@@ -164,15 +172,8 @@ pub(super) async fn enrol(app: &App, tx: &mut TenantTx, enrolment: &Enrolment<'_
     }
     let agent = AgentId::new();
     let system = by_rule(enrolment.issuer);
-    let rule = enrolment.rule();
-    let team = rule.and_then(|rule| rule.team.as_ref()).unwrap_or(&enrolment.policy.default_team);
-    let team_id = match teams::look_up(tx, team, "", &mut Faults::default()).await? {
-        Some(id) => id,
-        None => {
-            let content = Content { labels: resource::Labels::new(), spec: TeamSpec::default() };
-            resource::add(tx, app, &system, team.as_str(), content).await?.id
-        }
-    };
+    let team = enrolment.team();
+    let team_id = team_named(app, tx, &system, team).await?;
     let wanted = enrolment.metadata.client_name.as_deref().or_else(|| enrolment.document_host()).unwrap_or_default();
     let name = naming::free(wanted, &sql::names_like(tx, &naming::slug(wanted)).await?);
     let made = sql::NewAgent {
@@ -186,7 +187,7 @@ pub(super) async fn enrol(app: &App, tx: &mut TenantTx, enrolment: &Enrolment<'_
     };
     let created_at = sql::insert(tx, &made).await?;
     record(tx, enrolment, agent, &name, "agent.register").await?;
-    if let Some(rule) = rule {
+    if let Some(rule) = enrolment.rule() {
         grant(app, tx, &system, &name, rule).await?;
     }
     Ok(Enrolled { agent, created_at })
@@ -208,9 +209,9 @@ pub(super) async fn by_document(app: &App, enrolment: &Enrolment<'_>) -> Result<
     policy::bump(&mut tx).await?;
     match sql::of_document(&mut tx, url).await? {
         None => drop(enrol(app, &mut tx, enrolment).await?),
-        Some(known) => {
-            update(&mut tx, enrolment, &known).await?;
-            sql::fetched(&mut tx, known.agent, fresh_s).await?;
+        Some(agent) => {
+            update(app, &mut tx, enrolment, agent).await?;
+            sql::fetched(&mut tx, agent, fresh_s).await?;
         }
     }
     tx.commit().await?;
@@ -218,25 +219,28 @@ pub(super) async fn by_document(app: &App, enrolment: &Enrolment<'_>) -> Result<
 }
 
 /// Stores what the client says about itself now, in a transaction that holds the tenant's row. Its team, its state and
-/// its grants stay.
+/// its grants stay as long as it calls itself the same and sends its users to the same hosts; else what of them it would
+/// be trusted with now.
 ///
 /// # Errors
-/// When Postgres is away.
+/// [`EnrolmentError`], but never [`EnrolmentError::Full`].
 pub(super) async fn update(
+    app: &App,
     tx: &mut TenantTx,
     enrolment: &Enrolment<'_>,
-    known: &Registered,
-) -> Result<(), sqlx::Error> {
-    sql::update(tx, known.agent, enrolment).await?;
-    record(tx, enrolment, known.agent, &known.name, "agent.update").await?;
+    agent: AgentId,
+) -> Result<(), EnrolmentError> {
+    let known = sql::registered(tx, agent).await?;
+    sql::update(tx, agent, enrolment).await?;
+    record(tx, enrolment, agent, &known.name, "agent.update").await?;
     let signs = |method| method == AuthMethod::PrivateKeyJwt;
     let keys_stay = known.jwks.as_ref() == enrolment.metadata.jwks()
         && known.jwks_uri.as_deref() == enrolment.metadata.jwks_uri()
         && signs(known.auth_method) == signs(enrolment.metadata.auth_method);
     if !keys_stay {
-        record(tx, enrolment, known.agent, &known.name, "agent.keys.change").await?;
+        record(tx, enrolment, agent, &known.name, "agent.keys.change").await?;
     }
-    Ok(())
+    trust::review(app, tx, enrolment, &known).await
 }
 
 /// Where users are sent: the host, if the scheme has one that means anything.
@@ -254,6 +258,15 @@ fn by_rule(issuer: &Issuer) -> Caller {
         tenant_name: issuer.name.to_string(),
         platform: false,
     }
+}
+
+/// The team of this name, which is made when there is none.
+async fn team_named(app: &App, tx: &mut TenantTx, by: &Caller, team: &Name) -> Result<TeamId, EnrolmentError> {
+    if let Some(id) = teams::look_up(tx, team, "", &mut Faults::default()).await? {
+        return Ok(id);
+    }
+    let content = Content { labels: resource::Labels::new(), spec: TeamSpec::default() };
+    Ok(resource::add(tx, app, by, team.as_str(), content).await?.id)
 }
 
 /// Grants what the rule says, as far as its servers are still there.

@@ -107,11 +107,7 @@ async fn register(
     }
     policy::bump(tx).await?;
     let enrolment = Enrolment { issuer, policy, metadata, origin: Origin::Registration { token } };
-    let made = enrolment::enrol(app, tx, &enrolment).await.map_err(|error| match error {
-        EnrolmentError::Full => RegistrationRefusal::Full.into(),
-        EnrolmentError::Storage(error) => OAuthError::from(error),
-        error @ EnrolmentError::Rule(_) => OAuthError::Unavailable(error.into()),
-    })?;
+    let made = enrolment::enrol(app, tx, &enrolment).await?;
     let secret = if has_secret(metadata.auth_method) {
         let Generated { text, digest } = secret::generate(Purpose::Client);
         credentials::add(tx, made.agent, &digest, &format!("agent:{}", made.agent)).await?;
@@ -138,6 +134,16 @@ impl Registration {
             shown.insert("client_secret_expires_at".to_owned(), json!(0));
         }
         Value::Object(shown)
+    }
+}
+
+impl From<EnrolmentError> for OAuthError {
+    fn from(error: EnrolmentError) -> Self {
+        match error {
+            EnrolmentError::Full => RegistrationRefusal::Full.into(),
+            EnrolmentError::Storage(error) => error.into(),
+            error @ EnrolmentError::Rule(_) => Self::Unavailable(error.into()),
+        }
     }
 }
 

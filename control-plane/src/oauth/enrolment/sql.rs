@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use tollgate_proto::{AgentId, TeamId};
+use tollgate_proto::{AgentId, GrantId, Name, TeamId};
 
-use super::{Enrolment, Origin};
+use super::{BY_RULE, Enrolment, Origin};
 use crate::{
     agents::{self, AgentState, AuthMethod, SigningAlg},
     db::TenantTx,
@@ -25,12 +25,25 @@ pub(super) struct NewAgent<'a> {
 
 /// An agent that registered itself, as far as a change of its registration needs it.
 #[derive(Debug)]
-pub(in crate::oauth) struct Registered {
-    pub(in crate::oauth) agent: AgentId,
-    pub(in crate::oauth) name: String,
-    pub(in crate::oauth) auth_method: AuthMethod,
-    pub(in crate::oauth) jwks: Option<Value>,
-    pub(in crate::oauth) jwks_uri: Option<String>,
+pub(super) struct Registered {
+    pub(super) agent: AgentId,
+    pub(super) name: String,
+    pub(super) state: AgentState,
+    /// The name of its team.
+    pub(super) team: String,
+    /// What it calls itself; empty when it does not say.
+    pub(super) client_name: String,
+    pub(super) redirect_uris: Vec<String>,
+    pub(super) auth_method: AuthMethod,
+    pub(super) jwks: Option<Value>,
+    pub(super) jwks_uri: Option<String>,
+}
+
+/// A grant that a rule wrote.
+pub(super) struct RuleGrant {
+    pub(super) id: GrantId,
+    pub(super) name: String,
+    pub(super) scopes: Vec<String>,
 }
 
 /// How many agents registered themselves, by either way.
@@ -154,15 +167,63 @@ pub(super) async fn fetched(tx: &mut TenantTx, agent: AgentId, fresh_s: u32) -> 
     .map(drop)
 }
 
-pub(super) async fn of_document(tx: &mut TenantTx, url: &DocumentUrl) -> Result<Option<Registered>, sqlx::Error> {
+pub(super) async fn of_document(tx: &mut TenantTx, url: &DocumentUrl) -> Result<Option<AgentId>, sqlx::Error> {
+    let id = sqlx::query_scalar!("SELECT id FROM agents WHERE document_url = $1", url.as_str());
+    Ok(id.fetch_optional(&mut **tx).await?.map(AgentId::from))
+}
+
+pub(super) async fn registered(tx: &mut TenantTx, agent: AgentId) -> Result<Registered, sqlx::Error> {
     sqlx::query_as!(
         Registered,
-        r#"SELECT id AS agent, name, auth_method AS "auth_method: AuthMethod", jwks, jwks_uri
-           FROM agents WHERE document_url = $1"#,
-        url.as_str()
+        r#"SELECT agents.id AS agent, agents.name, agents.state AS "state: AgentState", teams.name AS team,
+                  agents.display_name AS client_name, agents.redirect_uris,
+                  agents.auth_method AS "auth_method: AuthMethod", agents.jwks, agents.jwks_uri
+           FROM agents JOIN teams ON teams.id = agents.team_id WHERE agents.id = $1"#,
+        agent.uuid()
     )
-    .fetch_optional(&mut **tx)
+    .fetch_one(&mut **tx)
     .await
+}
+
+/// What rules granted the agent.
+pub(super) async fn grants_by_rule(tx: &mut TenantTx, agent: AgentId) -> Result<Vec<RuleGrant>, sqlx::Error> {
+    sqlx::query_as!(
+        RuleGrant,
+        "SELECT id, name, scopes FROM grants WHERE agent_id = $1 AND created_by = $2 AND NOT deny",
+        agent.uuid(),
+        BY_RULE
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
+/// Whether somebody of the tenant granted the agent something.
+pub(super) async fn is_granted_by_hand(tx: &mut TenantTx, agent: AgentId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS(SELECT FROM grants WHERE agent_id = $1 AND created_by <> $2 AND NOT deny) AS "any!""#,
+        agent.uuid(),
+        BY_RULE
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
+/// Puts the agent into another team.
+pub(super) async fn set_team(tx: &mut TenantTx, agent: AgentId, team: TeamId, name: &Name) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE agents SET team_id = $2, spec = spec || $3 WHERE id = $1",
+        agent.uuid(),
+        team.uuid(),
+        json!({ "team": name }),
+    )
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+}
+
+/// Has the agent wait for approval.
+pub(super) async fn set_waiting(tx: &mut TenantTx, agent: AgentId) -> Result<(), sqlx::Error> {
+    sqlx::query!("UPDATE agents SET state = 'waiting' WHERE id = $1", agent.uuid()).execute(&mut **tx).await.map(drop)
 }
 
 fn redirect_uris(metadata: &ClientMetadata) -> Vec<String> {

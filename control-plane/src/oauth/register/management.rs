@@ -20,7 +20,7 @@ use crate::{
     db::TenantTx,
     oauth::{
         client_metadata::{ClientMetadata, Source},
-        enrolment::{self, Enrolment, Origin, Registered},
+        enrolment::{self, Enrolment, Origin},
         error::{self, OAuthError},
         issuer::Issuer,
     },
@@ -77,7 +77,7 @@ pub(in crate::oauth) async fn replace(
         policy::bump(&mut tx).await?;
         let origin = Origin::Registration { token: &token.digest };
         let enrolment = Enrolment { issuer: &issuer, policy: &policy, metadata: &metadata, origin };
-        enrolment::update(&mut tx, &enrolment, &held.registered()).await?;
+        enrolment::update(&app, &mut tx, &enrolment, held.agent).await?;
     }
     sql::set_token(&mut tx, held.agent, Some(&token.digest)).await?;
     tx.commit().await?;
@@ -173,15 +173,5 @@ async fn record(tx: &mut TenantTx, held: &sql::Held, action: &str) -> Result<(),
 impl sql::Held {
     const fn registration(&self) -> Registration {
         Registration { agent: self.agent, created_at: self.created_at, secret: None, again: true }
-    }
-
-    fn registered(&self) -> Registered {
-        Registered {
-            agent: self.agent,
-            name: self.name.clone(),
-            auth_method: self.auth_method,
-            jwks: self.jwks.clone(),
-            jwks_uri: self.jwks_uri.clone(),
-        }
     }
 }

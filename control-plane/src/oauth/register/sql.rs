@@ -14,8 +14,6 @@ pub(super) struct Held {
     pub(super) auth_method: AuthMethod,
     pub(super) metadata: Map<String, Value>,
     pub(super) digest: Vec<u8>,
-    pub(super) jwks: Option<Value>,
-    pub(super) jwks_uri: Option<String>,
     /// A user has allowed it something, or somebody of the tenant granted it something.
     pub(super) is_relied_on: bool,
 }
@@ -48,7 +46,6 @@ pub(super) async fn again(
 pub(super) async fn held(tx: &mut TenantTx, token: &Digest) -> Result<Option<Held>, sqlx::Error> {
     let row = sqlx::query!(
         r#"SELECT id, name, created_at, auth_method AS "auth_method: AuthMethod", metadata, metadata_digest AS "digest!",
-                  jwks, jwks_uri,
                   confirmed_at IS NOT NULL
                       OR EXISTS(SELECT FROM grants WHERE agent_id = agents.id AND created_by <> 'system')
                       AS "is_relied_on!"
@@ -65,8 +62,6 @@ pub(super) async fn held(tx: &mut TenantTx, token: &Digest) -> Result<Option<Hel
             auth_method: row.auth_method,
             metadata: serde_json::from_value(row.metadata).map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
             digest: row.digest,
-            jwks: row.jwks,
-            jwks_uri: row.jwks_uri,
             is_relied_on: row.is_relied_on,
         })
     })

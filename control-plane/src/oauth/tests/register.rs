@@ -20,6 +20,8 @@ use crate::{
     secret::{Purpose, well_formed},
 };
 
+mod another;
+
 const REGISTER: &str = "/t/acme/oauth/register";
 const CALLBACK: &str = "https://app.example/callback";
 

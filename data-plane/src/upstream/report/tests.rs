@@ -4,7 +4,7 @@ use tollgate_proto::{ServerId, TenantId, policy::v1::TenantPolicy};
 
 use super::*;
 use crate::{
-    policy::{Instance, Server, Tenant},
+    policy::{Instance, Server, Tenant, Transport},
     upstream::health::Failure,
 };
 
@@ -12,7 +12,13 @@ const NOW_MS: i64 = 1_800_000_000_000;
 
 fn instance() -> Arc<Instance> {
     let url = http::Uri::from_static("http://h/mcp");
-    Arc::new(Instance { id: InstanceId::new(), url, draining: false, access: Arc::default() })
+    Arc::new(Instance {
+        id: InstanceId::new(),
+        url,
+        transport: Transport::default(),
+        draining: false,
+        access: Arc::default(),
+    })
 }
 
 fn snapshot(tenant: TenantId, instances: Vec<Arc<Instance>>) -> Snapshot {

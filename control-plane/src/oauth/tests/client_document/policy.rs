@@ -110,3 +110,29 @@ async fn a_rule_grants_to_a_host_that_was_verified() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_document_that_comes_to_say_something_else_is_approved_again() {
+    run(async |bed| {
+        let scene = scene(bed).await;
+        settings(bed, json!({ "registration": "approval" })).await;
+        let url = scene.serves(json!({}));
+        let agent = scene.resolve(&url).await.expect("a client").agent;
+        let approve = async || bed.run("UPDATE agents SET state = 'active' WHERE id = $1", agent.uuid()).await;
+        approve().await;
+        scene.serves(json!({ "redirect_uris": ["https://client.example/other", "http://localhost/callback"] }));
+        scene.goes_stale(1).await;
+        assert_eq!(scene.resolve(&url).await.expect("a client").state, AgentState::Active, "the same hosts");
+        scene.serves(json!({ "redirect_uris": ["https://elsewhere.example/callback"] }));
+        scene.goes_stale(1).await;
+        assert_eq!(scene.resolve(&url).await.expect("a client").state, AgentState::Waiting);
+
+        settings(bed, json!({})).await;
+        approve().await;
+        bed.grant(Some(agent), &["demo:*"], false).await;
+        scene.serves(json!({ "client_name": "Claude Code" }));
+        scene.goes_stale(1).await;
+        assert_eq!(scene.resolve(&url).await.expect("a client").state, AgentState::Active, "its host vouches for it");
+    })
+    .await;
+}
