@@ -116,6 +116,12 @@ impl Urls {
     pub fn server(&self, tenant: &str, server: &str) -> String {
         format!("{}/t/{tenant}/mcp/{server}", self.data)
     }
+
+    /// The endpoint of one toolset.
+    #[must_use]
+    pub fn toolset(&self, tenant: &str, toolset: &str) -> String {
+        format!("{}/t/{tenant}/toolsets/{toolset}", self.data)
+    }
 }
 
 /// Why a control plane could not start.

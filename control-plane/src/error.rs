@@ -82,7 +82,7 @@ pub enum ApiError {
         name: String,
     },
     /// Deleting what others need.
-    #[error("{noun} `{name}` still owns {}: move or delete them first", by.join(", "))]
+    #[error("{noun} `{name}` is still used by {}: change or delete them first", by.join(", "))]
     InUse {
         /// The kind of object.
         noun: &'static str,

@@ -1,6 +1,7 @@
 //! Grants: what agents and teams may do.
 //!
-//! Invariant: a grant names servers that exist when it is written, so that a typo does not silently grant nothing.
+//! Invariant: a grant names servers and toolsets that exist when it is written, so that a typo does not silently grant
+//! nothing.
 
 use std::collections::BTreeSet;
 
@@ -17,10 +18,11 @@ use crate::{
     error::{ApiError, Faults},
     page::Page,
     resource::{Content, Draft, Kind, Object, Removable, Row, Version, Which},
-    servers, teams,
+    teams,
 };
 
 pub mod api;
+pub(crate) mod scopes;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -42,7 +44,7 @@ pub type GrantContent = Content<GrantSpec>;
 pub struct GrantSpec {
     /// Who gets it.
     pub to: GrantTarget,
-    /// What it is about: `server:tool` or `server:*`, 1 to 200.
+    /// What it is about: `server:tool`, `server:*` or `toolset/name`, 1 to 200.
     #[schema(min_items = 1, max_items = 200, example = json!(["demo:echo", "files:*"]))]
     pub scopes: Vec<String>,
     /// Whether it forbids instead of allowing; a grant that forbids wins over all that allow.
@@ -123,7 +125,7 @@ impl Kind for GrantSpec {
         faults: &mut Faults,
     ) -> Result<Option<Meaning>, sqlx::Error> {
         let to = recipient(&self.to, tx, faults).await?;
-        let scopes = scopes(&self.scopes, tx, faults).await?;
+        let scopes = distinct_scopes(&self.scopes, tx, faults).await?;
         let expires_at = expiry(self, current, faults);
         let deny = self.deny.unwrap_or_default();
         Ok(to.map(|to| Meaning { to, scopes, deny, expires_at }))
@@ -162,7 +164,7 @@ async fn recipient(to: &GrantTarget, tx: &mut TenantTx, faults: &mut Faults) -> 
 }
 
 /// The scopes in their normal form, each once.
-async fn scopes(given: &[String], tx: &mut TenantTx, faults: &mut Faults) -> Result<Vec<String>, sqlx::Error> {
+async fn distinct_scopes(given: &[String], tx: &mut TenantTx, faults: &mut Faults) -> Result<Vec<String>, sqlx::Error> {
     if given.is_empty() {
         faults.add("/spec/scopes", "required", "name at least one scope");
     }
@@ -170,23 +172,8 @@ async fn scopes(given: &[String], tx: &mut TenantTx, faults: &mut Faults) -> Res
         faults.add("/spec/scopes", "too_many", format!("at most {SCOPES_MAX} scopes"));
         return Ok(Vec::new());
     }
-    let mut scopes = Vec::new();
-    for (index, text) in given.iter().enumerate() {
-        match text.parse::<Scope>() {
-            Ok(scope) => scopes.push((index, scope)),
-            Err(error) => faults.add(format!("/spec/scopes/{index}"), "scope", error.to_string()),
-        }
-    }
-    let named: BTreeSet<String> =
-        scopes.iter().filter_map(|(_, scope)| scope.server()).map(ToString::to_string).collect();
-    let unknown = servers::unknown(tx, &Vec::from_iter(named)).await?;
-    for (index, scope) in &scopes {
-        if let Some(server) = scope.server().filter(|server| unknown.iter().any(|unknown| unknown == server.as_str())) {
-            let detail = format!("there is no server `{server}`");
-            faults.add(format!("/spec/scopes/{index}"), "server_unknown", detail);
-        }
-    }
-    let distinct: BTreeSet<Scope> = scopes.into_iter().map(|(_, scope)| scope).collect();
+    let scopes = scopes::read(given, "/spec/scopes", tx, faults).await?;
+    let distinct: BTreeSet<Scope> = scopes.into_iter().collect();
     Ok(distinct.iter().map(ToString::to_string).collect())
 }
 

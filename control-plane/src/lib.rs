@@ -53,6 +53,7 @@ pub mod telemetry;
 pub mod tenants;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod toolsets;
 pub mod usage;
 pub mod users;
 

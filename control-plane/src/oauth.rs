@@ -7,7 +7,8 @@
 //!   read `client_metadata.rs` and end in `enrolment.rs`; `client.rs` is what comes of it;
 //! - asking a user: `authorize.rs`, with `transaction.rs` (the request, sealed) and `consent.rs` (what was allowed);
 //! - asking for tokens: `token.rs`, one file below it for each grant type, over `form.rs`, `client_auth.rs` (and
-//!   `assertion.rs`, `client_keys.rs`), `target.rs` (for which endpoint) and `scope_policy.rs` (to do what);
+//!   `assertion.rs`, `client_keys.rs`), `target.rs` (for which endpoint), `scope_policy.rs` (to do what)
+//!   and `toolsets.rs` (which scopes stand for which);
 //!   `authorizations.rs` are the grant families, `access_token.rs` writes tokens with a key of `keys.rs`;
 //! - asking about tokens and ending them: `introspect.rs`, `revoke.rs`;
 //! - around all of it: `observed.rs` (metrics, audit of refusals), `error.rs` (every refusal), `purge.rs`.
@@ -59,6 +60,7 @@ mod scope_policy;
 mod sql;
 mod target;
 pub mod token;
+mod toolsets;
 mod transaction;
 
 #[cfg(test)]

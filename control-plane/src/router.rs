@@ -17,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     agents, app::App, console, error::ApiError, grants, identity_providers, initial_access_tokens, limits, oauth,
-    request, request_id, servers, teams, tenants, usage, users,
+    request, request_id, servers, teams, tenants, toolsets, usage, users,
 };
 
 mod openapi;
@@ -57,6 +57,8 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(teams::api::get, teams::api::replace, teams::api::patch, teams::api::remove))
         .routes(routes!(servers::api::list, servers::api::create))
         .routes(routes!(servers::api::get, servers::api::replace, servers::api::patch, servers::api::remove))
+        .routes(routes!(toolsets::api::list, toolsets::api::create))
+        .routes(routes!(toolsets::api::get, toolsets::api::replace, toolsets::api::patch, toolsets::api::remove))
         .routes(routes!(agents::api::list, agents::api::create))
         .routes(routes!(agents::api::get, agents::api::replace, agents::api::patch, agents::api::remove))
         .route("/api/v1/tenants/{tenant}/agents/{name}", post(agents::api::act))

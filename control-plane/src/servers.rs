@@ -273,7 +273,11 @@ impl Kind for ServerSpec {
 }
 
 impl Removable for ServerSpec {
-    async fn delete(tx: &mut TenantTx, id: ServerId, _: &str) -> Result<(), ApiError> {
+    async fn delete(tx: &mut TenantTx, id: ServerId, name: &str) -> Result<(), ApiError> {
+        let by = sql::toolsets(tx, id).await?;
+        if !by.is_empty() {
+            return Err(ApiError::InUse { noun: Self::NOUN, name: name.to_owned(), by });
+        }
         Ok(sql::delete(tx, id).await?)
     }
 }

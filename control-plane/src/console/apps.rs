@@ -61,7 +61,7 @@ impl AllowedApp {
         match scope {
             Scope::Tool { server, tool } => format!("{server}: {tool}"),
             Scope::Server { server } => format!("Everything that {server} offers"),
-            Scope::Toolset { name } => format!("The tools of {name}"),
+            Scope::Toolset { name } => format!("Everything in the toolset {name}"),
         }
     }
 }

@@ -159,8 +159,9 @@ async fn consider(app: &App, issuer: Issuer, headers: &HeaderMap, encoded: &str)
         return visit.show_nothing(because);
     }
     let mut tx = app.db.tenant(asked.issuer.tenant).await?;
-    let offer = match Offer::make(&mut tx, asked.client.agent, &request).await? {
-        Ok(offer) => offer.without(&visit.remembered(&mut tx).await?),
+    let remembered = visit.remembered(&mut tx).await?;
+    let offer = match Offer::make(&mut tx, asked.client.agent, &request, &remembered).await? {
+        Ok(offer) => offer.without(&remembered),
         Err(fault) => return onward::refuse(app, headers, &asked, Some(&session), &fault),
     };
     drop(tx);

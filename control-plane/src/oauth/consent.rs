@@ -11,7 +11,7 @@ use serde_json::json;
 use tollgate_proto::{AgentId, AuthorizationId, Scope, UserId};
 use url::Url;
 
-use super::{authorize, scope_policy};
+use super::{authorize, toolsets::Toolsets};
 use crate::{
     app::App,
     audit,
@@ -100,7 +100,8 @@ pub(super) async fn remember(
     let before = sql::remembered(tx, parties, resource).await?;
     let kept = before.into_iter().filter(|scope| !asked.contains(scope));
     let scopes: BTreeSet<Scope> = kept.chain(allowed.iter().cloned()).collect();
-    sql::remember(tx, parties, resource, &scope_policy::without_covered(&scopes)).await
+    // What toolsets hold may change: a scope is remembered as it was allowed.
+    sql::remember(tx, parties, resource, &Toolsets::default().without_covered(&scopes)).await
 }
 
 /// Everything that a user allows apps now, by name and resource.
@@ -209,7 +210,7 @@ impl AllowedApp {
     /// Takes in another row about the same app and resource.
     fn join(&mut self, other: Self) {
         let scopes: BTreeSet<Scope> = self.scopes.drain(..).chain(other.scopes).collect();
-        self.scopes = scope_policy::without_covered(&scopes);
+        self.scopes = Toolsets::default().without_covered(&scopes);
         self.allowed_at = self.allowed_at.min(other.allowed_at);
         self.last_used_at = self.last_used_at.max(other.last_used_at);
     }

@@ -23,11 +23,10 @@ use crate::{
     caller::{Caller, Role},
     db::TenantTx,
     error::{ApiError, Faults},
-    grants::{GrantSpec, GrantTarget},
+    grants::{GrantSpec, GrantTarget, scopes::Missing},
     policy,
     resource::{self, Content, Kind as _},
     secret::Digest,
-    servers,
     teams::{self, TeamSpec},
     tenants::client_registration::{DynamicRegistration, Newcomer, RegistrationPolicy, Rule},
 };
@@ -269,12 +268,11 @@ async fn team_named(app: &App, tx: &mut TenantTx, by: &Caller, team: &Name) -> R
     Ok(resource::add(tx, app, by, team.as_str(), content).await?.id)
 }
 
-/// Grants what the rule says, as far as its servers are still there.
+/// Grants what the rule says, as far as its servers and toolsets are still there.
 async fn grant(app: &App, tx: &mut TenantTx, by: &Caller, agent: &str, rule: &Rule) -> Result<(), EnrolmentError> {
     let scopes: Vec<Scope> = rule.scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
-    let servers: Vec<String> = scopes.iter().filter_map(Scope::server).map(ToString::to_string).collect();
-    let gone = servers::unknown(tx, &servers).await?;
-    let there = |scope: &&Scope| !scope.server().is_some_and(|server| gone.iter().any(|gone| gone == server.as_str()));
+    let gone = Missing::of(scopes.iter(), tx).await?;
+    let there = |scope: &&Scope| gone.named_by(scope).is_none();
     let scopes: Vec<String> = scopes.iter().filter(there).map(ToString::to_string).collect();
     if scopes.is_empty() {
         return Ok(());

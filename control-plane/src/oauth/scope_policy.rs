@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use tollgate_proto::{Scope, ScopeError};
 
-use super::{sql::Standing, target::Target};
+use super::{target::Target, toolsets::Toolsets};
 
 /// More than any honest request names; comparing each with every grant stays cheap.
 const REQUESTED_MAX: usize = 500;
@@ -32,26 +32,50 @@ pub enum ScopeRefusal {
     NothingGranted,
 }
 
+/// What operators granted an agent and denied it, now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Granted<'a> {
+    /// What grants allow.
+    pub(super) allowed: &'a [Scope],
+    /// What they deny.
+    pub(super) denied: &'a [Scope],
+    /// All toolsets that any of it, or a request, names.
+    pub(super) toolsets: &'a Toolsets,
+}
+
+impl Granted<'_> {
+    /// What of it holds at an endpoint.
+    fn at(&self, target: &Target) -> Vec<Scope> {
+        self.toolsets.without_denied(&self.toolsets.at(target, self.allowed), self.denied)
+    }
+
+    /// What a requested scope comes to. A whole server or a toolset that is granted in part is narrowed to that part
+    /// (RFC 6749 section 3.3), so that a client may ask for what the endpoint's metadata names without knowing its
+    /// grants.
+    fn within(&self, held: &[Scope], requested: &Scope) -> Result<Vec<Scope>, ScopeRefusal> {
+        let part = self.toolsets.without_denied(&self.toolsets.narrowed(requested, held), self.denied);
+        if part.is_empty() { Err(ScopeRefusal::NotGranted(requested.clone())) } else { Ok(part) }
+    }
+}
+
 /// The scopes of a token, in a stable order, without any that another one covers. `requested` absent means all.
 pub(super) fn decide(
-    allowed: &[Scope],
-    denied: &[Scope],
+    granted: Granted<'_>,
     target: &Target,
-    requested: Option<&str>,
+    requested: Option<&[Scope]>,
 ) -> Result<Vec<Scope>, ScopeRefusal> {
-    let concerned = |scope: &&Scope| target.concerns(scope);
-    let granted: BTreeSet<&Scope> = allowed.iter().filter(concerned).filter(|scope| !covered(scope, denied)).collect();
-    if granted.is_empty() {
+    let held = granted.at(target);
+    if held.is_empty() {
         return Err(ScopeRefusal::NothingGranted);
     }
-    let Some(requested) = requested.map(parse).transpose()?.filter(|requested| !requested.is_empty()) else {
-        return Ok(without_covered(&granted.into_iter().cloned().collect()));
+    let Some(requested) = requested else {
+        return Ok(granted.toolsets.without_covered(&held.into_iter().collect()));
     };
     let mut decided = BTreeSet::new();
     for scope in requested {
-        decided.extend(within(&granted, denied, scope)?);
+        decided.extend(granted.within(&held, scope)?);
     }
-    Ok(without_covered(&decided))
+    Ok(granted.toolsets.without_covered(&decided))
 }
 
 /// What a user can be asked to allow.
@@ -65,74 +89,47 @@ pub(super) struct Offered {
 
 /// What of a request grants allow at any of `targets`; `requested` absent means all of it. Unlike [`decide`] it leaves
 /// out what is not granted instead of refusing (RFC 6749 section 3.3 lets it): a user can be told the difference.
-pub(super) fn offer(allowed: &[Scope], denied: &[Scope], targets: &[Target], requested: Option<&[Scope]>) -> Offered {
-    let concerned = |scope: &&Scope| targets.iter().any(|target| target.concerns(scope));
-    let granted: BTreeSet<&Scope> = allowed.iter().filter(concerned).filter(|scope| !covered(scope, denied)).collect();
+pub(super) fn offer(granted: Granted<'_>, targets: &[Target], requested: Option<&[Scope]>) -> Offered {
+    let held: Vec<Scope> = targets.iter().flat_map(|target| granted.at(target)).collect();
+    let toolsets = granted.toolsets;
     let Some(requested) = requested else {
-        return Offered { granted: without_covered(&granted.into_iter().cloned().collect()), withheld: Vec::new() };
+        return Offered { granted: toolsets.without_covered(&held.into_iter().collect()), withheld: Vec::new() };
     };
     let (mut offered, mut withheld) = (BTreeSet::new(), Vec::new());
     for scope in requested {
-        match within(&granted, denied, scope.clone()) {
+        match granted.within(&held, scope) {
             Ok(scopes) => offered.extend(scopes),
             Err(_) => withheld.push(scope.clone()),
         }
     }
-    Offered { granted: without_covered(&offered), withheld }
+    Offered { granted: toolsets.without_covered(&offered), withheld }
 }
 
 /// The scopes of a token that acts for a user: what was consented to, as far as it is granted now. `requested` must lie
 /// within the consent (RFC 6749 section 6); absent means all of it.
 pub(super) fn decide_within_consent(
     consented: &[Scope],
-    granted: &Standing,
+    granted: Granted<'_>,
     target: &Target,
-    requested: Option<&str>,
+    requested: Option<&[Scope]>,
 ) -> Result<Vec<Scope>, ScopeRefusal> {
-    if let Some(beyond) =
-        requested.map(parse).transpose()?.into_iter().flatten().find(|scope| !covered(scope, consented))
-    {
-        return Err(ScopeRefusal::NotConsented(beyond));
+    let mut requests = requested.into_iter().flatten();
+    if let Some(beyond) = requests.find(|scope| !granted.toolsets.covered(scope, consented)) {
+        return Err(ScopeRefusal::NotConsented(beyond.clone()));
     }
-    decide(&common(consented, &granted.allowed), &granted.denied, target, requested)
+    let of_both = |scope: &Scope| granted.toolsets.narrowed(scope, granted.allowed);
+    let allowed: Vec<Scope> = consented.iter().flat_map(of_both).collect();
+    decide(Granted { allowed: &allowed, ..granted }, target, requested)
 }
 
-/// What both cover.
-fn common(consented: &[Scope], allowed: &[Scope]) -> Vec<Scope> {
-    let of_both = |one: &Scope, other: &Scope| {
-        if one.covers(other) { Some(other.clone()) } else { other.covers(one).then(|| one.clone()) }
-    };
-    consented.iter().flat_map(|one| allowed.iter().filter_map(move |other| of_both(one, other))).collect()
-}
-
-/// What a requested scope comes to. A whole server that is granted in part is narrowed to that part (RFC 6749 section
-/// 3.3), so that a client may ask for what the endpoint's metadata names without knowing its grants.
-fn within(granted: &BTreeSet<&Scope>, denied: &[Scope], requested: Scope) -> Result<Vec<Scope>, ScopeRefusal> {
-    if covered(&requested, denied) {
-        return Err(ScopeRefusal::NotGranted(requested));
+/// The `scope` parameter (RFC 6749 section 3.3: scope-tokens divided by spaces); nothing when it names none.
+pub(super) fn parse(requested: Option<&str>) -> Result<Option<Vec<Scope>>, ScopeRefusal> {
+    let tokens = requested.unwrap_or_default().split(' ').filter(|token| !token.is_empty());
+    let scopes: BTreeSet<Scope> = tokens.map(str::parse).collect::<Result<_, _>>()?;
+    if scopes.len() > REQUESTED_MAX {
+        return Err(ScopeRefusal::TooMany);
     }
-    if covered(&requested, granted.iter().copied()) {
-        return Ok(vec![requested]);
-    }
-    let part: Vec<Scope> = granted.iter().copied().filter(|scope| requested.covers(scope)).cloned().collect();
-    if part.is_empty() { Err(ScopeRefusal::NotGranted(requested)) } else { Ok(part) }
-}
-
-/// RFC 6749 section 3.3: scope-tokens divided by spaces.
-fn parse(requested: &str) -> Result<BTreeSet<Scope>, ScopeRefusal> {
-    let scopes: BTreeSet<Scope> =
-        requested.split(' ').filter(|token| !token.is_empty()).map(str::parse).collect::<Result<_, _>>()?;
-    if scopes.len() > REQUESTED_MAX { Err(ScopeRefusal::TooMany) } else { Ok(scopes) }
-}
-
-fn covered<'a>(scope: &Scope, by: impl IntoIterator<Item = &'a Scope>) -> bool {
-    by.into_iter().any(|other| other.covers(scope))
-}
-
-/// The scopes without those that another of them covers, in a stable order.
-pub(super) fn without_covered(scopes: &BTreeSet<Scope>) -> Vec<Scope> {
-    let redundant = |scope: &Scope| scopes.iter().any(|other| other != scope && other.covers(scope));
-    scopes.iter().filter(|scope| !redundant(scope)).cloned().collect()
+    Ok((!scopes.is_empty()).then(|| scopes.into_iter().collect()))
 }
 
 #[cfg(test)]
@@ -140,14 +137,31 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::oauth::toolsets::tests::{holding, scopes};
 
-    fn scopes(texts: &[&str]) -> Vec<Scope> {
-        texts.iter().map(|text| text.parse().expect("a scope")).collect()
+    /// With two toolsets: `mix` of two servers, and `some` of one.
+    fn toolsets() -> Toolsets {
+        holding(&[("mix", &["a:x", "a:y", "b:x"]), ("some", &["a:x", "a:z"])])
+    }
+
+    fn decided_at(
+        target: &Target,
+        allowed: &[&str],
+        denied: &[&str],
+        requested: Option<&str>,
+    ) -> Result<String, ScopeRefusal> {
+        let (allowed, denied) = (scopes(allowed), scopes(denied));
+        let granted = Granted { allowed: &allowed, denied: &denied, toolsets: &toolsets() };
+        let decided = decide(granted, target, parse(requested)?.as_deref())?;
+        Ok(decided.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
     }
 
     fn decided(allowed: &[&str], denied: &[&str], requested: Option<&str>) -> Result<String, ScopeRefusal> {
-        let decided = decide(&scopes(allowed), &scopes(denied), &Target::Federated, requested)?;
-        Ok(decided.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        decided_at(&Target::Federated, allowed, denied, requested)
+    }
+
+    fn mix() -> Target {
+        Target::Toolset("mix".parse().expect("a name"))
     }
 
     #[test]
@@ -177,9 +191,64 @@ mod tests {
     #[test]
     fn only_what_concerns_the_server_counts_at_its_endpoint() {
         let target = Target::Server("demo".parse().expect("a name"));
-        let allowed = scopes(&["demo:echo", "other:x"]);
-        assert_eq!(decide(&allowed, &[], &target, None), Ok(scopes(&["demo:echo"])));
-        assert!(decide(&allowed, &[], &target, Some("other:x")).is_err());
+        let allowed = ["demo:echo", "other:x"];
+        assert_eq!(decided_at(&target, &allowed, &[], None).as_deref(), Ok("demo:echo"));
+        assert!(decided_at(&target, &allowed, &[], Some("other:x")).is_err());
+    }
+
+    #[test]
+    fn a_toolset_is_granted_by_name_or_tool_by_tool() {
+        for allowed in [&["toolset/mix"][..], &["a:*", "b:x"], &["a:x", "a:y", "b:*"], &["toolset/some", "a:y", "b:x"]]
+        {
+            assert_eq!(decided(allowed, &[], Some("toolset/mix")).as_deref(), Ok("toolset/mix"), "{allowed:?}");
+            assert_eq!(decided_at(&mix(), allowed, &[], None).as_deref(), Ok("toolset/mix"), "{allowed:?}");
+        }
+    }
+
+    #[test]
+    fn a_toolset_that_is_granted_in_part_is_narrowed_to_its_tools() {
+        assert_eq!(decided(&["a:*"], &[], Some("toolset/mix")).as_deref(), Ok("a:x a:y"));
+        assert_eq!(decided_at(&mix(), &["a:*", "c:*"], &[], None).as_deref(), Ok("a:x a:y"));
+        assert_eq!(decided_at(&mix(), &["toolset/some"], &[], None).as_deref(), Ok("a:x"));
+        assert_eq!(decided(&["toolset/mix"], &["b:*"], None).as_deref(), Ok("a:x a:y"));
+        assert_eq!(decided(&["toolset/mix"], &["toolset/some"], None).as_deref(), Ok("a:y b:x"));
+        let mix = || "toolset/mix".parse().expect("a scope");
+        assert_eq!(decided(&["c:*"], &[], Some("toolset/mix")), Err(ScopeRefusal::NotGranted(mix())));
+        assert_eq!(decided(&["toolset/mix"], &["toolset/mix"], None), Err(ScopeRefusal::NothingGranted));
+    }
+
+    #[test]
+    fn a_granted_toolset_gives_its_tools_and_no_more() {
+        assert_eq!(decided(&["toolset/mix"], &[], Some("a:x")).as_deref(), Ok("a:x"));
+        assert_eq!(decided(&["toolset/mix"], &[], Some("a:*")).as_deref(), Ok("a:x a:y"));
+        assert!(decided(&["toolset/mix"], &[], Some("a:z")).is_err());
+        let server = Target::Server("b".parse().expect("a name"));
+        assert_eq!(decided_at(&server, &["toolset/mix"], &[], None).as_deref(), Ok("b:x"));
+        assert_eq!(decided_at(&mix(), &["a:*", "b:*"], &[], Some("a:*")).as_deref(), Ok("a:x a:y"));
+        assert!(decided_at(&mix(), &["a:*", "b:*"], &[], Some("a:z")).is_err());
+    }
+
+    #[test]
+    fn a_toolset_that_is_gone_gives_nothing() {
+        assert_eq!(decided(&["toolset/gone"], &[], None), Err(ScopeRefusal::NothingGranted));
+        assert_eq!(decided(&["toolset/gone", "a:x"], &[], None).as_deref(), Ok("a:x"));
+    }
+
+    #[test]
+    fn consent_to_a_toolset_gives_what_of_it_is_granted_now() {
+        let toolsets = toolsets();
+        let decided = |consented: &[&str], allowed: &[&str], requested: Option<&str>| {
+            let allowed = scopes(allowed);
+            let granted = Granted { allowed: &allowed, denied: &[], toolsets: &toolsets };
+            let requested = parse(requested)?;
+            decide_within_consent(&scopes(consented), granted, &Target::Federated, requested.as_deref())
+        };
+        assert_eq!(decided(&["toolset/mix"], &["a:*", "b:*"], None), Ok(scopes(&["toolset/mix"])));
+        assert_eq!(decided(&["toolset/mix"], &["a:*"], None), Ok(scopes(&["a:x", "a:y"])));
+        assert_eq!(decided(&["a:x"], &["toolset/mix"], None), Ok(scopes(&["a:x"])));
+        assert_eq!(decided(&["toolset/mix"], &["toolset/mix"], Some("b:x")), Ok(scopes(&["b:x"])));
+        let beyond = "toolset/mix".parse().expect("a scope");
+        assert_eq!(decided(&["a:x"], &["toolset/mix"], Some("toolset/mix")), Err(ScopeRefusal::NotConsented(beyond)));
     }
 
     #[test]
@@ -193,7 +262,8 @@ mod tests {
     fn what_is_not_granted_is_left_out_of_an_offer_and_named() {
         let (allowed, denied) = (scopes(&["demo:echo", "demo:add", "b:x"]), scopes(&["demo:add"]));
         let offered = |requested: Option<&[&str]>, targets: &[Target]| {
-            offer(&allowed, &denied, targets, requested.map(scopes).as_deref())
+            let granted = Granted { allowed: &allowed, denied: &denied, toolsets: &toolsets() };
+            offer(granted, targets, requested.map(scopes).as_deref())
         };
         let demo = Target::Server("demo".parse().expect("a name"));
         let federated = &[Target::Federated];
@@ -205,20 +275,27 @@ mod tests {
     }
 
     fn some_scopes() -> impl Strategy<Value = Vec<Scope>> {
-        prop::collection::vec("[ab]:([xyz]|\\*)".prop_map(|text| text.parse().expect("a scope")), 0..5)
+        let text = prop_oneof![4 => "[ab]:([xyz]|\\*)", 1 => "toolset/(mix|some|gone)"];
+        prop::collection::vec(text.prop_map(|text| text.parse().expect("a scope")), 0..5)
     }
 
     proptest! {
         #[test]
         fn nothing_comes_out_that_is_not_granted_or_is_denied(
             allowed in some_scopes(), denied in some_scopes(), requested in prop::option::of(some_scopes()),
+            target in prop_oneof![Just(Target::Federated), Just(mix()), Just(Target::Server("a".parse().expect("a name")))],
         ) {
-            let text = requested.map(|scopes| scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
-            if let Ok(decided) = decide(&allowed, &denied, &Target::Federated, text.as_deref()) {
+            let toolsets = toolsets();
+            let granted = Granted { allowed: &allowed, denied: &denied, toolsets: &toolsets };
+            if let Ok(decided) = decide(granted, &target, requested.as_deref().filter(|scopes| !scopes.is_empty())) {
                 prop_assert!(!decided.is_empty());
                 for scope in &decided {
-                    prop_assert!(covered(scope, &allowed));
-                    prop_assert!(!covered(scope, &denied));
+                    prop_assert!(toolsets.covered(scope, &allowed));
+                    prop_assert!(!toolsets.covered(scope, &denied));
+                    prop_assert!(toolsets.concern(&target, scope));
+                    for tool in scope.toolset().into_iter().flat_map(|name| toolsets.tools(name)) {
+                        prop_assert!(!toolsets.covered(tool, &denied));
+                    }
                 }
             }
         }

@@ -15,6 +15,8 @@ pub(super) enum Target {
     Federated,
     /// One server.
     Server(Name),
+    /// One toolset.
+    Toolset(Name),
 }
 
 /// RFC 8707 section 2: `invalid_target`.
@@ -47,26 +49,44 @@ impl Target {
         if resource.fragment().is_some() || resource.cannot_be_a_base() {
             return Err(TargetError::Malformed);
         }
-        let federated = Url::parse(&urls.federated(tenant.as_str())).map_err(|_| TargetError::Unknown)?;
-        let below = comparable(&resource).strip_prefix(comparable(&federated)).ok_or(TargetError::Unknown)?;
-        match below.strip_prefix('/') {
-            None if below.is_empty() => Ok(Self::Federated),
-            Some(server) => server.parse().map(Self::Server).map_err(|_| TargetError::Unknown),
-            None => Err(TargetError::Unknown),
+        let below = |base: String| {
+            let base = Url::parse(&base).ok()?;
+            comparable(&resource).strip_prefix(comparable(&base)).map(str::to_owned)
+        };
+        let name = |text: &str| text.parse().map_err(|_| TargetError::Unknown);
+        let federated = below(urls.federated(tenant.as_str()));
+        let toolset = below(urls.toolset(tenant.as_str(), ""));
+        match (federated.as_deref(), toolset.as_deref()) {
+            (Some(""), _) => Ok(Self::Federated),
+            (Some(rest), _) => name(rest.strip_prefix('/').ok_or(TargetError::Unknown)?).map(Self::Server),
+            (None, Some(rest)) => name(rest.strip_prefix('/').ok_or(TargetError::Unknown)?).map(Self::Toolset),
+            (None, None) => Err(TargetError::Unknown),
         }
     }
 
     /// The server whose existence decides about the target.
     pub(super) const fn server(&self) -> Option<&Name> {
         match self {
-            Self::Federated => None,
             Self::Server(server) => Some(server),
+            Self::Federated | Self::Toolset(_) => None,
         }
     }
 
-    /// Whether a scope means anything there.
-    pub(super) fn concerns(&self, scope: &Scope) -> bool {
-        self.server().is_none_or(|server| scope.server() == Some(server))
+    /// The toolset whose existence decides about the target.
+    pub(super) const fn toolset(&self) -> Option<&Name> {
+        match self {
+            Self::Toolset(toolset) => Some(toolset),
+            Self::Federated | Self::Server(_) => None,
+        }
+    }
+
+    /// The scope of everything there; none where that is whatever there is.
+    pub(super) fn whole(&self) -> Option<Scope> {
+        match self {
+            Self::Federated => None,
+            Self::Server(server) => Some(Scope::Server { server: server.clone() }),
+            Self::Toolset(name) => Some(Scope::Toolset { name: name.clone() }),
+        }
     }
 
     /// The `aud` of a token for it.
@@ -74,6 +94,7 @@ impl Target {
         match self {
             Self::Federated => urls.federated(tenant.as_str()),
             Self::Server(server) => urls.server(tenant.as_str(), server.as_str()),
+            Self::Toolset(toolset) => urls.toolset(tenant.as_str(), toolset.as_str()),
         }
     }
 }
@@ -113,6 +134,13 @@ mod tests {
     }
 
     #[test]
+    fn a_toolsets_endpoint_names_the_toolset() {
+        let triage = Ok(Target::Toolset("triage".parse().expect("a name")));
+        assert_eq!(parse("https://gw.example/t/acme/toolsets/triage"), triage);
+        assert_eq!(parse("https://GW.example:443/t/acme/toolsets/triage/"), triage);
+    }
+
+    #[test]
     fn everything_else_is_no_target() {
         for resource in [
             "http://gw.example/t/acme/mcp",
@@ -126,6 +154,13 @@ mod tests {
             "https://gw.example/t/acme/MCP",
             "https://gw.example/t/acme/mcp/a/b",
             "https://gw.example/t/acme/mcp/A_b",
+            "https://gw.example/t/acme/toolsets",
+            "https://gw.example/t/acme/toolsets/",
+            "https://gw.example/t/acme/toolsets//",
+            "https://gw.example/t/acme/toolsetsx",
+            "https://gw.example/t/acme/toolsets/A_b",
+            "https://gw.example/t/acme/toolsets/a/mcp",
+            "https://gw.example/t/other/toolsets/triage",
         ] {
             assert_eq!(parse(resource), Err(TargetError::Unknown), "{resource}");
         }

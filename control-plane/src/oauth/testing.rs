@@ -11,7 +11,7 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
-use tollgate_proto::{AgentId, CredentialId, GrantId, ServerId, TeamId, TenantId};
+use tollgate_proto::{AgentId, CredentialId, GrantId, ServerId, TeamId, TenantId, ToolsetId};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -160,6 +160,32 @@ impl Bed {
             .execute(&mut *tx)
             .await
             .expect("a server");
+        tx.commit().await.expect("committed");
+    }
+
+    /// A toolset of these tools, `server:tool` each, of servers that are there.
+    pub(super) async fn toolset(&self, name: &str, tools: &[&str]) {
+        let id = ToolsetId::new().uuid();
+        let mut tx = self.tx().await;
+        sqlx::query("INSERT INTO toolsets (tenant_id, id, name, created_by) VALUES ($1, $2, $3, 'test')")
+            .bind(self.tenant.uuid())
+            .bind(id)
+            .bind(name)
+            .execute(&mut *tx)
+            .await
+            .expect("a toolset");
+        sqlx::query(
+            "INSERT INTO toolset_tools (tenant_id, toolset_id, position, server_id, tool, name)
+             SELECT $1, $2, given.position, servers.id, split_part(given.tool, ':', 2), replace(given.tool, ':', '__')
+             FROM unnest($3::text[]) WITH ORDINALITY AS given (tool, position)
+             JOIN servers ON servers.name = split_part(given.tool, ':', 1)",
+        )
+        .bind(self.tenant.uuid())
+        .bind(id)
+        .bind(tools)
+        .execute(&mut *tx)
+        .await
+        .expect("its tools");
         tx.commit().await.expect("committed");
     }
 

@@ -17,3 +17,4 @@ mod register;
 mod revoke;
 mod round_trips;
 mod token;
+mod toolsets;

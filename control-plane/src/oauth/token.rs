@@ -4,7 +4,7 @@
 //! Invariant: a token gets its text only after the transaction that decided about it has committed, and a refused
 //! request leaves no trace in the database.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, slice, sync::Arc};
 
 use axum::{
     Json,
@@ -23,9 +23,10 @@ use super::{
     form::Form,
     issuer::Issuer,
     keys::KeyError,
-    scope_policy::ScopeRefusal,
+    scope_policy::{self, Granted, ScopeRefusal},
     sql::Standing,
-    target::TargetError,
+    target::{Target, TargetError},
+    toolsets::Toolsets,
 };
 use crate::{app::App, db::TenantTx};
 
@@ -132,6 +133,31 @@ async fn admit(
         return Err(OAuthError::UnauthorizedClient);
     }
     Ok((standing, opened.transaction(app).await?))
+}
+
+/// What a token for `target` may say: what operators granted the client, within what a user consented to where it acts
+/// for one, and of that what is requested.
+async fn within_grants(
+    tx: &mut TenantTx,
+    standing: &Standing,
+    target: &Target,
+    consented: Option<&[Scope]>,
+    requested: Option<&str>,
+) -> Result<Vec<Scope>, IssueError> {
+    let requested = scope_policy::parse(requested)?;
+    let requested = requested.as_deref();
+    let (allowed, denied) = (&standing.allowed, &standing.denied);
+    let asked_for = consented.unwrap_or_default().iter().chain(requested.unwrap_or_default());
+    let toolsets = Toolsets::read(tx, allowed.iter().chain(denied).chain(asked_for), slice::from_ref(target)).await?;
+    if target.toolset().is_some_and(|name| !toolsets.contain(name)) {
+        return Err(TargetError::Unknown.into());
+    }
+    let granted = Granted { allowed, denied, toolsets: &toolsets };
+    let decided = match consented {
+        Some(consented) => scope_policy::decide_within_consent(consented, granted, target, requested),
+        None => scope_policy::decide(granted, target, requested),
+    };
+    Ok(decided?)
 }
 
 /// What a token is to be.

@@ -70,6 +70,7 @@ async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, Compi
     let secrets = sql::server_secrets(&mut tx, tenant).await?;
     let grants = sql::grants(&mut tx, tenant).await?;
     let limits = sql::limits(&mut tx, tenant).await?;
+    let toolsets = sql::toolsets(&mut tx, tenant).await?;
     let users = sql::users(&mut tx, tenant).await?;
     let jwks = keys::public_jwks(&mut tx).await?;
     let sealing_keys = sealing_keys::all(&mut tx, &app.master_key).await?;
@@ -97,7 +98,7 @@ async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, Compi
         limits: limits.into_iter().map(sql::LimitRow::into_message).collect::<Result<_, _>>()?,
         users,
         sealing_keys,
-        toolsets: Vec::new(),
+        toolsets,
     };
     policy.digest = hex_sha256(&policy.encode_to_vec());
     Ok(Some(policy))

@@ -3,9 +3,10 @@
 use serde_json::Value;
 use sqlx::PgConnection;
 use tollgate_proto::{
-    AgentId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId, UserId,
+    AgentId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId, ToolsetId, UserId,
     policy::v1::{
-        Agent, Era, Grant, Instance, Limit, Revocation, Server, Transport, User, grant::To, revocation::What,
+        Agent, Era, Grant, Instance, Limit, Revocation, Server, Toolset, ToolsetTool, Transport, User, grant::To,
+        revocation::What,
     },
 };
 use uuid::Uuid;
@@ -246,6 +247,43 @@ pub(super) async fn grants(connection: &mut PgConnection, tenant: TenantId) -> R
     })
     .fetch_all(connection)
     .await
+}
+
+pub(super) async fn toolsets(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<Toolset>, sqlx::Error> {
+    let mut tools = sqlx::query!(
+        "SELECT toolset_id, server_id, tool, name, description FROM toolset_tools
+         WHERE tenant_id = $1 ORDER BY toolset_id, position",
+        tenant.uuid()
+    )
+    .fetch_all(&mut *connection)
+    .await?
+    .into_iter()
+    .peekable();
+    let toolsets = sqlx::query!(
+        "SELECT id, name, display_name, description FROM toolsets WHERE tenant_id = $1 ORDER BY id",
+        tenant.uuid()
+    )
+    .fetch_all(connection)
+    .await?;
+    // Both lists are in the order of the toolset's id, so one pass joins them.
+    let mut tools_of = |toolset_id| {
+        std::iter::from_fn(|| tools.next_if(|tool| tool.toolset_id == toolset_id))
+            .map(|tool| ToolsetTool {
+                server_id: ServerId::from(tool.server_id).to_string(),
+                tool: tool.tool,
+                name: tool.name,
+                description: tool.description,
+            })
+            .collect()
+    };
+    let compiled = toolsets.into_iter().map(|row| Toolset {
+        id: ToolsetId::from(row.id).to_string(),
+        tools: tools_of(row.id),
+        name: row.name,
+        display_name: row.display_name,
+        description: row.description,
+    });
+    Ok(compiled.collect())
 }
 
 /// A limit with the database's numbers.

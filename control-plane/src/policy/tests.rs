@@ -9,11 +9,11 @@ use tokio::{
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tollgate_proto::{
-    AgentId, DataPlaneId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId,
+    AgentId, DataPlaneId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId, ToolsetId,
     policy::v1::{
         Ack, Agent, Era, Grant, Held, Hello, Instance, Limit, Nack, Revocations, RevocationsApplied, Server,
-        TenantPolicy, WatchRequest, WatchResponse, grant::To, policy_service_client::PolicyServiceClient,
-        watch_request::Message as Say, watch_response::Message as Hear,
+        TenantPolicy, Toolset, ToolsetTool, WatchRequest, WatchResponse, grant::To,
+        policy_service_client::PolicyServiceClient, watch_request::Message as Say, watch_response::Message as Hear,
     },
 };
 use tonic::{Code, Request, Status, Streaming};
@@ -190,6 +190,7 @@ struct Furnished {
     instances: [InstanceId; 2],
     grants: [GrantId; 2],
     limit: LimitId,
+    toolset: ToolsetId,
 }
 
 impl Furnished {
@@ -202,9 +203,10 @@ impl Furnished {
             instances: [InstanceId::new(), InstanceId::new()],
             grants: [GrantId::new(), GrantId::new()],
             limit: LimitId::new(),
+            toolset: ToolsetId::new(),
         };
         let (tenant, team, agent) = (made.tenant.uuid(), made.team.uuid(), made.agent.uuid());
-        let (server, limit) = (made.server.uuid(), made.limit.uuid());
+        let (server, limit, toolset) = (made.server.uuid(), made.limit.uuid(), made.toolset.uuid());
         let [first, second] = made.instances.map(InstanceId::uuid);
         let [to_agent, to_team] = made.grants.map(GrantId::uuid);
         database
@@ -224,7 +226,12 @@ impl Furnished {
                  INSERT INTO grants (tenant_id, id, name, team_id, scopes, created_by)
                      VALUES ('{tenant}', '{to_team}', 'g2', '{team}', '{{demo:*}}', 'system');
                  INSERT INTO limits (tenant_id, id, name, agent_id, requests_count, window_s, created_by)
-                     VALUES ('{tenant}', '{limit}', 'l', '{agent}', 60, 30, 'system');"
+                     VALUES ('{tenant}', '{limit}', 'l', '{agent}', 60, 30, 'system');
+                 INSERT INTO toolsets (tenant_id, id, name, display_name, description, created_by)
+                     VALUES ('{tenant}', '{toolset}', 'triage', 'Triage', 'For support.', 'system');
+                 INSERT INTO toolset_tools (tenant_id, toolset_id, position, server_id, tool, name, description)
+                     VALUES ('{tenant}', '{toolset}', 2, '{server}', 'add', 'sum', 'Adds.'),
+                            ('{tenant}', '{toolset}', 1, '{server}', 'echo', 'demo__echo', '');"
             ))
             .await;
         made
@@ -246,6 +253,12 @@ impl Furnished {
             scopes: vec![scope.to_owned()],
             deny,
             expires_at,
+        };
+        let tool = |tool: &str, name: &str, description: &str| ToolsetTool {
+            server_id: self.server.to_string(),
+            tool: tool.to_owned(),
+            name: name.to_owned(),
+            description: description.to_owned(),
         };
         TenantPolicy {
             tenant_id: self.tenant.to_string(),
@@ -282,6 +295,13 @@ impl Furnished {
                 agent_id,
                 requests: 60,
                 window_s: 30,
+            }],
+            toolsets: vec![Toolset {
+                id: self.toolset.to_string(),
+                name: "triage".to_owned(),
+                display_name: "Triage".to_owned(),
+                description: "For support.".to_owned(),
+                tools: vec![tool("echo", "demo__echo", ""), tool("add", "sum", "Adds.")],
             }],
             ..TenantPolicy::default()
         }

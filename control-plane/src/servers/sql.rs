@@ -115,6 +115,17 @@ async fn save_instances(tx: &mut TenantTx, server: Uuid, instances: &[InstanceSp
     .map(drop)
 }
 
+/// The toolsets with tools of the server, as `toolset triage`; the first ten.
+pub(super) async fn toolsets(tx: &mut TenantTx, id: ServerId) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT 'toolset ' || name AS "toolset!" FROM toolsets
+           WHERE id IN (SELECT toolset_id FROM toolset_tools WHERE server_id = $1) ORDER BY name LIMIT 10"#,
+        id.uuid(),
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
 pub(super) async fn delete(tx: &mut TenantTx, id: ServerId) -> Result<(), sqlx::Error> {
     sqlx::query!("DELETE FROM servers WHERE id = $1", id.uuid()).execute(&mut **tx).await.map(drop)
 }

@@ -131,7 +131,7 @@ async fn grants_limits_and_teams_have_forms() {
         let form = browser.get("/teams/core/delete").await.expect(200);
         let etag = hidden(&form.text, "etag").expect("a version");
         let owned = browser.post("/teams/core/delete", &[("etag", &etag)]).await.expect(409);
-        assert!(owned.text.contains("still owns"), "{}", owned.text);
+        assert!(owned.text.contains("is still used by"), "{}", owned.text);
     })
     .await;
 }

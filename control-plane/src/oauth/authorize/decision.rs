@@ -18,7 +18,7 @@ use super::{
     Answer, Asked, application, barred,
     fault::{PageFault, RequestFault},
     finish,
-    offer::Offer,
+    offer::{Offer, Remembered},
     onward,
     parameters::Parameters,
     read_body, signed_in, sql, visit,
@@ -115,16 +115,18 @@ async fn allow(visit: &Visit<'_>, question: &Question, reply: &Reply) -> Answer 
         return visit.show_nothing(because);
     }
     let mut tx = app.db.tenant(asked.issuer.tenant).await?;
-    let offer = match Offer::make(&mut tx, asked.client.agent, request).await? {
+    let offer = match Offer::make(&mut tx, asked.client.agent, request, &Remembered::new()).await? {
         Ok(offer) => offer,
         Err(fault) => return onward::refuse(app, headers, asked, Some(session), &fault),
     };
-    let chosen: Vec<Scope> = question.asked.iter().filter(|scope| reply.ticked(scope)).cloned().collect();
+    let shown = offer.clone().asking(&question.asked, &question.held, &question.toolsets);
+    let chosen = shown.chosen(|scope| reply.ticked(scope), &offer.toolsets);
     if chosen.is_empty() && question.held.is_empty() {
-        return visit.ask_once_more(&offer.asking(&question.asked), &reply.transaction);
+        return visit.ask_once_more(&shown, &reply.transaction);
     }
-    let still_granted = |scope: &&Scope| offer.granted.iter().any(|granted| granted.covers(scope));
-    let allowed: BTreeSet<Scope> = chosen.iter().chain(&question.held).filter(still_granted).cloned().collect();
+    let still_granted = |scope: &Scope| offer.toolsets.narrowed(scope, &offer.granted);
+    let allowed: BTreeSet<Scope> = chosen.iter().chain(&question.held).flat_map(still_granted).collect();
+    let allowed = offer.toolsets.without_covered(&allowed);
     if allowed.is_empty() {
         return Ok(onward::deny(app, asked, session, &RequestFault::AccessDenied(NO_LONGER_GRANTED)));
     }
@@ -134,11 +136,11 @@ async fn allow(visit: &Visit<'_>, question: &Question, reply: &Reply) -> Answer 
     });
     // Before the family begins, which holds the agent's row.
     sql::confirm(&mut tx, asked.client.agent).await?;
-    let begun = match visit.begin(&mut tx, question.id, allowed.into_iter().collect()).await? {
+    let begun = match visit.begin(&mut tx, question.id, allowed).await? {
         Ok(begun) => begun,
         Err(fault) => return Ok(onward::deny(app, asked, session, &fault)),
     };
-    visit.remember(&mut tx, &question.asked, &chosen).await?;
+    visit.remember(&mut tx, &shown, &chosen).await?;
     visit::record(&mut tx, asked, session, "consent.allow", detail).await?;
     let code = visit.conclude(tx, begun).await?;
     Ok(onward::allow(app, asked, session, &code))

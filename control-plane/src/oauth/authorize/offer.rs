@@ -4,7 +4,7 @@
 //! Invariant: nothing is offered that no grant covers or that a denial covers, and nothing is taken for allowed at a
 //! resource where it was not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_proto::{AgentId, Name, Scope};
 
@@ -12,8 +12,9 @@ use super::{fault::RequestFault, request::AuthorizationRequest, sql};
 use crate::{
     db::TenantTx,
     oauth::{
-        scope_policy,
+        scope_policy::{self, Granted, Offered},
         target::{Target, TargetError},
+        toolsets::Toolsets,
     },
 };
 
@@ -28,6 +29,8 @@ pub(super) struct Offer {
     pub(super) held: Vec<Scope>,
     /// What the client wants though nobody granted it.
     pub(super) withheld: Vec<Scope>,
+    /// What the toolsets hold that any of it names.
+    pub(super) toolsets: Toolsets,
     /// What servers are called.
     titles: BTreeMap<Name, String>,
 }
@@ -35,46 +38,103 @@ pub(super) struct Offer {
 /// What is remembered for a user and a client, by resource.
 pub(super) type Remembered = Vec<(Target, Vec<Scope>)>;
 
+/// Under what a tick box stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Heading<'a> {
+    /// The server that is asked for in part or as a whole.
+    Server(&'a Name),
+    /// The toolset that is asked for, of which the box is one tool.
+    Toolset(&'a Name),
+}
+
 impl Offer {
-    /// Reads grants and servers. The inner fault is the client's.
+    /// Reads grants, toolsets and servers. The inner fault is the client's.
     pub(super) async fn make(
         tx: &mut TenantTx,
         agent: AgentId,
         request: &AuthorizationRequest,
+        remembered: &Remembered,
     ) -> Result<Result<Self, RequestFault>, sqlx::Error> {
         let (allowed, denied) = sql::grants(tx, agent).await?;
         let requested = request.scopes.as_deref();
+        let remembered = remembered.iter().flat_map(|(_, scopes)| scopes);
+        let spoken_of = || allowed.iter().chain(&denied).chain(requested.unwrap_or_default());
+        let toolsets = Toolsets::read(tx, spoken_of().chain(remembered), &request.targets).await?;
         let named = request.targets.iter().filter_map(Target::server);
-        let spoken_of = allowed.iter().chain(requested.unwrap_or_default()).filter_map(Scope::server);
-        let names: Vec<String> = named.chain(spoken_of).map(ToString::to_string).collect();
+        let names: BTreeSet<&Name> =
+            named.chain(spoken_of().filter_map(Scope::server)).chain(toolsets.servers()).collect();
+        let names: Vec<String> = names.into_iter().map(ToString::to_string).collect();
         let titles = sql::server_titles(tx, &names).await?;
-        if let Err(fault) = check_targets(&request.targets, &titles).and_then(|()| match requested {
-            None => Ok(()),
-            Some(requested) => check_scopes(requested, &request.targets, &titles),
-        }) {
+        let known = Known { titles: &titles, toolsets: &toolsets };
+        if let Err(fault) = known.check(&request.targets, requested.unwrap_or_default()) {
             return Ok(Err(fault));
         }
-        let offered = scope_policy::offer(&allowed, &denied, &request.targets, requested);
-        let (granted, withheld) = (offered.granted, offered.withheld);
-        Ok(Ok(Self { asked: granted.clone(), held: Vec::new(), granted, withheld, titles }))
+        let granted = Granted { allowed: &allowed, denied: &denied, toolsets: &toolsets };
+        let Offered { granted, withheld } = scope_policy::offer(granted, &request.targets, requested);
+        Ok(Ok(Self { asked: granted.clone(), held: Vec::new(), granted, withheld, toolsets, titles }))
     }
 
     /// The same with what was allowed before taken out of what is asked. A scope counts as allowed when it was at
-    /// every resource of the request that it means something for.
+    /// every resource of the request that it means something for. A toolset counts tool by tool, unless it was allowed
+    /// as such: whoever allowed its tools has not allowed what is put into it later.
     pub(super) fn without(mut self, remembered: &Remembered) -> Self {
-        let held = |scope: &Scope| {
-            remembered
-                .iter()
-                .filter(|(target, _)| target.concerns(scope))
-                .all(|(_, scopes)| scopes.iter().any(|before| before.covers(scope)))
+        let toolsets = &self.toolsets;
+        let everywhere = |scope: &Scope, counts: &dyn Fn(&[Scope]) -> bool| {
+            let mut concerned = remembered.iter().filter(|(target, _)| toolsets.concern(target, scope));
+            concerned.all(|(_, before)| counts(before))
         };
-        (self.held, self.asked) = self.granted.iter().cloned().partition(held);
+        let covered = |scope: &Scope| everywhere(scope, &|before| toolsets.covered(scope, before));
+        let (mut held, mut asked) = (Vec::new(), Vec::new());
+        for scope in &self.granted {
+            match scope {
+                Scope::Toolset { name } if !everywhere(scope, &|before| before.contains(scope)) => {
+                    let (before, new): (Vec<&Scope>, Vec<&Scope>) =
+                        toolsets.tools(name).partition(|tool| covered(tool));
+                    held.extend(before.into_iter().cloned());
+                    asked.extend((!new.is_empty()).then(|| scope.clone()));
+                }
+                scope if covered(scope) => held.push(scope.clone()),
+                scope => asked.push(scope.clone()),
+            }
+        }
+        (self.held, self.asked) = (held, asked);
         self
     }
 
-    /// The same that asks for these.
-    pub(super) fn asking(self, scopes: &[Scope]) -> Self {
-        Self { asked: scopes.to_vec(), ..self }
+    /// The same that asks what was asked on a page.
+    pub(super) fn asking(self, asked: &[Scope], held: &[Scope], toolsets: &Toolsets) -> Self {
+        Self { asked: asked.to_vec(), held: held.to_vec(), toolsets: toolsets.clone(), ..self }
+    }
+
+    /// The tick boxes: a scope for each that is asked, and for a toolset its tools, so that each can be left out. A tool
+    /// has one box at most, and none where it was allowed before.
+    pub(super) fn boxes(&self) -> Vec<(Heading<'_>, &Scope)> {
+        let of_servers = self.asked.iter().filter_map(|scope| Some((Heading::Server(scope.server()?), scope)));
+        let mut boxes: Vec<(Heading<'_>, &Scope)> = of_servers.collect();
+        let mut shown: Vec<Scope> = boxes.iter().map(|(_, scope)| *scope).chain(&self.held).cloned().collect();
+        for name in self.asked.iter().filter_map(Scope::toolset) {
+            for tool in self.toolsets.tools(name) {
+                if !self.toolsets.covered(tool, &shown) {
+                    shown.push(tool.clone());
+                    boxes.push((Heading::Toolset(name), tool));
+                }
+            }
+        }
+        boxes.sort_by_key(|(heading, _)| *heading);
+        boxes
+    }
+
+    /// What the user chose by ticking these boxes: a toolset as such when nothing of it was left out and it holds no
+    /// more `now` than it did on the page, else the tools.
+    pub(super) fn chosen(&self, is_ticked: impl Fn(&Scope) -> bool, now: &Toolsets) -> Vec<Scope> {
+        let ticked = self.boxes().into_iter().map(|(_, scope)| scope).filter(|scope| is_ticked(scope));
+        let ticked: Vec<Scope> = ticked.cloned().collect();
+        let all: Vec<Scope> = ticked.iter().chain(&self.held).cloned().collect();
+        let is_whole = |scope: &&Scope| {
+            scope.toolset().is_some() && self.toolsets.covered(scope, &all) && now.covered(scope, &all)
+        };
+        let whole: Vec<Scope> = self.asked.iter().filter(is_whole).cloned().collect();
+        self.toolsets.without_covered(&ticked.into_iter().chain(whole).collect())
     }
 
     /// What people call a server.
@@ -83,33 +143,50 @@ impl Offer {
     }
 }
 
-fn check_targets(targets: &[Target], titles: &BTreeMap<Name, String>) -> Result<(), RequestFault> {
-    let known = |server: &Name| titles.contains_key(server);
-    if targets.iter().filter_map(Target::server).all(known) { Ok(()) } else { Err(TargetError::Unknown.into()) }
+/// The servers and toolsets that exist.
+struct Known<'a> {
+    titles: &'a BTreeMap<Name, String>,
+    toolsets: &'a Toolsets,
 }
 
-/// A server that does not exist has no scopes, and one server's endpoint none of another's.
-fn check_scopes(requested: &[Scope], targets: &[Target], titles: &BTreeMap<Name, String>) -> Result<(), RequestFault> {
-    let means_something = |scope: &&Scope| {
-        scope.server().is_some_and(|server| titles.contains_key(server))
-            && targets.iter().any(|target| target.concerns(scope))
-    };
-    match requested.iter().find(|scope| !means_something(scope)) {
-        None => Ok(()),
-        Some(scope) => Err(RequestFault::InvalidScope(format!("`{scope}` is no scope of this resource"))),
+impl Known<'_> {
+    /// What does not exist has no endpoint and no scopes, and one endpoint none of another's.
+    fn check(&self, targets: &[Target], requested: &[Scope]) -> Result<(), RequestFault> {
+        if !targets.iter().all(|target| self.has(target.server(), target.toolset())) {
+            return Err(TargetError::Unknown.into());
+        }
+        let means_something = |scope: &&Scope| {
+            self.has(scope.server(), scope.toolset())
+                && targets.iter().any(|target| self.toolsets.concern(target, scope))
+        };
+        match requested.iter().find(|scope| !means_something(scope)) {
+            None => Ok(()),
+            Some(scope) => Err(RequestFault::InvalidScope(format!("`{scope}` is no scope of this resource"))),
+        }
+    }
+
+    fn has(&self, server: Option<&Name>, toolset: Option<&Name>) -> bool {
+        server.is_none_or(|name| self.titles.contains_key(name))
+            && toolset.is_none_or(|name| self.toolsets.contain(name))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn scopes(texts: &[&str]) -> Vec<Scope> {
-        texts.iter().map(|text| text.parse().expect("a scope")).collect()
-    }
+    use crate::oauth::toolsets::tests::{holding, scopes};
 
     fn offer(granted: &[&str]) -> Offer {
-        Offer { granted: scopes(granted), ..Offer::default() }
+        let toolsets = holding(&[("mix", &["demo:add", "demo:echo", "files:read"]), ("some", &["demo:echo"])]);
+        Offer { granted: scopes(granted), toolsets, ..Offer::default() }
+    }
+
+    fn at_mix(before: &[&str]) -> Remembered {
+        vec![(Target::Toolset("mix".parse().expect("a name")), scopes(before))]
+    }
+
+    fn boxes(offer: &Offer) -> Vec<String> {
+        offer.boxes().into_iter().map(|(_, scope)| scope.to_string()).collect()
     }
 
     #[test]
@@ -131,5 +208,45 @@ mod tests {
         let demo = Target::Server("demo".parse().expect("a name"));
         let remembered = vec![(Target::Federated, scopes(&["demo:echo"])), (demo, Vec::new())];
         assert_eq!(offer(&["demo:echo"]).without(&remembered).asked, scopes(&["demo:echo"]));
+    }
+
+    #[test]
+    fn a_toolset_is_asked_as_its_tools() {
+        let asking = offer(&["toolset/mix"]).without(&at_mix(&[]));
+        assert_eq!(boxes(&asking), ["demo:add", "demo:echo", "files:read"]);
+    }
+
+    #[test]
+    fn of_a_toolset_only_the_tools_are_asked_that_are_new() {
+        let asking = offer(&["toolset/mix"]).without(&at_mix(&["demo:add", "files:*"]));
+        assert_eq!((boxes(&asking), asking.held), (vec!["demo:echo".to_owned()], scopes(&["demo:add", "files:read"])));
+        let all = offer(&["toolset/mix"]).without(&at_mix(&["demo:*", "files:read"]));
+        assert_eq!((all.asked, all.held), (Vec::new(), scopes(&["demo:add", "demo:echo", "files:read"])));
+        let same = offer(&["toolset/mix"]).without(&at_mix(&["toolset/mix"]));
+        assert_eq!((same.asked, same.held), (Vec::new(), scopes(&["toolset/mix"])));
+        let tool = offer(&["demo:echo"]).without(&at_mix(&["toolset/some"]));
+        assert_eq!((tool.asked, tool.held), (Vec::new(), scopes(&["demo:echo"])));
+    }
+
+    #[test]
+    fn a_toolset_is_allowed_as_such_when_nothing_of_it_is_left_out() {
+        let asking = offer(&["toolset/mix"]).without(&at_mix(&["demo:add"]));
+        let now = asking.toolsets.clone();
+        assert_eq!(asking.chosen(|_| true, &now), scopes(&["toolset/mix"]));
+        assert_eq!(asking.chosen(|scope| scope.to_string() != "files:read", &now), scopes(&["demo:echo"]));
+        assert!(asking.chosen(|_| false, &now).is_empty());
+        let grown = holding(&[("mix", &["demo:add", "demo:echo", "demo:drop", "files:read"])]);
+        assert_eq!(asking.chosen(|_| true, &grown), scopes(&["demo:echo", "files:read"]));
+    }
+
+    #[test]
+    fn no_tool_has_two_boxes() {
+        let asked = scopes(&["files:*", "toolset/mix", "toolset/some"]);
+        let asking = Offer { asked, ..offer(&[]) };
+        assert_eq!(boxes(&asking), ["files:*", "demo:add", "demo:echo"]);
+        let now = asking.toolsets.clone();
+        assert_eq!(asking.chosen(|_| true, &now), scopes(&["files:*", "toolset/mix", "toolset/some"]));
+        let ticked = |scope: &Scope| scope.to_string() != "demo:add";
+        assert_eq!(asking.chosen(ticked, &now), scopes(&["files:*", "toolset/some"]));
     }
 }

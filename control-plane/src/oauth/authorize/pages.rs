@@ -13,9 +13,13 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
-use tollgate_proto::{Name, Scope};
+use tollgate_proto::Scope;
 
-use super::{application::Application, fault::PageFault, offer::Offer};
+use super::{
+    application::Application,
+    fault::PageFault,
+    offer::{Heading, Offer},
+};
 use crate::{
     console::page::{Lone, PageError, show_with},
     oauth::observed::Refused,
@@ -27,8 +31,8 @@ use crate::{
 pub(super) struct ConsentPage {
     pub(super) shell: Lone,
     pub(super) frame: Frame,
-    /// What is asked, by server.
-    pub(super) servers: Vec<Server>,
+    /// What is asked.
+    pub(super) groups: Vec<Group>,
     /// What was allowed before, in words.
     pub(super) held: Vec<String>,
     /// What the client wants and does not get, in words.
@@ -80,11 +84,13 @@ pub(super) struct Frame {
     pub(super) transaction: String,
 }
 
-/// The scopes of one server.
+/// The tick boxes of one server or toolset.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Server {
+pub(super) struct Group {
     /// What people call it.
     pub(super) title: String,
+    /// Whether it is a toolset, which is allowed as such when all of it is ticked.
+    pub(super) is_toolset: bool,
     /// One line each.
     pub(super) lines: Vec<Line>,
 }
@@ -96,6 +102,8 @@ pub(super) struct Line {
     pub(super) scope: String,
     /// The tool; none for everything.
     pub(super) tool: Option<String>,
+    /// What people call the tool's server, where the heading does not say.
+    pub(super) server: Option<String>,
 }
 
 /// Goes on to the application, by itself or by a link.
@@ -151,19 +159,22 @@ impl Nothing {
     }
 }
 
-/// The scopes as the form shows them, in the order of the servers' names.
-pub(super) fn by_server(offer: &Offer) -> Vec<Server> {
-    let mut servers: BTreeMap<&Name, Vec<Line>> = BTreeMap::new();
-    for scope in &offer.asked {
+/// The tick boxes in groups: by server in the order of the servers' names, then by toolset.
+pub(super) fn groups(offer: &Offer) -> Vec<Group> {
+    let mut groups: BTreeMap<Heading<'_>, Vec<Line>> = BTreeMap::new();
+    for (heading, scope) in offer.boxes() {
         let tool = match scope {
             Scope::Tool { tool, .. } => Some(tool.to_string()),
-            Scope::Server { .. } => None,
-            Scope::Toolset { .. } => continue,
+            Scope::Server { .. } | Scope::Toolset { .. } => None,
         };
-        let Some(server) = scope.server() else { continue };
-        servers.entry(server).or_default().push(Line { scope: scope.to_string(), tool });
+        let of = matches!(heading, Heading::Toolset(_)).then(|| scope.server().map(|server| offer.title(server)));
+        groups.entry(heading).or_default().push(Line { scope: scope.to_string(), tool, server: of.flatten() });
     }
-    servers.into_iter().map(|(name, lines)| Server { title: offer.title(name), lines }).collect()
+    let group = |(heading, lines)| match heading {
+        Heading::Server(name) => Group { title: offer.title(name), is_toolset: false, lines },
+        Heading::Toolset(name) => Group { title: offer.toolsets.title(name), is_toolset: true, lines },
+    };
+    groups.into_iter().map(group).collect()
 }
 
 /// A scope in words.
@@ -171,7 +182,7 @@ pub(super) fn in_words(scope: &Scope, offer: &Offer) -> String {
     match scope {
         Scope::Tool { server, tool } => format!("{}: {tool}", offer.title(server)),
         Scope::Server { server } => format!("Everything that {} offers", offer.title(server)),
-        Scope::Toolset { name } => format!("The tools of {name}"),
+        Scope::Toolset { name } => format!("Everything in the toolset {}", offer.toolsets.title(name)),
     }
 }
 
@@ -184,8 +195,9 @@ pub(super) fn said(page: &ConsentPage) -> Vec<String> {
     said.push(format!("answered at: {}", app.answered_at));
     said.extend(app.warning.map(str::to_owned));
     said.extend(page.frame.resources.iter().map(|resource| format!("resource: {resource}")));
-    for server in &page.servers {
-        said.extend(server.lines.iter().map(|line| format!("asked: {}", line.words(&server.title))));
+    for group in &page.groups {
+        said.extend(group.lines.iter().map(|line| format!("asked: {}", line.words(&group.title))));
+        said.extend(group.is_toolset.then(|| format!("all of it: {} as it is and as it grows", group.title)));
     }
     said.extend(page.held.iter().map(|scope| format!("allowed before: {scope}")));
     said.extend(page.withheld.iter().map(|scope| format!("not granted: {scope}")));
@@ -193,11 +205,12 @@ pub(super) fn said(page: &ConsentPage) -> Vec<String> {
 }
 
 impl Line {
-    /// What the tick box says, without its server's heading.
-    pub(super) fn words(&self, server: &str) -> String {
-        match &self.tool {
-            Some(tool) => format!("{server}: {tool}"),
-            None => format!("Everything that {server} offers"),
+    /// What the tick box says, without its heading.
+    pub(super) fn words(&self, title: &str) -> String {
+        match (&self.server, &self.tool) {
+            (Some(server), Some(tool)) => format!("{title}: {server}: {tool}"),
+            (None, Some(tool)) => format!("{title}: {tool}"),
+            (_, None) => format!("Everything that {title} offers"),
         }
     }
 }

@@ -31,6 +31,8 @@ use crate::{
         authorizations::{self, BeginError, Begun, NewAuthorization},
         consent::{self, Parties},
         observed::Refused,
+        target::Target,
+        toolsets::Toolsets,
         transaction::Transaction,
     },
     users::Session,
@@ -59,8 +61,10 @@ pub(super) struct Question {
     pub(super) request: String,
     /// Of the client as it was shown.
     pub(super) client_digest: Vec<u8>,
-    /// What can be ticked.
+    /// What is asked.
     pub(super) asked: Vec<Scope>,
+    /// What the toolsets held of which it speaks.
+    pub(super) toolsets: Toolsets,
     /// What was allowed before.
     pub(super) held: Vec<Scope>,
     /// What the user was shown, in words.
@@ -83,23 +87,20 @@ impl Visit<'_> {
         Ok(remembered)
     }
 
-    /// Remembers the answer, from a client that is surely the same the next time.
-    pub(super) async fn remember(
-        &self,
-        tx: &mut TenantTx,
-        offered: &[Scope],
-        chosen: &[Scope],
-    ) -> Result<(), sqlx::Error> {
+    /// Remembers the answer, from a client that is surely the same the next time. `shown` is the offer of the page.
+    pub(super) async fn remember(&self, tx: &mut TenantTx, shown: &Offer, chosen: &[Scope]) -> Result<(), sqlx::Error> {
         if !self.is_assured() {
             return Ok(());
         }
         let digest = application::description_digest(&self.asked.client);
+        let boxes = shown.boxes().into_iter().map(|(_, scope)| scope);
+        let offered: Vec<Scope> = shown.asked.iter().chain(boxes).cloned().collect();
         for target in &self.request.targets {
             let there = |scopes: &[Scope]| -> Vec<Scope> {
-                scopes.iter().filter(|scope| target.concerns(scope)).cloned().collect()
+                scopes.iter().filter(|scope| shown.toolsets.concern(target, scope)).cloned().collect()
             };
             let resource = target.url(&self.app.urls, &self.asked.issuer.name);
-            consent::remember(tx, self.parties(&digest), &resource, &there(offered), &there(chosen)).await?;
+            consent::remember(tx, self.parties(&digest), &resource, &there(&offered), &there(chosen)).await?;
         }
         Ok(())
     }
@@ -107,8 +108,10 @@ impl Visit<'_> {
     /// Shows the page that asks.
     pub(super) fn ask(&self, offer: &Offer) -> Answer {
         let mut page = self.page(offer);
+        let here: Vec<Scope> = self.request.targets.iter().filter_map(Target::whole).collect();
         page.frame.transaction = self.seal(Question {
             asked: offer.asked.clone(),
+            toolsets: offer.toolsets.named_by(offer.asked.iter().chain(&offer.held).chain(&here)),
             held: offer.held.clone(),
             said: pages::said(&page),
             ..self.question()
@@ -207,7 +210,7 @@ impl Visit<'_> {
         ConsentPage {
             shell: Lone::new(self.headers, "Allow access"),
             frame: self.frame(),
-            servers: pages::by_server(offer),
+            groups: pages::groups(offer),
             held: words(&offer.held),
             withheld: words(&offer.withheld),
             nothing_ticked: false,
@@ -234,6 +237,7 @@ impl Visit<'_> {
             request: self.asked.parameters.to_query(),
             client_digest: application::description_digest(&self.asked.client),
             asked: Vec::new(),
+            toolsets: Toolsets::default(),
             held: Vec::new(),
             said: Vec::new(),
         }

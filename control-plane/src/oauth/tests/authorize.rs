@@ -15,6 +15,7 @@ mod consent;
 mod decision;
 mod people;
 mod requests;
+mod toolsets;
 
 /// Base64url of the SHA-256 of RFC 7636 appendix B.
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";

@@ -13,7 +13,6 @@ use crate::{
         client_document,
         error::OAuthError,
         issuer::Issuer,
-        scope_policy,
         sql::Standing,
         target::{Target, TargetError},
     },
@@ -61,7 +60,7 @@ pub(super) async fn begin(
     if target.server().is_some() && !standing.server_exists {
         return Err(TargetError::Unknown.into());
     }
-    let scopes = scope_policy::decide(&standing.allowed, &standing.denied, target, requested)?;
+    let scopes = super::within_grants(tx, standing, target, None, requested).await?;
     let order = Order {
         standing,
         on_behalf: None,

@@ -16,7 +16,6 @@ use crate::{
         client::Client,
         form::Form,
         issuer::Issuer,
-        scope_policy,
         sql::Standing,
         target::{Target, TargetError},
     },
@@ -69,7 +68,7 @@ impl Family {
         requested: Option<&str>,
     ) -> Result<Issuing, IssueError> {
         let target = self.target(app, issuer, form)?;
-        let scopes = scope_policy::decide_within_consent(&self.consented, standing, &target, requested)?;
+        let scopes = super::within_grants(tx, standing, &target, Some(&self.consented), requested).await?;
         let order = Order {
             standing,
             on_behalf: Some(OnBehalf {

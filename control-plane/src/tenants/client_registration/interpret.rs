@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use tollgate_proto::{Name, Scope};
 use url::Host;
 
 use super::{ClientRegistration, DocumentHosts, PinnedDocument, PrivateUseSchemes, RegistrationPolicy, Rule};
@@ -10,11 +9,12 @@ use crate::{
     db::TenantTx,
     duration,
     error::Faults,
+    grants::scopes,
     oauth::{
         client_document::{self, DocumentUrl},
         redirect_uri,
     },
-    servers, teams,
+    teams,
 };
 
 const AT: &str = "/spec/client_registration";
@@ -177,26 +177,6 @@ async fn check_rule(rule: &Rule, pointer: &str, tx: &mut TenantTx, faults: &mut 
         faults.add(format!("{pointer}/scopes"), "too_many", format!("at most {SCOPES_MAX} scopes"));
         return Ok(());
     }
-    let named = scopes(&rule.scopes, pointer, faults);
-    let names: BTreeSet<String> = named.iter().map(|(_, server)| server.to_string()).collect();
-    let unknown = servers::unknown(tx, &Vec::from_iter(names)).await?;
-    for (index, server) in named {
-        if unknown.iter().any(|unknown| unknown == server.as_str()) {
-            let detail = format!("there is no server `{server}`");
-            faults.add(format!("{pointer}/scopes/{index}"), "server_unknown", detail);
-        }
-    }
+    scopes::read(&rule.scopes, &format!("{pointer}/scopes"), tx, faults).await?;
     Ok(())
-}
-
-/// The server of each scope, with the scope's place in the list.
-fn scopes(given: &[String], pointer: &str, faults: &mut Faults) -> Vec<(usize, Name)> {
-    let mut named = Vec::new();
-    for (index, text) in given.iter().enumerate() {
-        match text.parse::<Scope>() {
-            Ok(scope) => named.extend(scope.server().map(|server| (index, server.clone()))),
-            Err(error) => faults.add(format!("{pointer}/scopes/{index}"), "scope", error.to_string()),
-        }
-    }
-    named
 }
