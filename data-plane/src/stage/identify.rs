@@ -151,6 +151,9 @@ pub async fn identify(call: &mut Call, gateway: &Gateway, snapshot: &Snapshot, r
     }
     let (agent, user) = holder.standing(tenant, &token, &gateway.policies).map_err(refused)?;
     let reach = Reach::of(tenant, &endpoint.target)?;
+    if let Reach::Toolset(toolset) = &reach {
+        call.span().at_toolset(toolset.name.as_str());
+    }
     if !tenant.is_resource(token.audience(), &endpoint.target) {
         return Err(refused(TokenFault::Audience));
     }

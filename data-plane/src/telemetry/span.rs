@@ -148,6 +148,11 @@ impl CallSpan {
         self.context.span().span_context().trace_id().to_string()
     }
 
+    /// The call came to a toolset's endpoint.
+    pub fn at_toolset(&self, toolset: &str) {
+        self.context.span().set_attribute(KeyValue::new("tollgate.mcp.toolset.name", toolset.to_owned()));
+    }
+
     /// The answer lacks a server.
     pub fn left_out(&self, server: &str, reason: &'static str) {
         let attributes =
