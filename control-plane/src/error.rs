@@ -122,6 +122,9 @@ pub enum ApiError {
     /// `If-Match` or `If-None-Match` does not hold.
     #[error("the object is not in the state that the request expects: read it again")]
     PreconditionFailed,
+    /// Nobody knows what is in the data planes' store, or some of it.
+    #[error("{0}")]
+    DataPlanesSilent(String),
     /// Postgres is away or overloaded.
     #[error("the database does not answer: try again soon")]
     Unavailable(#[source] sqlx::Error),
@@ -191,6 +194,7 @@ impl ApiError {
             Self::Conflict => (StatusCode::CONFLICT, "conflict"),
             Self::PreconditionRequired => (StatusCode::PRECONDITION_REQUIRED, "precondition_required"),
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
+            Self::DataPlanesSilent(_) => (StatusCode::SERVICE_UNAVAILABLE, "data_planes_silent"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
@@ -211,7 +215,10 @@ impl ApiError {
                 Self::Invalid(faults) => faults.to_vec(),
                 _ => Vec::new(),
             },
-            retryable: matches!(self, Self::Unavailable(_) | Self::Conflict | Self::KeyNotDistributed { .. }),
+            retryable: matches!(
+                self,
+                Self::DataPlanesSilent(_) | Self::Unavailable(_) | Self::Conflict | Self::KeyNotDistributed { .. }
+            ),
         }
     }
 
@@ -240,7 +247,7 @@ impl IntoResponse for ApiError {
             Self::Unauthenticated => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tollgate\""));
             }
-            Self::Unavailable(_) => {
+            Self::DataPlanesSilent(_) | Self::Unavailable(_) => {
                 headers.insert(RETRY_AFTER, RETRY_AFTER_S);
             }
             _ => {}

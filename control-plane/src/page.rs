@@ -107,7 +107,11 @@ impl Listing {
         Ok(Page { items: found, next_cursor })
     }
 
-    fn cursor(&self, last: &impl Serialize) -> Result<String, ApiError> {
+    /// Asks for what comes after an item that stands there in the list's order.
+    ///
+    /// # Errors
+    /// [`ApiError::Internal`] when the cursor cannot be sealed.
+    pub fn cursor(&self, last: &impl Serialize) -> Result<String, ApiError> {
         let plain = serde_json::to_vec(last).map_err(ApiError::internal)?;
         let sealed = seal::encrypt(&self.key, &self.identity, &plain).map_err(ApiError::internal)?;
         Ok(URL_SAFE_NO_PAD.encode(sealed))

@@ -5,6 +5,7 @@
 //!   process, and its revocations (`live.rs`).
 //! - `stream.rs` brings each data plane up to [`Changes`] and keeps it there; `ledger.rs` is its memory of what the
 //!   data plane holds. Revocations go ahead of policies and wait for nobody; `connected.rs` counts who has applied them.
+//! - `inquiries.rs` are questions that go the other way: what data planes know of sessions.
 //! - `introspect.rs` tells data planes what an opaque token says.
 //!
 //! Invariant: a change bumps its tenant's revision in its own transaction ([`bump`]); everything else follows from
@@ -12,6 +13,7 @@
 
 mod compile;
 mod connected;
+mod inquiries;
 pub(crate) mod introspect;
 mod ledger;
 mod live;
@@ -23,6 +25,7 @@ mod tests;
 
 pub use compile::{CompileError, compile};
 pub use connected::Connected;
+pub use inquiries::Silence;
 pub use live::Live;
 pub use publish::{Changes, Known, follow_changes};
 pub use stream::PolicyStreams;

@@ -17,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     agents, app::App, console, error::ApiError, grants, identity_providers, initial_access_tokens, limits, oauth,
-    request, request_id, servers, teams, tenants, toolsets, usage, users,
+    request, request_id, servers, sessions, teams, tenants, toolsets, usage, users,
 };
 
 mod openapi;
@@ -85,6 +85,8 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(oauth::keys::api::list))
         .routes(routes!(oauth::keys::api::rotate))
         .route("/api/v1/tenants/{tenant}/signing-keys/{kid}", post(oauth::keys::api::act))
+        .routes(routes!(sessions::api::list))
+        .routes(routes!(sessions::api::get, sessions::api::end))
         .routes(routes!(usage::api::records))
         .routes(routes!(usage::api::report))
 }

@@ -20,11 +20,13 @@ use crate::{
 pub mod api;
 pub(crate) mod credential;
 mod instance_url;
+mod instances;
 mod sql;
 #[cfg(test)]
 mod tests;
 
 pub use credential::ServerCredential;
+pub use instances::{InstanceStatus, SightFrom};
 
 const INSTANCES_MAX: usize = 16;
 /// Leaves room for a tool's name in the 64 characters of a federated tool name.
@@ -131,6 +133,8 @@ pub struct ServerStatus {
     pub urls: ServerUrls,
     /// What applies where the spec is silent.
     pub effective: EffectiveServer,
+    /// How its instances do, in their order.
+    pub instances: Vec<InstanceStatus>,
     /// Which secrets of its credential are stored. They are never shown.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<ShownSecret>,
@@ -176,6 +180,7 @@ pub struct Meaning {
 #[derive(Deserialize)]
 struct Facts {
     secrets: Vec<ShownSecret>,
+    instances: Vec<instances::Known>,
 }
 
 impl ShownSecret {
@@ -267,8 +272,9 @@ impl Kind for ServerSpec {
 
     fn status(&self, row: &Row, app: &App, caller: &Caller) -> Result<ServerStatus, ApiError> {
         let mcp = app.urls.server(&caller.tenant_name, &row.name);
-        let Facts { secrets } = Facts::deserialize(&row.facts).map_err(ApiError::internal)?;
-        Ok(ServerStatus { urls: ServerUrls { mcp }, effective: self.effective(), secrets })
+        let Facts { secrets, instances } = Facts::deserialize(&row.facts).map_err(ApiError::internal)?;
+        let instances = instances.into_iter().map(InstanceStatus::from).collect();
+        Ok(ServerStatus { urls: ServerUrls { mcp }, effective: self.effective(), instances, secrets })
     }
 }
 

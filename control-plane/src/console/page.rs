@@ -282,6 +282,7 @@ impl Failure {
         let title = match status {
             StatusCode::FORBIDDEN => "Your role does not allow this",
             StatusCode::NOT_FOUND => "Not found",
+            _ if matches!(error, ApiError::DataPlanesSilent(_)) => "Data planes do not answer",
             StatusCode::SERVICE_UNAVAILABLE => "The database does not answer",
             StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT => "Not done",
             status if status.is_server_error() => "Something went wrong",

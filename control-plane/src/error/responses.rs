@@ -14,7 +14,7 @@ const EVERYWHERE: [(&str, &str); 5] = [
     ("401", "No valid bearer"),
     ("404", "No such object or tenant, or another tenant's"),
     ("500", "A defect, logged under the request's id"),
-    ("503", "The database does not answer"),
+    ("503", "The database does not answer, or what only data planes know cannot be asked of them"),
 ];
 
 const CHANGES: [(&str, &str); 7] = [

@@ -1,4 +1,5 @@
-//! The data planes whose policy stream is open at this process, and how far each has applied revocations.
+//! The data planes whose policy stream is open at this process: how far each has applied revocations, and what each
+//! answers when it is asked.
 //!
 //! Invariant: a data plane is counted once, by its newest stream, and not a moment longer than that stream lives.
 
@@ -8,10 +9,15 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use tokio::{sync::watch, time::timeout};
-use tollgate_proto::{DataPlaneId, TenantId};
+use tollgate_proto::{
+    DataPlaneId, TenantId,
+    policy::v1::{Reply, question::What},
+};
 use uuid::Uuid;
 
+use super::inquiries::{Asker, Silence};
 use crate::revocations::Enforced;
 
 /// Everyone who is connected.
@@ -22,13 +28,14 @@ pub struct Connected(Arc<watch::Sender<BTreeMap<DataPlaneId, Progress>>>);
 struct Progress {
     stream: Uuid,
     applied: HashMap<TenantId, u64>,
+    asker: Asker,
 }
 
 impl Connected {
-    /// Counts a data plane until what is answered is dropped.
-    pub(super) fn enter(&self, data_plane: DataPlaneId) -> Connection {
+    /// Counts a data plane until what is answered is dropped. `asker` brings it questions.
+    pub(super) fn enter(&self, data_plane: DataPlaneId, asker: Asker) -> Connection {
         let stream = Uuid::now_v7();
-        self.0.send_modify(|all| drop(all.insert(data_plane, Progress { stream, applied: HashMap::new() })));
+        self.0.send_modify(|all| drop(all.insert(data_plane, Progress { stream, applied: HashMap::new(), asker })));
         Connection { all: self.clone(), data_plane, stream }
     }
 
@@ -41,6 +48,13 @@ impl Connected {
         let _ = timeout(within, all.wait_for(|all| all.values().all(applied))).await;
         let all = all.borrow();
         Enforced { applied: all.values().filter(|progress| applied(progress)).count(), connected: all.len() }
+    }
+
+    /// Asks all of them at once; each has the same short time.
+    pub(crate) async fn ask(&self, tenant: TenantId, what: &What) -> Vec<(DataPlaneId, Result<Reply, Silence>)> {
+        let askers: Vec<_> = self.0.borrow().iter().map(|(id, progress)| (*id, progress.asker.clone())).collect();
+        let asked = askers.into_iter().map(|(id, asker)| async move { (id, asker.ask(tenant, what.clone()).await) });
+        join_all(asked).await
     }
 }
 

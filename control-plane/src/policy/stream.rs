@@ -1,10 +1,12 @@
 //! `PolicyService.Watch`: one task per data plane.
 //!
 //! Invariant: a heartbeat, and with it the lease, goes out only behind every change that is known, and only while the
-//! database was seen lately. Revocations go out ahead of everything else, whatever else is unanswered.
+//! database was seen lately. Revocations go out ahead of everything else, whatever else is unanswered; questions go out
+//! behind everything else.
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio::{
     sync::{
         mpsc::{self, UnboundedSender},
@@ -17,17 +19,18 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tollgate_proto::{
     DataPlaneId, TenantId,
     policy::v1::{
-        Heartbeat, Hello, IntrospectRequest, IntrospectResponse, Synced, WatchRequest, WatchResponse,
+        Heartbeat, Hello, InstanceReport, IntrospectRequest, IntrospectResponse, Synced, WatchRequest, WatchResponse,
         policy_service_server::PolicyService, watch_request::Message as Request, watch_response::Message as Response,
     },
 };
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
-use super::{connected::Connection, introspect, ledger::Ledger, live::Told, publish::Known};
+use super::{connected::Connection, inquiries::Inquiries, introspect, ledger::Ledger, live::Told, publish::Known};
 use crate::{
     app::App,
     data_planes::{self, Answer, Verdict},
+    instance_health,
 };
 
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -92,6 +95,8 @@ struct Stream {
     ledger: Ledger,
     known: watch::Receiver<Known>,
     answers: UnboundedSender<Answer>,
+    inquiries: Inquiries,
+    reports: UnboundedSender<InstanceReport>,
     synced: bool,
     heartbeat_due: bool,
 }
@@ -125,6 +130,7 @@ async fn converse(
                 None => return Ok(()),
             },
             _ = stream.known.changed() => stream.notice(),
+            () = stream.inquiries.arrive() => {}
             _ = heartbeat.tick() => stream.heartbeat_due = true,
         }
     }
@@ -155,8 +161,10 @@ impl Stream {
             .map_err(|error| Status::invalid_argument(format!("in `revocations`: {error}")))?;
         let mut ledger = Ledger::new(&hello.epoch, hello.held)
             .map_err(|error| Status::invalid_argument(format!("in `held`: {error}")))?;
-        let connection = app.policy_changes.connected().enter(data_plane);
+        let (asker, inquiries) = Inquiries::new();
+        let connection = app.policy_changes.connected().enter(data_plane, asker);
         let (answers, recorded) = mpsc::unbounded_channel();
+        let (reports, reported) = mpsc::unbounded_channel();
         {
             let known = known.borrow_and_update();
             for (tenant, revision) in told.held(&known) {
@@ -172,16 +180,25 @@ impl Stream {
         let version = printable(&hello.version, VERSION_CHARS_MAX);
         tracing::info!(%data_plane, version, "a data plane opened its policy stream");
         let record = data_planes::keep_record(app.db.clone(), data_plane, version, recorded);
+        let health = instance_health::keep(app.db.clone(), data_plane, reported);
+        let record = async { tokio::join!(record, health) }.map(drop);
         let (synced, heartbeat_due) = (false, false);
-        Ok((Self { data_plane, connection, told, ledger, known, answers, synced, heartbeat_due }, record))
+        let stream =
+            Self { data_plane, connection, told, ledger, known, answers, inquiries, reports, synced, heartbeat_due };
+        Ok((stream, record))
     }
 
     /// Whether [`Stream::say`] is worth calling.
     fn has_something_to_say(&self) -> bool {
-        !self.told.is_settled() || !self.ledger.is_settled() || !self.synced || self.heartbeat_due
+        !self.told.is_settled()
+            || !self.ledger.is_settled()
+            || !self.synced
+            || self.heartbeat_due
+            || self.inquiries.is_waiting()
     }
 
-    /// The next message: revocations, then changes, so that what follows them is true.
+    /// The next message: revocations, then changes, so that what follows them is true; questions when there is nothing
+    /// else.
     fn say(&mut self) -> Option<Response> {
         if self.known.has_changed().unwrap_or(false) {
             self.notice();
@@ -197,9 +214,11 @@ impl Stream {
             self.synced = true;
             return Some(Response::Synced(Synced { epoch: known.epoch().to_owned() }));
         }
-        let due = std::mem::take(&mut self.heartbeat_due);
-        let lease_ms = u64::try_from(LEASE.as_millis()).expect("ten seconds fit");
-        (due && known.is_current()).then_some(Response::Heartbeat(Heartbeat { lease_ms }))
+        if std::mem::take(&mut self.heartbeat_due) && known.is_current() {
+            let lease_ms = u64::try_from(LEASE.as_millis()).expect("ten seconds fit");
+            return Some(Response::Heartbeat(Heartbeat { lease_ms }));
+        }
+        self.inquiries.next().map(Response::Question)
     }
 
     /// Takes in what changed since the last time.
@@ -221,8 +240,17 @@ impl Stream {
                 return Ok(());
             }
             Some(Request::Hello(_)) => return Err(Status::invalid_argument("a policy stream has one hello")),
-            // Something that is said beside the rest.
-            Some(Request::Reply(_) | Request::InstanceReport(_)) | None => return Ok(()),
+            Some(Request::Reply(reply)) => {
+                self.inquiries.answer(reply);
+                return Ok(());
+            }
+            Some(Request::InstanceReport(report)) => {
+                // The receiver lives until this sender is gone.
+                let _ = self.reports.send(report);
+                return Ok(());
+            }
+            // Something that a newer data plane says beside the rest.
+            None => return Ok(()),
         };
         let tenant = tenant_of(&tenant_id)?;
         if !self.ledger.answer(&self.known.borrow(), tenant, revision) {

@@ -18,7 +18,16 @@ pub(super) async fn select(tx: &mut TenantTx, which: Which<'_>) -> Result<Vec<Ro
         r#"SELECT id, name, labels, spec, created_at, updated_at, created_by, revision,
                   jsonb_build_object('secrets', coalesce(
                       (SELECT jsonb_agg(jsonb_build_object('name', s.name, 'set_at', s.set_at) ORDER BY s.name)
-                       FROM server_secrets s WHERE s.server_id = servers.id), '[]')) AS "facts!"
+                       FROM server_secrets s WHERE s.server_id = servers.id), '[]'),
+                  'instances', coalesce(
+                      (SELECT jsonb_agg(
+                           jsonb_build_object('id', i.id, 'url', i.url, 'draining', i.draining, 'seen', coalesce(
+                               (SELECT jsonb_agg(to_jsonb(h) || jsonb_build_object('data_plane', d.id) ORDER BY d.id)
+                                FROM instance_health h
+                                JOIN data_planes d ON d.id = h.data_plane_id
+                                                   AND d.last_seen_at > now() - interval '5 s'
+                                WHERE h.instance_id = i.id), '[]')) ORDER BY i.position)
+                       FROM server_instances i WHERE i.server_id = servers.id), '[]')) AS "facts!"
            FROM servers
            WHERE ($1::uuid IS NULL OR id = $1) AND ($2::text IS NULL OR name = $2) AND ($3::text IS NULL OR name > $3)
            ORDER BY name LIMIT $4"#,

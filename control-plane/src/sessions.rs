@@ -1,0 +1,236 @@
+//! Sessions: asked of the data planes, in whose store they are, each time that somebody looks.
+//!
+//! Every data plane that is connected to this process is asked; those that share a store say the same. What is not known
+//! because one did not answer, or is connected to another control plane, is said to be.
+//!
+//! Invariant: nothing of a session is kept here but the audit of its end, and the ids that sessions are used with are
+//! not known here at all.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use serde::Serialize;
+use serde_json::json;
+use tollgate_proto::{
+    DataPlaneId, SessionHandle,
+    policy::v1::{EndSession, InspectSession, ListSessions, Reply, question::What},
+};
+use utoipa::ToSchema;
+
+use crate::{
+    app::App,
+    audit,
+    caller::{Caller, Role},
+    data_planes,
+    db::TenantTx,
+    error::ApiError,
+    page::{Listing, PageQuery},
+    policy::Silence,
+};
+
+pub mod api;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use session::{Client, Endpoint, EndpointKind, Leg, LegState, Session, SessionKind};
+
+/// Which sessions are asked for.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Filter {
+    /// Name or id; empty: of every agent.
+    pub agent: String,
+    /// Name or id; empty: of every server.
+    pub server: String,
+}
+
+/// A page of sessions, the newest first.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SessionPage {
+    /// The sessions.
+    pub items: Vec<Session>,
+    /// Asks for the next page; null at the end.
+    pub next_cursor: Option<String>,
+    /// Whether every data plane answered. When not, there may be sessions that are in no page.
+    pub complete: bool,
+    /// Those that did not answer, and why.
+    pub unanswered: Vec<Unanswered>,
+}
+
+/// A data plane whose sessions are not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Unanswered {
+    /// `dpl_…`.
+    #[schema(value_type = String)]
+    pub data_plane: DataPlaneId,
+    /// Why, for programs.
+    pub reason: UnansweredReason,
+    /// Why, and what to do, in a sentence.
+    pub detail: String,
+}
+
+/// Why a data plane did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnansweredReason {
+    /// It was asked, and gave no answer in time.
+    Silent,
+    /// It was asked, and could not find out.
+    Failed,
+    /// It is connected to another control plane, which alone can ask it.
+    ConnectedElsewhere,
+}
+
+/// What the data planes said.
+#[derive(Debug, Default)]
+struct Answers {
+    replies: Vec<Reply>,
+    unanswered: Vec<Unanswered>,
+}
+
+/// One page of the tenant's sessions.
+///
+/// # Errors
+/// [`ApiError::DataPlanesSilent`] when no data plane answers; for a limit or cursor out of bounds; or when Postgres is
+/// away.
+pub async fn list(app: &App, caller: &Caller, filter: &Filter, page: &PageQuery) -> Result<SessionPage, ApiError> {
+    caller.require(Role::Viewer)?;
+    let limit = page.limit()?;
+    let listing = Listing::new(app, caller.tenant, "sessions", filter);
+    let before: Option<SessionHandle> = listing.after(page.cursor.as_deref())?;
+    let what = What::ListSessions(ListSessions {
+        before: before.map(|before| before.to_string()).unwrap_or_default(),
+        limit: u32::try_from(limit + 1).map_err(ApiError::internal)?,
+        agent: filter.agent.clone(),
+        server: filter.server.clone(),
+    });
+    let Answers { replies, unanswered } = Answers::to(app, caller, &what, None).await?;
+    let (items, end) = merge(replies, limit);
+    let next_cursor = end.map(|end| listing.cursor(&end)).transpose()?;
+    Ok(SessionPage { items, next_cursor, complete: unanswered.is_empty(), unanswered })
+}
+
+/// The session with this id.
+///
+/// # Errors
+/// [`ApiError::NotFound`], also for another tenant's; [`ApiError::DataPlanesSilent`] when it may be where nobody answers;
+/// or when Postgres is away.
+pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<Session, ApiError> {
+    caller.require(Role::Viewer)?;
+    let handle = handle(id)?;
+    let what = What::InspectSession(InspectSession { handle: handle.to_string() });
+    Answers::to(app, caller, &what, None).await?.only(id)
+}
+
+/// Ends a session as if its agent had: the agent's next request in it is told that there is none, and the servers behind
+/// are told that it is over.
+///
+/// # Errors
+/// As [`get`], and [`ApiError::Forbidden`].
+pub async fn end(app: &App, caller: &Caller, id: &str) -> Result<Session, ApiError> {
+    caller.require(Role::Operator)?;
+    let handle = handle(id)?;
+    // Begun before: nothing is ended that could not be written down.
+    let mut tx = app.db.tenant(caller.tenant).await?;
+    let what = What::EndSession(EndSession { handle: handle.to_string() });
+    let session = Answers::to(app, caller, &what, Some(&mut tx)).await?.only(id)?;
+    let event = audit::Event {
+        actor: &caller.actor,
+        action: "session.end",
+        object_kind: "session",
+        object_id: &handle.to_string(),
+        object_name: session.shown_agent(),
+        detail: json!({
+            "agent": session.agent_id,
+            "user": session.user_id,
+            "kind": session.kind,
+            "endpoint": session.endpoint.as_ref().map(|endpoint| &endpoint.url),
+        }),
+    };
+    audit::record(&mut tx, event).await?;
+    tx.commit().await?;
+    Ok(session)
+}
+
+impl Answers {
+    /// Of everyone who is connected here.
+    async fn to(app: &App, caller: &Caller, what: &What, tx: Option<&mut TenantTx>) -> Result<Self, ApiError> {
+        let mut answers = Self::default();
+        let asked = app.policy_changes.connected().ask(caller.tenant, what).await;
+        let here: Vec<DataPlaneId> = asked.iter().map(|(data_plane, _)| *data_plane).collect();
+        for (data_plane, reply) in asked {
+            match reply {
+                Ok(reply) => answers.replies.push(reply),
+                Err(silence) => answers.unanswered.push(Unanswered::asked(data_plane, &silence)),
+            }
+        }
+        let status = match tx {
+            Some(tx) => data_planes::policy_status(tx).await?,
+            None => data_planes::policy_status(&mut app.db.tenant(caller.tenant).await?).await?,
+        };
+        let connected = status.data_planes.into_iter().filter(|data_plane| data_plane.connected);
+        let elsewhere = connected.map(|data_plane| data_plane.id).filter(|id| !here.contains(id));
+        answers.unanswered.extend(elsewhere.map(Unanswered::elsewhere));
+        if answers.replies.is_empty() { Err(answers.silent("nothing is known of sessions")) } else { Ok(answers) }
+    }
+
+    /// The one session that was asked for; of several data planes with one store one knows how it ended.
+    fn only(self, id: &str) -> Result<Session, ApiError> {
+        let unanswered = !self.unanswered.is_empty();
+        let mut known = self.replies.iter().flat_map(|reply| &reply.sessions).filter_map(|said| said.try_into().ok());
+        match known.next() {
+            Some(session) => Ok(session),
+            None if unanswered => Err(self.silent(&format!("no data plane that answered has a session `{id}`"))),
+            None => Err(unknown(id)),
+        }
+    }
+
+    fn silent(&self, what: &str) -> ApiError {
+        let why = match &self.unanswered[..] {
+            [] => "no data plane is connected: sessions are in the data planes' store. Start one, or wait until it is back"
+                .to_owned(),
+            all => all.iter().map(|one| format!("{}: {}", one.data_plane, one.detail)).collect::<Vec<_>>().join("; "),
+        };
+        ApiError::DataPlanesSilent(format!("{what}: {why}"))
+    }
+}
+
+impl Unanswered {
+    fn asked(data_plane: DataPlaneId, silence: &Silence) -> Self {
+        let reason = match silence {
+            Silence::Busy | Silence::Late | Silence::Gone => UnansweredReason::Silent,
+            Silence::Failed(_) => UnansweredReason::Failed,
+        };
+        let detail: String = silence.to_string().chars().filter(|c| !c.is_control()).take(300).collect();
+        Self { data_plane, reason, detail: format!("{detail}; try again") }
+    }
+
+    fn elsewhere(data_plane: DataPlaneId) -> Self {
+        let detail = "it is connected to another control plane; ask that one, unless it shares its store with one that \
+                      is connected here";
+        Self { data_plane, reason: UnansweredReason::ConnectedElsewhere, detail: detail.to_owned() }
+    }
+}
+
+/// The first `limit` sessions, each once, and where the next page begins. What lies behind the point that one data plane
+/// came to is left for that page: that data plane may have more before it.
+fn merge(replies: Vec<Reply>, limit: usize) -> (Vec<Session>, Option<SessionHandle>) {
+    let horizon: Option<SessionHandle> = replies.iter().filter_map(|reply| reply.reached.parse().ok()).max();
+    let said = replies.iter().flat_map(|reply| &reply.sessions).filter_map(|said| Session::try_from(said).ok());
+    let sessions: BTreeMap<_, Session> = said.map(|session| (Reverse(session.id), session)).collect();
+    let in_sight = sessions.into_values().filter(|session| horizon.is_none_or(|horizon| session.id >= horizon));
+    let mut items: Vec<Session> = in_sight.collect();
+    if items.len() > limit {
+        items.truncate(limit);
+        let last = items.last().map(|last| last.id);
+        return (items, last);
+    }
+    (items, horizon)
+}
+
+fn handle(id: &str) -> Result<SessionHandle, ApiError> {
+    id.parse().map_err(|_| unknown(id))
+}
+
+fn unknown(id: &str) -> ApiError {
+    ApiError::NotFound { noun: "session", key: id.to_owned() }
+}
