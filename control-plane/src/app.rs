@@ -8,6 +8,7 @@ use axum::Router;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tollgate_proto::TrustedProxies;
 use url::Url;
 
 use crate::{
@@ -32,6 +33,8 @@ pub struct App {
     pub urls: Urls,
     /// What a data plane must present to join.
     pub enrollment_token: SecretString,
+    /// Proxies that say for whom they speak.
+    pub trusted_proxies: TrustedProxies,
     /// Wakes the policy streams when a tenant's policy changed.
     pub policy_changes: policy::Changes,
     /// Keys that sign tokens, in the clear.
@@ -71,6 +74,7 @@ impl App {
             master_key,
             urls,
             enrollment_token,
+            trusted_proxies: TrustedProxies::default(),
             policy_changes: policy::Changes::new(),
             signing_keys: oauth::KeyRing::default(),
             issuers: oauth::Issuers::default(),
@@ -171,7 +175,8 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     let stopping = CancellationToken::new();
     let tasks = TaskTracker::new();
     let urls = Urls { control, data: base(&config.public_data_url) };
-    let app = Arc::new(App::new(db, config.master_key, urls, config.enrollment_token));
+    let app = App::new(db, config.master_key, urls, config.enrollment_token);
+    let app = Arc::new(App { trusted_proxies: config.trusted_proxies, ..app });
     bootstrap::run(&app, config.admin_token_file.as_deref()).await?;
 
     tasks.spawn(policy::follow_changes(Arc::clone(&app), stopping.clone()));

@@ -6,6 +6,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use secrecy::SecretString;
+use tollgate_proto::TrustedProxies;
 use url::Url;
 
 use crate::seal::MasterKey;
@@ -29,6 +30,8 @@ pub struct Config {
     pub master_key: MasterKey,
     /// What a data plane must present to join.
     pub enrollment_token: SecretString,
+    /// Proxies in front of the HTTP listener, whose word on where a request is from is taken.
+    pub trusted_proxies: TrustedProxies,
     /// Where the first start writes the administrator's token (mode 0600).
     pub admin_token_file: Option<PathBuf>,
 }

@@ -22,6 +22,7 @@ pub mod app;
 pub mod audit;
 pub mod bootstrap;
 pub mod caller;
+pub mod client_address;
 pub mod config;
 pub mod console;
 pub mod data_planes;

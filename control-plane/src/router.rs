@@ -16,8 +16,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    agents, app::App, console, error::ApiError, grants, identity_providers, initial_access_tokens, limits, oauth,
-    request, request_id, servers, sessions, teams, tenants, toolsets, usage, users,
+    agents, app::App, client_address, console, error::ApiError, grants, identity_providers, initial_access_tokens,
+    limits, oauth, request, request_id, servers, sessions, teams, tenants, toolsets, usage, users,
 };
 
 mod openapi;
@@ -39,6 +39,7 @@ pub fn build(app: Arc<App>) -> Router {
         .merge(console::routes(&app))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), client_address::find))
         .layer(middleware::from_fn(request_id::assign))
         .with_state(app)
 }

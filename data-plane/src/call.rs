@@ -121,7 +121,7 @@ impl Call {
         self.id
     }
 
-    /// The address at the other end of the connection.
+    /// The address that it is from.
     #[must_use]
     pub const fn peer(&self) -> IpAddr {
         self.peer
@@ -364,6 +364,7 @@ impl Call {
             request_id: &request_id,
             decision: self.decision,
             call_id: &record.call_id,
+            client_address: &self.peer.to_string(),
             error_type: &error_type(record, self.decision),
             rpc_error_code: record.rpc_error_code,
             http_status: u16::try_from(record.http_status).unwrap_or_default(),

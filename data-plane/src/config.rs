@@ -4,6 +4,8 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use tollgate_proto::TrustedProxies;
+
 /// Renders metrics of something else that lives in the process, in the OpenMetrics text format.
 pub type OtherMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
@@ -26,6 +28,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Certificate and key; without them agents are served in plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Proxies in front of it, whose word on where a request is from is taken.
+    pub trusted_proxies: TrustedProxies,
     /// How long a server may take to its first byte.
     pub upstream_timeout: Duration,
     /// How long running calls may go on after the stop was asked for.

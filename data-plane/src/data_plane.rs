@@ -100,6 +100,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
         spool,
         metrics: Metrics::new(),
         tracing: Tracing::from_environment(),
+        trusted_proxies: config.trusted_proxies,
         stopping: stopping.clone(),
     });
     let shipping = Shipping::start(gateway.spool.clone(), id, channel.clone(), &config.enrollment_token)?;

@@ -16,10 +16,13 @@ use crate::{endpoint::Path, gateway::Gateway, mcp::header, metadata, pipeline};
 /// The body of every answer.
 pub type AnswerBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
-/// Answers one request: a call, a metadata document, or nothing of ours.
+/// Answers one request: a call, a metadata document, or nothing of ours. `peer` is at the other end of the connection.
 pub async fn answer(gateway: &Arc<Gateway>, peer: IpAddr, request: Request<Incoming>) -> Response<AnswerBody> {
     match Path::parse(request.uri().path()) {
-        Some(Path::Mcp(endpoint)) => pipeline::govern(gateway, peer, endpoint, request).await,
+        Some(Path::Mcp(endpoint)) => {
+            let client = gateway.trusted_proxies.client(peer, request.headers());
+            pipeline::govern(gateway, client, endpoint, request).await
+        }
         Some(Path::Metadata(endpoint)) => identified(metadata::answer(&gateway.policies.load(), &endpoint, &request)),
         None => identified(problem(
             StatusCode::NOT_FOUND,

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tollgate_proto::TrustedProxies;
 
 use crate::{
     policy::{Policies, Snapshot},
@@ -27,6 +28,7 @@ pub struct Gateway {
     pub(crate) spool: Spool,
     pub(crate) metrics: Metrics,
     pub(crate) tracing: Tracing,
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) stopping: CancellationToken,
 }
 

@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// Governs one request to an MCP endpoint, from its first byte to its record.
+/// Governs one request to an MCP endpoint, from its first byte to its record. `peer` is who sent it.
 pub async fn govern(
     gateway: &Arc<Gateway>,
     peer: IpAddr,

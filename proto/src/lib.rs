@@ -10,6 +10,7 @@ mod id;
 mod name;
 pub mod names;
 mod scope;
+mod trusted_proxies;
 
 pub use egress::Egress;
 pub use enrollment_token::{EnrollmentToken, FINGERPRINT_LEN, TokenError};
@@ -20,6 +21,7 @@ pub use id::{
 };
 pub use name::{Name, NameError};
 pub use scope::{Scope, ScopeError};
+pub use trusted_proxies::{TrustedProxies, TrustedProxiesError};
 
 /// Enrolment of data planes, and what keeps them enrolled.
 pub mod enrollment {

@@ -30,6 +30,7 @@ mod limits;
 mod mirrored_headers;
 mod modern_statuses;
 mod policy;
+mod proxies;
 mod real_clients;
 mod real_conversations;
 mod real_servers;

@@ -43,6 +43,7 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
     let public_data_url = reader.base_url("public_data_url");
     let master_key = read_master_key(&mut reader);
     let enrollment_token = reader.secret("enrollment_token", "enrollment_token_file");
+    let trusted_proxies = reader.parsed_or_default("trusted_proxies");
     let admin_token_file = reader.path("admin_token_file");
     let log = reader.required("log");
     let complete = || {
@@ -55,6 +56,7 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
             public_data_url: public_data_url?,
             master_key: master_key?,
             enrollment_token: enrollment_token?,
+            trusted_proxies,
             admin_token_file,
         };
         Some((config, log?))

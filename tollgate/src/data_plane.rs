@@ -9,6 +9,7 @@ use tollgate_data_plane::{
     config::{OtherMetrics, TlsFiles},
     start,
 };
+use tollgate_proto::TrustedProxies;
 
 use crate::{
     failure::{Failure, OrFail as _},
@@ -57,6 +58,7 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
     let store_timeout = reader.duration("store_timeout");
     let state_dir = reader.path("state_dir");
     let tls = read_tls(&mut reader);
+    let trusted_proxies = reader.parsed_or_default("trusted_proxies");
     let upstream_timeout = reader.duration("upstream_timeout");
     let drain_timeout = reader.duration("drain_timeout");
     let log = reader.required("log");
@@ -70,6 +72,7 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
             store_timeout: store_timeout?,
             state_dir: state_dir?,
             tls,
+            trusted_proxies,
             upstream_timeout: upstream_timeout?,
             drain_timeout: drain_timeout?,
             other_metrics: None,
@@ -115,6 +118,7 @@ pub(crate) async fn start_local(local: Local) -> Result<DataPlane, Failure> {
         store_timeout: local.store_timeout,
         state_dir: local.state_dir,
         tls: None,
+        trusted_proxies: TrustedProxies::default(),
         upstream_timeout: local.upstream_timeout,
         drain_timeout: local.drain_timeout,
         other_metrics: Some(local.other_metrics),

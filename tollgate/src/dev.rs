@@ -14,6 +14,7 @@ use std::{
 
 use secrecy::SecretString;
 use tollgate_control_plane::{Config, ControlPlane};
+use tollgate_proto::TrustedProxies;
 use url::Url;
 
 use crate::{
@@ -225,6 +226,7 @@ async fn start_control_plane(
         public_data_url: addresses.data_url(),
         master_key: dir.master_key()?,
         enrollment_token,
+        trusted_proxies: TrustedProxies::default(),
         admin_token_file: Some(dir.admin_token_file()),
     };
     tollgate_control_plane::start(config).await.or_fail("the control plane cannot start")

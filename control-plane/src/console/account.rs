@@ -54,12 +54,13 @@ pub(super) async fn show_account(visitor: Visitor) -> Result<Response, PageError
 /// `POST /account/password`.
 pub(super) async fn set_password(State(app): State<Arc<App>>, request: Request) -> Result<Response, PageError> {
     let (parts, body) = request.into_parts();
-    let (headers, peer) = (parts.headers.clone(), peer(&parts));
+    let headers = parts.headers.clone();
     let Posted { visitor, form } = Posted::<PasswordForm>::from_request(Request::from_parts(parts, body), &app).await?;
     if !users::asks_old_password(&visitor.session) {
         visitor.require_recent_sign_in("/account")?;
     }
-    match users::set_password(&app, &visitor.session, Zeroizing::new(form.old), Zeroizing::new(form.new), peer).await {
+    match users::set_password(&app, &visitor.session, Zeroizing::new(form.old), Zeroizing::new(form.new), peer()).await
+    {
         Ok(begun) => {
             let cookies = cookie::begin_session(&app, &Cookies::of(&headers), &begun.tenant, &begun.text);
             Ok((cookies, Done::PasswordSet.then("/account")).into_response())

@@ -61,7 +61,7 @@ pub(super) async fn leave(
     let Leaving { tenant, next, anew } = leaving;
     let way = WayIn { tenant, next, anew };
     let wish = Wish { next: own_path(&way.next), anew };
-    match provider::leave_for(&app, way.tenant(), &provider, wish, peer(&parts)).await {
+    match provider::leave_for(&app, way.tenant(), &provider, wish, peer()).await {
         Ok(departure) => {
             let cookies = Cookies::of(&parts.headers);
             let kept = cookie::begin_attempt(&app, &cookies, &departure.state, &departure.sealed);
@@ -90,7 +90,7 @@ pub(super) async fn come_back(
         )?;
         return Ok((cookie::end_attempt(&app, &state), page).into_response());
     };
-    let answer = match provider::return_from(&app, &attempt, callback, peer(&parts)).await {
+    let answer = match provider::return_from(&app, &attempt, callback, peer()).await {
         Ok(begun) => enter(&app, &parts.headers, &begun, &attempt.next),
         Err(error) => {
             let (tenant, next) = (attempt.tenant_name.clone(), attempt.next.clone());

@@ -106,12 +106,12 @@ pub(super) async fn form(
 /// `POST /sign-in`: checks e-mail address and password.
 pub(super) async fn submit(State(app): State<Arc<App>>, request: Request) -> Result<Response, PageError> {
     let (parts, body) = request.into_parts();
-    let (headers, peer) = (parts.headers.clone(), peer(&parts));
+    let headers = parts.headers.clone();
     let holder = Cookies::of(&headers).form(&app).map(Digest::of).ok_or(PageError::Forged)?;
     let form: SignInForm = read_form(&app, parts, body, &holder).await?;
     let way = WayIn { tenant: form.tenant, next: form.next, anew: form.anew };
     let password = Zeroizing::new(form.password);
-    let error = match users::sign_in(&app, way.tenant(), form.email.trim(), password, peer).await {
+    let error = match users::sign_in(&app, way.tenant(), form.email.trim(), password, peer()).await {
         Ok(begun) => return Ok(enter(&app, &headers, &begun, &way.next)),
         Err(SignInError::Database(error)) => return Err(error.into()),
         Err(error) => error,

@@ -4,14 +4,14 @@
 //! [`Visitor::require_recent_sign_in`].
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr},
     sync::Arc,
 };
 
 use axum::{
     Form,
     body::{Body, to_bytes},
-    extract::{ConnectInfo, FromRequest, FromRequestParts, Request},
+    extract::{FromRequest, FromRequestParts, Request},
 };
 use chrono::Utc;
 use http::{HeaderMap, Method, request::Parts};
@@ -26,6 +26,7 @@ use super::{
 use crate::{
     app::App,
     caller::{Caller, Role},
+    client_address,
     error::ApiError,
     secret::Digest,
     users::{self, Session},
@@ -140,11 +141,8 @@ pub(crate) async fn read_form<T: DeserializeOwned>(
 }
 
 /// The address that the request came from; all unknown ones count as one.
-pub(crate) fn peer(parts: &Parts) -> IpAddr {
-    parts
-        .extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map_or(Ipv6Addr::UNSPECIFIED.into(), |ConnectInfo(peer)| peer.ip().to_canonical())
+pub(crate) fn peer() -> IpAddr {
+    client_address::current().unwrap_or(Ipv6Addr::UNSPECIFIED.into())
 }
 
 /// The chosen theme of a visitor who need not be signed in.

@@ -5,7 +5,7 @@
 //! Invariant: the text of a secret ends here; what goes on is its digest. What is wrong is never told, and an unknown
 //! client costs the same query and the same comparison as a wrong secret.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -26,6 +26,7 @@ use super::{
 use crate::{
     agents::{AgentState, AuthMethod},
     app::App,
+    client_address,
     db::TenantTx,
     secret::Digest,
 };
@@ -37,8 +38,6 @@ pub(super) struct Presented<'a> {
     pub(super) headers: &'a HeaderMap,
     /// Its body.
     pub(super) form: &'a Form,
-    /// Where it comes from; absent where the transport has no addresses.
-    pub(super) peer: Option<IpAddr>,
     /// A server whose existence the caller wants to know, so that one query is enough.
     pub(super) server: Option<&'a Name>,
 }
@@ -111,7 +110,7 @@ impl SecretClaim {
         let (&Proof::Secret(digest), ClientId::Agent(agent)) = (&claim.proof, ClientId::of(&claim.client_id)) else {
             return Ok(None);
         };
-        let guesser = claim.guesser(app, issuer, presented.peer)?;
+        let guesser = claim.guesser(app, issuer)?;
         Ok(Some(Self { agent, digest, claim, guesser }))
     }
 
@@ -145,7 +144,7 @@ pub(super) async fn authenticate(
     presented: Presented<'_>,
 ) -> Result<(Standing, Opened), OAuthError> {
     let claim = Claim::read(&presented, &issuer.url)?;
-    let guesser = claim.guesser(app, issuer, presented.peer)?;
+    let guesser = claim.guesser(app, issuer)?;
     match check(app, issuer, &claim, presented.server).await? {
         Ok(authenticated) => Ok(authenticated),
         Err(refusal) => {
@@ -244,8 +243,8 @@ impl Claim {
     }
 
     /// Whom a failure counts against, unless there were too many already.
-    fn guesser(&self, app: &App, issuer: &Issuer, peer: Option<IpAddr>) -> Result<Guesser, OAuthError> {
-        let guesser = Guesser::new(issuer.tenant, &self.client_id, peer);
+    fn guesser(&self, app: &App, issuer: &Issuer) -> Result<Guesser, OAuthError> {
+        let guesser = Guesser::new(issuer.tenant, &self.client_id, client_address::current());
         match app.token_failures.wait(&guesser, Instant::now()) {
             Some(retry_after) => Err(OAuthError::TooManyFailures { retry_after }),
             None => Ok(guesser),

@@ -7,11 +7,11 @@
 //! Invariant: every token that is not valid, or not the caller's business, gets the very same answer. Nothing is
 //! written about a token, and one query tells everything about it and about a caller that shows a secret.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Json,
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -84,10 +84,9 @@ pub(super) async fn answer(
     issuer: Issuer,
     request: Request,
 ) -> Result<Response, OAuthError> {
-    let peer = request.extensions().get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip());
     let (parts, body) = request.into_parts();
     let form = Form::read(&parts.headers, body).await?;
-    let presented = Presented { headers: &parts.headers, form: &form, peer, server: None };
+    let presented = Presented { headers: &parts.headers, form: &form, server: None };
     let token = form.get("token");
     let (caller, alive) = match SecretClaim::read(&app, &issuer, &presented)? {
         Some(claim) => at_once(&app, &issuer, claim, token).await?,

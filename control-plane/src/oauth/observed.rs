@@ -3,10 +3,10 @@
 //! Invariant: no request waits for its audit event. Refusals cost an attacker nothing, so they queue up to a bound;
 //! what comes faster than Postgres takes it is counted as dropped, never kept in memory.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     middleware::Next,
     response::Response,
 };
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tollgate_proto::{Name, TenantId};
 
-use crate::{app::App, audit, request_id};
+use crate::{app::App, audit, client_address, request_id};
 
 const QUEUE_MAX: usize = 4_096;
 const BATCH_MAX: usize = 200;
@@ -38,7 +38,7 @@ struct Entry {
     endpoint: &'static str,
     refused: Refused,
     request: String,
-    peer: Option<SocketAddr>,
+    peer: Option<IpAddr>,
 }
 
 /// The queue of refusals; its other end is [`Trail::keep`].
@@ -84,7 +84,6 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     let began_at = Instant::now();
     let endpoint = endpoint(request.uri().path());
     let tenant = tenant(request.uri().path());
-    let peer = request.extensions().get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| *peer);
     let mut response = next.run(request).await;
     let refused = response.extensions_mut().remove::<Refused>();
     let outcome = refused.as_ref().map_or("ok", |refused| refused.code);
@@ -92,7 +91,8 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     if let Some(refused) = refused
         && let Some(tenant) = tenant.and_then(|name| app.issuers.known(&name))
     {
-        let entry = Entry { tenant, endpoint, refused, request: request_id::current(), peer };
+        let entry =
+            Entry { tenant, endpoint, refused, request: request_id::current(), peer: client_address::current() };
         if app.oauth_trail.entries.try_send(entry).is_err() {
             app.metrics.audit_refusal_dropped();
         }
@@ -150,7 +150,7 @@ async fn write_one(app: &App, entries: &[Entry]) -> Result<(), sqlx::Error> {
             detail: json!({
                 "error": entry.refused.code,
                 "reason": entry.refused.reason,
-                "peer": entry.peer.map(|peer| peer.ip()),
+                "peer": entry.peer,
             }),
         };
         audit::record(&mut tx, event).await?;

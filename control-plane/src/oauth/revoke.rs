@@ -3,10 +3,10 @@
 //! Invariant: a client can revoke its own tokens only, and the answer is the same whether there was anything to revoke
 //! (section 2.2). It comes after the connected data planes have heard of it, or have had half a second to.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -38,10 +38,9 @@ pub(super) async fn answer(
     issuer: Issuer,
     request: Request,
 ) -> Result<Response, OAuthError> {
-    let peer = request.extensions().get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip());
     let (parts, body) = request.into_parts();
     let form = Form::read(&parts.headers, body).await?;
-    let presented = Presented { headers: &parts.headers, form: &form, peer, server: None };
+    let presented = Presented { headers: &parts.headers, form: &form, server: None };
     let (standing, opened) = client_auth::authenticate(&app, &issuer, presented).await?;
     let client = standing.client;
     let token = form.get("token").ok_or(OAuthError::InvalidRequest("`token` is missing".into()))?;

@@ -115,6 +115,14 @@ impl Bed {
         Self { router: router::build(Arc::clone(&app)), app, tenant: self.tenant, team: self.team }
     }
 
+    /// A bed at a control plane on the same database that trusts these proxies.
+    pub(super) fn behind(&self, proxies: &str) -> Self {
+        let app = testing::app(self.app.db.clone(), self.app.master_key.clone());
+        let trusted_proxies = proxies.parse().expect("networks");
+        let app = Arc::new(App { urls: self.app.urls.clone(), trusted_proxies, ..app });
+        Self { router: router::build(Arc::clone(&app)), app, tenant: self.tenant, team: self.team }
+    }
+
     /// Another control plane on the same database, with the same master key and nothing in memory.
     pub(super) fn second(&self) -> Arc<App> {
         another(&self.app)
@@ -278,6 +286,16 @@ impl Bed {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         self.send(request.body(Body::from(body.to_owned())).expect("a request")).await
+    }
+
+    /// A token request that came to us from `peer`, as that says on behalf of others.
+    pub(super) async fn token_through(&self, peer: &str, forwarded_for: &str, authorization: &str) -> Answer {
+        let request = Request::post("/t/acme/oauth/token")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::AUTHORIZATION, authorization)
+            .header("x-forwarded-for", forwarded_for)
+            .extension(ConnectInfo(SocketAddr::new(peer.parse().expect("an address"), 4000)));
+        self.send(request.body(Body::from("grant_type=client_credentials")).expect("a request")).await
     }
 
     /// A form to an endpoint below `oauth/`, with this `Authorization`.

@@ -4,11 +4,11 @@
 //! Invariant: a token gets its text only after the transaction that decided about it has committed, and a refused
 //! request leaves no trace in the database.
 
-use std::{fmt, net::SocketAddr, slice, sync::Arc};
+use std::{fmt, slice, sync::Arc};
 
 use axum::{
     Json,
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -105,10 +105,9 @@ pub(super) async fn answer(
     issuer: Issuer,
     request: Request,
 ) -> Result<Response, OAuthError> {
-    let peer = request.extensions().get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip());
     let (parts, body) = request.into_parts();
     let form = Form::read(&parts.headers, body).await?;
-    let presented = Presented { headers: &parts.headers, form: &form, peer, server: None };
+    let presented = Presented { headers: &parts.headers, form: &form, server: None };
     let answer = match form.get("grant_type") {
         Some(authorization_code::NAME) => authorization_code::issue(&app, &issuer, presented).await?,
         Some(refresh_token::NAME) => refresh_token::issue(&app, &issuer, presented).await?,

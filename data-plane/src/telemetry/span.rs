@@ -63,6 +63,8 @@ pub struct CallAttributes<'a> {
     pub decision: &'a str,
     /// `tollgate.call.id`.
     pub call_id: &'a str,
+    /// `client.address`: who sent it, through trusted proxies.
+    pub client_address: &'a str,
     /// `error.type`; empty: the call went well.
     pub error_type: &'a str,
     /// `rpc.response.status_code`; zero: no JSON-RPC error.
@@ -224,6 +226,7 @@ fn attributes(known: &CallAttributes<'_>) -> Vec<KeyValue> {
         ("jsonrpc.request.id", known.request_id),
         ("tollgate.decision", known.decision),
         ("tollgate.call.id", known.call_id),
+        ("client.address", known.client_address),
         ("error.type", known.error_type),
     ];
     let mut all: Vec<KeyValue> = texts

@@ -62,6 +62,11 @@ impl Reader {
         }
     }
 
+    /// The same, with a default for what is missing.
+    pub(crate) fn parsed_or_default<T: FromStr<Err: Display> + Default>(&mut self, key: &str) -> T {
+        self.parsed(key).unwrap_or_default()
+    }
+
     /// A duration such as `30s` or `2m`.
     pub(crate) fn duration(&mut self, key: &str) -> Option<Duration> {
         let text: String = self.parsed(key)?;

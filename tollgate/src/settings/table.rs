@@ -85,6 +85,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "What a data plane presents to join (flags are visible to other users: prefer the variable or the file)"),
     setting("enrollment_token_file", "FILE", None, Kind::Plain, BOTH,
         "File with what a data plane presents to join"),
+    setting("trusted_proxies", "NETWORKS", None, Kind::Plain, BOTH,
+        "Networks of proxies whose X-Forwarded-For or Forwarded is believed, separated by commas [without: nobody's]"),
     setting("log", "FILTER", Some("info"), Kind::Plain, BOTH,
         "What to log: error, warn, info, debug, trace, or directives as in RUST_LOG, which wins"),
 ];

@@ -192,6 +192,38 @@ async fn guessing_is_stopped_for_the_client_and_address_that_guess() {
 }
 
 #[tokio::test]
+async fn behind_a_trusted_proxy_those_who_guess_stop_themselves_alone() {
+    run(async |bed| {
+        let (bed, proxy) = (bed.behind("10.0.0.0/8"), "10.1.2.3");
+        let client = bed.agent("bot", &["demo:*"]).await;
+        let wrong = basic(&client.id, "no");
+        for guess in 0..10 {
+            let pretended = format!("203.0.113.{guess}, 192.0.2.7");
+            assert_eq!(bed.token_through(proxy, &pretended, &wrong).await.error().0, 401);
+        }
+        let right = client.basic();
+        assert_eq!(bed.token_through(proxy, "203.0.113.99, 192.0.2.7", &right).await.error().0, 429);
+        assert_eq!(bed.token_through(proxy, "192.0.2.8", &right).await.status, StatusCode::OK, "another address");
+        assert_eq!(bed.token_through(proxy, "", &right).await.status, StatusCode::OK, "the proxy itself");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_no_proxy_is_trusted_nobody_gets_more_tries_by_another_header() {
+    run(async |bed| {
+        let client = bed.agent("bot", &["demo:*"]).await;
+        let wrong = basic(&client.id, "no");
+        for guess in 0..10 {
+            let pretended = format!("203.0.113.{guess}");
+            assert_eq!(bed.token_through(PEER, &pretended, &wrong).await.error().0, 401);
+        }
+        assert_eq!(bed.token_through(PEER, "203.0.113.99", &wrong).await.error().0, 429);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_last_use_is_noted_once_a_minute_and_never_for_a_refused_request() {
     run(async |bed| {
         let client = bed.agent("bot", &["demo:echo"]).await;
