@@ -116,7 +116,9 @@ fn add(headers: &mut HeaderMap, name: &HeaderName, element: &str, to_the_line: b
     let before: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
     headers.remove(name);
     let kept = before.len() - usize::from(last.is_some());
-    before.into_iter().take(kept).for_each(|line| drop(headers.append(name.clone(), line)));
+    before.into_iter().take(kept).for_each(|line| {
+        headers.append(name.clone(), line);
+    });
     let line = last.map_or_else(Vec::new, |line| [line, b", ".to_vec()].concat());
     let line = [line, element.as_bytes().to_vec()].concat();
     headers.append(name.clone(), HeaderValue::from_bytes(&line).expect("printable"));
