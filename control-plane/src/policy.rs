@@ -21,6 +21,8 @@ mod publish;
 mod sql;
 mod stream;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use compile::{CompileError, compile};

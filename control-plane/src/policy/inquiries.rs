@@ -20,6 +20,9 @@ use tollgate_proto::{
     policy::v1::{Question, Reply, question::What},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Questions that wait for their turn.

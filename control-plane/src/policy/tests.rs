@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use prost::Message as _;
 use tokio::{
     sync::mpsc,
@@ -25,6 +26,7 @@ use crate::{
     oauth::keys,
 };
 
+mod asking;
 mod introspection;
 mod revoking;
 

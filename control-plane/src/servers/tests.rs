@@ -15,7 +15,13 @@ async fn a_server_shows_what_was_sent_and_what_applies() {
         assert_eq!(created.json["spec"], spec);
         let effective = json!({ "transport": "streamable-http", "era": "auto" });
         let urls = json!({ "mcp": "http://data.test/t/acme/mcp/demo" });
-        assert_eq!(created.json["status"], json!({ "urls": urls, "effective": effective }));
+        let id = &created.json["status"]["instances"][0]["id"];
+        let instance = json!({
+            "id": id, "url": "http://127.0.0.1:3001/mcp", "draining": false, "health": "unknown", "since": null,
+            "era": null, "protocol_version": null, "last_error": null, "data_planes": [],
+        });
+        let status = json!({ "urls": urls, "effective": effective, "instances": [instance] });
+        assert_eq!(created.json["status"], status);
 
         let patch = bench.call(Method::PATCH, "servers/demo").header("if-match", "\"1\"");
         let patched = patch.json(json!({ "spec": { "era": "legacy" } })).await.expect(200);

@@ -152,12 +152,13 @@ impl LegState {
 }
 
 impl Endpoint {
-    /// What the path of an endpoint says.
+    /// What the end of an endpoint's path says: `/t/{tenant}/mcp`, or `/t/{tenant}/mcp/{server}`, or
+    /// `/t/{tenant}/toolsets/{toolset}`.
     fn of(url: &str) -> Self {
-        let (rest, last) = url.rsplit_once('/').unwrap_or_default();
-        let (kind, name) = match rest.rsplit('/').next() {
-            Some("mcp") => (EndpointKind::Server, Some(last.to_owned())),
-            Some("toolsets") => (EndpointKind::Toolset, Some(last.to_owned())),
+        let from_the_end: Vec<&str> = url.rsplit('/').take(4).collect();
+        let (kind, name) = match from_the_end[..] {
+            [server, "mcp", _, "t"] => (EndpointKind::Server, Some(server.to_owned())),
+            [toolset, "toolsets", _, "t"] => (EndpointKind::Toolset, Some(toolset.to_owned())),
             _ => (EndpointKind::Federated, None),
         };
         Self { url: url.to_owned(), kind, name }
