@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use prost::Message as _;
 use tollgate_proto::{
     AgentId, ServerId, SessionHandle,
@@ -129,7 +130,10 @@ async fn end_session(
     let ended = Listed { kept, ..found };
     let shown = show(tenant, &ended);
     let (gateway, tenant) = (Arc::clone(gateway), Arc::clone(tenant));
-    tokio::spawn(async move { reaper::tell_servers(&gateway, &tenant, ended.kept.legs()).await });
+    tokio::spawn(async move {
+        let owner = ended.kept.owner();
+        join_all(ended.kept.legs().map(|leg| reaper::tell_server(&gateway, &tenant, owner, leg))).await
+    });
     Ok(Some(shown))
 }
 

@@ -14,6 +14,7 @@ pub mod memory;
 pub mod redis;
 mod ring;
 mod session;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -29,9 +30,6 @@ use std::{pin::pin, time::Duration};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 use tollgate_proto::{ServerId, TenantId};
-use uuid::Uuid;
-
-use crate::mcp::level::Level;
 
 /// A session that nobody uses for this long is forgotten, in seconds.
 pub const SESSION_IDLE_S: u64 = 30 * 60;
@@ -347,162 +345,6 @@ impl Store {
         match self {
             Self::Memory(store) => store.announcer().listen(),
             Self::Redis(store) => store.announcer().listen(),
-        }
-    }
-
-    /// The upstream session in which a server serves a modern agent that declares these capabilities; asking keeps it.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn bridge_leg(
-        &self,
-        owner: Owner,
-        server: ServerId,
-        fingerprint: &str,
-    ) -> Result<Option<BridgeLeg>, StoreError> {
-        match self {
-            Self::Memory(store) => Ok(store.bridge_leg(owner, server, fingerprint)),
-            Self::Redis(store) => store.bridge_leg(owner, server, fingerprint).await,
-        }
-    }
-
-    /// Keeps an upstream session that was opened, unless there is another one already, which is answered then.
-    /// `replaced`: the one that the server has forgotten.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn put_bridge_leg(
-        &self,
-        owner: Owner,
-        server: ServerId,
-        fingerprint: &str,
-        new: &BridgeLeg,
-        replaced: Option<&Leg>,
-    ) -> Result<Option<BridgeLeg>, StoreError> {
-        match self {
-            Self::Memory(store) => Ok(store.put_bridge_leg(owner, server, fingerprint, new, replaced)),
-            Self::Redis(store) => store.put_bridge_leg(owner, server, fingerprint, new, replaced).await,
-        }
-    }
-
-    /// Notes which log messages the server was asked for in this upstream session.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn set_bridge_level(
-        &self,
-        owner: Owner,
-        server: ServerId,
-        fingerprint: &str,
-        leg: &Leg,
-        level: Level,
-    ) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(store) => {
-                store.set_bridge_level(owner, server, fingerprint, leg, level);
-                Ok(())
-            }
-            Self::Redis(store) => store.set_bridge_level(owner, server, fingerprint, leg, level).await,
-        }
-    }
-
-    /// Says for `ttl_s` seconds that a data plane reads the stream of this waiting call.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn hold(&self, owner: Owner, waiting: MailboxId, ttl_s: u64) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(store) => {
-                store.hold(owner, waiting, ttl_s);
-                Ok(())
-            }
-            Self::Redis(store) => store.hold(owner, waiting, ttl_s).await,
-        }
-    }
-
-    /// Says that no data plane reads it any more.
-    ///
-    /// # Errors
-    /// When the store is away; what was said last then holds for its time.
-    pub async fn release(&self, owner: Owner, waiting: MailboxId) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(store) => {
-                store.release(owner, waiting);
-                Ok(())
-            }
-            Self::Redis(store) => store.release(owner, waiting).await,
-        }
-    }
-
-    /// Whether a data plane reads the stream of this waiting call.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn is_held(&self, owner: Owner, waiting: MailboxId) -> Result<bool, StoreError> {
-        match self {
-            Self::Memory(store) => Ok(store.is_held(owner, waiting)),
-            Self::Redis(store) => store.is_held(owner, waiting).await,
-        }
-    }
-
-    /// Takes a round of answers of a waiting call; false when it was taken within the last `ttl_s` seconds.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn claim(&self, owner: Owner, waiting: MailboxId, round: u32, ttl_s: u64) -> Result<bool, StoreError> {
-        match self {
-            Self::Memory(store) => Ok(store.claim(owner, waiting, round, ttl_s)),
-            Self::Redis(store) => store.claim(owner, waiting, round, ttl_s).await,
-        }
-    }
-
-    /// Takes or renews a lease for `ttl_s` seconds; false when another one has it.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn lease(&self, owner: Owner, what: MailboxId, by: Uuid, ttl_s: u64) -> Result<bool, StoreError> {
-        match self {
-            Self::Memory(store) => Ok(store.lease(owner, what, by, ttl_s)),
-            Self::Redis(store) => store.lease(owner, what, by, ttl_s).await,
-        }
-    }
-
-    /// Gives a lease back, if this one has it.
-    ///
-    /// # Errors
-    /// When the store is away; the lease then runs out.
-    pub async fn end_lease(&self, owner: Owner, what: MailboxId, by: Uuid) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(store) => {
-                store.end_lease(owner, what, by);
-                Ok(())
-            }
-            Self::Redis(store) => store.end_lease(owner, what, by).await,
-        }
-    }
-
-    /// Counts a member in for `ttl_s` seconds.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn join(&self, owner: Owner, what: MailboxId, member: Uuid, ttl_s: u64) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(store) => {
-                store.join(owner, what, member, ttl_s);
-                Ok(())
-            }
-            Self::Redis(store) => store.join(owner, what, member, ttl_s).await,
-        }
-    }
-
-    /// Counts a member out; answers how many are left.
-    ///
-    /// # Errors
-    /// When the store is away; the member is then counted until its time is over.
-    pub async fn leave(&self, owner: Owner, what: MailboxId, member: Uuid) -> Result<u64, StoreError> {
-        match self {
-            Self::Memory(store) => Ok(store.leave(owner, what, member)),
-            Self::Redis(store) => store.leave(owner, what, member).await,
         }
     }
 

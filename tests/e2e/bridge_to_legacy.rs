@@ -7,7 +7,7 @@ use tollgate_tests::{
     eventually_true,
 };
 
-use crate::scene::{Refused, Scene, assert_refusal};
+use crate::scene::{Refused, Scene, assert_refusal, end_the_time_of};
 
 mod listening;
 mod parked;
@@ -45,6 +45,20 @@ async fn a_modern_client_calls_a_legacy_server_in_one_upstream_session() {
     let ids: std::collections::BTreeSet<String> =
         scene.server.calls().iter().map(|call| call.message["id"].to_string()).collect();
     assert_eq!(ids.len(), 3, "no id comes twice in a session");
+}
+
+#[tokio::test]
+async fn an_upstream_session_that_no_call_uses_for_long_is_ended_once() {
+    let (scene, here, there) = at_two().await;
+    for client in [&here, &there] {
+        assert_eq!(client.call("read", json!({})).await.text(), "content");
+    }
+    end_the_time_of(&scene.tollgate, "bridge", "until");
+    let ended = || scene.server.seen().into_iter().filter(|seen| seen.http_method == "DELETE").collect::<Vec<_>>();
+    eventually_true("the server to hear of it", || async { !ended().is_empty() }).await;
+    assert_eq!(here.call("read", json!({})).await.text(), "content", "in another session");
+    assert_eq!(scene.server.calls()[2].header("mcp-session-id"), Some("scripted-2"));
+    assert_eq!(ended().iter().map(|seen| seen.header("mcp-session-id")).collect::<Vec<_>>(), [Some("scripted-1")]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tollgate_tests::{Deployment, McpClient, McpStream, Piece, Reply, ScriptedServer, eventually, eventually_true};
 
-use crate::scene::{Refused, assert_refusal};
+use crate::scene::{Refused, assert_refusal, end_the_time_of};
 
 const UNKNOWN: Refused = Refused { status: 404, code: 40400, reason: "session_unknown" };
 
@@ -320,14 +320,7 @@ async fn a_session_whose_time_is_up_is_ended_at_its_servers_too() {
     let session = setting.client.initialize("2025-11-25").await;
     assert_eq!(session.call("read", json!({})).await.text(), "content");
     let upstream = setting.server.calls()[0].header("mcp-session-id").expect("an upstream session").to_owned();
-    for key in setting.tollgate.redis(&["KEYS", "tg:*:sess:*"]) {
-        let _ = setting.tollgate.redis(&["HSET", &key, "idle_until", "1"]);
-    }
-    for key in setting.tollgate.redis(&["KEYS", "tg:*:sess-ends"]) {
-        for member in setting.tollgate.redis(&["ZRANGE", &key, "0", "-1"]) {
-            let _ = setting.tollgate.redis(&["ZADD", &key, "1", &member]);
-        }
-    }
+    end_the_time_of(&setting.tollgate, "sess", "idle_until");
     let ended = |server: &ScriptedServer| {
         let deleted: Vec<_> = server.seen().into_iter().filter(|seen| seen.http_method == "DELETE").collect();
         deleted.iter().map(|seen| seen.header("mcp-session-id").unwrap_or_default().to_owned()).collect::<Vec<_>>()

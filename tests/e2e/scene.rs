@@ -82,6 +82,18 @@ pub(crate) fn assert_refusal(answer: &McpAnswer, expected: Refused) {
     assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{}", answer.body);
 }
 
+/// Moves the end of every session of this kind in Redis into the past.
+pub(crate) fn end_the_time_of(tollgate: &Deployment, kind: &str, field: &str) {
+    for key in tollgate.redis(&["KEYS", &format!("tg:*:{kind}:*")]) {
+        let _ = tollgate.redis(&["HSET", &key, field, "1"]);
+    }
+    for key in tollgate.redis(&["KEYS", &format!("tg:*:{kind}-ends")]) {
+        for member in tollgate.redis(&["ZRANGE", &key, "0", "-1"]) {
+            let _ = tollgate.redis(&["ZADD", &key, "1", &member]);
+        }
+    }
+}
+
 /// A modern `tools/call` message.
 pub(crate) fn modern_call(tool: &str) -> Value {
     json!({

@@ -11,7 +11,7 @@ pub mod federated;
 mod here;
 mod leg;
 mod legs;
-mod linked;
+pub mod linked;
 pub mod merge;
 mod mirror;
 mod sessionless;

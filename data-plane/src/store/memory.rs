@@ -275,7 +275,7 @@ impl State {
         self.rings.retain(|_, ring| !ring.is_over(now_s));
         self.retain_names(|name| name.idle_until_s > now_s);
         self.mailboxes.retain(|_, mailbox| mailbox.is_live(now_s));
-        self.bridge_legs.retain(|_, held| held.is_live(now_s));
+        self.bridge_legs.retain(|_, held| held.is_kept(now_s));
         self.leases.retain(|_, (_, until_s)| now_s < *until_s);
         self.marks.retain(|_, until_s| now_s < *until_s);
     }

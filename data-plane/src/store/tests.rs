@@ -16,7 +16,7 @@ use self::{
     bridge_leg::{
         a_lease_is_one_holders_until_it_ends, a_level_belongs_to_the_session_that_it_was_set_in,
         a_lost_one_is_replaced_by_whoever_comes_first, a_round_of_answers_is_taken_once,
-        a_waiting_call_is_held_for_as_long_as_its_holder_says_so,
+        a_waiting_call_is_held_for_as_long_as_its_holder_says_so, an_idle_upstream_session_is_handed_to_one_who_looks,
         an_upstream_session_in_use_stays_and_an_idle_one_goes,
         an_upstream_session_is_found_by_owner_server_and_capabilities, members_are_counted_while_they_stay,
         of_two_that_open_at_once_the_first_one_stays,
@@ -88,6 +88,7 @@ on_both_stores!(
     a_round_of_answers_is_taken_once,
     a_waiting_call_is_held_for_as_long_as_its_holder_says_so,
     an_upstream_session_in_use_stays_and_an_idle_one_goes,
+    an_idle_upstream_session_is_handed_to_one_who_looks,
     an_upstream_session_is_found_by_owner_server_and_capabilities,
     of_two_that_open_at_once_the_first_one_stays,
     a_lease_is_one_holders_until_it_ends,
@@ -519,16 +520,16 @@ async fn redis_forgets_what_has_expired() {
     let owner = owner();
     fixture.store.create_session(&session(owner)).await.unwrap();
     fixture.store.remember_name(owner.tenant, "name", ServerId::new(), "tool").await.unwrap();
+    let bridge = BridgeLeg { leg: leg("s"), initialized: "{}".to_owned(), level: None };
+    fixture.store.put_bridge_leg(owner, ServerId::new(), "", &bridge, None).await.unwrap();
     for window_s in [1, 60, 3_600] {
         assert!(admitted(&fixture.store, owner, &[charge(1, window_s)]).await);
         assert!(!admitted(&fixture.store, owner, &[charge(0, window_s)]).await);
     }
     let keys = fixture.keys_with_expiry().await;
-    assert_eq!(
-        keys.len(),
-        7,
-        "a session, when it ends, its handle, a name, three charged rings and no refused one: {keys:?}"
-    );
+    let expected =
+        "two kinds of sessions, when they end, their handles, a name, three charged rings and no refused one";
+    assert_eq!(keys.len(), 9, "{expected}: {keys:?}");
     let longest = SESSION_LIFE_S + SESSION_GRACE_S;
     for (key, expires_s) in keys {
         assert!(key.starts_with(&format!("tg:{{{}}}:", owner.tenant)), "{key}");

@@ -8,16 +8,17 @@
 
 mod elsewhere;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method as Verb, StatusCode, header::CONTENT_TYPE};
 
 use super::ask::{Ask, Fault};
 use crate::{
+    gateway::Gateway,
     mcp::header,
     policy::Instance,
-    store::MailboxId,
+    store::{MailboxId, Owner},
     telemetry::span::UpstreamSpan,
     upstream::{
         answer::{AnswerFault, Body, Received},
@@ -78,6 +79,18 @@ pub async fn request(
     };
     let status = if matches!(body, Body::Empty) { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok(Received { status, session: None, body, sent_at, span })
+}
+
+/// Ends a link, whichever data plane holds it.
+///
+/// # Errors
+/// [`AnswerFault::SessionLost`] when nobody holds it any more.
+pub async fn end(gateway: &Arc<Gateway>, owner: Owner, link: MailboxId) -> Result<(), Fault> {
+    match gateway.upstreams.links().get(link) {
+        Some(link) => link.end(),
+        None => drop(elsewhere::request(gateway, owner, link, &Errand::End).await?),
+    }
+    Ok(())
 }
 
 /// Whether a server that answers `initialize` so may be one that is spoken to over a link (2025-11-25, basic/transports,

@@ -2,13 +2,16 @@
 //!
 //! Invariant: as in Redis, what has expired is not there.
 
-use tollgate_proto::{ServerId, SessionHandle};
+use tollgate_proto::{ServerId, SessionHandle, TenantId};
 use uuid::Uuid;
 
 use super::Store;
 use crate::{
     mcp::level::Level,
-    store::{BridgeLeg, Kept, Leg, Listed, MailboxId, Owner, SESSION_IDLE_S, UpstreamKey, listing::handle_of_upstream},
+    store::{
+        BridgeLeg, Kept, Leg, Listed, MailboxId, Owner, SESSION_GRACE_S, SESSION_IDLE_S, UpstreamKey,
+        listing::handle_of_upstream,
+    },
 };
 
 /// Which upstream session: of whom, where, and with which capabilities.
@@ -47,8 +50,14 @@ pub(super) fn listed(((owner, server, fingerprint), held): (&BridgeKey, &Held)) 
 }
 
 impl Held {
+    /// Whether nobody may end it yet.
     pub(super) const fn is_live(&self, now_s: u64) -> bool {
         now_s < self.until_s
+    }
+
+    /// Whether it is there: until somebody ends it, or nobody did for long.
+    pub(super) const fn is_kept(&self, now_s: u64) -> bool {
+        now_s < self.until_s + SESSION_GRACE_S
     }
 
     pub(super) fn leads_to(&self, leg: &Leg) -> bool {
@@ -60,7 +69,7 @@ impl Store {
     pub(in crate::store) fn bridge_leg(&self, owner: Owner, server: ServerId, fingerprint: &str) -> Option<BridgeLeg> {
         let (mut state, now_s) = self.lock();
         let held = state.bridge_legs.get_mut(&(owner, server, fingerprint.to_owned()))?;
-        if !held.is_live(now_s) {
+        if !held.is_kept(now_s) {
             return None;
         }
         held.until_s = now_s + SESSION_IDLE_S;
@@ -77,7 +86,7 @@ impl Store {
     ) -> Option<BridgeLeg> {
         let (mut state, now_s) = self.lock();
         let key = (owner, server, fingerprint.to_owned());
-        let found = state.bridge_legs.get(&key).filter(|held| held.is_live(now_s));
+        let found = state.bridge_legs.get(&key).filter(|held| held.is_kept(now_s));
         if let Some(other) = found.filter(|held| Some(&held.bridge.leg) != replaced) {
             return Some(other.bridge.clone());
         }
@@ -85,6 +94,22 @@ impl Store {
         let handle = handle_of_upstream(&named, &new.leg, now_s * 1_000);
         state.bridge_legs.insert(key, Held { handle, bridge: new.clone(), until_s: now_s + SESSION_IDLE_S });
         None
+    }
+
+    pub(in crate::store) fn expired_bridge_legs(
+        &self,
+        tenant: TenantId,
+        count_max: usize,
+    ) -> Vec<(Owner, ServerId, Leg)> {
+        let (mut state, now_s) = self.lock();
+        let held =
+            state.bridge_legs.iter().filter(|((owner, ..), held)| owner.tenant == tenant && !held.is_live(now_s));
+        let over: Vec<BridgeKey> = held.map(|(key, _)| key.clone()).take(count_max).collect();
+        let taken = over.into_iter().filter_map(|key| {
+            let held = state.bridge_legs.remove(&key)?;
+            Some((key.0, key.1, held.bridge.leg))
+        });
+        taken.collect()
     }
 
     pub(in crate::store) fn set_bridge_level(
@@ -97,7 +122,7 @@ impl Store {
     ) {
         let (mut state, now_s) = self.lock();
         let held = state.bridge_legs.get_mut(&(owner, server, fingerprint.to_owned()));
-        if let Some(held) = held.filter(|held| held.is_live(now_s) && held.bridge.leg == *leg) {
+        if let Some(held) = held.filter(|held| held.is_kept(now_s) && held.bridge.leg == *leg) {
             held.bridge.level = Some(level);
         }
     }

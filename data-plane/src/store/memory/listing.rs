@@ -32,7 +32,7 @@ impl Store {
     pub(in crate::store) fn remove_bridge_leg(&self, key: &UpstreamKey, leg: &Leg) -> bool {
         let (mut state, now_s) = self.lock();
         let key = (key.owner, key.server, key.fingerprint.clone());
-        let is_there = state.bridge_legs.get(&key).is_some_and(|held| held.is_live(now_s) && held.leads_to(leg));
+        let is_there = state.bridge_legs.get(&key).is_some_and(|held| held.is_kept(now_s) && held.leads_to(leg));
         is_there && state.bridge_legs.remove(&key).is_some()
     }
 

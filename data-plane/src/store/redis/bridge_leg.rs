@@ -131,7 +131,12 @@ fn read(fields: &[String]) -> Result<Option<BridgeLeg>, StoreError> {
 /// The upstream session, the lists that it is in.
 pub(super) fn keys(call: &mut Call<'_>, owner: Owner, server: ServerId, fingerprint: &str) {
     call.key(bridge_key(owner, server, fingerprint));
-    call.key(format!("tg:{{{}}}:bridge-ends", owner.tenant)).key(listing::list_key(owner.tenant));
+    call.key(ends_key(owner.tenant)).key(listing::list_key(owner.tenant));
+}
+
+/// The upstream sessions of a tenant's modern agents by when they are to end, at the earliest.
+pub(super) fn ends_key(tenant: TenantId) -> String {
+    format!("tg:{{{tenant}}}:bridge-ends")
 }
 
 /// What a new upstream session is called among the sessions of its tenant.

@@ -1,11 +1,11 @@
-//! Sessions whose time is up, in Redis.
+//! Sessions, and upstream sessions of modern agents, whose time is up, in Redis.
 //!
 //! Invariant: of all data planes that look, one gets a session that is over: one function finds it over and forgets it.
 
-use tollgate_proto::TenantId;
+use tollgate_proto::{ServerId, TenantId};
 
-use super::{Store, listing, read_session, session_key};
-use crate::store::{Owner, Session, SessionId, StoreError};
+use super::{Store, bridge_leg, from_json, listing, read_session, session_key};
+use crate::store::{Leg, Owner, Session, SessionId, StoreError, UpstreamKey};
 
 impl Store {
     pub(in crate::store) async fn expired_sessions(
@@ -13,11 +13,8 @@ impl Store {
         tenant: TenantId,
         count_max: usize,
     ) -> Result<Vec<(SessionId, Session)>, StoreError> {
-        let mut due = self.functions.due_sessions.call();
-        due.key(sessions_key(tenant)).arg(count_max);
-        let members: Vec<String> = self.run(tenant, async |link| due.run(link).await).await?;
         let mut expired = Vec::new();
-        for member in members {
+        for member in self.due(tenant, sessions_key(tenant), count_max).await? {
             let Some((owner, id)) = read_member(tenant, &member) else { continue };
             let mut expire = self.functions.expire_session.call();
             expire.key(session_key(owner, &id)).key(sessions_key(tenant)).key(listing::list_key(tenant)).arg(member);
@@ -27,6 +24,33 @@ impl Store {
             }
         }
         Ok(expired)
+    }
+
+    pub(in crate::store) async fn expired_bridge_legs(
+        &self,
+        tenant: TenantId,
+        count_max: usize,
+    ) -> Result<Vec<(Owner, ServerId, Leg)>, StoreError> {
+        let mut expired = Vec::new();
+        for name in self.due(tenant, bridge_leg::ends_key(tenant), count_max).await? {
+            let key = name.split_once(' ').and_then(|(_handle, rest)| bridge_leg::read_name(tenant, rest));
+            let Some(UpstreamKey { owner, server, fingerprint }) = key else { continue };
+            let mut expire = self.functions.expire_bridge_leg.call();
+            bridge_leg::keys(&mut expire, owner, server, &fingerprint);
+            expire.arg(&name);
+            let leg: String = self.run(tenant, async |link| expire.run(link).await).await?;
+            if !leg.is_empty() {
+                expired.push((owner, server, from_json(&leg)?));
+            }
+        }
+        Ok(expired)
+    }
+
+    /// The names of that whose time may be up.
+    async fn due(&self, tenant: TenantId, key: String, count_max: usize) -> Result<Vec<String>, StoreError> {
+        let mut due = self.functions.due.call();
+        due.key(key).arg(count_max);
+        self.run(tenant, async |link| due.run(link).await).await
     }
 }
 

@@ -4,6 +4,7 @@ use tollgate_proto::{AgentId, ServerId, TenantId, UserId};
 use uuid::Uuid;
 
 use super::{super::*, fixture::Fixture, leg, owner};
+use crate::mcp::level::Level;
 
 fn bridge(upstream_session: &str) -> BridgeLeg {
     BridgeLeg { leg: leg(upstream_session), initialized: r#"{"capabilities":{}}"#.to_owned(), level: None }
@@ -33,9 +34,36 @@ pub(super) async fn an_upstream_session_in_use_stays_and_an_idle_one_goes(fixtur
         fixture.advance(SESSION_IDLE_S - 1).await;
         assert_eq!(store.bridge_leg(owner, server, "").await, Ok(Some(kept.clone())));
     }
-    fixture.advance(SESSION_IDLE_S).await;
+    fixture.advance(SESSION_IDLE_S - 1).await;
+    assert_eq!(store.expired_bridge_legs(owner.tenant, 9).await, Ok(vec![]));
+    fixture.advance(1).await;
+    assert_eq!(store.expired_bridge_legs(owner.tenant, 9).await, Ok(vec![(owner, server, kept.leg)]));
     assert_eq!(store.bridge_leg(owner, server, "").await, Ok(None));
     assert_eq!(store.put_bridge_leg(owner, server, "", &bridge("next"), None).await, Ok(None));
+}
+
+pub(super) async fn an_idle_upstream_session_is_handed_to_one_who_looks(fixture: Fixture) {
+    let (store, tenant) = (&fixture.store, TenantId::new());
+    let user = |at| (at % 2 == 0).then(UserId::new);
+    let owners: Vec<Owner> = (0..11).map(|at| Owner { tenant, user: user(at), ..owner() }).collect();
+    let (server, kept) = (ServerId::new(), bridge("s"));
+    for owner in &owners {
+        store.put_bridge_leg(*owner, server, "", &kept, None).await.unwrap();
+        store.put_bridge_leg(*owner, server, "fu", &kept, None).await.unwrap();
+    }
+    store.put_bridge_leg(owner(), server, "", &bridge("of another tenant"), None).await.unwrap();
+    fixture.advance(SESSION_IDLE_S).await;
+    let used = store.bridge_leg(owners[0], server, "").await.unwrap();
+    assert!(used.is_some(), "as long as nobody ends it, it is there");
+    let looks = (0..4).map(|_| store.expired_bridge_legs(tenant, 5));
+    let found = futures_util::future::join_all(looks).await;
+    let mut found: Vec<_> = found.into_iter().flat_map(Result::unwrap).collect();
+    found.extend(store.expired_bridge_legs(tenant, 100).await.unwrap());
+    assert_eq!(found.len(), 21, "each of the tenant's once, but for the one in use");
+    for owner in &owners[1..] {
+        assert_eq!(found.iter().filter(|found| **found == (*owner, server, kept.leg.clone())).count(), 2);
+    }
+    assert!(store.expired_bridge_legs(tenant, 100).await.unwrap().is_empty());
 }
 
 pub(super) async fn of_two_that_open_at_once_the_first_one_stays(fixture: Fixture) {
