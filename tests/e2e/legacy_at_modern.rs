@@ -226,6 +226,26 @@ async fn progress_and_log_messages_pass_and_nothing_else_does() {
 }
 
 #[tokio::test]
+async fn what_a_server_says_of_itself_is_kept_for_whom_it_allows() {
+    for (scope, asked) in [("public", 1), ("private", 2)] {
+        let scene = Scene::set(Deployment::dev().argument("--no-demo"), &Era::Modern).await;
+        let spec = json!({"instances": [{"url": scene.server.url()}], "era": "modern"});
+        let registered = json!({"spec": spec});
+        scene.tollgate.put("servers/files", registered).await;
+        scene.tollgate.policy_in_force().await;
+        let other = scene.tollgate.agent("other").grant("files:read").create().await.at_server("files").await;
+        let discovered = json!({"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}},
+                                "ttlMs": 3_600_000, "cacheScope": scope});
+        scene.server.set_method("server/discover", Reply::Result(discovered));
+        for client in [&scene.client, &scene.client, &other, &other] {
+            client.initialize(VERSION).await;
+        }
+        let of_calls = |seen: &&tollgate_tests::Seen| seen.message["id"] == "tollgate-discover";
+        assert_eq!(scene.server.seen().iter().filter(of_calls).count(), asked, "{scope}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_is_cancelled_through_another_data_plane() {
     let (scene, session) = setting().await;
     let progress =

@@ -16,10 +16,7 @@ use tollgate_proto::InstanceId;
 
 use super::health::{Condition, Failure, Health, Standing};
 use crate::{
-    mcp::{
-        json::Raw,
-        version::{Era, ProtocolVersion},
-    },
+    mcp::version::{Era, ProtocolVersion},
     policy::Instance,
 };
 
@@ -50,8 +47,6 @@ struct State {
 struct Observed {
     health: Health,
     modern: Option<(bool, Instant)>,
-    /// What it says of itself, and until when.
-    discovered: Option<(Raw, Instant)>,
     /// How it failed last, while it has not been well since.
     failure: Option<Failure>,
     /// What it was heard to speak last.
@@ -198,23 +193,9 @@ impl Instances {
         self.state(id).observed().spoken = Some((version.era(), Some(version)));
     }
 
-    /// What the instance says of itself, while that holds.
-    #[must_use]
-    pub fn discovered(&self, id: InstanceId) -> Option<Raw> {
-        let (discovered, until) = self.state(id).observed().discovered.clone()?;
-        (Instant::now() < until).then_some(discovered)
-    }
-
-    /// Keeps what the instance says of itself.
-    pub fn set_discovered(&self, id: InstanceId, discovered: Raw, kept_for: Duration) {
-        self.state(id).observed().discovered = Some((discovered, Instant::now() + kept_for));
-    }
-
     /// It answered as no server of its era does: the next request asks which one it speaks.
     pub fn forget_era(&self, id: InstanceId) {
-        let state = self.state(id);
-        let mut observed = state.observed();
-        (observed.modern, observed.discovered) = (None, None);
+        self.state(id).observed().modern = None;
     }
 
     /// Forgets every instance for which `stays` says no.
@@ -243,7 +224,6 @@ impl Instances {
         if before != after {
             if after == Standing::Ejected {
                 observed.modern = None;
-                observed.discovered = None;
             }
             tracing::info!(instance = %id, standing = ?after, "the standing of an instance changed");
         }
@@ -262,7 +242,7 @@ impl Instances {
 impl State {
     fn new(probe_at: Instant) -> Self {
         let health = Health::new(Instant::now());
-        let observed = Observed { health, modern: None, discovered: None, failure: None, spoken: None, probe_at };
+        let observed = Observed { health, modern: None, failure: None, spoken: None, probe_at };
         Self { in_flight: AtomicUsize::new(0), observed: Mutex::new(observed) }
     }
 

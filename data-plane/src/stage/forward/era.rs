@@ -8,7 +8,7 @@ use super::{
     speech::Speech,
 };
 use crate::{
-    mcp::{message::Response, version::Era},
+    mcp::version::Era,
     policy::{Instance, Server},
     refusal::Refusal,
     upstream::spoken,
@@ -45,15 +45,9 @@ async fn is_modern(ask: &Ask, server: &Arc<Server>, instance: &Arc<Instance>) ->
 
 async fn probe(ask: &Ask, speech: &Speech) -> Result<bool, Fault> {
     let answered = match discovered::discover(ask, speech).await {
-        Ok(response) => Ok(response),
+        Ok((response, _)) => Ok(response),
         Err(Fault::Answered(fault)) => Err(fault),
         Err(fault) => return Err(fault),
     };
-    let modern = spoken::is_modern(&answered)?;
-    if let Ok(Response { outcome: Ok(result), .. }) = &answered
-        && modern
-    {
-        discovered::keep(ask, speech, result);
-    }
-    Ok(modern)
+    Ok(spoken::is_modern(&answered)?)
 }

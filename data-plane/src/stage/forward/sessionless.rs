@@ -70,7 +70,7 @@ pub async fn initialize(
     request: &Request,
     version: ProtocolVersion,
 ) -> Result<Forwarded, Refusal> {
-    let discovered = discovered::of(ask, speech).await?;
+    let (discovered, _) = discovered::of(ask, speech).await?;
     let name = &speech.server.name;
     let result = discover::initialized(&discovered, version, name.as_str()).ok_or_else(|| {
         Refusal::UpstreamInvalid { server: name.to_string(), detail: "what it says of itself is no object".to_owned() }
@@ -111,7 +111,7 @@ pub async fn request(
 /// [`Refusal::StreamNotOffered`] where the server tells of nothing, and how the server or the store failed.
 pub async fn listen(ask: &Ask, admitted: &Admitted, speech: Speech) -> Result<Forwarded, Refusal> {
     let (id, session) = admitted.session().ok_or(Refusal::SessionRequired)?;
-    let (server, discovered) = (Arc::clone(&speech.server), discovered::of(ask, &speech).await?);
+    let (server, (discovered, _)) = (Arc::clone(&speech.server), discovered::of(ask, &speech).await?);
     if Filter::new(&discovered, BTreeSet::new()).is_none() {
         return Err(Refusal::StreamNotOffered);
     }
@@ -198,7 +198,7 @@ async fn subscribe(
     if uri.len() > URI_BYTES_MAX {
         return Ok(answer(Err(error_of(INVALID_PARAMS, "the URI is too long to subscribe to"))));
     }
-    let discovered = discovered::of(ask, speech).await?;
+    let (discovered, _) = discovered::of(ask, speech).await?;
     let resources = discovered.object().and_then(|it| it.get("capabilities")?.object()?.get("resources")?.object());
     let can = resources.and_then(|resources| resources.get("subscribe")?.as_bool());
     if can != Some(true) {

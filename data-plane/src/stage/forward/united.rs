@@ -22,7 +22,7 @@ use crate::{
         instructions,
         json::{self, Kind, Object, ObjectWriter, Raw},
         message::Request,
-        method::{ListKind, Method},
+        method::ListKind,
         version::{Era, ProtocolVersion, supported},
     },
     policy::{Server, Toolset},
@@ -34,7 +34,6 @@ use crate::{
         relay::list::{LeftOut, ttl_ms, write_left_out},
     },
     store::Leg,
-    upstream::offers::Question,
 };
 
 /// Of one server: clients take an endpoint that is slow to introduce itself for one that is not there.
@@ -192,7 +191,10 @@ impl Profile {
     async fn of(ask: &Ask, admitted: &Admitted, server: &Arc<Server>, guest: Guest<'_>) -> Result<Self, Refusal> {
         let instance = ask.gateway().upstreams.pick(server);
         match (era::of(ask, server, instance).await?, guest) {
-            (Era::Modern, _) => Self::discovered(ask, admitted, &Speech::modern(server, instance)).await,
+            (Era::Modern, _) => {
+                let (result, ttl) = discovered::of(ask, &Speech::modern(server, instance)).await?;
+                Ok(Self::read(server, &result.object().unwrap_or_default(), ttl))
+            }
             (Era::Legacy, Guest::Legacy { version, params }) => {
                 let (speech, result) = leg::meet(ask, version, params, server).await?;
                 let leg = match speech.tongue {
@@ -206,22 +208,6 @@ impl Profile {
                 Ok(Self::read(server, &bridge.initialized, Duration::ZERO))
             }
         }
-    }
-
-    async fn discovered(ask: &Ask, admitted: &Admitted, speech: &Speech) -> Result<Self, Refusal> {
-        let (offers, server, method) = (ask.gateway().upstreams.offers(), &speech.server, Method::Discover);
-        let question = Question::new(admitted.owner(), server, method, None);
-        if let Some((kept, ttl)) = offers.get(&question) {
-            return Ok(Self::read(server, &kept.object().unwrap_or_default(), ttl));
-        }
-        let moment = offers.moment();
-        let response = discovered::discover(ask, speech).await.map_err(|fault| ask.refusal(server, &fault))?;
-        let result = response.outcome.map_err(|_| Refusal::UpstreamInvalid {
-            server: server.name.to_string(),
-            detail: "it does not say what it is".to_owned(),
-        })?;
-        let ttl = offers.keep(&question, &result, moment);
-        Ok(Self::read(server, &result.object().unwrap_or_default(), ttl))
     }
 
     fn read(server: &Arc<Server>, members: &Object, ttl: Duration) -> Self {

@@ -1,6 +1,7 @@
 //! What a modern server says of itself (MCP 2026-07-28, server/discover), kept for as long as it says.
 //!
-//! Invariant: it is asked for in Tollgate's own name, so that it is the same for every agent.
+//! Invariant: it is asked for in Tollgate's own name, but with what is passed on of the agent's headers: what the server does
+//! not call public is given to nobody but the agent and user whose call asked.
 
 use std::time::Duration;
 
@@ -18,41 +19,32 @@ use crate::{
         exchange::Exchange,
         speech::Speech,
     },
+    upstream::offers::Question,
 };
 
-/// However long a server says.
-const KEPT_MAX: Duration = Duration::from_secs(60 * 60);
-
-/// What the instance says of itself.
+/// What the server says of itself, and for how long that may be kept yet.
 ///
 /// # Errors
 /// How the server failed.
-pub async fn of(ask: &Ask, speech: &Speech) -> Result<Raw, Refusal> {
-    let instances = ask.gateway().upstreams.instances();
-    if let Some(kept) = instances.discovered(speech.instance.id) {
+pub async fn of(ask: &Ask, speech: &Speech) -> Result<(Raw, Duration), Refusal> {
+    if let Some(kept) = ask.gateway().upstreams.offers().get(&question(ask, speech)) {
         return Ok(kept);
     }
-    let response = discover(ask, speech).await.map_err(|fault| ask.refusal(&speech.server, &fault))?;
+    let (response, kept_for) = discover(ask, speech).await.map_err(|fault| ask.refusal(&speech.server, &fault))?;
     let result = response.outcome.map_err(|_| Refusal::UpstreamInvalid {
         server: speech.server.name.to_string(),
         detail: "it does not say what it is".to_owned(),
     })?;
-    keep(ask, speech, &result);
-    Ok(result)
+    Ok((result, kept_for))
 }
 
-/// Keeps what the instance said of itself.
-pub fn keep(ask: &Ask, speech: &Speech, discovered: &Raw) {
-    let ttl_ms = discovered.object().and_then(|result| result.get("ttlMs")?.as_u64()).unwrap_or_default();
-    let kept_for = Duration::from_millis(ttl_ms).min(KEPT_MAX);
-    ask.gateway().upstreams.instances().set_discovered(speech.instance.id, discovered.clone(), kept_for);
-}
-
-/// Asks the instance what it is.
+/// Asks the instance what it is, and keeps what it says, for as long as it allows: for everybody, or for whose call asks.
 ///
 /// # Errors
 /// How the server failed.
-pub async fn discover(ask: &Ask, speech: &Speech) -> Result<Response, Fault> {
+pub async fn discover(ask: &Ask, speech: &Speech) -> Result<(Response, Duration), Fault> {
+    let offers = ask.gateway().upstreams.offers();
+    let moment = offers.moment();
     let id = RequestId::Text("tollgate-discover".into());
     let method = Method::Discover.as_str();
     let write = |meta: &[(&str, MetaValue<'_>)]| {
@@ -73,5 +65,12 @@ pub async fn discover(ask: &Ask, speech: &Speech) -> Result<Response, Fault> {
         })
     };
     let outgoing = Outgoing { headers: speech.plain_headers(method), method, tool: "", write: &write };
-    Ok(Exchange::open(ask, speech, id.clone(), outgoing).await?.answer().await?)
+    let response = Exchange::open(ask, speech, id.clone(), outgoing).await?.answer().await?;
+    let keep = |result| offers.keep(&question(ask, speech), result, moment);
+    let kept_for = response.outcome.as_ref().map_or(Duration::ZERO, keep);
+    Ok((response, kept_for))
+}
+
+fn question(ask: &Ask, speech: &Speech) -> Question {
+    Question::new(ask.owner(), &speech.server, Method::Discover, None)
 }
