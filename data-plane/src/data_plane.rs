@@ -1,8 +1,8 @@
 //! A running data plane: started, drained, stopped.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{metadata::MetadataValue, transport::Endpoint as GrpcEndpoint};
 
@@ -23,6 +23,15 @@ use crate::{
     usage::{ShipError, Shipping, Spool, SpoolError},
 };
 
+/// How long the last records may take to be delivered.
+const SHIPPED_WITHIN: Duration = Duration::from_secs(5);
+/// How long what is beside the calls may take to end.
+const SERVICES_END_WITHIN: Duration = Duration::from_secs(5);
+/// How long the last spans may take.
+const SPANS_SENT_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is said that calls are still running.
+const SAID_EVERY: Duration = Duration::from_secs(10);
+
 /// A data plane that serves until it is stopped.
 #[derive(Debug)]
 pub struct DataPlane {
@@ -36,7 +45,7 @@ pub struct DataPlane {
     calls: TaskTracker,
     services: TaskTracker,
     shipping: Shipping,
-    drain_timeout: std::time::Duration,
+    drain_timeout: Duration,
 }
 
 /// Why a data plane could not start.
@@ -90,7 +99,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
         urls => Store::redis(urls, config.store_timeout)?,
     };
     let shelf = Shelf::open(config.state_dir.join("policy"), &config.enrollment_token).map_err(StartError::Shelf)?;
-    let stopping = CancellationToken::new();
+    let (stopping, calls) = (CancellationToken::new(), TaskTracker::new());
     let gateway = Arc::new(Gateway {
         policies: Arc::new(Policies::open(shelf, chrono::Utc::now().timestamp())),
         tokens: Tokens::new(Introspector::new(channel.clone(), authorization.clone())),
@@ -102,9 +111,10 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
         tracing: Tracing::from_environment(),
         trusted_proxies: config.trusted_proxies,
         stopping: stopping.clone(),
+        calls: calls.clone(),
     });
     let shipping = Shipping::start(gateway.spool.clone(), id, channel.clone(), &config.enrollment_token)?;
-    let (stopped, calls, services) = (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
+    let (stopped, services) = (CancellationToken::new(), TaskTracker::new());
     let watcher = stream::Watcher { channel, authorization, id };
     services.spawn(stream::follow(watcher, Arc::clone(&gateway), stopped.clone()));
     services.spawn(reaper::reap(Arc::clone(&gateway), stopped.clone()));
@@ -134,18 +144,33 @@ impl DataPlane {
         self.gateway.policies.synced().await;
     }
 
-    /// Accepts no more, lets running calls end, delivers what is spooled.
+    /// Accepts no more, lets running calls end, delivers what is spooled. Takes the drain timeout, where calls go on for so
+    /// long, and 15 seconds at most.
     pub async fn stop(self) {
         self.stopping.cancel();
         self.calls.close();
-        if tokio::time::timeout(self.drain_timeout, self.calls.wait()).await.is_err() {
-            tracing::warn!("calls were still running when the drain timeout ended");
+        if timeout(self.drain_timeout, self.drained()).await.is_err() {
+            tracing::warn!(running = self.calls.len(), "calls were still running when the drain timeout ended");
         }
-        self.shipping.drain(std::time::Duration::from_secs(5)).await;
+        let left = self.shipping.drain(SHIPPED_WITHIN).await;
+        if left > 0 {
+            tracing::info!(records = left, "usage stays spooled for the next start");
+        }
         self.stopped.cancel();
         self.services.close();
-        self.services.wait().await;
-        self.gateway.tracing.shutdown().await;
+        if timeout(SERVICES_END_WITHIN, self.services.wait()).await.is_err() {
+            tracing::warn!(running = self.services.len(), "not everything came to its end");
+        }
+        if timeout(SPANS_SENT_WITHIN, self.gateway.tracing.shutdown()).await.is_err() {
+            tracing::warn!("the last spans were not exported in time");
+        }
+    }
+
+    /// Until no call runs any more; says now and then what it waits for.
+    async fn drained(&self) {
+        while timeout(SAID_EVERY, self.calls.wait()).await.is_err() {
+            tracing::info!(running = self.calls.len(), "waiting for running calls");
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tollgate_proto::TrustedProxies;
 
 use crate::{
@@ -30,6 +30,8 @@ pub struct Gateway {
     pub(crate) tracing: Tracing,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) stopping: CancellationToken,
+    /// Calls that run, with what ends them: they are waited for when the gateway stops.
+    pub(crate) calls: TaskTracker,
 }
 
 impl Gateway {

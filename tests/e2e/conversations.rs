@@ -331,6 +331,24 @@ async fn a_session_whose_time_is_up_is_ended_at_its_servers_too() {
 }
 
 #[tokio::test]
+async fn an_agent_that_reads_nothing_holds_up_no_stop_and_no_change_of_policy() {
+    let event = format!("event: message\ndata: {}\n\n", changed());
+    let poured = vec![Piece::Forever(event.repeat(64))];
+    let script = ScriptedServer::legacy().stream(poured.clone()).tool("pour", Reply::Events(poured));
+    let mut setting = setting(script).await;
+    let session = setting.client.initialize("2025-11-25").await;
+    let unread_stream = session.stream(None).await;
+    let unread_call = session.open("tools/call", json!({"name": "pour", "arguments": {}})).await;
+    let call_id = unread_call.headers["tollgate-call-id"].to_str().expect("ids are text").to_owned();
+    assert_eq!(session.call("read", json!({})).await.text(), "content");
+    setting.tollgate.delete("grants/ci").await;
+    let record = setting.tollgate.usage_of(&call_id).await;
+    assert_eq!((record.outcome.as_str(), record.decision.as_str()), ("cut_off", "tool_not_granted"));
+    assert!(setting.tollgate.stop_data_plane(0, Signal::SIGTERM).success());
+    drop((unread_stream, unread_call));
+}
+
+#[tokio::test]
 async fn a_legacy_agent_that_goes_away_cancels_nothing() {
     let go = Arc::new(Notify::new());
     let pieces = vec![

@@ -10,7 +10,7 @@
 //! Invariant: standard output carries data, standard error everything else; the exit codes are those of
 //! [`failure::Exit`].
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 mod agents;
 mod api_client;
@@ -39,6 +39,9 @@ mod usage;
 
 use failure::{Exit, Failure, OrFail as _};
 
+/// How long what blocks a thread may take to end once the command is done.
+const LEFTOVERS_END_WITHIN: Duration = Duration::from_secs(2);
+
 fn main() -> ExitCode {
     let command = match cli::parse() {
         Ok(command) => command,
@@ -58,11 +61,12 @@ fn main() -> ExitCode {
 }
 
 fn run(command: cli::Command) -> Result<(), Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .or_fail("cannot start the runtime")?
-        .block_on(cli::run(command))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.or_fail("cannot start the runtime")?;
+    let outcome = runtime.block_on(cli::run(command));
+    // A look-up of a name, or a disk that is slow, holds up nobody who is done.
+    runtime.shutdown_timeout(LEFTOVERS_END_WITHIN);
+    outcome
 }
 
 fn code(exit: Exit) -> ExitCode {

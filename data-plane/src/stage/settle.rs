@@ -3,6 +3,8 @@
 //!
 //! Invariant: `server/discover` gets no status that its client would take for the sign of a legacy server.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
@@ -114,5 +116,6 @@ fn answer_headers(call: &Call) -> HeaderMap {
 }
 
 fn close(call: Call, ending: Ending) {
-    tokio::spawn(async move { call.close(ending) });
+    let gateway = Arc::clone(call.gateway());
+    gateway.calls.spawn(async move { call.close(ending) });
 }

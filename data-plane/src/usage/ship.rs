@@ -75,10 +75,13 @@ impl Shipping {
     /// Ships what is left, for at most `deadline`, and returns how many records stay for the next start.
     pub async fn drain(mut self, deadline: Duration) -> u64 {
         self.draining.cancel();
-        let _late = tokio::time::timeout(deadline, &mut self.task).await;
-        let spool = self.spool.clone();
-        // An error means that the runtime is going: the sync is then the operating system's.
-        let _synced = tokio::task::spawn_blocking(move || spool.sync()).await;
+        let delivered = tokio::time::timeout(deadline, &mut self.task).await;
+        if delivered.is_err() {
+            let spool = self.spool.clone();
+            // A disk that is slower leaves the sync to the operating system.
+            let synced = tokio::task::spawn_blocking(move || spool.sync());
+            let _late = tokio::time::timeout(deadline, synced).await;
+        }
         self.spool.depth()
     }
 }

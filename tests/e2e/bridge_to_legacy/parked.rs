@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use nix::sys::signal::Signal;
+
 use super::*;
 
 /// A tool that asks `count` questions at once, and is done when the test says so.
@@ -43,6 +45,11 @@ fn answers(scene: &Scene) -> Vec<(Value, Value)> {
     let seen = scene.server.seen();
     let responses = seen.iter().filter(|seen| seen.message.get("method").is_none() && seen.http_method == "POST");
     responses.map(|seen| (seen.message["id"].clone(), seen.message["result"].clone())).collect()
+}
+
+/// Whether the server heard that nobody waits for an answer.
+fn was_cancelled(scene: &Scene) -> bool {
+    scene.server.seen().iter().any(|seen| seen.message["method"] == "notifications/cancelled")
 }
 
 #[tokio::test]
@@ -202,6 +209,43 @@ async fn a_call_whose_holder_was_killed_goes_on_where_the_server_numbers_its_eve
 }
 
 #[tokio::test]
+async fn a_data_plane_that_stops_leaves_a_held_call_to_whoever_resumes_its_stream() {
+    let never = Arc::new(Notify::new());
+    let params = json!({"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}});
+    let question = json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": params});
+    let numbered = Piece::Bytes(format!("id: e7\nevent: message\ndata: {question}\n\n"));
+    let (mut scene, here, there) = numbering(vec![numbered, Piece::Until(never)]).await;
+    let sealed = state(&here.call("read", json!({})).await);
+    assert!(scene.tollgate.stop_data_plane(0, Signal::SIGTERM).success());
+    let done = there.request("tools/call", retried(&sealed, &json!({"r1": accepted("Ada")}))).await;
+    assert_eq!(done.text(), "resumed", "{}", done.body);
+    assert!(!was_cancelled(&scene), "somebody goes on with it");
+}
+
+#[tokio::test]
+async fn a_data_plane_that_stops_cancels_a_held_call_that_nobody_can_go_on_with() {
+    let (mut scene, here, there) = at_two().await;
+    let (reply, _answered) = asking(1);
+    scene.server.set("read", reply);
+    let sealed = state(&here.call("read", json!({})).await);
+    assert!(scene.tollgate.stop_data_plane(0, Signal::SIGTERM).success());
+    eventually_true("the server to hear that nobody waits", || async { was_cancelled(&scene) }).await;
+    let lost = there.request("tools/call", retried(&sealed, &json!({"r1": accepted("Ada")}))).await;
+    assert_refusal(&lost, Refused { status: 200, code: -32603, reason: "call_lost" });
+}
+
+#[tokio::test]
+async fn a_call_whose_server_wants_to_be_left_alone_is_cut_off_meanwhile() {
+    let primed = Piece::Bytes("id: e1\nretry: 30000\ndata: \n\n".to_owned());
+    let (scene, here, _) = numbering(vec![primed]).await;
+    let mut call = here.open("tools/call", json!({"name": "read", "arguments": {}})).await;
+    scene.tollgate.delete("grants/ci").await;
+    let told = call.next().await.expect("an error");
+    assert_eq!(told["error"]["data"]["reason"], "tool_not_granted", "{told}");
+    assert_eq!(resumed_from(&scene), None, "it was not yet time to ask the server again");
+}
+
+#[tokio::test]
 async fn a_stream_that_the_server_closes_to_be_polled_is_resumed_for_the_agent() {
     let primed = Piece::Bytes("id: e1\nretry: 10\ndata: \n\n".to_owned());
     let (scene, here, _) = numbering(vec![primed]).await;
@@ -218,10 +262,7 @@ async fn a_held_call_is_cancelled_when_its_agent_may_no_longer_make_it() {
     scene.server.set("read", reply);
     let sealed = state(&scene.client.call("read", json!({})).await);
     scene.tollgate.delete("grants/ci").await;
-    eventually_true("the server to hear that nobody waits", || async {
-        scene.server.seen().iter().any(|seen| seen.message["method"] == "notifications/cancelled")
-    })
-    .await;
+    eventually_true("the server to hear that nobody waits", || async { was_cancelled(&scene) }).await;
     let refused = scene.client.request("tools/call", retried(&sealed, &json!({"r1": accepted("Ada")}))).await;
     assert_eq!(refused.status, 403, "{}", refused.body);
 }

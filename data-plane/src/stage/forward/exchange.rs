@@ -4,11 +4,15 @@
 //! Invariant: what comes out was read strictly; an exchange for a request ends with the answer to that request, and
 //! nothing is heard after it.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     ask::{Ask, Fault, Outgoing},
@@ -73,6 +77,8 @@ enum Source {
     Rounds(Box<Rounds>),
     /// What a modern server has to say in a legacy agent's session.
     Listening(Box<Listening>),
+    /// An event stream that is gone on with, as soon as the server wants to be asked again.
+    Resuming(AbortOnDropHandle<Result<Events, AnswerFault>>),
     /// Nothing more comes.
     Ended,
 }
@@ -166,30 +172,42 @@ impl Exchange {
     }
 
     /// Goes on with a stream that ended before the answer, where the server numbered its events (MCP 2025-11-25,
-    /// basic/transports, "Resumability and Redelivery").
+    /// basic/transports, "Resumability and Redelivery"). [`Exchange::next`] waits until the server goes on.
     ///
     /// # Errors
-    /// When there is nothing to go on from, or the server does not go on.
-    pub async fn resume(&mut self) -> Result<(), AnswerFault> {
+    /// When there is nothing to go on from.
+    pub fn resume(&mut self) -> Result<(), AnswerFault> {
         let was_held = matches!(self.source, Source::Parcel(_));
-        let ended = || if was_held { AnswerFault::Lost } else { AnswerFault::ended_early() };
+        let ended = move || if was_held { AnswerFault::Lost } else { AnswerFault::ended_early() };
         let last = self.last_event_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
         let Some(last) = last.filter(|_| self.resumed < RESUMED_MAX) else { return Err(ended()) };
-        tokio::time::sleep(Duration::from_millis(self.retry_ms).min(RETRY_MAX)).await;
         self.resumed += 1;
+        let pause = Duration::from_millis(self.retry_ms).min(RETRY_MAX);
         let mut headers = self.speech.plain_headers("GET");
         headers.insert(header::LAST_EVENT_ID, last);
-        match self.ask.stream(&self.speech.instance, headers).await {
-            Ok(Received { body: Body::Events(events), .. }) => {
-                self.source = Source::Events(Box::new(events.patient()));
-                Ok(())
+        let (ask, instance) = (self.ask.clone(), Arc::clone(&self.speech.instance));
+        self.source = Source::Resuming(AbortOnDropHandle::new(tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            match ask.stream(&instance, headers).await {
+                Ok(Received { body: Body::Events(events), .. }) => Ok(events),
+                Ok(_) => Err(ended()),
+                Err(fault) => {
+                    tracing::debug!(call_id = %ask.call_id(), %fault, "a server's stream could not be resumed");
+                    Err(ended())
+                }
             }
-            Ok(_) => Err(ended()),
-            Err(fault) => {
-                tracing::debug!(call_id = %self.ask.call_id(), %fault, "a server's stream could not be resumed");
-                Err(ended())
-            }
-        }
+        })));
+        Ok(())
+    }
+
+    /// Waits until a stream that is gone on with has begun.
+    async fn resumed(&mut self) -> Result<(), AnswerFault> {
+        let Source::Resuming(beginning) = &mut self.source else { return Ok(()) };
+        let begun = beginning.await.unwrap_or_else(|_| Err(AnswerFault::ended_early()));
+        // Whatever came of it comes once.
+        self.source = Source::Ended;
+        self.source = Source::Events(Box::new(begun?.patient()));
+        Ok(())
     }
 
     /// The same exchange, with the agent's ids of tasks in what the server says.
@@ -263,8 +281,10 @@ impl Exchange {
     /// # Errors
     /// When the stream breaks or goes silent, or what arrives is no MCP or answers another request.
     pub async fn next(&mut self) -> Result<Option<FromServer>, AnswerFault> {
+        self.resumed().await?;
         let event = match std::mem::replace(&mut self.source, Source::Ended) {
-            Source::Ended => return Ok(None),
+            // The latter has just begun, and is an event stream.
+            Source::Ended | Source::Resuming(_) => return Ok(None),
             Source::Whole(response, data) => {
                 let response = self.checked(response)?;
                 return Ok(Some(FromServer::Answer(

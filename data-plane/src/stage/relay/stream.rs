@@ -111,8 +111,9 @@ pub(super) async fn begin(mut passing: Passing, standing: Standing) -> Result<Fi
 pub(in crate::stage) fn pass_on(call: Call, conversation: Conversation) -> AnswerBody {
     let (agent, body) = Agent::new();
     let Conversation { passing, standing, first } = conversation;
+    let gateway = Arc::clone(call.gateway());
     let relay = Relay { call, standing, passing, agent, agent_is_there: true };
-    tokio::spawn(relay.run(first));
+    gateway.calls.spawn(relay.run(first));
     body
 }
 
@@ -172,7 +173,7 @@ impl Relay {
             passing.exchange.failed(outcome.as_str_name());
         }
         if is_whole {
-            passing.exchange.finish().await;
+            tokio::spawn(passing.exchange.finish());
         }
     }
 
@@ -201,7 +202,8 @@ impl Relay {
                         return Turn::End(self.cut_off(&refusal).await);
                     }
                 }
-                said = self.passing.exchange.next() => match said {
+                () = self.agent.room(), if self.agent.is_behind() => self.agent.pass_waiting(),
+                said = self.passing.exchange.next(), if !self.agent.is_behind() => match said {
                     Ok(Some(said)) => next = Some(self.passing.heard(said)),
                     Ok(None) => if let Some(end) = self.ended().await {
                         return Turn::End(end);
@@ -210,9 +212,13 @@ impl Relay {
                     Err(fault) => return Turn::End(self.fail(fault).await),
                 },
                 () = over(self.passing.watch.as_deref_mut()) => return Turn::End(End::new(Outcome::Ok, 0)),
-                // A stream that nobody caused would hold up the stop for as long as the server likes.
-                () = stopping.cancelled(), if !stopped => {
+                // A stream that nobody caused would hold up the stop for as long as the server likes, and so would an answer
+                // that nobody hears.
+                () = stopping.cancelled(), if !stopped || !self.agent_is_there => {
                     stopped = true;
+                    if !self.agent_is_there {
+                        return Turn::End(End::new(Outcome::Abandoned, 0));
+                    }
                     if let Some(end) = self.farewell().await {
                         return Turn::End(end);
                     }
@@ -225,7 +231,7 @@ impl Relay {
                     }
                     Parting::ReadOn => self.agent_is_there = false,
                 },
-                _ = keep_alive.tick(), if self.agent_is_there => self.agent.keep_alive().await,
+                _ = keep_alive.tick(), if self.agent_is_there => self.agent.keep_alive(),
             }
         }
     }
@@ -233,7 +239,7 @@ impl Relay {
     /// Does what the translation says; `Some` at the end of the call.
     async fn take(&mut self, step: Step) -> Option<Turn> {
         match step {
-            Step::Pass(event) => self.agent.hear(event).await,
+            Step::Pass(event) => self.agent.pass(event),
             Step::Drop => {}
             Step::Reply(id, outcome) => self.passing.exchange.reply(&id, outcome),
             Step::Park(question) => return Some(Turn::Park(question)),
@@ -252,7 +258,10 @@ impl Relay {
     /// The gateway stops: a call is waited for, what could go on for ever is not.
     async fn farewell(&mut self) -> Option<End> {
         match self.passing.translation.farewell(self.passing.request.as_ref())? {
-            Farewell::Answer(response) => Some(End { is_whole: false, ..self.answer(&response, None).await }),
+            Farewell::Answer(response) => {
+                self.agent.hear_last(message(relay::write(self.passing.request.as_ref(), &response), None)).await;
+                Some(End::new(relay::outcome(&response), response.error_code().unwrap_or_default()))
+            }
             Farewell::Silent => Some(End::new(Outcome::Ok, 0)),
         }
     }
@@ -261,8 +270,7 @@ impl Relay {
     async fn ended(&mut self) -> Option<End> {
         let Passing { exchange, translation, .. } = &mut self.passing;
         if translation.resumes() {
-            let resumed = exchange.resume().await;
-            return match resumed {
+            return match exchange.resume() {
                 Ok(()) => None,
                 Err(fault) => Some(self.fail(fault).await),
             };

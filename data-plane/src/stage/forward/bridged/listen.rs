@@ -86,7 +86,7 @@ pub(super) async fn open(
         stream: None,
     };
     listener.begin().await?;
-    tokio::spawn(listener.run());
+    ask.gateway().calls.spawn(listener.run());
     let passing = Passing { exchange, request: Some(id), translation: Translation::Done, watch: None, wrapping: None };
     Ok(Forwarded::plain(Reply::Passing(Box::new(passing))))
 }

@@ -112,7 +112,8 @@ async fn put(
     let result = ticket.input_required(pending, waiting, 1, Some(parked))?;
     exchange.be_endless();
     let holder = Holder { gateway, exchange, owner: ticket.owner, waiting, inbox, standing, is_read: false, open };
-    tokio::spawn(holder.run());
+    let calls = holder.gateway.calls.clone();
+    calls.spawn(holder.run());
     Ok(result)
 }
 
@@ -136,6 +137,8 @@ enum End {
     Answered,
     /// Nobody waits for it.
     Cancelled,
+    /// The gateway stops. The call is gone on with elsewhere.
+    Left,
 }
 
 impl Holder {
@@ -153,7 +156,7 @@ impl Holder {
         }
         let _forgotten = self.gateway.store.discard_mail(self.owner, self.inbox).await;
         if let End::Answered = end {
-            self.exchange.finish().await;
+            tokio::spawn(self.exchange.finish());
         }
     }
 
@@ -205,6 +208,11 @@ impl Holder {
                         }
                     }
                 }
+                // Whoever goes on with the call is waited for; who has not come yet resumes the stream, or begins anew.
+                () = gateway.stopping.cancelled(), if !self.is_read => {
+                    let is_resumable = self.exchange.last_event_id().is_some();
+                    return if is_resumable { End::Left } else { End::Cancelled };
+                }
                 () = sleep_until(deadline) => {
                     if self.is_read {
                         self.fail(&AnswerFault::Timeout(SILENT_MAX)).await;
@@ -231,7 +239,7 @@ impl Holder {
                 (event, false)
             }
             Ok(Some(FromServer::Answer(_, event))) => (event, true),
-            Ok(None) => match self.exchange.resume().await {
+            Ok(None) => match self.exchange.resume() {
                 Ok(()) => return None,
                 Err(fault) => return Some(self.fail(&fault).await),
             },
