@@ -8,6 +8,8 @@ use tollgate_tests::{
 
 use crate::scene::{Refused, Scene, assert_refusal};
 
+mod real_servers;
+
 const CLIENT: &str = "tollgate";
 const SECRET: &str = "correct-horse-battery-staple";
 /// As the authorization server knows the server itself.

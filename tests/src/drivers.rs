@@ -156,6 +156,28 @@ impl RealServer {
         .await
     }
 
+    /// Starts a server of the official Python SDK that wants a token, over Streamable HTTP, and waits until it listens.
+    /// `tests/clients/python_guarded_server.py` says which `setup` it takes beside port and path.
+    pub async fn python_guarded(setup: &Value) -> Self {
+        Self::guarded("/mcp", setup).await
+    }
+
+    /// The same server over HTTP with a separate event stream.
+    pub async fn python_guarded_over_sse(setup: &Value) -> Self {
+        Self::guarded("/sse", setup).await
+    }
+
+    async fn guarded(path: &'static str, setup: &Value) -> Self {
+        Self::start("the Python SDK's guarded server", path, |port| {
+            let mut setup = setup.clone();
+            (setup["port"], setup["path"]) = (port.into(), path.into());
+            let mut command = Command::new(environment().join("venv/bin/python"));
+            command.arg(repository_root().join("tests/clients/python_guarded_server.py")).arg(setup.to_string());
+            command
+        })
+        .await
+    }
+
     /// Starts a server on the Python SDK, of both eras, and waits until it listens.
     pub async fn python() -> Self {
         Self::start("a server on the Python SDK", "/mcp", |port| {

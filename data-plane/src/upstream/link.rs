@@ -11,7 +11,7 @@ mod routes;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -20,6 +20,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode, header::CONTENT_TYPE};
 use tokio_util::sync::CancellationToken;
+use tollgate_proto::InstanceId;
 
 use crate::{
     mcp::{
@@ -53,14 +54,21 @@ pub struct Links {
 #[derive(Debug)]
 pub struct Link {
     id: MailboxId,
-    /// Where messages are POSTed, as an instance of the same server.
-    target: Instance,
-    egress: Egress,
+    instance: InstanceId,
+    approach: Mutex<Approach>,
     routes: Mutex<Routes>,
     ended: CancellationToken,
     opened_at: Instant,
     /// When it was last used, in seconds after it was opened.
     used_at_s: AtomicU64,
+}
+
+/// How messages are sent.
+#[derive(Debug, Clone)]
+struct Approach {
+    /// Where they are POSTed, as an instance of the same server.
+    target: Instance,
+    egress: Egress,
 }
 
 /// Why a message was not taken, or a link not opened.
@@ -102,8 +110,11 @@ impl Links {
             .ok_or_else(|| AnswerFault::Invalid("an address for messages of another origin".to_owned()))?;
         let link = Arc::new(Link {
             id,
-            target: Instance { url: target, ..instance.clone() },
-            egress: egress.clone(),
+            instance: instance.id,
+            approach: Mutex::new(Approach {
+                target: Instance { url: target, ..instance.clone() },
+                egress: egress.clone(),
+            }),
             routes: Mutex::default(),
             ended: CancellationToken::new(),
             opened_at: Instant::now(),
@@ -127,10 +138,18 @@ impl Link {
         self.id
     }
 
-    /// Whether it is one to this instance.
+    /// Which instance it is one to.
     #[must_use]
-    pub fn leads_to(&self, instance: &Instance) -> bool {
-        self.target.id == instance.id
+    pub const fn instance(&self) -> InstanceId {
+        self.instance
+    }
+
+    /// From now on messages are sent as the policy in force has it: with the credential that its server is given now, and
+    /// to where the tenant's servers may live now.
+    pub fn approach(&self, egress: &Egress, instance: &Instance) {
+        let mut approach = self.lock_approach();
+        let url = approach.target.url.clone();
+        *approach = Approach { target: Instance { url, ..instance.clone() }, egress: egress.clone() };
     }
 
     /// Ends with the link.
@@ -179,13 +198,15 @@ impl Link {
 
     async fn post(&self, upstreams: &Upstreams, mut headers: HeaderMap, body: Bytes) -> Result<(), LinkFault> {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let (response, _in_flight) = upstreams.send(&self.egress, &self.target, Verb::POST, headers, body).await?;
+        let Approach { target, egress } = self.lock_approach().clone();
+        let (response, _in_flight) = upstreams.send(&egress, &target, Verb::POST, headers, body).await?;
         match response.status() {
             status if status.is_success() => Ok(()),
             StatusCode::NOT_FOUND | StatusCode::GONE => {
                 self.end();
                 Err(AnswerFault::SessionLost.into())
             }
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Err(AnswerFault::Denied(status).into()),
             status if status.is_server_error() => Err(AnswerFault::Unavailable(status).into()),
             status => Err(AnswerFault::Unexplained(status).into()),
         }
@@ -244,9 +265,14 @@ impl Link {
         });
     }
 
-    fn routes(&self) -> std::sync::MutexGuard<'_, Routes> {
+    fn routes(&self) -> MutexGuard<'_, Routes> {
         // Every change is one insertion or removal: whole after a panic elsewhere.
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_approach(&self) -> MutexGuard<'_, Approach> {
+        // It is replaced whole.
+        self.approach.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn use_now(&self) {

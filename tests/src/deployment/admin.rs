@@ -2,7 +2,7 @@
 //!
 //! Invariant: what changes policy returns when every data plane serves the change.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use http::Method;
 use serde_json::{Value, json};
@@ -64,11 +64,27 @@ impl Deployment {
         self.command_with_input(arguments, "").await
     }
 
+    /// Applies a file with the real command, in an environment that has these variables too.
+    ///
+    /// # Panics
+    /// When the command fails.
+    pub async fn apply_file(&self, file: &Path, variables: &[(&str, &str)]) -> CommandOutput {
+        let file = file.to_str().expect("the path is text");
+        let output = self.run(&["apply", "-f", file], variables, "").await.success();
+        self.policy_in_force().await;
+        output
+    }
+
     /// Runs a client command as the administrator, with something on its standard input.
     pub async fn command_with_input(&self, arguments: &[&str], input: &str) -> CommandOutput {
+        self.run(arguments, &[], input).await
+    }
+
+    async fn run(&self, arguments: &[&str], variables: &[(&str, &str)], input: &str) -> CommandOutput {
         let mut command = Command::new(tollgate_binary());
         command
             .args(arguments)
+            .envs(variables.iter().copied())
             .env("TOLLGATE_URL", &self.control_url)
             .env("TOLLGATE_TOKEN", &self.admin_token)
             .env("TOLLGATE_OPS_URL", self.ops_url(0))

@@ -66,9 +66,12 @@ pub async fn request(
         _ => Errand::Listen,
     };
     let upstreams = &ask.gateway().upstreams;
-    let body = match upstreams.links().get(link).filter(|link| link.leads_to(instance)) {
+    let body = match upstreams.links().get(link).filter(|link| link.instance() == instance.id) {
         Some(link) => match errand {
-            Errand::Send(headers, body) => link.send(upstreams, headers, body).await?.map_or(Body::Empty, Body::Events),
+            Errand::Send(headers, body) => {
+                link.approach(ask.egress(), instance);
+                link.send(upstreams, headers, body).await?.map_or(Body::Empty, Body::Events)
+            }
             Errand::Listen => Body::Events(link.listen()?),
             Errand::End => {
                 link.end();

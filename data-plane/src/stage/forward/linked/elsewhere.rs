@@ -18,6 +18,7 @@ use crate::{
     upstream::{
         UpstreamError,
         answer::{AnswerFault, Body, Events},
+        credential::CredentialFault,
         link::{Link, LinkFault},
     },
 };
@@ -72,9 +73,22 @@ enum News {
     Timeout {
         seconds: u64,
     },
+    Denied {
+        status: u16,
+    },
+    Credential(Missing),
     Invalid {
         why: String,
     },
+}
+
+/// Why the holder had nothing to present to the server. What exactly went wrong is in the holder's log.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum Missing {
+    Undiscovered,
+    Unreachable,
+    Refused,
+    Invalid,
 }
 
 /// Has the holder run an errand.
@@ -134,7 +148,7 @@ async fn run(gateway: Arc<Gateway>, owner: Owner, link: Arc<Link>, order: Order)
         let sent = gateway.store.send_mail(owner, reply, written(news), MAIL_TTL_S).await;
         sent.inspect_err(|error| tracing::debug!(%error, "what came of an errand could not be told")).is_ok()
     };
-    let running = execute(&gateway, &link, order.what);
+    let running = execute(&gateway, owner, &link, order.what);
     tokio::pin!(running);
     let mut alive = tokio::time::interval(ALIVE_EVERY);
     let executed = loop {
@@ -152,6 +166,7 @@ async fn run(gateway: Arc<Gateway>, owner: Owner, link: Arc<Link>, order: Order)
             }
         }
         Err(fault) => {
+            tracing::warn!(%fault, "a server failed an errand of another data plane");
             tell(&News::of(&fault)).await;
             return;
         }
@@ -178,12 +193,19 @@ async fn run(gateway: Arc<Gateway>, owner: Owner, link: Arc<Link>, order: Order)
     }
 }
 
-async fn execute(gateway: &Gateway, link: &Link, what: What) -> Result<Option<Events>, LinkFault> {
+async fn execute(gateway: &Gateway, owner: Owner, link: &Link, what: What) -> Result<Option<Events>, LinkFault> {
     match what {
         What::Send { headers, body } => {
             let headers = headers.into_iter().filter_map(|(name, value)| {
                 Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
             });
+            let snapshot = gateway.policies.load();
+            let tenant = snapshot.tenants().find(|tenant| tenant.id == owner.tenant);
+            let instances =
+                tenant.into_iter().flat_map(|tenant| tenant.servers.values()).flat_map(|server| &server.instances);
+            if let (Some(tenant), Some(now)) = (tenant, instances.clone().find(|known| known.id == link.instance())) {
+                link.approach(&tenant.egress, now);
+            }
             link.send(&gateway.upstreams, headers.collect(), Bytes::from(body)).await
         }
         What::Listen => Ok(Some(link.listen()?)),
@@ -265,9 +287,11 @@ impl News {
             LinkFault::Unanswered(UpstreamError::Timeout(time)) | LinkFault::Answered(AnswerFault::Timeout(time)) => {
                 Self::Timeout { seconds: time.as_secs() }
             }
+            LinkFault::Unanswered(UpstreamError::Credential(fault)) => Self::Credential(Missing::of(fault)),
             LinkFault::Unanswered(error) => Self::Unreachable { why: error.to_string() },
             LinkFault::Answered(AnswerFault::SessionLost) => Self::Lost,
             LinkFault::Answered(AnswerFault::Unavailable(status)) => Self::Unavailable { status: status.as_u16() },
+            LinkFault::Answered(AnswerFault::Denied(status)) => Self::Denied { status: status.as_u16() },
             LinkFault::Answered(fault) => Self::Invalid { why: fault.to_string() },
         }
     }
@@ -277,13 +301,37 @@ impl News {
             Self::Timeout { seconds } => AnswerFault::Timeout(Duration::from_secs(seconds)).into(),
             Self::Unreachable { why } => UpstreamError::Unreachable(why).into(),
             Self::Unavailable { status } => {
-                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-                AnswerFault::Unavailable(status).into()
+                AnswerFault::Unavailable(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)).into()
             }
+            Self::Denied { status } => {
+                AnswerFault::Denied(StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED)).into()
+            }
+            Self::Credential(missing) => UpstreamError::from(missing.fault()).into(),
             Self::Invalid { why } => AnswerFault::Invalid(why).into(),
             Self::Alive | Self::Taken { .. } | Self::Event { .. } | Self::Ended | Self::Lost => {
                 AnswerFault::SessionLost.into()
             }
+        }
+    }
+}
+
+impl Missing {
+    const fn of(fault: &CredentialFault) -> Self {
+        match fault {
+            CredentialFault::Undiscovered(_) => Self::Undiscovered,
+            CredentialFault::Unreachable(_) => Self::Unreachable,
+            CredentialFault::Refused(_) => Self::Refused,
+            CredentialFault::Invalid(_) => Self::Invalid,
+        }
+    }
+
+    fn fault(self) -> CredentialFault {
+        const WHY: &str = "as the data plane that holds the link has logged";
+        match self {
+            Self::Undiscovered => CredentialFault::Undiscovered(WHY),
+            Self::Unreachable => CredentialFault::Unreachable(WHY.to_owned()),
+            Self::Refused => CredentialFault::Refused(WHY.to_owned()),
+            Self::Invalid => CredentialFault::Invalid(WHY),
         }
     }
 }
