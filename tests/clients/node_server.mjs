@@ -49,14 +49,36 @@ function build(uris = new Set()) {
     }
     return said('Progress was reported.');
   });
-  tool('test_elicitation', 'Asks the user', async (_arguments, context) => {
-    const answer = context.mcpReq.inputResponses?.person;
-    if (answer === undefined) {
-      const person = inputRequired.elicit({ message: 'Who are you?', requestedSchema: FORM });
-      return inputRequired({ inputRequests: { person } });
-    }
-    return said(`User response: action=${answer.action}, content=${JSON.stringify(answer.content)}`);
-  });
+  const asking = (name, description, question, say) =>
+    tool(name, description, async (_arguments, context) => {
+      const asked = context.mcpReq.inputResponses?.asked;
+      return asked === undefined ? inputRequired({ inputRequests: { asked: question() } }) : said(say(asked));
+    });
+  asking(
+    'test_elicitation',
+    'Asks the user',
+    () => inputRequired.elicit({ message: 'Who are you?', requestedSchema: FORM }),
+    (answer) => `User response: action=${answer.action}, content=${JSON.stringify(answer.content)}`,
+  );
+  const prompt = { role: 'user', content: { type: 'text', text: 'Say something.' } };
+  asking(
+    'test_sampling',
+    "Asks the client's model",
+    () => inputRequired.createMessage({ messages: [prompt], maxTokens: 100 }),
+    (answer) => `LLM response: ${[answer.content].flat().map((block) => block.text).join('')}`,
+  );
+  asking(
+    'test_input_required_result_list_roots',
+    "Asks for the client's folders",
+    () => inputRequired.listRoots(),
+    (answer) => `The client's folders: ${answer.roots.map((root) => root.uri)}`,
+  );
+  asking(
+    'test_url_elicitation',
+    'Asks the user to visit a page',
+    () => inputRequired.elicitUrl({ message: 'Sign in.', url: 'https://example.com/sign-in' }),
+    (answer) => `User response: action=${answer.action}`,
+  );
   tool('test_touch_resource', 'Says that a resource changed', async () => {
     await touch();
     return said('Everyone was told.');

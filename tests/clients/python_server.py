@@ -11,6 +11,7 @@ import mcp_types as types
 import uvicorn
 from mcp.server.lowlevel.server import Server
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated
+from mcp.shared.message import ServerMessageMetadata
 
 NOTE = "test://static-text"
 FORM = {
@@ -19,6 +20,8 @@ FORM = {
     "required": ["username", "email"],
 }
 NOTHING = {"type": "object", "properties": {}}
+# What a page that is to be visited is known by.
+PAGE = "sign-in"
 
 # Who hears of a resource: modern clients by a bus, legacy ones by the sessions that subscribed.
 bus = InMemorySubscriptionBus()
@@ -34,6 +37,9 @@ async def list_tools(context, params):
         "test_simple_text": "Answers with a text",
         "test_tool_with_progress": "Reports progress three times",
         "test_elicitation": "Asks the user",
+        "test_sampling": "Asks the client's model",
+        "test_input_required_result_list_roots": "Asks for the client's folders",
+        "test_url_elicitation": "Asks the user to visit a page",
         "test_touch_resource": "Says that a resource changed",
     }
     tools = [types.Tool(name=name, description=text, input_schema=NOTHING) for name, text in named.items()]
@@ -48,24 +54,66 @@ async def call_tool(context, params):
             for done in (0, 50, 100):
                 await context.session.report_progress(done, 100)
             return said("Progress was reported.")
-        case "test_elicitation":
-            return await ask(context, params)
+        case name if name in QUESTIONS:
+            return await ask(context, params, *QUESTIONS[name])
         case "test_touch_resource":
             await touch(NOTE)
             return said("Everyone was told.")
     raise ValueError(f"there is no tool {params.name}")
 
 
-async def ask(context, params):
+async def ask(context, params, question, answered, say):
     """Legacy: by a request on the stream of the call. Modern: by the result, and the client calls again."""
     if context.protocol_version < "2026-07-28":
-        answer = await context.session.elicit_form("Who are you?", FORM, related_request_id=context.request_id)
-        return said(f"User response: action={answer.action}, content={answer.content}")
-    answer = (params.input_responses or {}).get("person")
+        meanwhile = ServerMessageMetadata(related_request_id=context.request_id)
+        answer = await context.session.send_request(question(context), answered, metadata=meanwhile)
+        if params.name == "test_url_elicitation":
+            await context.session.send_elicit_complete(PAGE, related_request_id=context.request_id)
+        return said(say(answer))
+    answer = (params.input_responses or {}).get("asked")
     if answer is None:
-        form = types.ElicitRequestFormParams(message="Who are you?", requested_schema=FORM)
-        return types.InputRequiredResult(input_requests={"person": types.ElicitRequest(params=form)})
-    return said(f"User response: action={answer.action}, content={answer.content}")
+        return types.InputRequiredResult(input_requests={"asked": question(context)})
+    return said(say(answer))
+
+
+def form(context):
+    return types.ElicitRequest(params=types.ElicitRequestFormParams(message="Who are you?", requested_schema=FORM))
+
+
+def sampling(context):
+    prompt = types.SamplingMessage(role="user", content=types.TextContent(type="text", text="Say something."))
+    return types.CreateMessageRequest(params=types.CreateMessageRequestParams(messages=[prompt], max_tokens=100))
+
+
+def page(context):
+    """The id is of the legacy era alone."""
+    known = {"elicitation_id": PAGE} if context.protocol_version < "2026-07-28" else {}
+    params = types.ElicitRequestURLParams(message="Sign in.", url="https://example.com/sign-in", **known)
+    return types.ElicitRequest(params=params)
+
+
+QUESTIONS = {
+    "test_elicitation": (
+        form,
+        types.ElicitResult,
+        lambda answer: f"User response: action={answer.action}, content={answer.content}",
+    ),
+    "test_sampling": (
+        sampling,
+        types.CreateMessageResult,
+        lambda answer: f"LLM response: {answer.content.text}",
+    ),
+    "test_input_required_result_list_roots": (
+        lambda context: types.ListRootsRequest(),
+        types.ListRootsResult,
+        lambda answer: f"The client's folders: {[str(root.uri) for root in answer.roots]}",
+    ),
+    "test_url_elicitation": (
+        page,
+        types.ElicitResult,
+        lambda answer: f"User response: action={answer.action}",
+    ),
+}
 
 
 async def touch(uri):

@@ -33,6 +33,7 @@ mod policy;
 mod proxies;
 mod real_clients;
 mod real_conversations;
+mod real_questions;
 mod real_servers;
 mod revocation;
 mod revoke_command;

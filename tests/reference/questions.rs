@@ -59,6 +59,11 @@ pub(crate) fn form(message: &str, properties: &Value, required: &[&str]) -> Inpu
     question("elicitation/create", &json!({"mode": "form", "message": message, "requestedSchema": schema}))
 }
 
+/// A page that the user is to visit.
+pub(crate) fn page(message: &str, url: &str) -> InputRequest {
+    question("elicitation/create", &json!({"mode": "url", "message": message, "url": url, "elicitationId": "page"}))
+}
+
 /// A prompt for the client's model.
 pub(crate) fn sampling(prompt: &str) -> InputRequest {
     let message = json!({"role": "user", "content": {"type": "text", "text": prompt}});

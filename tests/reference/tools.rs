@@ -40,6 +40,7 @@ pub(crate) fn list() -> Vec<Tool> {
         ("test_missing_capability", "Needs a client that can sample", nothing.clone()),
         ("test_sampling", "Asks the client's model", with(json!({"prompt": {"type": "string"}}))),
         ("test_elicitation", "Asks the user", with(json!({"message": {"type": "string"}}))),
+        ("test_url_elicitation", "Asks the user to visit a page", nothing.clone()),
         ("test_elicitation_sep1034_defaults", "Asks the user, with defaults", nothing.clone()),
         ("test_elicitation_sep1330_enums", "Asks the user to choose", nothing.clone()),
         ("test_streaming_elicitation", "Asks the user, on a stream where there is one", nothing.clone()),

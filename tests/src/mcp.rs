@@ -42,6 +42,8 @@ pub struct McpClient {
     token: Option<String>,
     /// Revision and id of the session, in the legacy era.
     session: Option<(String, Option<String>)>,
+    /// What it says that it can be asked, where that is not the usual.
+    capabilities: Option<Value>,
     next_id: Arc<AtomicU64>,
 }
 
@@ -55,6 +57,7 @@ impl McpClient {
             connect_to: None,
             token: None,
             session: None,
+            capabilities: None,
             next_id: Arc::new(AtomicU64::new(1)),
         }
     }
@@ -70,6 +73,13 @@ impl McpClient {
     #[must_use]
     pub fn without_token(mut self) -> Self {
         self.token = None;
+        self
+    }
+
+    /// Says that it can be asked this: the `capabilities` of a client.
+    #[must_use]
+    pub fn declaring(mut self, capabilities: Value) -> Self {
+        self.capabilities = Some(capabilities);
         self
     }
 
@@ -118,7 +128,7 @@ impl McpClient {
     pub async fn try_initialize(&self, version: &str) -> McpAnswer {
         let params = json!({
             "protocolVersion": version,
-            "capabilities": {"elicitation": {}},
+            "capabilities": self.capabilities.clone().unwrap_or_else(|| json!({"elicitation": {}})),
             "clientInfo": {"name": "story", "version": "1"},
         });
         let message = json!({"jsonrpc": "2.0", "id": self.id(), "method": "initialize", "params": params});
@@ -170,7 +180,7 @@ impl McpClient {
             headers.extend(id.as_deref().map(|id| ("mcp-session-id", id)));
         } else {
             let meta = params["_meta"].take();
-            params["_meta"] = modern_meta(meta);
+            params["_meta"] = modern_meta(self.capabilities.as_ref(), meta);
             headers.extend([("mcp-protocol-version", MODERN), ("mcp-method", method)]);
             headers.extend(name.as_deref().map(|name| ("mcp-name", name)));
         }
@@ -264,10 +274,11 @@ impl McpClient {
 
 /// What a modern request carries in `_meta`, and what the story adds.
 #[must_use]
-pub(crate) fn modern_meta(more: Value) -> Value {
+pub(crate) fn modern_meta(capabilities: Option<&Value>, more: Value) -> Value {
+    let usual = json!({"elicitation": {"form": {}}});
     let mut meta = json!({
         "io.modelcontextprotocol/protocolVersion": MODERN,
-        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
+        "io.modelcontextprotocol/clientCapabilities": capabilities.unwrap_or(&usual),
         "io.modelcontextprotocol/clientInfo": {"name": "story", "version": "1"},
     });
     if let (Value::Object(meta), Value::Object(more)) = (&mut meta, more) {

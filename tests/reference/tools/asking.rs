@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{said, text_of};
 use crate::{
-    questions::{Answers, Asked, ask, form, is_legacy, roots, sampling},
+    questions::{Answers, Asked, ask, form, is_legacy, page, roots, sampling},
     server::Reference,
 };
 
@@ -57,6 +57,7 @@ fn questions_of(request: &CallToolRequestParams) -> BTreeMap<String, InputReques
             });
             named("person", form(&message, &fields, &["username", "email"]))
         }
+        "test_url_elicitation" => named("page", page("Sign in.", "https://example.com/sign-in")),
         "test_elicitation_sep1034_defaults" => named("details", form("Everything has a default", &defaults(), &[])),
         "test_elicitation_sep1330_enums" => named("choices", form("Choose", &choices(), &[])),
         "test_streaming_elicitation" => {
