@@ -4,5 +4,7 @@
 //!
 //! Invariant: nothing in here does I/O, reads a clock or draws a random number: messages come in, messages go out.
 
+#[cfg(test)]
+mod testing;
 pub mod to_legacy;
 pub mod to_modern;

@@ -1,6 +1,5 @@
 //! Every row of the translation, message by message.
 
-use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tollgate_proto::{InstanceId, ServerId};
@@ -15,10 +14,11 @@ use super::{
     *,
 };
 use crate::{
+    bridge::testing::{notification, raw, request, value},
     mcp::{
-        json::{self, Bounds, Raw},
+        json::{self, Raw},
         level::Level,
-        message::{self, Message, MetaValue, Notification, Request, RequestId},
+        message::{MetaValue, RequestId},
         method::Method,
     },
     store::Leg,
@@ -26,32 +26,6 @@ use crate::{
 
 const EVERYTHING: Capabilities =
     Capabilities { form: true, url: true, sampling: true, sampling_tools: true, sampling_context: true, roots: true };
-
-fn raw(value: &Value) -> Raw {
-    json::parse(&Bytes::from(value.to_string()), &Bounds::UPSTREAM).unwrap()
-}
-
-fn value(bytes: impl AsRef<[u8]>) -> Value {
-    serde_json::from_slice(bytes.as_ref()).unwrap()
-}
-
-fn message(value: &Value) -> Message {
-    message::read_upstream(&Bytes::from(value.to_string()), &Bounds::UPSTREAM).unwrap()
-}
-
-fn request(method: &str, params: &Value) -> Request {
-    match message(&json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params })) {
-        Message::Request(request) => request,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn notification(method: &str, params: &Value) -> Notification {
-    match message(&json!({ "jsonrpc": "2.0", "method": method, "params": params })) {
-        Message::Notification(notification) => notification,
-        other => panic!("{other:?}"),
-    }
-}
 
 fn capabilities(declared: &Value) -> Capabilities {
     let meta = json!({ "io.modelcontextprotocol/clientCapabilities": declared });

@@ -12,41 +12,18 @@ use super::{
     request::{Retry, edit},
     *,
 };
-use crate::mcp::{
-    json::{self, Bounds, Raw},
-    level::Level,
-    message::{self, Message, MetaValue, Notification, Request, RequestId},
-    method::Method,
-    version::ProtocolVersion,
+use crate::{
+    bridge::testing::{notification, raw, request, value},
+    mcp::{
+        json::Raw,
+        level::Level,
+        message::{self, Message, MetaValue, Notification, Request, RequestId},
+        method::Method,
+        version::ProtocolVersion,
+    },
 };
 
 const NEWEST: ProtocolVersion = ProtocolVersion::V2025_11_25;
-
-fn raw(value: &Value) -> Raw {
-    json::parse(&Bytes::from(value.to_string()), &Bounds::UPSTREAM).unwrap()
-}
-
-fn value(bytes: impl AsRef<[u8]>) -> Value {
-    serde_json::from_slice(bytes.as_ref()).unwrap()
-}
-
-fn message(value: &Value) -> Message {
-    message::read_upstream(&Bytes::from(value.to_string()), &Bounds::UPSTREAM).unwrap()
-}
-
-fn request(method: &str, params: &Value) -> Request {
-    match message(&json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params })) {
-        Message::Request(request) => request,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn notification(method: &str, params: &Value) -> Notification {
-    match message(&json!({ "jsonrpc": "2.0", "method": method, "params": params })) {
-        Message::Notification(notification) => notification,
-        other => panic!("{other:?}"),
-    }
-}
 
 /// An agent that declared this at its handshake.
 fn agent(version: ProtocolVersion, capabilities: &Value) -> Introduction {
