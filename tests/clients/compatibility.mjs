@@ -1,81 +1,31 @@
-// Tries an MCP endpoint out with the official TypeScript SDK, unmodified. compatibility.py says what comes in and what
-// goes out.
+// Tries an MCP endpoint out with the official TypeScript SDK, unmodified.
 
 import { createRequire } from 'node:module';
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
+
+import { endpoint, request, tryOut } from './trials.mjs';
 
 const modules = createRequire(path.join(process.env.TOLLGATE_TEST_MODULES, 'package.json'));
 const { Client, StreamableHTTPClientTransport } = modules('@modelcontextprotocol/client');
 
-const PATIENCE_MS = 20_000;
-const request = JSON.parse(readFileSync(0, 'utf8'));
-const modern = request.era === 'modern';
-const negotiation = modern ? { versionNegotiation: { mode: { pin: '2026-07-28' } } } : {};
+const MODERN = '2026-07-28';
+const modes = { modern: { pin: MODERN }, auto: 'auto' };
+const negotiation = request.era in modes ? { versionNegotiation: { mode: modes[request.era] } } : {};
 const client = new Client(
   { name: 'trial', version: '1' },
   { capabilities: { elicitation: { form: {} } }, ...negotiation },
 );
 
-let asked = 0;
-client.setRequestHandler('elicitation/create', async () => {
-  asked += 1;
-  return { action: 'accept', content: request.content };
+await tryOut(client, {
+  async connect() {
+    await client.connect(new StreamableHTTPClientTransport(...endpoint));
+    return client.getNegotiatedProtocolVersion();
+  },
+  hear(onQuestion, onUpdate) {
+    client.setRequestHandler('elicitation/create', onQuestion);
+    client.setNotificationHandler('notifications/resources/updated', onUpdate);
+  },
+  call: (step, onprogress) => client.callTool(step, { onprogress }),
+  subscribe: (uri, version) =>
+    version === MODERN ? client.listen({ resourceSubscriptions: [uri] }) : client.subscribeResource({ uri }),
 });
-const updated = Promise.withResolvers();
-client.setNotificationHandler('notifications/resources/updated', ({ params }) => updated.resolve(params.uri));
-
-const textOf = (result) => result.content.filter((part) => part.type === 'text').map((part) => part.text).join('');
-const within = (promise) => {
-  const late = new Promise((_, reject) => setTimeout(() => reject(new Error('nothing came')), PATIENCE_MS));
-  return Promise.race([promise, late]);
-};
-
-const trials = {
-  async tools() {
-    const { tools } = await client.listTools();
-    return { listed: tools.map((tool) => tool.name), text: textOf(await client.callTool(request.tool)) };
-  },
-  async resources() {
-    await client.listResources();
-    const { contents } = await client.readResource({ uri: request.resource });
-    return { text: contents[0].text };
-  },
-  async prompts() {
-    await client.listPrompts();
-    return { messages: (await client.getPrompt({ name: request.prompt })).messages.length };
-  },
-  async progress() {
-    const reports = [];
-    await client.callTool(request.progress, { onprogress: (report) => reports.push(report) });
-    return { reports: reports.length };
-  },
-  async elicitation() {
-    return { text: textOf(await client.callTool(request.elicitation)), asked };
-  },
-  async subscriptions() {
-    const { uri, touch } = request.subscription;
-    if (modern) {
-      await client.listen({ resourceSubscriptions: [uri] });
-    } else {
-      await client.subscribeResource({ uri });
-    }
-    await client.callTool(touch);
-    return { uri: await within(updated.promise) };
-  },
-};
-
-const wrong = (error) => ({ error: `${error.name}: ${error.message}` });
-
-async function run() {
-  const headers = { Authorization: `Bearer ${request.token}` };
-  await client.connect(new StreamableHTTPClientTransport(new URL(request.url), { requestInit: { headers } }));
-  const facts = { protocol_version: client.getNegotiatedProtocolVersion() };
-  for (const [name, trial] of Object.entries(trials)) {
-    facts[name] = await within(trial()).catch(wrong);
-  }
-  return facts;
-}
-
-process.stdout.write(JSON.stringify(await run().catch(wrong)));
-process.exit(0);

@@ -2,7 +2,7 @@
 
 Reads one JSON object from standard input:
 
-    {"url": …, "era": "legacy" | "modern", "token": …, "content": what the user fills into a form,
+    {"url": …, "era": "legacy" | "modern" | "auto", "token": …, "content": what the user fills into a form,
      "tool": {"name", "arguments"}, "resource": URI, "prompt": NAME,
      "progress": {"name", "arguments"}, "elicitation": {"name", "arguments"},
      "subscription": {"uri", "touch": {"name", "arguments"}}}
@@ -23,6 +23,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 PATIENCE_S = 20
+MODERN = "2026-07-28"
 
 
 def text_of(result):
@@ -80,7 +81,7 @@ class Trial:
 
     async def subscriptions(self):
         uri, touch = self.request["subscription"]["uri"], self.request["subscription"]["touch"]
-        if self.request["era"] == "modern":
+        if self.client.protocol_version == MODERN:
             async with self.client.listen(resource_subscriptions=[uri]) as subscription:
                 await self.call(touch)
                 event = await asyncio.wait_for(anext(aiter(subscription)), PATIENCE_S)
@@ -91,7 +92,7 @@ class Trial:
 
     async def run(self):
         headers = {"Authorization": f"Bearer {self.request['token']}"}
-        mode = "legacy" if self.request["era"] == "legacy" else "2026-07-28"
+        mode = {"modern": MODERN}.get(self.request["era"], self.request["era"])
         facts = {}
         async with httpx2.AsyncClient(headers=headers, timeout=httpx2.Timeout(30.0)) as http:
             transport = streamable_http_client(self.request["url"], http_client=http)

@@ -12,6 +12,7 @@ use tollgate_tests::{Agent, Balancer, Deployment, RealServer, ReferenceServer, S
 /// What is tried, in the order of the columns' words.
 const FEATURES: [&str; 6] = ["tools", "resources", "prompts", "progress", "elicitation", "subscriptions"];
 const AT_ONCE: usize = 3;
+const MODERN: &str = "2026-07-28";
 
 /// A client, and how it is told to speak.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +83,7 @@ impl Server {
 
 fn clients() -> Vec<Client> {
     let sdks = [(TrialClient::Python, "Python"), (TrialClient::TypeScript, "TypeScript"), (TrialClient::Rust, "rmcp")];
-    let eras = ["legacy", "modern"];
+    let eras = ["legacy", "modern", "auto"];
     sdks.into_iter().flat_map(|(sdk, name)| eras.map(|era| Client { sdk, name, era })).collect()
 }
 
@@ -104,6 +105,8 @@ async fn try_out(tollgate: &Deployment, agent: &Agent, server: &Server, client: 
     request["token"] = agent.token(&url).await.into();
     request["url"] = url.into();
     let facts = client.sdk.run(&request).await;
+    let spoken = facts["protocol_version"].as_str().unwrap_or(MODERN);
+    assert_eq!(spoken >= MODERN, client.era != "legacy", "{} {}: {facts}", client.name, client.era);
     let failed = |feature: &'static str| {
         let fact = if facts["error"].is_null() { &facts[feature] } else { &facts };
         (!worked(feature, fact, &request)).then(|| (feature, fact.to_string()))
@@ -183,7 +186,8 @@ const INTRODUCTION: &str = "\
 
 Official clients before official servers, through Tollgate on two data planes with requests spread at random. *Legacy* is
 MCP up to 2025-11-25 (`initialize`, sessions), *modern* is 2026-07-28 (every request stands alone). A client speaks its
-era, a server is asked in its own; where they differ, Tollgate translates.
+era, a server is asked in its own; where they differ, Tollgate translates. *Auto* is a client that finds out for itself,
+as its SDK does it: it ends in the modern era before any server.
 
 In each cell a client lists and calls tools, lists and reads resources, lists and gets prompts, hears a call's progress,
 answers a question that a tool asks its user (elicitation), and subscribes to a resource and hears of its change. *All*

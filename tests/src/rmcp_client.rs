@@ -65,10 +65,11 @@ async fn connect(request: &Value) -> anyhow::Result<RunningService<RoleClient, E
     };
     let config =
         StreamableHttpClientTransportConfig::with_uri(text(&request["url"])).auth_header(text(&request["token"]));
-    let lifecycle = if request["era"] == "legacy" {
-        ClientLifecycleMode::Initialize
-    } else {
-        ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }
+    let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
+    let lifecycle = match request["era"].as_str() {
+        Some("legacy") => ClientLifecycleMode::Initialize,
+        Some("auto") => ClientLifecycleMode::Auto { preferred_versions, legacy_version: None },
+        _ => ClientLifecycleMode::Discover { preferred_versions },
     };
     let connecting = ear.serve_with_lifecycle(StreamableHttpClientTransport::from_config(config), lifecycle);
     Ok(timeout(PATIENCE, connecting).await.context("the connection takes too long")??)
@@ -109,7 +110,8 @@ impl Trial<'_> {
     #[expect(deprecated, reason = "legacy sessions have nothing else")]
     async fn subscriptions(&self) -> anyhow::Result<Value> {
         let (uri, touch) = (text(&self.request["subscription"]["uri"]), &self.request["subscription"]["touch"]);
-        if self.request["era"] == "legacy" {
+        let version = self.client.peer_info().map(|info| info.protocol_version.clone());
+        if version.is_none_or(|version| version.has_initialize()) {
             self.client.subscribe(SubscribeRequestParams::new(uri.clone())).await?;
             self.call(touch).await?;
             let heard = timeout(PATIENCE / 3, self.client.service().updated.notified()).await;
