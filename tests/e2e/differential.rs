@@ -1,6 +1,6 @@
 //! The same exchanges without the gateway and through it, compared message by message.
 //!
-//! `tests/corpus` holds what clients send: what the Python and TypeScript SDKs sent when they tried a server out, and,
+//! `tests/corpus` holds what clients send: what the Python, TypeScript and Rust SDKs sent when they tried a server out, and,
 //! by hand, what clients seldom send and gateways are tempted to touch. Whatever a server asks meanwhile is answered.
 
 use std::collections::BTreeMap;
@@ -31,19 +31,19 @@ struct Received {
 #[tokio::test]
 async fn a_legacy_server_answers_the_same_through_the_gateway() {
     let server = ReferenceServer::start(Speaks::Legacy).await;
-    compare(server.url(), &["python-legacy", "typescript-legacy", "unusual-legacy"]).await;
+    compare(server.url(), &["python-legacy", "typescript-legacy", "rmcp-legacy", "unusual-legacy"]).await;
 }
 
 #[tokio::test]
 async fn the_everything_server_answers_the_same_through_the_gateway() {
     let server = RealServer::everything().await;
-    compare(&server.url(), &["python-everything", "typescript-everything"]).await;
+    compare(&server.url(), &["python-everything", "typescript-everything", "rmcp-everything"]).await;
 }
 
 #[tokio::test]
 async fn a_modern_server_answers_the_same_through_the_gateway() {
     let server = ReferenceServer::start(Speaks::Modern).await;
-    compare(server.url(), &["python-modern", "typescript-modern", "unusual-modern"]).await;
+    compare(server.url(), &["python-modern", "typescript-modern", "rmcp-modern", "unusual-modern"]).await;
 }
 
 #[tokio::test]
