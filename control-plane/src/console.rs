@@ -27,6 +27,7 @@ use crate::{
     servers::ServerSpec,
     teams::TeamSpec,
     tenants::TenantSpec,
+    toolsets::ToolsetSpec,
 };
 
 mod access;
@@ -52,6 +53,7 @@ mod sign_in;
 mod sql;
 #[cfg(test)]
 mod tests;
+mod toolsets;
 mod users;
 pub(crate) mod visitor;
 mod waiting;
@@ -80,6 +82,8 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/search", get(search::show_results))
         .route("/servers", get(servers::show_list))
         .route("/servers/{name}", get(servers::show_detail))
+        .route("/toolsets", get(toolsets::show_list))
+        .route("/toolsets/{name}", get(toolsets::show_detail))
         .route("/agents", get(agents::show_list))
         .route("/agents/{name}", get(agents::show_detail))
         .route("/agents/{name}/credentials", post(agents::create_credential))
@@ -109,6 +113,7 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/settings/initial-access-tokens/{id}/revoke", post(settings::revoke_token))
         .merge(editing::<TenantSpec>())
         .merge(forms::<ServerSpec>())
+        .merge(forms::<ToolsetSpec>())
         .merge(forms::<AgentSpec>())
         .merge(forms::<GrantSpec>())
         .merge(forms::<LimitSpec>())

@@ -159,7 +159,7 @@ impl Kind for ToolsetSpec {
         let display_name = self.display_name.clone().unwrap_or_default();
         let description = self.description.clone().unwrap_or_default();
         faults.check_text("/spec/display_name", &display_name);
-        check_description("/spec/description", &description, faults);
+        check_description("/spec/description", "the toolset", &description, faults);
         let tools = members(&self.tools, tx, faults).await?;
         Ok(Some(Meaning { display_name, description, tools }))
     }
@@ -231,13 +231,15 @@ async fn members(tools: &[ToolsetTool], tx: &mut TenantTx, faults: &mut Faults) 
 
 fn check_tool(pointer: &str, tool: &ToolsetTool, faults: &mut Faults) {
     if !(1..=TOOL_CHARS_MAX).contains(&tool.tool.chars().count()) {
-        faults.add(format!("{pointer}/tool"), "text", format!("1 to {TOOL_CHARS_MAX} characters"));
+        let detail = format!("the name of a tool of `{}` has 1 to {TOOL_CHARS_MAX} characters", tool.server);
+        faults.add(format!("{pointer}/tool"), "text", detail);
     }
     if !is_usable(&tool.effective_name()) {
-        let detail = "what agents call it has 1 to 64 letters, digits, `_`, `.` and `-`";
+        let detail = format!("what agents call `{}` has 1 to 64 letters, digits, `_`, `.` and `-`", tool.scope());
         faults.add(format!("{pointer}/name"), "tool_name", detail);
     }
-    check_description(&format!("{pointer}/description"), tool.description.as_deref().unwrap_or_default(), faults);
+    let description = tool.description.as_deref().unwrap_or_default();
+    check_description(&format!("{pointer}/description"), &format!("`{}`", tool.scope()), description, faults);
 }
 
 /// Every client can use such a name.
@@ -246,10 +248,12 @@ fn is_usable(name: &str) -> bool {
     (1..=names::CHARACTERS_MAX).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-fn check_description(pointer: &str, text: &str, faults: &mut Faults) {
+fn check_description(pointer: &str, of: &str, text: &str, faults: &mut Faults) {
     let printable = |char: char| !char.is_control() || matches!(char, '\n' | '\t');
     if text.chars().count() > DESCRIPTION_CHARS_MAX || !text.chars().all(printable) {
-        let detail = format!("up to {DESCRIPTION_CHARS_MAX} printable characters, line breaks and tabs");
+        let detail = format!(
+            "the description of {of} has up to {DESCRIPTION_CHARS_MAX} printable characters, line breaks and tabs"
+        );
         faults.add(pointer, "text", detail);
     }
 }

@@ -67,6 +67,40 @@ async fn apply_changes_nothing_the_second_time() {
 }
 
 #[tokio::test]
+async fn a_toolset_that_was_applied_is_exported_and_applied_again_unchanged() {
+    let tollgate = Deployment::dev().start().await;
+    let toolset = "
+apiVersion: tollgate/v1
+kind: Grant
+metadata: {name: sums}
+spec: {to: {agent: demo-agent}, scopes: [toolset/sums]}
+---
+apiVersion: tollgate/v1
+kind: Toolset
+metadata: {name: sums, labels: {owner: ada}}
+spec:
+  display_name: Sums
+  tools:
+    - {server: demo, tool: add, name: sum, description: 'Adds two numbers: a and b.'}
+    - {server: demo, tool: echo}
+";
+    tollgate.apply(toolset).await;
+    let stored = tollgate.get("toolsets/sums").await;
+    assert_eq!(stored["status"]["effective"]["names"], json!(["sum", "demo__echo"]));
+    let exported = tollgate.command(&["get", "toolsets", "-o", "yaml"]).await.success().stdout;
+    assert!(exported.contains("kind: Toolset"), "{exported}");
+    let again = tollgate.apply(&exported).await;
+    assert!(format!("{}{}", again.stdout, again.stderr).contains("unchanged"), "{again:?}");
+    assert_eq!(tollgate.get("toolsets/sums").await, stored);
+    let table = tollgate.command(&["get", "toolset", "sums"]).await.success().stdout;
+    assert!(table.contains("sum, demo__echo") && table.contains("/toolsets/sums"), "{table}");
+    let wrong = toolset.replace("tool: echo", "tool: add");
+    let refused = tollgate.command_with_input(&["apply", "-f", "-"], &wrong).await;
+    assert_ne!(refused.code, 0);
+    assert!(refused.stderr.contains("entries 0 and 1 are the same tool"), "{}", refused.stderr);
+}
+
+#[tokio::test]
 async fn apply_refuses_what_it_does_not_understand() {
     let tollgate = Deployment::dev().argument("--no-demo").start().await;
     let before = tollgate.get("teams").await;

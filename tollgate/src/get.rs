@@ -20,11 +20,11 @@ Examples:
   tollgate get users
   tollgate get user ada@example.com -o json";
 
-/// Show teams, identity providers, servers, agents, grants, limits or users
+/// Show teams, identity providers, servers, toolsets, agents, grants, limits or users
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// What to show: teams, identity-providers, servers, agents, grants, limits or users
+    /// What to show: teams, identity-providers, servers, toolsets, agents, grants, limits or users
     kind: Shown,
     /// One object, by name or id; a user by e-mail address or id [without: all of them]
     name: Option<String>,
@@ -120,6 +120,7 @@ const fn columns(kind: Kind) -> &'static [(&'static str, &'static str)] {
     match kind {
         Kind::Team => &[("DISPLAY NAME", "/spec/display_name"), ("COST CENTER", "/spec/cost_center")],
         Kind::Server => &[("INSTANCES", "/spec/instances"), ("TEAM", "/spec/team")],
+        Kind::Toolset => &[("TOOLS", "/status/effective/names"), ("URL", "/status/urls/mcp")],
         Kind::Agent => {
             &[("TEAM", "/spec/team"), ("TYPE", "/spec/type"), ("ORIGIN", "/status/origin"), ("STATE", "/status/state")]
         }

@@ -23,13 +23,15 @@ pub(crate) enum Kind {
     Team,
     IdentityProvider,
     Server,
+    Toolset,
     Agent,
     Grant,
     Limit,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [Self::Team, Self::IdentityProvider, Self::Server, Self::Agent, Self::Grant, Self::Limit];
+    const ALL: [Self; 7] =
+        [Self::Team, Self::IdentityProvider, Self::Server, Self::Toolset, Self::Agent, Self::Grant, Self::Limit];
 
     /// As files write it.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Kind {
             Self::Team => "Team",
             Self::IdentityProvider => "IdentityProvider",
             Self::Server => "Server",
+            Self::Toolset => "Toolset",
             Self::Agent => "Agent",
             Self::Grant => "Grant",
             Self::Limit => "Limit",
@@ -49,6 +52,7 @@ impl Kind {
             Self::Team => "team",
             Self::IdentityProvider => "identity-provider",
             Self::Server => "server",
+            Self::Toolset => "toolset",
             Self::Agent => "agent",
             Self::Grant => "grant",
             Self::Limit => "limit",

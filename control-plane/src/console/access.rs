@@ -51,7 +51,7 @@ impl Editable for GrantSpec {
                 .hint("Who gets it: an agent, or a team with all its agents."),
             Field::new("team", "Team", Control::Select(Choice::none_or("No team", &choices.teams))),
             Field::new("scopes", "Scopes", Control::Lines)
-                .hint("One a line: server:tool for one tool, server:* for everything a server offers.")
+                .hint("One a line: server:tool for one tool, server:* for everything a server offers, toolset/name for a toolset.")
                 .required(),
             Field::new("deny", "Forbid instead of allow", Control::Check)
                 .hint("A grant that forbids wins over every grant that allows."),

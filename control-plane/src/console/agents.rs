@@ -35,6 +35,7 @@ use crate::{
     page::PageQuery,
     resource::{self, Kind as _, Object},
     servers::ServerSpec,
+    toolsets::ToolsetSpec,
     usage,
 };
 
@@ -347,6 +348,8 @@ async fn detail(app: &App, visitor: &Visitor, name: &str, wrong: Option<String>)
     let endpoint = Endpoint::of(app, &visitor.caller.tenant_name);
     let servers = super::names::<ServerSpec>(app, visitor).await?;
     let endpoint = endpoint.with_servers(app, &visitor.caller.tenant_name, &servers);
+    let toolsets = super::names::<ToolsetSpec>(app, visitor).await?;
+    let endpoint = endpoint.with_toolsets(app, &visitor.caller.tenant_name, &toolsets);
     Ok(DetailPage {
         shell: Shell::new(visitor, Section::Agents, agent.name.clone()).under("Agents", "/agents"),
         credentials: credentials::list(app, &visitor.caller, name).await?.items,

@@ -17,6 +17,8 @@ pub(super) struct Endpoint {
     pub(super) issuer: String,
     /// Each server's own endpoint, by the server's name.
     pub(super) servers: Vec<(String, String)>,
+    /// Each toolset's endpoint, by the toolset's name.
+    pub(super) toolsets: Vec<(String, String)>,
 }
 
 /// What to enter for one client.
@@ -37,11 +39,17 @@ impl Endpoint {
             token_url: format!("{issuer}/oauth/token"),
             issuer,
             servers: Vec::new(),
+            toolsets: Vec::new(),
         }
     }
 
     pub(super) fn with_servers(mut self, app: &App, tenant: &str, servers: &[String]) -> Self {
         self.servers = servers.iter().map(|name| (name.clone(), app.urls.server(tenant, name))).collect();
+        self
+    }
+
+    pub(super) fn with_toolsets(mut self, app: &App, tenant: &str, toolsets: &[String]) -> Self {
+        self.toolsets = toolsets.iter().map(|name| (name.clone(), app.urls.toolset(tenant, name))).collect();
         self
     }
 }
@@ -186,6 +194,7 @@ mod tests {
             token_url: "https://tollgate.example.com/t/acme/oauth/token".to_owned(),
             issuer: "https://tollgate.example.com/t/acme".to_owned(),
             servers: Vec::new(),
+            toolsets: Vec::new(),
         }
     }
 

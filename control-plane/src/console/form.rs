@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod field;
+pub(super) mod tools;
 
 pub(super) use field::{Choice, Complaint, Control, Entries, Field};
 
@@ -65,6 +66,7 @@ pub(super) trait Deletable: Editable + Removable {
 pub(super) struct Choices {
     pub(super) teams: Vec<String>,
     pub(super) agents: Vec<String>,
+    pub(super) servers: Vec<String>,
 }
 
 #[derive(Template)]
@@ -322,6 +324,9 @@ fn field_at<K: Editable>(pointer: &str) -> &'static str {
 pub(super) fn filled(mut fields: Vec<Field>, entries: &Entries, complaints: &[Complaint]) -> Vec<Field> {
     for field in &mut fields {
         entries.get(field.name).clone_into(&mut field.value);
+        if let Control::Tools(tools) = &mut field.control {
+            tools.fill(entries, field.name);
+        }
         field.wrong = complaints.iter().find(|complaint| complaint.field == field.name).map(|found| found.text.clone());
     }
     fields
@@ -356,5 +361,6 @@ pub(super) async fn choices(app: &App, visitor: &Visitor) -> Result<Choices, Pag
     Ok(Choices {
         teams: super::names::<crate::teams::TeamSpec>(app, visitor).await?,
         agents: super::names::<crate::agents::AgentSpec>(app, visitor).await?,
+        servers: super::names::<crate::servers::ServerSpec>(app, visitor).await?,
     })
 }

@@ -36,6 +36,7 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
 pub(crate) enum Section {
     Home,
     Servers,
+    Toolsets,
     Agents,
     Access,
     Calls,

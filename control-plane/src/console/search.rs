@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
-use tollgate_proto::{AgentId, GrantId, LimitId, ServerId, TeamId, UserId};
+use tollgate_proto::{AgentId, GrantId, LimitId, ServerId, TeamId, ToolsetId, UserId};
 use uuid::Uuid;
 
 use super::{
@@ -75,6 +75,7 @@ impl Hit {
     fn of_object(found: sql::Found) -> Self {
         let (id, href) = match found.kind.as_str() {
             "server" => (ServerId::from(found.id).to_string(), format!("/servers/{}", found.name)),
+            "toolset" => (ToolsetId::from(found.id).to_string(), format!("/toolsets/{}", found.name)),
             "agent" => (AgentId::from(found.id).to_string(), format!("/agents/{}", found.name)),
             "team" => (TeamId::from(found.id).to_string(), format!("/access#team-{}", found.name)),
             "grant" => (GrantId::from(found.id).to_string(), format!("/access#grant-{}", found.name)),
@@ -105,6 +106,7 @@ fn ids_beginning(text: &str) -> Option<(Uuid, Uuid)> {
     };
     let (first, last) = (padded('0'), padded('z'));
     range::<ServerId>(&first, &last)
+        .or_else(|| range::<ToolsetId>(&first, &last))
         .or_else(|| range::<AgentId>(&first, &last))
         .or_else(|| range::<TeamId>(&first, &last))
         .or_else(|| range::<GrantId>(&first, &last))

@@ -19,6 +19,7 @@ use super::{
     filters,
     form::{Choice, Choices, Control, Deletable, Editable, Entries, Field},
     page::{PageError, Section, Shell, show},
+    toolsets,
     visitor::Visitor,
     yaml,
 };
@@ -87,7 +88,9 @@ pub(super) async fn show_detail(
 ) -> Result<Response, PageError> {
     let server: Server = resource::get(&app, &visitor.caller, &name).await?;
     let mut grants = all::<GrantSpec>(&app, &visitor).await?;
-    grants.retain(|grant| grant.spec.scopes.iter().any(|scope| scope_names(scope, &server.name)));
+    let toolsets = toolsets::with_tools_of(&app, &visitor, &server.name).await?;
+    let concerns = |scope: &String| scope_names(scope, &server.name) || toolsets.contains(scope);
+    grants.retain(|grant| grant.spec.scopes.iter().any(concerns));
     let filter = usage::Filter { server: Some(server.id.to_string()), ..usage::Filter::default() };
     let calls = Calls::latest(&app, &visitor, &filter, RECENT_CALLS).await?;
     let yaml = yaml::manifest("Server", &visitor.caller.tenant_name, &server);
@@ -186,7 +189,8 @@ impl Editable for ServerSpec {
 impl Deletable for ServerSpec {
     const PRECIOUS: bool = true;
     const LOSS: &'static str = "Agents can no longer call it. Grants keep the scopes that name it; they allow nothing \
-                                until a server of this name exists again.";
+                                until a server of this name exists again. A server with tools in a toolset is not \
+                                deleted.";
 }
 
 /// An instance as the form shows it: its URL, and behind it whether it drains.

@@ -7,7 +7,7 @@ use crate::db::TenantTx;
 
 /// What was found by name or by the beginning of an id.
 pub(super) struct Found {
-    /// `server`, `agent`, `team`, `grant`, `limit` or `user`.
+    /// `server`, `toolset`, `agent`, `team`, `grant`, `limit` or `user`.
     pub(super) kind: String,
     pub(super) id: Uuid,
     pub(super) name: String,
@@ -38,6 +38,7 @@ pub(super) async fn search(
         Found,
         r#"SELECT kind AS "kind!", id AS "id!", name AS "name!" FROM (
                SELECT 'server' AS kind, id, name FROM servers WHERE tenant_id = $1
+               UNION ALL SELECT 'toolset', id, name FROM toolsets WHERE tenant_id = $1
                UNION ALL SELECT 'agent', id, name FROM agents WHERE tenant_id = $1
                UNION ALL SELECT 'team', id, name FROM teams WHERE tenant_id = $1
                UNION ALL SELECT 'grant', id, name FROM grants WHERE tenant_id = $1

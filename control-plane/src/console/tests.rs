@@ -19,6 +19,7 @@ mod recent;
 mod revoking;
 mod settings;
 mod signing_in;
+mod toolsets;
 mod waiting;
 
 const PASSWORD: &str = "correct horse battery";
@@ -133,6 +134,8 @@ async fn every_page_has_the_security_headers_and_no_inline_code() {
             "/servers/files",
             "/servers/files/edit",
             "/servers/files/delete",
+            "/toolsets",
+            "/new/toolset",
             "/agents",
             "/agents/bot",
             "/access",

@@ -17,6 +17,7 @@ pub(super) fn check(kind: Kind, spec: &Value) -> Result<(), String> {
         Kind::Team => Team::deserialize(spec).map(drop),
         Kind::IdentityProvider => IdentityProvider::deserialize(spec).map(drop),
         Kind::Server => Server::deserialize(spec).map(drop),
+        Kind::Toolset => Toolset::deserialize(spec).map(drop),
         Kind::Agent => Agent::deserialize(spec).map(drop),
         Kind::Grant => Grant::deserialize(spec).map(drop),
         Kind::Limit => Limit::deserialize(spec).map(drop),
@@ -77,6 +78,23 @@ struct Server {
 struct Instance {
     url: Address,
     draining: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Toolset {
+    display_name: Option<String>,
+    description: Option<String>,
+    tools: Vec<ToolsetTool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToolsetTool {
+    server: Name,
+    tool: String,
+    name: Option<String>,
+    description: Option<String>,
 }
 
 /// An absolute URL.

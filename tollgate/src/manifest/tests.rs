@@ -21,6 +21,11 @@ metadata: {name: bot}
 spec: {team: platform, type: autonomous}
 ---
 apiVersion: tollgate/v1
+kind: Toolset
+metadata: {name: sums}
+spec: {tools: [{server: demo, tool: add, name: sum}]}
+---
+apiVersion: tollgate/v1
 kind: Server
 metadata: {name: demo, tenant: other}
 spec: {instances: [{url: http://127.0.0.1:3001/mcp}]}
@@ -38,19 +43,24 @@ fn mistakes(text: &str) -> String {
 fn objects_come_in_the_order_of_application() {
     let objects = read(FILE, "t.yaml").expect("reads");
     let titles: Vec<_> = objects.iter().map(Object::title).collect();
-    assert_eq!(titles, ["team/platform", "server/demo", "agent/bot", "grant/bot-tools", "limit/bot-requests"]);
+    assert_eq!(
+        titles,
+        ["team/platform", "server/demo", "toolset/sums", "agent/bot", "grant/bot-tools", "limit/bot-requests"]
+    );
     assert_eq!(objects[0].spec, json!({}));
     assert_eq!(objects[1].tenant.as_ref().map(Name::as_str), Some("other"));
-    assert_eq!(objects[3].labels["owner"], "ada");
-    assert_eq!(objects[4].spec["requests"], json!({ "count": 60, "per": "1m" }));
+    assert_eq!(objects[4].labels["owner"], "ada");
+    assert_eq!(objects[5].spec["requests"], json!({ "count": 60, "per": "1m" }));
 }
 
 #[test]
 fn a_mistake_names_its_line() {
     let text = FILE.replace("instances:", "instance:");
-    assert!(mistakes(&text).contains("t.yaml:21: server/demo: unknown field `instance`"), "{}", mistakes(&text));
+    assert!(mistakes(&text).contains("t.yaml:26: server/demo: unknown field `instance`"), "{}", mistakes(&text));
     let text = FILE.replace("kind: Agent", "kind: Agents");
     assert!(mistakes(&text).contains("t.yaml:14: `Agents` is no kind"), "{}", mistakes(&text));
+    let text = FILE.replace("name: sum}", "rename: sum}");
+    assert!(mistakes(&text).contains("t.yaml:21: toolset/sums: unknown field `rename`"), "{}", mistakes(&text));
     let text = FILE.replace("name: bot}", "name: Bot}");
     assert!(mistakes(&text).contains("`Bot` is no name"), "{}", mistakes(&text));
     let text = FILE.replace("kind: Limit", "kind: [");

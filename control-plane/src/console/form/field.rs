@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::tools::Tools;
+
 /// What a form sends, or starts with.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(transparent)]
@@ -37,12 +39,16 @@ pub(in crate::console) enum Control {
     Secret,
     /// Several lines of names.
     Lines,
+    /// Several lines of prose.
+    Prose,
     /// Several lines of `name: secret`, of which only the names are sent back.
     SecretLines,
     /// One of some.
     Select(Vec<Choice>),
     /// Yes or no.
     Check,
+    /// Tools of servers, a row each.
+    Tools(Tools),
 }
 
 /// One of some values.
