@@ -2,9 +2,8 @@
 //!
 //! Invariant: everything shared is built once, here; nothing else reads settings.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -16,11 +15,14 @@ use crate::{
     config::Config,
     db::{Db, OpenError},
     fetch::Fetcher,
-    grpc, identity_providers, jobs, oauth, ops, policy, router,
+    grpc, identity_providers, jobs, listener, oauth, ops, policy, router,
     seal::MasterKey,
     telemetry::Metrics,
     users,
 };
+
+/// How long the body of a request may take, unless told.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What handlers and jobs share.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub struct App {
     pub enrollment_token: SecretString,
     /// Proxies that say for whom they speak.
     pub trusted_proxies: TrustedProxies,
+    /// How long the body of a request may take.
+    pub body_timeout: Duration,
     /// Wakes the policy streams when a tenant's policy changed.
     pub policy_changes: policy::Changes,
     /// Keys that sign tokens, in the clear.
@@ -75,6 +79,7 @@ impl App {
             urls,
             enrollment_token,
             trusted_proxies: TrustedProxies::default(),
+            body_timeout: BODY_TIMEOUT,
             policy_changes: policy::Changes::new(),
             signing_keys: oauth::KeyRing::default(),
             issuers: oauth::Issuers::default(),
@@ -172,6 +177,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     };
     let ops_addr = ops.as_ref().map(|(_, addr)| *addr);
     let control = config.public_url.as_ref().map_or_else(|| format!("http://{http_addr}"), base);
+    warn_of_plain_http(http_addr, &control);
     let stopping = CancellationToken::new();
     let tasks = TaskTracker::new();
     let urls = Urls { control, data: base(&config.public_data_url) };
@@ -183,9 +189,9 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     tasks.spawn(jobs::follow(Arc::clone(&app), stopping.clone()));
     tasks.spawn(oauth::Trail::keep(Arc::clone(&app), stopping.clone()));
     tasks.spawn(grpc::serve(Arc::clone(&app), grpc, stopping.clone()));
-    tasks.spawn(serve(http, router::build(Arc::clone(&app)), stopping.clone()));
+    tasks.spawn(listener::serve(http, router::build(Arc::clone(&app)), stopping.clone()));
     if let Some((listener, _)) = ops {
-        tasks.spawn(serve(listener, ops::routes(Arc::clone(&app)), stopping.clone()));
+        tasks.spawn(listener::serve(listener, ops::routes(Arc::clone(&app)), stopping.clone()));
     }
     tasks.close();
     Ok(ControlPlane { app, http_addr, grpc_addr, ops_addr, stopping, tasks })
@@ -224,18 +230,21 @@ impl ControlPlane {
     }
 }
 
-async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken) {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await {
-        tracing::error!(%error, "an HTTP listener failed");
-    }
-}
-
 async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |source| StartError::Listen { addr, source };
     let listener = TcpListener::bind(addr).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+/// Secrets and tokens travel as they are where neither the listener is this machine's own nor the public URL is https.
+fn warn_of_plain_http(listening: SocketAddr, public: &str) {
+    if !listening.ip().to_canonical().is_loopback() && !public.starts_with("https:") {
+        tracing::warn!(
+            %listening, public,
+            "secrets and tokens travel in the clear: put a proxy that speaks TLS in front, and give its https URL"
+        );
+    }
 }
 
 fn base(url: &Url) -> String {

@@ -6,7 +6,7 @@ use std::error::Error;
 
 use axum::{
     Json,
-    extract::rejection::{BytesRejection, PathRejection, QueryRejection},
+    extract::rejection::{PathRejection, QueryRejection},
     response::{IntoResponse, Response},
 };
 use http::{
@@ -17,7 +17,7 @@ use serde::Serialize;
 use tollgate_proto::DataPlaneId;
 use utoipa::ToSchema;
 
-use crate::{caller::Role, oauth::keys::KeyError, request_id};
+use crate::{caller::Role, oauth::keys::KeyError, request::body::BodyFault, request_id};
 
 mod fault;
 mod responses;
@@ -61,6 +61,9 @@ pub enum ApiError {
     /// A body over the bound.
     #[error("the body is larger than 1 MiB")]
     BodyTooLarge,
+    /// A body past its deadline.
+    #[error("the body did not arrive in time")]
+    BodyTooSlow,
     /// A body that could not be read or is no JSON.
     #[error("the body is not valid JSON: {0}")]
     Malformed(String),
@@ -180,6 +183,7 @@ impl ApiError {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type_unsupported"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "body_too_slow"),
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "body_malformed"),
             Self::Query(_) => (StatusCode::BAD_REQUEST, "query_invalid"),
             Self::Cursor => (StatusCode::BAD_REQUEST, "cursor_invalid"),
@@ -288,12 +292,12 @@ impl From<KeyError> for ApiError {
     }
 }
 
-impl From<BytesRejection> for ApiError {
-    fn from(rejection: BytesRejection) -> Self {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Self::BodyTooLarge
-        } else {
-            Self::Malformed(rejection.body_text())
+impl From<BodyFault> for ApiError {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::TooLarge => Self::BodyTooLarge,
+            BodyFault::TooSlow => Self::BodyTooSlow,
+            BodyFault::Broken => Self::Malformed(fault.to_string()),
         }
     }
 }

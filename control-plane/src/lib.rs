@@ -37,6 +37,7 @@ pub mod initial_access_tokens;
 pub mod instance_health;
 pub mod jobs;
 pub mod limits;
+pub mod listener;
 pub mod oauth;
 pub mod ops;
 pub mod page;

@@ -2,8 +2,9 @@
 //!
 //! Invariant: a field that is not known is refused, never skipped (each type says `deny_unknown_fields`).
 
+pub mod body;
+
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use bytes::Bytes;
 use http::{HeaderMap, header::CONTENT_TYPE};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -31,11 +32,11 @@ pub struct Path<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         if !says_json(request.headers()) {
             return Err(ApiError::MediaType);
         }
-        let bytes = Bytes::from_request(request, state).await?;
+        let bytes = body::read(request.into_body(), BODY_BYTES_MAX).await?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| ApiError::Malformed(error.to_string()))?;
         if has_nul(&value) {
             return Err(ApiError::Malformed("a text holds U+0000, which cannot be stored".to_owned()));

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, State},
-    middleware,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderValue, header::STRICT_TRANSPORT_SECURITY},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{any, get, post},
 };
@@ -16,13 +17,21 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    agents, app::App, client_address, console, error::ApiError, grants, identity_providers, initial_access_tokens,
-    limits, oauth, request, request_id, servers, sessions, teams, tenants, toolsets, usage, users,
+    agents,
+    app::App,
+    client_address, console,
+    error::ApiError,
+    grants, identity_providers, initial_access_tokens, limits, oauth,
+    request::{self, body},
+    request_id, servers, sessions, teams, tenants, toolsets, usage, users,
 };
 
 mod openapi;
 #[cfg(test)]
 mod tests;
+
+/// A year, for this host alone: what else lives in the domain is not ours to decide.
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// All routes, ready to serve.
 pub fn build(app: Arc<App>) -> Router {
@@ -38,9 +47,11 @@ pub fn build(app: Arc<App>) -> Router {
         .merge(users::provider_logout::api::routes())
         .merge(console::routes(&app))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), body::hurry))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), client_address::find))
         .layer(middleware::from_fn(request_id::assign))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), insist_on_tls))
         .with_state(app)
 }
 
@@ -90,6 +101,15 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(sessions::api::get, sessions::api::end))
         .routes(routes!(usage::api::records))
         .routes(routes!(usage::api::report))
+}
+
+/// Where the control plane is reached over https, browsers are told to never come without it (RFC 6797).
+async fn insist_on_tls(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if app.urls.control.starts_with("https:") {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+    response
 }
 
 async fn no_route() -> ApiError {

@@ -10,7 +10,7 @@ use std::{
 
 use axum::{
     Form,
-    body::{Body, to_bytes},
+    body::Body,
     extract::{FromRequest, FromRequestParts, Request},
 };
 use chrono::Utc;
@@ -28,6 +28,7 @@ use crate::{
     caller::{Caller, Role},
     client_address,
     error::ApiError,
+    request::body,
     secret::Digest,
     users::{self, Session},
 };
@@ -127,7 +128,7 @@ pub(crate) async fn read_form<T: DeserializeOwned>(
     if !csrf::sent_by_us(app, &parts.headers) {
         return Err(PageError::Forged);
     }
-    let bytes = to_bytes(body, FORM_BYTES_MAX).await.map_err(|_| ApiError::BodyTooLarge)?;
+    let bytes = body::read(body, FORM_BYTES_MAX).await.map_err(ApiError::from)?;
     let token = form_urlencoded::parse(&bytes).find(|(name, _)| name == "csrf").map(|(_, value)| value.into_owned());
     if !token.is_some_and(|token| csrf::matches(app, holder, &token)) {
         return Err(PageError::Forged);

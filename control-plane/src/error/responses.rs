@@ -17,8 +17,9 @@ const EVERYWHERE: [(&str, &str); 5] = [
     ("503", "The database does not answer, or what only data planes know cannot be asked of them"),
 ];
 
-const CHANGES: [(&str, &str); 7] = [
+const CHANGES: [(&str, &str); 8] = [
     ("403", "The caller's role may not"),
+    ("408", "The body did not arrive in time"),
     ("409", "The name is taken, others need the object, its state forbids it, or another change came in between"),
     ("412", "`If-Match` or `If-None-Match` does not hold"),
     ("413", "The body is larger than 1 MiB"),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::Body,
     extract::{RawQuery, Request, State},
     middleware::from_fn_with_state,
     response::{IntoResponse, Redirect, Response},
@@ -32,6 +32,7 @@ use crate::{
     agents::AgentState,
     app::App,
     console::{cookie::Cookies, page, page::PageError, way_in::WayIn},
+    request::body,
     users::{self, Session},
 };
 
@@ -262,7 +263,7 @@ const fn barred(client: &Client) -> Option<Nothing> {
 }
 
 async fn read_body(body: Body, bytes_max: usize) -> Result<String, PageFault> {
-    let bytes = to_bytes(body, bytes_max).await.map_err(|_| PageFault::Body("it is too long.".to_owned()))?;
+    let bytes = body::read(body, bytes_max).await?;
     String::from_utf8(bytes.into()).map_err(|_| PageFault::NotText)
 }
 

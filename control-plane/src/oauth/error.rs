@@ -16,6 +16,7 @@ use super::{
     keys::KeyError, observed::Refused, register::RegistrationRefusal, scope_policy::ScopeRefusal, target::TargetError,
     token::IssueError,
 };
+use crate::request::body::BodyFault;
 
 /// Seconds after which a client may try again when a fault is ours.
 const RETRY_AFTER_S: u32 = 5;
@@ -129,6 +130,16 @@ impl OAuthError {
 impl From<sqlx::Error> for OAuthError {
     fn from(error: sqlx::Error) -> Self {
         Self::Unavailable(error.into())
+    }
+}
+
+impl From<BodyFault> for OAuthError {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::TooLarge => Self::BodyTooLarge,
+            BodyFault::TooSlow => Self::BodyTooSlow,
+            BodyFault::Broken => Self::InvalidRequest(fault.to_string().into()),
+        }
     }
 }
 

@@ -100,13 +100,7 @@ impl Bed {
         Self { router: router::build(Arc::clone(&app)), app, tenant, team }
     }
 
-    /// A bed at another control plane on the same database.
-    pub(super) fn beside(&self) -> Self {
-        let app = self.second();
-        Self { router: router::build(Arc::clone(&app)), app, tenant: self.tenant, team: self.team }
-    }
-
-    /// The same over connections of its own, which can be taken away.
+    /// A bed at another control plane on the same database, over connections of its own.
     pub(super) async fn beside_on_its_own_connections(&self) -> Self {
         let database: String =
             sqlx::query_scalar("SELECT current_database()::text").fetch_one(self.app.db.pool()).await.expect("a name");
@@ -117,9 +111,14 @@ impl Bed {
 
     /// A bed at a control plane on the same database that trusts these proxies.
     pub(super) fn behind(&self, proxies: &str) -> Self {
-        let app = testing::app(self.app.db.clone(), self.app.master_key.clone());
         let trusted_proxies = proxies.parse().expect("networks");
-        let app = Arc::new(App { urls: self.app.urls.clone(), trusted_proxies, ..app });
+        self.with(|app| App { trusted_proxies, ..app })
+    }
+
+    /// A bed at a control plane on the same database that differs in something.
+    pub(super) fn with(&self, change: impl FnOnce(App) -> App) -> Self {
+        let app = testing::app(self.app.db.clone(), self.app.master_key.clone());
+        let app = Arc::new(change(App { urls: self.app.urls.clone(), ..app }));
         Self { router: router::build(Arc::clone(&app)), app, tenant: self.tenant, team: self.team }
     }
 

@@ -3,6 +3,7 @@
 mod assertion;
 mod authorization_code;
 mod authorize;
+mod bodies;
 mod client_auth;
 mod client_document;
 mod documents;

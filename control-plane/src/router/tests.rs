@@ -1,12 +1,13 @@
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
-use http::Method;
+use http::{Method, Request};
 use serde_json::{Value, json};
 
-use super::{panicked, rest};
+use super::{build, panicked, rest};
 use crate::{
+    app::{App, Urls},
     caller::Role,
-    testing::{Bench, run, text},
+    testing::{self, Bench, run, text},
 };
 
 /// Every operation of the OpenAPI document, with its path's parameters filled in.
@@ -235,6 +236,24 @@ async fn an_internal_error_tells_nothing() {
         let answer = bench.get("teams/platform").await.expect(500);
         assert_eq!(answer.problem().0, "internal");
         assert!(!answer.json.to_string().contains("secret"), "{:#}", answer.json);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn browsers_are_told_to_insist_on_https_where_the_control_plane_is_reached_by_it() {
+    run(async |bench| {
+        for (control, said) in [("https://control.test", "max-age=31536000"), ("http://control.test", "")] {
+            let urls = Urls { control: control.to_owned(), data: "https://data.test".to_owned() };
+            let app = App { urls, ..testing::app(bench.app.db.clone(), bench.app.master_key.clone()) };
+            let router = build(Arc::new(app));
+            for path in
+                ["/healthz", "/sign-in", "/api/openapi.json", "/api/v1/nothing", "/t/acme/oauth/jwks", "/nowhere"]
+            {
+                let answer = testing::send(&router, Request::get(path), None, String::new()).await;
+                assert_eq!(answer.header("strict-transport-security"), said, "{path}");
+            }
+        }
     })
     .await;
 }

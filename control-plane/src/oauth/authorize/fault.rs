@@ -9,7 +9,10 @@ use std::borrow::Cow;
 use http::StatusCode;
 
 use super::parameters::{NotText, Repeated};
-use crate::oauth::{client_document::DocumentError, error::OAuthError, target::TargetError};
+use crate::{
+    oauth::{client_document::DocumentError, error::OAuthError, target::TargetError},
+    request::body::BodyFault,
+};
 
 /// A fault that is shown and never redirected.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +29,9 @@ pub(super) enum PageFault {
     /// A form that is too long, or none.
     #[error("The request could not be read: {0}")]
     Body(String),
+    /// A form that did not arrive in time.
+    #[error("The request did not arrive in time. Try again.")]
+    Slow,
     /// No `client_id`.
     #[error("The request has no `client_id`, so nobody knows which application it is from.")]
     NoClient,
@@ -82,6 +88,7 @@ impl PageFault {
         match self {
             Self::UnknownTenant => StatusCode::NOT_FOUND,
             Self::Stale => StatusCode::FORBIDDEN,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
@@ -110,6 +117,7 @@ impl PageFault {
             Self::Stale => "This page is out of date",
             Self::Unavailable => "The database does not answer",
             Self::Internal => "Something went wrong",
+            Self::Slow => "This took too long",
             Self::NotText | Self::Repeated(_) | Self::Body(_) => "This request makes no sense",
         }
     }
@@ -118,6 +126,15 @@ impl PageFault {
 impl From<NotText> for PageFault {
     fn from(_: NotText) -> Self {
         Self::NotText
+    }
+}
+
+impl From<BodyFault> for PageFault {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::TooSlow => Self::Slow,
+            BodyFault::TooLarge | BodyFault::Broken => Self::Body(format!("{fault}.")),
+        }
     }
 }
 

@@ -2,20 +2,16 @@
 //!
 //! Invariant: no more than [`BODY_BYTES_MAX`] of a body is read, and a token in the body or the query is none.
 
-use std::time::Duration;
-
 use axum::{
     body::Body,
     http::{HeaderMap, header},
 };
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::Value;
 
 use super::RegistrationRefusal;
-use crate::oauth::error::OAuthError;
+use crate::{oauth::error::OAuthError, request::body};
 
 const BODY_BYTES_MAX: usize = 16 * 1024;
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const MEDIA_TYPE: &str = "application/json";
 
 /// The JSON value of a body.
@@ -23,13 +19,7 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Value, OAuth
     if !is_json(headers) {
         return Err(OAuthError::InvalidRequest(format!("the body must be {MEDIA_TYPE}").into()));
     }
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect());
-    let bytes = match collected.await {
-        Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(OAuthError::BodyTooLarge),
-        Ok(Err(_)) => return Err(OAuthError::InvalidRequest("the body could not be read".into())),
-        Err(_elapsed) => return Err(OAuthError::BodyTooSlow),
-    };
+    let bytes = body::read(body, BODY_BYTES_MAX).await?;
     serde_json::from_slice(&bytes).map_err(|_| RegistrationRefusal::Body("the body is no valid JSON").into())
 }
 
