@@ -35,6 +35,7 @@ mod account;
 mod agents;
 mod apps;
 mod assets;
+mod audit;
 mod calls;
 mod connect;
 pub(crate) mod cookie;
@@ -99,6 +100,7 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/agents/{name}/revoke", post(agents::revoke))
         .route("/calls", get(calls::show_list))
         .route("/calls/{call_id}", get(calls::show_detail))
+        .route("/audit", get(audit::show_list))
         .route("/users", get(users::show_list))
         .route("/users/{id}", get(users::show_detail))
         .route("/users/{id}/edit", get(users::show_edit).post(users::save))

@@ -5,6 +5,7 @@
 pub mod body;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use chrono::{DateTime, NaiveDate, Utc};
 use http::{HeaderMap, header::CONTENT_TYPE};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -53,6 +54,19 @@ pub fn decode<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let pointer: String = error.path().iter().filter_map(pointer_part).collect();
         ApiError::fault(&pointer, "shape", error.into_inner().to_string())
+    })
+}
+
+/// A moment as RFC 3339 has it, or the first one of a day in UTC; `parameter` is whose value it is.
+///
+/// # Errors
+/// [`ApiError::Query`] when it is neither.
+pub(crate) fn moment(parameter: &str, text: &str) -> Result<DateTime<Utc>, ApiError> {
+    let day = |text: &str| Some(text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc());
+    DateTime::parse_from_rfc3339(text).map(|at| at.to_utc()).ok().or_else(|| day(text)).ok_or_else(|| {
+        ApiError::Query(format!(
+            "write `{parameter}` as in `2026-11-01` or `2026-11-01T08:00:00Z` (a plus sign as `%2B`)"
+        ))
     })
 }
 

@@ -19,7 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     agents,
     app::App,
-    client_address, console,
+    audit, client_address, console,
     error::ApiError,
     grants, identity_providers, initial_access_tokens, limits, oauth,
     request::{self, body},
@@ -100,6 +100,7 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(sessions::api::list))
         .routes(routes!(sessions::api::get, sessions::api::end))
         .routes(routes!(usage::api::records))
+        .routes(routes!(audit::api::list))
         .routes(routes!(usage::api::report))
 }
 

@@ -20,6 +20,7 @@ const pages = [
   ['a new limit', '/new/limit'],
   ['a new team', '/new/team'],
   ['Calls', '/calls'],
+  ['Audit', '/audit'],
   ['Users', '/users'],
   ['Settings', '/settings'],
   ['Edit default', '/tenants/default/edit'],

@@ -40,6 +40,7 @@ pub(crate) enum Section {
     Agents,
     Access,
     Calls,
+    Audit,
     Users,
     Settings,
     /// None of them.

@@ -3,7 +3,7 @@
 //! Invariant: no request waits for its audit event. Refusals cost an attacker nothing, so they queue up to a bound;
 //! what comes faster than Postgres takes it is counted as dropped, never kept in memory.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{Request, State},
@@ -15,7 +15,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tollgate_proto::{Name, TenantId};
 
-use crate::{app::App, audit, client_address, request_id};
+use crate::{
+    app::App,
+    audit::{self, Origin},
+};
 
 const QUEUE_MAX: usize = 4_096;
 const BATCH_MAX: usize = 200;
@@ -37,8 +40,7 @@ struct Entry {
     tenant: TenantId,
     endpoint: &'static str,
     refused: Refused,
-    request: String,
-    peer: Option<IpAddr>,
+    origin: Origin,
 }
 
 /// The queue of refusals; its other end is [`Trail::keep`].
@@ -91,8 +93,7 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     if let Some(refused) = refused
         && let Some(tenant) = tenant.and_then(|name| app.issuers.known(&name))
     {
-        let entry =
-            Entry { tenant, endpoint, refused, request: request_id::current(), peer: client_address::current() };
+        let entry = Entry { tenant, endpoint, refused, origin: Origin::current() };
         if app.oauth_trail.entries.try_send(entry).is_err() {
             app.metrics.audit_refusal_dropped();
         }
@@ -145,15 +146,11 @@ async fn write_one(app: &App, entries: &[Entry]) -> Result<(), sqlx::Error> {
             actor: &actor,
             action: "oauth.refuse",
             object_kind: "oauth_endpoint",
-            object_id: &entry.request,
+            object_id: &entry.origin.request_id,
             object_name: entry.endpoint,
-            detail: json!({
-                "error": entry.refused.code,
-                "reason": entry.refused.reason,
-                "peer": entry.peer,
-            }),
+            detail: json!({ "error": entry.refused.code, "reason": entry.refused.reason }),
         };
-        audit::record(&mut tx, event).await?;
+        audit::record_from(&mut tx, event, &entry.origin).await?;
     }
     tx.commit().await
 }

@@ -32,6 +32,7 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
         (name = "identity-providers", description = "OpenID providers through which people sign in"),
         (name = "signing-keys", description = "The keys that sign tokens: which there are, rotation, compromise"),
         (name = "sessions", description = "What agents of the legacy era have open, and what Tollgate has at legacy servers"),
+        (name = "audit", description = "What people and programs changed, and were refused"),
         (name = "usage", description = "Every call, and what calls add up to"),
     ),
     components(schemas(Problem)),

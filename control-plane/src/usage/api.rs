@@ -10,7 +10,6 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use chrono::{DateTime, NaiveDate, Utc};
 use http::{
     HeaderMap, HeaderValue,
     header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, VARY},
@@ -24,7 +23,7 @@ use crate::{
     caller::{Caller, Role},
     error::{ApiError, ReadProblems},
     page::{Listing, PageQuery},
-    request::Query,
+    request::{Query, moment},
     resource::InTenant,
 };
 
@@ -179,16 +178,6 @@ pub async fn report(
     };
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     Ok(response)
-}
-
-/// A moment as RFC 3339 has it, or the first one of a day in UTC.
-fn moment(parameter: &str, text: &str) -> Result<DateTime<Utc>, ApiError> {
-    let day = |text: &str| Some(text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc());
-    DateTime::parse_from_rfc3339(text).map(|at| at.to_utc()).ok().or_else(|| day(text)).ok_or_else(|| {
-        ApiError::Query(format!(
-            "write `{parameter}` as in `2026-11-01` or `2026-11-01T08:00:00Z` (a plus sign as `%2B`)"
-        ))
-    })
 }
 
 fn preferred(headers: &HeaderMap) -> ReportFormat {

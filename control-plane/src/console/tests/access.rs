@@ -1,5 +1,6 @@
 //! Who sees and does what, and text that others wrote.
 
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{Browser, SERVER};
@@ -61,7 +62,7 @@ async fn a_viewer_sees_everything_and_changes_nothing() {
         operator.post("/new/agent", &[("name", "bot"), ("team", "core")]).await.expect(303);
         for role in [Role::Viewer, Role::Finance] {
             let mut browser = Browser::of(bench, role).await;
-            for page in ["/", "/servers", "/servers/files", "/agents/bot", "/access", "/calls"] {
+            for page in ["/", "/servers", "/servers/files", "/agents/bot", "/access", "/calls", "/audit"] {
                 let html = browser.get(page).await.expect(200).text;
                 let main = &html[html.find("<main").expect("a page")..];
                 assert!(!main.contains("method=\"post\""), "{page} offers {role} a form");
@@ -92,7 +93,9 @@ async fn a_viewer_sees_everything_and_changes_nothing() {
 async fn nothing_is_shown_or_done_without_a_session() {
     run(async |bench| {
         let mut browser = Browser::new(bench);
-        for page in ["/", "/servers", "/agents/x", "/access", "/calls", "/search?q=a", "/account", "/new/server"] {
+        for page in
+            ["/", "/servers", "/agents/x", "/access", "/calls", "/audit", "/search?q=a", "/account", "/new/server"]
+        {
             let answer = browser.get(page).await.expect(303);
             assert!(answer.header("location").starts_with("/sign-in"), "{page}");
         }
@@ -137,6 +140,30 @@ async fn calls_are_filtered_and_paged() {
         assert!(none.contains("No call fits these filters"));
         let other_list = next.replace("/calls?", "/calls?tool=read&");
         browser.get(&other_list).await.expect(400);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_audit_log_is_filtered_and_paged_and_shows_nothing_as_markup() {
+    run(async |bench| {
+        for number in 0..60 {
+            let spec = json!({ "display_name": "<b>bold</b>" });
+            bench.post("teams", json!({ "name": format!("team-{number}"), "spec": spec })).await.expect(201);
+        }
+        let mut browser = Browser::of(bench, Role::Viewer).await;
+        let rows = |html: &str| html.matches("<code>team.create</code>").count();
+        let first = browser.get("/audit").await.expect(200).text;
+        assert!(first.contains("<a href=\"/audit\" aria-current=\"page\">") && !first.contains("<b>"), "{first}");
+        let start = first.find("href=\"/audit?cursor=").expect("a next page") + "href=\"".len();
+        let next = first[start..].split('"').next().expect("an address").to_owned();
+        let second = browser.get(&next).await.expect(200).text;
+        assert_eq!(rows(&first) + rows(&second), 60);
+        assert_eq!(rows(&browser.get("/audit?object=team-7&action=team.*").await.expect(200).text), 1);
+        let none = browser.get("/audit?actor=user:nobody@acme.test").await.expect(200).text;
+        assert!(none.contains("No event fits these filters"));
+        browser.get("/audit?from=yesterday").await.expect(400);
+        browser.get(&next.replace("/audit?", "/audit?action=x&")).await.expect(400);
     })
     .await;
 }

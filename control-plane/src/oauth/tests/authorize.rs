@@ -13,6 +13,7 @@ use crate::{
 mod challenge;
 mod consent;
 mod decision;
+mod documents;
 mod people;
 mod requests;
 mod toolsets;
@@ -178,6 +179,7 @@ impl<'a> Person<'a> {
     async fn allow(&self, ask: &Ask) -> Url {
         let page = self.open(ask).await;
         assert_eq!(page.status, 200, "{}", page.text());
+        assert_not_framed(&page);
         let scopes = ticked(&page.text());
         let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
         let answer = self.decide(&page, "allow", &scopes).await;
@@ -189,6 +191,7 @@ impl<'a> Person<'a> {
         assert_eq!(answer.status, 303, "{}", answer.text());
         let page = self.get(answer.header("location")).await;
         assert_eq!(page.status, 200, "{}", page.text());
+        assert_not_framed(&page);
         assert!(!page.text().contains("<form"), "a form would forbid to leave");
         let next = page.header("refresh").strip_prefix("0; url=").expect("the page leaves by itself").to_owned();
         let left = self.get(&next).await;
@@ -211,6 +214,14 @@ async fn sql(bed: &Bed) -> sqlx::pool::PoolConnection<sqlx::Postgres> {
         .await
         .expect("the tenant");
     connection
+}
+
+/// No site can show the page in a frame, and no cache keeps it.
+#[track_caller]
+fn assert_not_framed(answer: &Answer) {
+    assert_eq!((answer.header("x-frame-options"), answer.header("cache-control")), ("DENY", "no-store"));
+    let policy = answer.header("content-security-policy");
+    assert!(policy.contains("frame-ancestors 'none'") && policy.contains("default-src 'none'"), "{policy}");
 }
 
 /// The value of a hidden field.

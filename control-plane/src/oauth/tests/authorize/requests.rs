@@ -3,18 +3,20 @@
 use http::{Request, header};
 
 use super::{
-    App, Ask, CHALLENGE, ENDPOINT, Kind, LOOPBACK, PRE_REGISTERED, Person, SELF_REGISTERED, WEB, location, value,
-    values,
+    super::observed::{Refusal, refusals},
+    App, Ask, CHALLENGE, ENDPOINT, Kind, LOOPBACK, PRE_REGISTERED, Person, SELF_REGISTERED, WEB, assert_not_framed,
+    location, value, values,
 };
 use crate::oauth::testing::{Answer, Bed, run};
 
 /// A page that leads nowhere.
 #[track_caller]
-fn assert_page(answer: &Answer, status: u16) {
+pub(super) fn assert_page(answer: &Answer, status: u16) {
     assert_eq!(answer.status, status, "{}", answer.text());
     assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
     assert_eq!((answer.header("location"), answer.header("refresh")), ("", ""));
     assert!(!answer.text().contains("href=\"http"), "{}", answer.text());
+    assert_not_framed(answer);
 }
 
 #[tokio::test]
@@ -271,6 +273,36 @@ async fn no_web_page_may_read_the_endpoint_and_no_redirect_keeps_the_method() {
         ] {
             assert!(matches!(answer.status.as_u16(), 302 | 303), "{}", answer.status);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_refused_is_in_the_audit_log_whoever_is_told() {
+    run(async |bed| {
+        let app = App::new(bed, "editor", PRE_REGISTERED, &["demo:*"]).await;
+        let person = Person::new(bed, "ada@acme.test").await;
+        bed.get(&app.ask().with("client_id", "nobody").path()).await;
+        bed.get(&app.ask_to("https://evil.example/cb").path()).await;
+        person.open(&app.ask().with("response_type", "token")).await;
+        person.open(&app.ask().with("scope", "no scope")).await;
+        let page = person.open(&app.ask()).await;
+        person.decide(&page, "deny", &[]).await;
+        person.post(&format!("{ENDPOINT}/decision"), &[("csrf", "forged"), ("decision", "allow")]).await;
+
+        let events = refusals(bed).await;
+        let brief: Vec<String> = events.iter().map(Refusal::brief).collect();
+        let expected = [
+            "authorize invalid_client",
+            "authorize invalid_request",
+            "authorize unsupported_response_type",
+            "authorize invalid_scope",
+            "authorize/decision access_denied",
+            "authorize/decision invalid_request",
+        ];
+        assert_eq!(brief, expected, "{events:?}");
+        assert!(events[1].detail["reason"].as_str().is_some_and(|why| why.contains("evil.example")), "{events:?}");
+        assert!(events[2..5].iter().all(|event| event.actor == format!("client:{}", app.id)), "{events:?}");
     })
     .await;
 }
