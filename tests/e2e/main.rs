@@ -4,6 +4,7 @@
 
 mod scene;
 
+mod audit_log;
 mod authorization;
 mod bad_requests;
 mod bad_servers;

@@ -23,7 +23,7 @@ use crate::{
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Where `tollgate dev` leaves its token, seen from where it was started.
 const DEV_TOKEN_FILE: &str = ".tollgate/admin-token";
-const PAGE_ITEMS_MAX: &str = "500";
+const PAGE_ITEMS_MAX: usize = 500;
 
 /// Where the control plane is, and who asks.
 #[derive(Debug, Clone, clap::Args)]
@@ -142,18 +142,33 @@ impl ApiClient {
 
     /// Reads every item of a collection, page by page.
     pub(crate) async fn list(&self, collection: &str) -> Result<Vec<Value>, Failure> {
+        self.list_some(collection, &[], usize::MAX).await
+    }
+
+    /// Reads the first items of a collection that fit a query.
+    pub(crate) async fn list_some(
+        &self,
+        collection: &str,
+        narrowed: &[(&str, &str)],
+        items_max: usize,
+    ) -> Result<Vec<Value>, Failure> {
         let mut items = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
-            let mut query = vec![("limit", PAGE_ITEMS_MAX)];
+            let limit = items_max.saturating_sub(items.len()).clamp(1, PAGE_ITEMS_MAX).to_string();
+            let mut query = narrowed.to_vec();
+            query.push(("limit", &limit));
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
             let mut page = self.get(&[collection], &query).await?;
             if let Some(Value::Array(page)) = page.get_mut("items").map(Value::take) {
                 items.extend(page);
             }
             match page["next_cursor"].as_str() {
-                Some(next) => cursor = Some(next.to_owned()),
-                None => return Ok(items),
+                Some(next) if items.len() < items_max => cursor = Some(next.to_owned()),
+                _ => {
+                    items.truncate(items_max);
+                    return Ok(items);
+                }
             }
         }
     }

@@ -3,8 +3,8 @@
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
-    agents, apply, call, control_plane, data_plane, demo_server, dev, doctor, failure::Failure, get, keys, revoke,
-    settings, sign_in_link, usage,
+    agents, apply, audit, authorizations, call, control_plane, data_plane, demo_server, dev, doctor, failure::Failure,
+    get, initial_access_tokens, keys, revoke, settings, sign_in_link, usage,
 };
 
 const ABOUT: &str = "An MCP gateway: agents call tools through it, and every call is authorised, limited and recorded.";
@@ -39,10 +39,13 @@ pub(crate) enum Command {
     Apply(apply::Args),
     Get(get::Args),
     Agents(agents::Args),
+    Authorizations(authorizations::Args),
+    InitialAccessTokens(initial_access_tokens::Args),
     Revoke(revoke::Args),
     Keys(keys::Args),
     Call(call::Args),
     Usage(usage::Args),
+    Audit(audit::Args),
     SignInLink(sign_in_link::Args),
     Doctor(doctor::Args),
 }
@@ -65,10 +68,13 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
         Command::Apply(args) => apply::run(args).await,
         Command::Get(args) => get::run(args).await,
         Command::Agents(args) => agents::run(args).await,
+        Command::Authorizations(args) => authorizations::run(args).await,
+        Command::InitialAccessTokens(args) => initial_access_tokens::run(args).await,
         Command::Revoke(args) => revoke::run(args).await,
         Command::Keys(args) => keys::run(args).await,
         Command::Call(args) => call::run(args).await,
         Command::Usage(args) => usage::run(args).await,
+        Command::Audit(args) => audit::run(args).await,
         Command::SignInLink(args) => sign_in_link::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
     }

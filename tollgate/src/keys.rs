@@ -1,12 +1,12 @@
 //! `tollgate keys …`: the keys that sign a tenant's tokens.
 
-use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::{
     api_client::{ApiClient, ClientArgs},
     failure::{Exit, Failure},
-    revoke, terminal,
+    revoke,
+    terminal::{self, Format},
 };
 
 const EXAMPLES: &str = "\
@@ -30,8 +30,8 @@ enum Action {
     /// Show the keys and where each is in its life
     List {
         /// How to print them
-        #[arg(short, long, value_enum, default_value_t = Output::Table)]
-        output: Output,
+        #[arg(short, long, value_enum, default_value_t = Format::Table)]
+        output: Format,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -52,12 +52,6 @@ enum Action {
     },
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Output {
-    Table,
-    Json,
-}
-
 /// Does what the action says.
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     match args.action {
@@ -66,10 +60,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
                 .list("signing-keys")
                 .await
                 .map_err(|failure| failure.during("cannot list the signing keys"))?;
-            terminal::print(&match output {
-                Output::Table => table(&keys),
-                Output::Json => format!("{:#}\n", Value::Array(keys)),
-            });
+            terminal::print_items(output, &keys, table);
             Ok(())
         }
         Action::Rotate { now, client } => rotate(&ApiClient::from_args(&client)?, now).await,

@@ -4,6 +4,9 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use clap::ValueEnum;
+use serde_json::Value;
+
 /// Paints, or leaves text as it is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Style {
@@ -51,6 +54,21 @@ impl Style {
 pub(crate) fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// How a list is printed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Json,
+}
+
+/// Prints items as JSON, or as `table` writes them.
+pub(crate) fn print_items(format: Format, items: &[Value], table: impl Fn(&[Value]) -> String) {
+    print(&match format {
+        Format::Table => table(items),
+        Format::Json => format!("{:#}\n", Value::from(items)),
+    });
 }
 
 /// Lines of a table whose columns are as wide as their widest cell. The first row is the head.

@@ -124,7 +124,8 @@ fn csv_line(row: &[String]) -> String {
     format!("{}\r\n", row.iter().map(quoted).collect::<Vec<_>>().join(","))
 }
 
-fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
+/// A date in UTC, or an RFC 3339 time.
+pub(crate) fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
     }
