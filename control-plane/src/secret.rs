@@ -147,6 +147,8 @@ fn checksum(body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -168,7 +170,28 @@ mod tests {
     }
 
     #[test]
-    fn no_two_secrets_are_alike() {
-        assert_ne!(*generate(Purpose::Client).text, *generate(Purpose::Client).text);
+    fn no_two_secrets_of_a_million_are_alike() {
+        let secrets: HashSet<Digest> = (0..1_000_000).map(|_| generate(Purpose::AuthorizationCode).digest).collect();
+        assert_eq!(secrets.len(), 1_000_000);
+    }
+
+    #[test]
+    fn a_secret_is_256_bits_each_of_them_as_likely_as_not() {
+        const DRAWS: u32 = 20_000;
+        let mut ones = [0_u32; 8 * RANDOM_BYTES];
+        for _ in 0..DRAWS {
+            let text = generate(Purpose::RefreshToken).text;
+            let drawn = text.strip_prefix("tgr_").and_then(|rest| rest.get(..rest.len() - CHECKSUM_DIGITS));
+            let drawn = drawn.expect("prefix, bits, checksum");
+            assert_eq!(drawn.len(), 43, "256 bits at six a character");
+            let bytes = URL_SAFE_NO_PAD.decode(drawn).expect("base64url");
+            for (at, count) in ones.iter_mut().enumerate() {
+                *count += u32::from(bytes[at / 8] >> (at % 8) & 1);
+            }
+        }
+        // Eight standard deviations (of 71) to either side of the middle: chance exceeds that once in 10^13 runs.
+        for (at, count) in ones.iter().enumerate() {
+            assert!(count.abs_diff(DRAWS / 2) < 566, "bit {at} was set {count} times");
+        }
     }
 }

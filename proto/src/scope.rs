@@ -254,5 +254,14 @@ mod tests {
         fn a_text_that_is_read_as_a_scope_is_one_scope_only(one in any_scope(), two in any_scope()) {
             prop_assert_eq!(one == two, one.to_string() == two.to_string());
         }
+
+        #[test]
+        fn no_text_is_too_strange_to_be_read(text in any::<String>(), shaped in "(toolset/)?[a-z0-9:*@%/ -]{0,20}") {
+            for text in [text, shaped] {
+                if let Ok(scope) = text.parse::<Scope>() {
+                    prop_assert_eq!(scope.to_string().parse(), Ok(scope));
+                }
+            }
+        }
     }
 }

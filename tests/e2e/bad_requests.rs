@@ -93,12 +93,26 @@ async fn a_tool_that_is_not_granted_is_refused_with_the_scope_it_would_need() {
     assert_eq!(answer.status, 403, "{}", answer.body);
     let challenge = answer.header("www-authenticate").expect("a challenge");
     assert!(challenge.contains(r#"error="insufficient_scope""#), "{challenge}");
+    assert!(challenge.contains(r#"scope="files:write""#), "an administrator may say yes: {challenge}");
     let record = scene.tollgate.usage_of(answer.call_id()).await;
     assert_eq!((record.decision.as_str(), record.http_status), (answer.reason(), 403));
     assert!(["tool_not_granted", "scope_insufficient"].contains(&answer.reason()), "{}", answer.body);
     assert!(answer.body.contains("files:write"), "the missing scope is not named: {}", answer.body);
     assert!(scene.server.calls().is_empty());
     assert_eq!(scene.client.tool_names().await, ["read"]);
+}
+
+#[tokio::test]
+async fn an_agent_that_has_nothing_to_do_with_a_server_is_not_sent_to_ask_for_it() {
+    let scene = Scene::modern().await;
+    let elsewhere = "kind: Server\napiVersion: tollgate/v1\nmetadata: {name: elsewhere}\n\
+                     spec: {instances: [{url: \"http://127.0.0.1:9/mcp\"}]}\n";
+    scene.tollgate.apply(elsewhere).await;
+    let stranger = scene.tollgate.agent("stranger").grant("elsewhere:read").create().await.at_all_servers().await;
+    let answer = stranger.call("files__write", json!({})).await;
+    assert_eq!((answer.status, answer.reason()), (403, "tool_not_granted"), "{}", answer.body);
+    let challenge = answer.header("www-authenticate").expect("a challenge");
+    assert!(challenge.contains(r#"error="insufficient_scope""#) && !challenge.contains("scope=\"files"), "{challenge}");
 }
 
 #[tokio::test]

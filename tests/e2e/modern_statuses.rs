@@ -208,7 +208,9 @@ async fn what_is_not_granted_gets_403_and_the_scope() {
     let answer = post(&scene.client, &call, &named("tools/call", "write")).await;
     assert_eq!((answer.status, &answer.messages[0]["id"]), (403, &json!("seven")), "{}", answer.body);
     let challenge = answer.header("www-authenticate").expect("a challenge");
-    assert!(challenge.contains("error=\"insufficient_scope\""), "{challenge}");
+    for part in ["error=\"insufficient_scope\"", "scope=\"files:write\"", "resource_metadata=\"http"] {
+        assert!(challenge.contains(part), "{part} is not in {challenge}");
+    }
 }
 
 #[tokio::test]

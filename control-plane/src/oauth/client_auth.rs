@@ -422,6 +422,17 @@ mod tests {
             let value = header(&format!("{}:{}", encode(&id), encode(&secret)));
             prop_assert_eq!(basic(&value), Some((id, secret)));
         }
+
+        #[test]
+        fn no_header_is_too_strange_to_be_read(bytes in proptest::collection::vec(any::<u8>(), 0..80), inner: bool) {
+            let bytes = if inner { format!("Basic {}", STANDARD.encode(&bytes)).into_bytes() } else { bytes };
+            let Ok(value) = HeaderValue::from_bytes(&bytes) else { return Ok(()) };
+            if let Some((id, secret)) = basic(&value) {
+                let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+                let again = header(&format!("{}:{}", encode(&id), encode(&secret)));
+                prop_assert_eq!(basic(&again), Some((id, secret)));
+            }
+        }
     }
 
     #[test]

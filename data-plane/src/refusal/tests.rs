@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::mcp::{header::HeaderFault, version::Era};
 
@@ -129,6 +131,37 @@ fn a_challenge_is_one_header_that_every_client_can_parse() {
     assert!(value.starts_with(r#"Bearer error="insufficient_scope", error_description=""#), "{value}");
     assert!(value.contains(r#"scope="demo:a%20%22quoted%22%20%C3%A4""#), "{value}");
     assert_eq!(value.matches('"').count(), 8, "four quoted parameters: {value}");
+}
+
+/// The parameters of a challenge, read as RFC 9110 section 11.2 writes them.
+fn parameters(challenge: &str) -> Option<Vec<(&str, &str)>> {
+    let mut rest = challenge.strip_prefix("Bearer ")?;
+    let mut found = Vec::new();
+    loop {
+        let (name, value) = rest.split_once("=\"")?;
+        let (value, behind) = value.split_once('"')?;
+        found.push((name, value));
+        match behind.strip_prefix(", ") {
+            Some(next) => rest = next,
+            None => return behind.is_empty().then_some(found),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_tool_and_an_agent_are_called_their_challenge_can_be_parsed(tool in any::<String>(), agent in any::<String>()) {
+        prop_assume!(!tool.is_empty());
+        let scope = Scope::tool(&"demo".parse().unwrap(), &tool);
+        let challenge = Challenge { scope: Some(scope.clone()), ..challenge() };
+        let refusal = Refusal::NotGranted { agent, scope: scope.clone(), challenge };
+        let headers = refusal.headers();
+        let found = parameters(headers[WWW_AUTHENTICATE].to_str().unwrap()).expect("a challenge");
+        let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
+        prop_assert_eq!(names, ["error", "error_description", "scope", "resource_metadata"]);
+        prop_assert_eq!(found[2].1.parse(), Ok(scope));
+        prop_assert!(!found[1].1.contains('\\'));
+    }
 }
 
 #[test]

@@ -1,6 +1,15 @@
 //! Postgres goes away in the middle. Clients are told to come again: whoever were told `invalid_client` or
 //! `invalid_grant` would throw away what it has, as the SDKs do.
 
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures_util::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
 use tollgate_tests::{Answer, Deployment, Http, eventually_true};
@@ -49,6 +58,78 @@ async fn clients_are_told_to_come_again_and_lose_nothing() {
     let refreshed = app.refresh(&tokens.refresh_token, &[]).await;
     assert_eq!(refreshed.status, 200, "nothing was used up: {}", refreshed.text());
     assert_eq!(machine.ask_for_token(&[("resource", &resource)]).await.status, 200);
+}
+
+#[tokio::test]
+async fn under_load_clients_get_tokens_or_are_told_to_come_again_and_nothing_else() {
+    let mut office = Office::open(Deployment::separate(1).with_losable_database()).await;
+    let draft = office.tollgate.interactive_agent("app").grant("files:read").confidential("client_secret_post");
+    let app = draft.create().await;
+    let machine = office.tollgate.agent("machine").grant("files:read").create().await;
+    let resource = office.tollgate.server_url("files");
+    let mut families = Vec::new();
+    for _ in 0..4 {
+        families.push(app.tokens(&mut office.owner, &resource).await.refresh_token);
+    }
+    office.tollgate.expect_error_log("");
+    let load = Load::default();
+    let machines = (0..4).map(async |_| {
+        while load.goes_on() {
+            load.count(&machine.ask_for_token(&[("resource", &resource)]).await);
+        }
+    });
+    let apps = families.into_iter().map(async |mut token| {
+        while load.goes_on() {
+            let answer = app.refresh(&token, &[]).await;
+            load.count(&answer);
+            if let Some(next) = answer.json()["refresh_token"].as_str() {
+                next.clone_into(&mut token);
+            }
+        }
+    });
+    let outage = async {
+        load.reaches(200).await;
+        office.tollgate.take_database_away().await;
+        load.reaches(503).await;
+        office.tollgate.give_database_back();
+        load.reaches(200).await;
+        load.end();
+    };
+    tokio::join!(join_all(machines), join_all(apps), outage);
+    let statuses: Vec<u16> = load.counts().into_keys().collect();
+    assert_eq!(statuses, [200, 503]);
+}
+
+/// Requests that go on until they are told to end, counted by their answers' status.
+#[derive(Default)]
+struct Load {
+    ended: AtomicBool,
+    counts: Mutex<BTreeMap<u16, usize>>,
+}
+
+impl Load {
+    fn goes_on(&self) -> bool {
+        !self.ended.load(Ordering::Relaxed)
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    fn count(&self, answer: &Answer) {
+        *self.counts.lock().expect("sound").entry(answer.status).or_default() += 1;
+    }
+
+    fn counts(&self) -> BTreeMap<u16, usize> {
+        self.counts.lock().expect("sound").clone()
+    }
+
+    /// Waits for a hundred more answers of this status.
+    async fn reaches(&self, status: u16) {
+        let count = || self.counts().get(&status).copied().unwrap_or_default();
+        let enough = count() + 100;
+        eventually_true(&format!("{enough} answers with {status}"), || async { count() >= enough }).await;
+    }
 }
 
 async fn register(office: &Office) -> Answer {

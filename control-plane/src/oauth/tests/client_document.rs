@@ -20,7 +20,7 @@ use crate::{
 };
 
 mod for_itself;
-mod host;
+pub(super) mod host;
 mod policy;
 
 use host::Host;

@@ -275,6 +275,7 @@ async fn tokens_of_a_family_end_with_it_with_its_user_and_with_time() {
 async fn a_revoked_token_is_inactive_at_every_control_plane_at_once() {
     run(async |bed| {
         let client = bed.agent("bot", &["demo:*"]).await;
+        let elsewhere = bed.beside_on_its_own_connections().await;
         let jwt = token_of(bed, &client).await;
         opaque(bed).await;
         let reference = token_of(bed, &client).await;
@@ -284,8 +285,11 @@ async fn a_revoked_token_is_inactive_at_every_control_plane_at_once() {
             let (jti, expires_at) = (jti.parse().expect("a UUID"), chrono::Utc::now() + chrono::TimeDelta::hours(1));
             let what = crate::revocations::Revoked::Token { jti, expires_at };
             crate::revocations::revoke(&mut tx, what, "test").await.expect("revoked");
+            assert!(is_active(&elsewhere, &client, &token).await, "not committed yet");
             tx.commit().await.expect("committed");
-            assert!(!is_active(bed, &client, &token).await);
+            for bed in [bed, &elsewhere] {
+                assert!(!is_active(bed, &client, &token).await);
+            }
         }
     })
     .await;

@@ -78,7 +78,7 @@ async fn each_way_in_is_advertised_while_the_policy_has_it_open() {
                 .expect("a policy");
             tx.commit().await.expect("committed");
             // A control plane that has not read the policy yet.
-            let metadata = metadata(&bed.beside()).await;
+            let metadata = metadata(&bed.beside_on_its_own_connections().await).await;
             assert_eq!(metadata.get("registration_endpoint").is_some(), registration, "{policy}");
             assert_eq!(metadata["client_id_metadata_document_supported"], documents, "{policy}");
         }

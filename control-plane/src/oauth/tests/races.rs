@@ -32,7 +32,7 @@ async fn revoked_families(bed: &Bed) -> i64 {
 async fn of_sixty_four_redemptions_of_a_code_one_succeeds() {
     run(async |bed| {
         let (app, ada) = (bed.app("app", &["demo:*"]).await, bed.person("ada@example.com").await);
-        let beside = bed.beside();
+        let beside = bed.beside_on_its_own_connections().await;
         let code = bed.code(&app, ada, &["demo:*"]).await;
         let answers = rivals([bed, &beside], 64, async |bed| bed.redeem(&app, &code, "").await).await;
         assert_eq!(successes(&answers), 1);
@@ -48,7 +48,7 @@ async fn of_sixty_four_redemptions_of_a_code_one_succeeds() {
 async fn five_thousand_redemptions_of_codes_give_each_once() {
     run(async |bed| {
         let (app, ada) = (bed.app("app", &["demo:*"]).await, bed.person("ada@example.com").await);
-        let beside = bed.beside();
+        let beside = bed.beside_on_its_own_connections().await;
         let fights = stream::iter(0..ROUNDS).map(async |_| {
             let code = bed.code(&app, ada, &["demo:*"]).await;
             successes(&rivals([bed, &beside], RIVALS, async |bed| bed.redeem(&app, &code, "").await).await)
@@ -64,7 +64,7 @@ async fn five_thousand_redemptions_of_codes_give_each_once() {
 async fn five_thousand_refreshes_give_as_many_tokens_as_the_grace_allows() {
     run(async |bed| {
         let (app, ada) = (bed.app("app", &["demo:*"]).await, bed.person("ada@example.com").await);
-        let beside = bed.beside();
+        let beside = bed.beside_on_its_own_connections().await;
         let fights = stream::iter(0..ROUNDS).map(async |_| {
             let token = bed.refresh_token(&app, ada, &["demo:*"]).await;
             successes(&rivals([bed, &beside], RIVALS, async |bed| bed.refresh(&app, &token, "").await).await)
@@ -79,7 +79,7 @@ async fn five_thousand_refreshes_give_as_many_tokens_as_the_grace_allows() {
 async fn without_the_grace_a_refresh_token_is_good_once() {
     run(async |bed| {
         let (app, ada) = (bed.app("app", &["demo:*"]).await, bed.person("ada@example.com").await);
-        let beside = bed.beside();
+        let beside = bed.beside_on_its_own_connections().await;
         for _ in 0..10 {
             let token = bed.refresh_token(&app, ada, &["demo:*"]).await;
             bed.change("UPDATE refresh_tokens SET reuses = 32 WHERE consumed_at IS NULL").await;
@@ -94,7 +94,7 @@ async fn without_the_grace_a_refresh_token_is_good_once() {
 async fn twenty_processes_that_share_a_token_all_get_on() {
     run(async |bed| {
         let (app, ada) = (bed.app("app", &["demo:*"]).await, bed.person("ada@example.com").await);
-        let beside = bed.beside();
+        let beside = bed.beside_on_its_own_connections().await;
         let token = bed.refresh_token(&app, ada, &["demo:*"]).await;
         let answers = rivals([bed, &beside], 20, async |bed| bed.refresh(&app, &token, "").await).await;
         assert_eq!(successes(&answers), 20);

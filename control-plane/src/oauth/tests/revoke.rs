@@ -193,7 +193,7 @@ async fn whichever_is_first_of_a_refresh_and_a_revocation_nothing_good_is_left()
     run(async |bed| {
         let app = bed.app("app", &["demo:*"]).await;
         let ada = bed.person("ada@example.com").await;
-        let beside = bed.beside();
+        let beside = bed.beside_on_its_own_connections().await;
         for _ in 0..20 {
             let token = bed.refresh_token(&app, ada, &["demo:*"]).await;
             let (refreshed, revoked) = join(bed.refresh(&app, &token, ""), revoke(&beside, &app, &token, "")).await;

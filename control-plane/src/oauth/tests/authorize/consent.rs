@@ -4,7 +4,8 @@ use serde_json::json;
 use tollgate_proto::Scope;
 
 use super::{
-    App, Ask, Kind, LOOPBACK, PRE_REGISTERED, Person, SELF_REGISTERED, WEB, event, location, sql, ticked, value,
+    App, Ask, Kind, LOOPBACK, PRE_REGISTERED, Person, SELF_REGISTERED, WEB, assert_not_framed, event, location, sql,
+    ticked, value,
 };
 use crate::oauth::testing::{Bed, run};
 
@@ -154,6 +155,7 @@ async fn what_nobody_granted_cannot_be_allowed_and_the_page_says_whom_to_ask() {
         let person = Person::new(bed, "ada@acme.test").await;
         let page = person.open(&app.ask()).await;
         assert_eq!(page.status, 403);
+        assert_not_framed(&page);
         assert!(page.text().contains("<pre id=\"agent-name\">editor</pre>"), "{}", page.text());
         assert!(!page.text().contains("value=\"allow\""));
         let told = person.arrive(&person.decide(&page, "deny", &[]).await).await;
@@ -180,6 +182,7 @@ async fn a_client_that_may_not_act_gets_nothing() {
             bed.run(statement, app.agent.uuid()).await;
             let page = person.open(&app.ask()).await;
             assert_eq!(page.status, 403);
+            assert_not_framed(&page);
             assert!(page.text().contains(words));
         }
     })

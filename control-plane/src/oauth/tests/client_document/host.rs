@@ -24,11 +24,11 @@ use uuid::Uuid;
 use crate::fetch::Fetcher;
 
 /// What its name resolves to, one answer for each look-up; the last one stays.
-pub(super) type Addresses = Vec<Vec<IpAddr>>;
+pub(in crate::oauth::tests) type Addresses = Vec<Vec<IpAddr>>;
 
 /// A host named `client.example`.
-pub(super) struct Host {
-    pub(super) addr: SocketAddr,
+pub(in crate::oauth::tests) struct Host {
+    pub(in crate::oauth::tests) addr: SocketAddr,
     certificate: CertificateDer<'static>,
     answer: Arc<Mutex<String>>,
     requests: Arc<Mutex<Vec<String>>>,
@@ -36,7 +36,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) async fn start() -> Self {
+    pub(in crate::oauth::tests) async fn start() -> Self {
         let (certificate, key) = make_certificate();
         let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
@@ -72,29 +72,29 @@ impl Host {
     }
 
     /// The URL of a document here.
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(in crate::oauth::tests) fn url(&self, path: &str) -> String {
         format!("https://client.example:{}{path}", self.addr.port())
     }
 
     /// Answers from now on with this status line, these headers and this body.
-    pub(super) fn answers(&self, status: &str, headers: &str, body: &str) {
+    pub(in crate::oauth::tests) fn answers(&self, status: &str, headers: &str, body: &str) {
         let length = body.len();
         *self.answer.lock().expect("an answer") =
             format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
     }
 
     /// The requests so far.
-    pub(super) fn requests(&self) -> Vec<String> {
+    pub(in crate::oauth::tests) fn requests(&self) -> Vec<String> {
         self.requests.lock().expect("a list").clone()
     }
 
     /// How often its name was looked up.
-    pub(super) fn look_ups(&self) -> usize {
+    pub(in crate::oauth::tests) fn look_ups(&self) -> usize {
         self.look_ups.load(Ordering::SeqCst)
     }
 
     /// One that trusts this host and resolves every name as told.
-    pub(super) fn fetcher(&self, addresses: Addresses) -> Fetcher {
+    pub(in crate::oauth::tests) fn fetcher(&self, addresses: Addresses) -> Fetcher {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).expect("a certificate");
         let look_ups = Arc::clone(&self.look_ups);

@@ -1,6 +1,8 @@
 //! What a JWT must be (RFC 9068 section 4).
 
-use super::*;
+use proptest::prelude::*;
+
+use super::{super::jwt, *};
 
 async fn refused(signer: &Signer, what: &str, token: &str) {
     let resolved = Desk::alone().resolve(&signer.tenant, token).await;
@@ -174,5 +176,37 @@ async fn a_token_of_one_tenant_is_nothing_at_another_and_stays_good_at_its_own()
         // Even a tenant of the same issuer and keys is another.
         other.tenant.issuer = ISSUER.to_owned();
         assert_eq!(desk.resolve(&other.tenant, &token).await, Err(INVALID), "first: {other_first}");
+    }
+}
+
+/// Something like a token: three parts that are JSON, random bytes, or no base64 at all.
+fn tokenish() -> impl Strategy<Value = String> {
+    let words = ["alg", "ES256", "none", "typ", "at+jwt", "kid", "crit", "iss", "sub", "aud", "exp", "jwk", "k1"];
+    let word = proptest::sample::select(words.to_vec());
+    let member = (word.clone(), prop_oneof![word.prop_map(|it| json!(it)), any::<i64>().prop_map(|it| json!(it))]);
+    let object = proptest::collection::btree_map(member.0, member.1, 0..6).prop_map(|it| json!(it).to_string());
+    let bytes = prop_oneof![object.prop_map(String::into_bytes), proptest::collection::vec(any::<u8>(), 0..60)];
+    let part = prop_oneof![4 => bytes.prop_map(|it| URL_SAFE_NO_PAD.encode(it)), 1 => any::<String>()];
+    proptest::collection::vec(part, 0..5).prop_map(|parts| parts.join("."))
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_too_strange_to_be_refused(text in prop_oneof![any::<String>(), tokenish()]) {
+        prop_assert_eq!(jwt::verify(&signer().tenant, &text, 0).map(drop), Err(TokenFault::Invalid));
+    }
+
+    #[test]
+    fn a_token_with_one_character_changed_is_none(at in any::<proptest::sample::Index>(), to in "[A-Za-z0-9_.-]") {
+        let signer = signer();
+        let token = signer.token();
+        let at = at.index(token.len());
+        prop_assume!(token[at..=at] != to);
+        let changed = format!("{}{to}{}", &token[..at], &token[at + 1..]);
+        let last = changed.len() - 1;
+        // The last character of a signature holds four bits that mean nothing; a strict reader wants them to be zero.
+        let same_bits = at == last && URL_SAFE_NO_PAD.decode(changed.rsplit('.').next().unwrap_or_default()).is_ok();
+        let verified = jwt::verify(&signer.tenant, &changed, chrono::Utc::now().timestamp());
+        prop_assert!(verified.is_err() || same_bits, "{changed}");
     }
 }
