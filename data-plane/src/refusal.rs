@@ -4,20 +4,15 @@
 //! Invariant: the match in [`Refusal::facts`] is exhaustive, and `docs/reasons.md` has a row for each reason (a test
 //! compares them). Nothing about another tenant, an address behind the gateway or a secret is ever said.
 
-use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE},
-};
-use serde_json::{Map, Value, json};
 use tollgate_proto::Scope;
 
-use crate::{
-    mcp::{
-        era::EraError,
-        version::{ProtocolVersion, supported},
-    },
-    store::StoreError,
-};
+use crate::{mcp::era::EraError, store::StoreError};
+
+mod challenge;
+mod facts;
+
+pub use challenge::{Challenge, TokenFault};
+pub use facts::Facts;
 
 /// Why a call is turned away. The texts are for agents and the people who run them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -213,230 +208,12 @@ pub enum Refusal {
     Overloaded,
 }
 
-/// What is wrong with a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TokenFault {
-    /// None was presented.
-    #[error("a bearer token is needed")]
-    Missing,
-    /// Not a token of this tenant.
-    #[error("the token is not valid")]
-    Invalid,
-    /// Its time is over.
-    #[error("the token has expired")]
-    Expired,
-    /// It, its approval, its key, its agent or its user was revoked, suspended or removed.
-    #[error("the token has been revoked")]
-    Revoked,
-    /// Issued for another endpoint.
-    #[error("the token was issued for another resource")]
-    Audience,
-}
-
-/// What a `WWW-Authenticate` header says beside the error (RFC 9728 section 5.1, RFC 6750 section 3).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Challenge {
-    /// URL of the RFC 9728 document.
-    pub resource_metadata: String,
-    /// The scope that would do, where the client may ask for it.
-    pub scope: Option<Scope>,
-}
-
-/// The parts of an answer that do not depend on the call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
-    /// Stable code, as documents and records have it.
-    pub reason: &'static str,
-    /// HTTP status.
-    pub status: StatusCode,
-    /// JSON-RPC error code: the specification's where it has one, else the HTTP status times 100.
-    pub code: i64,
-}
-
-const fn facts(reason: &'static str, status: StatusCode, code: i64) -> Facts {
-    Facts { reason, status, code }
-}
-
-impl Refusal {
-    /// Reason, status and code.
-    #[must_use]
-    pub fn facts(&self) -> Facts {
-        use StatusCode as S;
-        match self {
-            Self::Malformed { code, .. } => facts("request_malformed", S::BAD_REQUEST, *code),
-            Self::TooLarge { .. } => facts("request_too_large", S::PAYLOAD_TOO_LARGE, 41300),
-            Self::BodyTimeout => facts("request_timeout", S::REQUEST_TIMEOUT, 40800),
-            Self::MediaType => facts("media_type_unsupported", S::UNSUPPORTED_MEDIA_TYPE, 41500),
-            Self::NotAcceptable | Self::EventsNotAcceptable => facts("not_acceptable", S::NOT_ACCEPTABLE, 40600),
-            Self::AuthorizationRepeated => facts("request_malformed", S::BAD_REQUEST, -32600),
-            Self::HttpMethod => facts("http_method_not_allowed", S::METHOD_NOT_ALLOWED, 40500),
-            Self::StreamNotOffered => facts("stream_not_offered", S::METHOD_NOT_ALLOWED, 40500),
-            Self::Origin => facts("origin_forbidden", S::FORBIDDEN, 40300),
-            Self::Era(error) => facts(era_reason(error), error.http_status(), error.code()),
-            Self::NotReady => facts("not_ready", S::SERVICE_UNAVAILABLE, 50300),
-            Self::TenantUnknown => facts("tenant_unknown", S::NOT_FOUND, 40400),
-            Self::Unauthenticated { fault, .. } => facts(fault.reason(), S::UNAUTHORIZED, 40100),
-            Self::ServerUnknown => facts("server_unknown", S::NOT_FOUND, 40400),
-            Self::ToolsetUnknown => facts("toolset_unknown", S::NOT_FOUND, 40400),
-            // The status that servers use for their own unknown tools, so that a model reads the message.
-            Self::ToolUnknown { .. } => facts("tool_unknown", S::OK, -32602),
-            Self::TaskUnknown => facts("task_unknown", S::OK, -32602),
-            Self::PromptUnknown { .. } => facts("prompt_unknown", S::OK, -32602),
-            Self::ResourceUnknown { code, .. } => facts("resource_unknown", S::OK, *code),
-            Self::CursorUnknown => facts("cursor_unknown", S::OK, -32602),
-            Self::ScopeInsufficient { .. } => facts("scope_insufficient", S::FORBIDDEN, 40300),
-            Self::NotGranted { .. } => facts("tool_not_granted", S::FORBIDDEN, 40300),
-            Self::RateLimited { .. } => facts("rate_limited_requests", S::TOO_MANY_REQUESTS, 42900),
-            Self::SessionRequired => facts("session_required", S::BAD_REQUEST, 40000),
-            Self::SessionUnknown => facts("session_unknown", S::NOT_FOUND, 40400),
-            Self::UpstreamUnavailable { .. } => facts("upstream_unavailable", S::BAD_GATEWAY, 50200),
-            Self::UpstreamTimeout { .. } => facts("upstream_timeout", S::GATEWAY_TIMEOUT, 50400),
-            Self::UpstreamInvalid { .. } => facts("upstream_invalid", S::BAD_GATEWAY, 50200),
-            Self::StateUnknown => facts("request_state_unknown", S::OK, -32602),
-            Self::InputDeclined { .. } => facts("input_declined", S::OK, 40300),
-            Self::CallLost { .. } => facts("call_lost", S::OK, -32603),
-            Self::Cancelled => facts("cancelled", S::OK, 49900),
-            Self::UpstreamCredential { .. } => facts("upstream_credential", S::BAD_GATEWAY, 50200),
-            Self::StoreUnavailable => facts("store_unavailable", S::SERVICE_UNAVAILABLE, 50300),
-            Self::Overloaded | Self::TooManyStrangers => facts("overloaded", S::SERVICE_UNAVAILABLE, 50300),
-            Self::IntrospectionUnavailable => facts("introspection_unavailable", S::SERVICE_UNAVAILABLE, 50300),
-        }
-    }
-
-    /// What the error's `data` holds beside reason and call id.
-    #[must_use]
-    pub fn data(&self) -> Map<String, Value> {
-        let data = match self {
-            Self::Era(EraError::MissingExtension(id)) => {
-                json!({ "requiredCapabilities": { "extensions": { *id: {} } } })
-            }
-            Self::Era(EraError::UnsupportedVersion { requested }) => {
-                let supported: Vec<_> = supported().map(ProtocolVersion::as_str).collect();
-                json!({ "requested": requested, "supported": supported })
-            }
-            Self::ScopeInsufficient { scope, .. } | Self::NotGranted { scope, .. } => {
-                json!({ "required_scope": scope })
-            }
-            Self::RateLimited { limit, requests, window_s, retry_after_s, .. } => json!({
-                "scope": "agent",
-                "violated_policies": [limit],
-                "limit": requests,
-                "remaining": 0,
-                "window_s": window_s,
-                "retry_after_s": retry_after_s,
-            }),
-            _ => Value::Null,
-        };
-        if let Value::Object(data) = data { data } else { Map::new() }
-    }
-
-    /// Headers that go with the status.
-    #[must_use]
-    pub fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        match self {
-            Self::Unauthenticated { fault, challenge } => {
-                let error = (*fault != TokenFault::Missing).then_some(("invalid_token", "the token is not valid here"));
-                headers.insert(WWW_AUTHENTICATE, challenge.header(error));
-            }
-            Self::ScopeInsufficient { challenge, .. } | Self::NotGranted { challenge, .. } => {
-                let description = self.to_string();
-                headers.insert(WWW_AUTHENTICATE, challenge.header(Some(("insufficient_scope", &description))));
-            }
-            Self::RateLimited { retry_after_s, .. } => {
-                headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
-            }
-            Self::NotReady
-            | Self::StoreUnavailable
-            | Self::Overloaded
-            | Self::TooManyStrangers
-            | Self::IntrospectionUnavailable => {
-                headers.insert(RETRY_AFTER, HeaderValue::from(1));
-            }
-            // RFC 6750 section 3.1: more than one method of sending a token.
-            Self::AuthorizationRepeated => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_request\""));
-            }
-            Self::HttpMethod => {
-                headers.insert(ALLOW, HeaderValue::from_static("POST, GET, DELETE"));
-            }
-            Self::StreamNotOffered | Self::Era(EraError::VerbNotAllowed) => {
-                headers.insert(ALLOW, HeaderValue::from_static("POST, DELETE"));
-            }
-            _ => {}
-        }
-        headers
-    }
-
-    /// Whether a server had been asked: then the call is not "refused", it failed.
-    #[must_use]
-    pub const fn is_upstream(&self) -> bool {
-        matches!(
-            self,
-            Self::UpstreamUnavailable { .. }
-                | Self::UpstreamTimeout { .. }
-                | Self::UpstreamInvalid { .. }
-                | Self::CallLost { .. }
-                | Self::UpstreamCredential { .. }
-        )
-    }
-}
-
-/// A message that no revision allows is malformed, however it was found out.
-fn era_reason(error: &EraError) -> &'static str {
-    match error {
-        EraError::Batch | EraError::UnexpectedResponse | EraError::RequestWithoutId => "request_malformed",
-        _ => error.reason(),
-    }
-}
-
 impl From<StoreError> for Refusal {
     /// What the store said is for the log; the agent is told to come back.
     fn from(error: StoreError) -> Self {
         tracing::warn!(%error, "the store did not answer");
         Self::StoreUnavailable
     }
-}
-
-impl TokenFault {
-    const fn reason(self) -> &'static str {
-        match self {
-            Self::Missing => "token_missing",
-            Self::Invalid => "token_invalid",
-            Self::Expired => "token_expired",
-            Self::Revoked => "token_revoked",
-            Self::Audience => "audience_mismatch",
-        }
-    }
-}
-
-impl Challenge {
-    /// The header's value. `error` is absent where no token was presented (RFC 6750 section 3.1).
-    fn header(&self, error: Option<(&str, &str)>) -> HeaderValue {
-        let mut parameters = Vec::new();
-        if let Some((error, description)) = error {
-            parameters.push(format!("error=\"{error}\""));
-            parameters.push(format!("error_description=\"{}\"", quotable(description)));
-        }
-        if let Some(scope) = &self.scope {
-            parameters.push(format!("scope=\"{scope}\""));
-        }
-        parameters.push(format!("resource_metadata=\"{}\"", quotable(&self.resource_metadata)));
-        let header = format!("Bearer {}", parameters.join(", "));
-        // Scopes and `quotable` texts are visible ASCII.
-        HeaderValue::try_from(header).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
-    }
-}
-
-/// What may stand between quotes without escaping (RFC 6750 section 3), the rest as an apostrophe or question mark.
-fn quotable(text: &str) -> String {
-    text.chars()
-        .map(|char| match char {
-            '`' | '"' => '\'',
-            ' '..='~' if char != '\\' => char,
-            _ => '?',
-        })
-        .collect()
 }
 
 #[cfg(test)]

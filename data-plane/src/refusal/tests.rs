@@ -1,5 +1,9 @@
 use std::collections::BTreeMap;
 
+use http::{
+    StatusCode,
+    header::{RETRY_AFTER, WWW_AUTHENTICATE},
+};
 use proptest::prelude::*;
 
 use super::*;
