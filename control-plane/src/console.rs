@@ -49,6 +49,7 @@ pub(crate) mod page;
 mod provider_sign_in;
 mod search;
 mod servers;
+mod sessions;
 mod settings;
 mod sign_in;
 mod sql;
@@ -101,6 +102,9 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/calls", get(calls::show_list))
         .route("/calls/{call_id}", get(calls::show_detail))
         .route("/audit", get(audit::show_list))
+        .route("/sessions", get(sessions::show_list))
+        .route("/sessions/{id}", get(sessions::show_detail))
+        .route("/sessions/{id}/end", post(sessions::end))
         .route("/users", get(users::show_list))
         .route("/users/{id}", get(users::show_detail))
         .route("/users/{id}/edit", get(users::show_edit).post(users::save))

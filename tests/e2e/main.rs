@@ -22,6 +22,7 @@ mod discovery;
 mod event_links;
 mod federation;
 mod first_five_minutes;
+mod fleet;
 mod harness;
 mod instances;
 mod ledgers;

@@ -83,6 +83,7 @@ pub use self::{
     process::Process,
     redis::Redis,
     reference::{ReferenceServer, Speaks},
+    relay::Relay,
     scripted::{Piece, Reply, Script, ScriptedServer, Seen},
     site::Site,
     spans::{Span, SpanReceiver},

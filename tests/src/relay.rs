@@ -18,7 +18,7 @@ use crate::ports::free_port;
 
 /// The wire.
 #[derive(Debug)]
-pub(crate) struct Relay {
+pub struct Relay {
     /// Its own: while a story waits for a process to end, its thread does nothing else.
     runtime: Option<Runtime>,
     port: u16,
@@ -28,7 +28,11 @@ pub(crate) struct Relay {
 
 impl Relay {
     /// Lays a wire to `target`.
-    pub(crate) fn to(target: SocketAddr) -> Self {
+    ///
+    /// # Panics
+    /// When no port is free.
+    #[must_use]
+    pub fn to(target: SocketAddr) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime starts");
         let relay = Self { runtime: Some(runtime), port: free_port(), target, carrying: Mutex::default() };
         relay.mend();
@@ -36,12 +40,13 @@ impl Relay {
     }
 
     /// Where it begins.
-    pub(crate) fn port(&self) -> u16 {
+    #[must_use]
+    pub fn port(&self) -> u16 {
         self.port
     }
 
     /// Cuts it; returns when nobody listens any more.
-    pub(crate) async fn cut(&self) {
+    pub async fn cut(&self) {
         let carrying = self.carrying.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(carrying) = carrying {
             carrying.abort();
@@ -53,7 +58,7 @@ impl Relay {
     ///
     /// # Panics
     /// When somebody else took its port meanwhile.
-    pub(crate) fn mend(&self) {
+    pub fn mend(&self) {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).expect("the port is ours");
         listener.set_nonblocking(true).expect("a listener need not block");
         let target = self.target;

@@ -4,7 +4,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
     agents, apply, audit, authorizations, call, control_plane, data_plane, demo_server, dev, doctor, failure::Failure,
-    get, initial_access_tokens, keys, revoke, settings, sign_in_link, usage,
+    get, initial_access_tokens, keys, revoke, sessions, settings, sign_in_link, usage,
 };
 
 const ABOUT: &str = "An MCP gateway: agents call tools through it, and every call is authorised, limited and recorded.";
@@ -43,6 +43,7 @@ pub(crate) enum Command {
     InitialAccessTokens(initial_access_tokens::Args),
     Revoke(revoke::Args),
     Keys(keys::Args),
+    Sessions(sessions::Args),
     Call(call::Args),
     Usage(usage::Args),
     Audit(audit::Args),
@@ -72,6 +73,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
         Command::InitialAccessTokens(args) => initial_access_tokens::run(args).await,
         Command::Revoke(args) => revoke::run(args).await,
         Command::Keys(args) => keys::run(args).await,
+        Command::Sessions(args) => sessions::run(args).await,
         Command::Call(args) => call::run(args).await,
         Command::Usage(args) => usage::run(args).await,
         Command::Audit(args) => audit::run(args).await,

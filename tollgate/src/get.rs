@@ -119,7 +119,7 @@ fn table(shown: Shown, objects: &[Value]) -> String {
 const fn columns(kind: Kind) -> &'static [(&'static str, &'static str)] {
     match kind {
         Kind::Team => &[("DISPLAY NAME", "/spec/display_name"), ("COST CENTER", "/spec/cost_center")],
-        Kind::Server => &[("INSTANCES", "/spec/instances"), ("TEAM", "/spec/team")],
+        Kind::Server => &[("INSTANCES", "/status/instances"), ("TEAM", "/spec/team")],
         Kind::Toolset => &[("TOOLS", "/status/effective/names"), ("URL", "/status/urls/mcp")],
         Kind::Agent => {
             &[("TEAM", "/spec/team"), ("TYPE", "/spec/type"), ("ORIGIN", "/status/origin"), ("STATE", "/status/state")]
@@ -136,6 +136,7 @@ fn cell(value: &Value) -> String {
         Value::Null => "-".to_owned(),
         Value::String(text) => terminal::harmless(text),
         Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
+        Value::Object(fields) if fields.contains_key("health") => instance(fields),
         Value::Object(fields) => match (fields.get("count"), fields.get("per"), fields.get("url")) {
             (Some(count), Some(per), _) => format!("{} per {}", cell(count), cell(per)),
             (_, _, Some(url)) => cell(url),
@@ -143,6 +144,18 @@ fn cell(value: &Value) -> String {
         },
         other => other.to_string(),
     }
+}
+
+/// Where an instance runs and how it does, as `http://a/mcp (ejected: unreachable)`.
+fn instance(fields: &serde_json::Map<String, Value>) -> String {
+    let text = |name: &str| fields.get(name).filter(|value| !value.is_null()).map(cell);
+    let draining = fields.get("draining") == Some(&Value::Bool(true));
+    let mut said = text("health").unwrap_or_default();
+    if let Some(error) = text("last_error") {
+        said = format!("{said}: {error}");
+    }
+    let state = if draining { "draining, " } else { "" };
+    format!("{} ({state}{said})", text("url").unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -171,6 +184,14 @@ mod tests {
         let shown = table("users".parse().expect("a kind"), &[user]);
         assert!(shown.contains("ada@acme.test  viewer  -     active  usr_1"), "{shown}");
         assert!("user-s".parse::<Shown>().expect_err("no kind").ends_with("limits, users"));
+    }
+
+    #[test]
+    fn an_instance_is_shown_with_how_it_does() {
+        let fine = json!({ "url": "http://a/", "draining": false, "health": "healthy", "last_error": null });
+        let gone = json!({ "url": "http://b/", "draining": true, "health": "ejected", "last_error": "unreachable" });
+        let shown = cell(&json!([fine, gone]));
+        assert_eq!(shown, "http://a/ (healthy), http://b/ (draining, ejected: unreachable)");
     }
 
     #[test]

@@ -81,15 +81,11 @@ async fn rotate(api: &ApiClient, now: bool) -> Result<(), Failure> {
 
 fn table(keys: &[Value]) -> String {
     const COLUMNS: [(&str, &str); 5] = [
-        ("KID", "kid"),
-        ("STATE", "state"),
-        ("CREATED", "created_at"),
-        ("SIGNS SINCE", "activated_at"),
-        ("REMOVED AT", "removed_at"),
+        ("KID", "/kid"),
+        ("STATE", "/state"),
+        ("CREATED", "/created_at"),
+        ("SIGNS SINCE", "/activated_at"),
+        ("REMOVED AT", "/removed_at"),
     ];
-    let mut rows = vec![COLUMNS.map(|(title, _)| title.to_owned()).to_vec()];
-    rows.extend(
-        keys.iter().map(|key| COLUMNS.map(|(_, field)| key[field].as_str().unwrap_or("-").to_owned()).to_vec()),
-    );
-    terminal::table(&rows)
+    terminal::table_of(&COLUMNS, keys)
 }

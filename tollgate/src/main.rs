@@ -34,6 +34,7 @@ mod logging;
 mod manifest;
 mod postgres;
 mod revoke;
+mod sessions;
 mod settings;
 mod shutdown;
 mod sign_in_link;

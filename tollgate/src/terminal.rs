@@ -71,6 +71,16 @@ pub(crate) fn print_items(format: Format, items: &[Value], table: impl Fn(&[Valu
     });
 }
 
+/// A table of objects: titles, and where in an object the text of that column is.
+pub(crate) fn table_of(columns: &[(&str, &str)], objects: &[Value]) -> String {
+    let mut rows = vec![columns.iter().map(|(title, _)| (*title).to_owned()).collect()];
+    rows.extend(objects.iter().map(|object| {
+        let cell = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or("-");
+        columns.iter().map(|(_, pointer)| harmless(cell(pointer))).collect()
+    }));
+    table(&rows)
+}
+
 /// Lines of a table whose columns are as wide as their widest cell. The first row is the head.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

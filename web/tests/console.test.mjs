@@ -21,6 +21,7 @@ const pages = [
   ['a new team', '/new/team'],
   ['Calls', '/calls'],
   ['Audit', '/audit'],
+  ['Sessions', '/sessions'],
   ['Users', '/users'],
   ['Settings', '/settings'],
   ['Edit default', '/tenants/default/edit'],

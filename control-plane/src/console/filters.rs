@@ -11,6 +11,7 @@ use askama::{Result, Values};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{
+    instance_health::Health,
     servers::{Era, ServerSpec, Transport},
     usage::UsageRecord,
 };
@@ -74,6 +75,26 @@ pub(super) fn era(spec: &ServerSpec, _: &dyn Values) -> Result<&'static str> {
         Era::Legacy => "legacy",
         Era::Modern => "modern",
         Era::Auto => "found out by asking",
+    })
+}
+
+/// How an instance does, in a word.
+#[askama::filter_fn]
+pub(super) fn health_word(health: &Health, _: &dyn Values) -> Result<&'static str> {
+    Ok(match health {
+        Health::Unknown => "not asked yet",
+        other => other.as_str(),
+    })
+}
+
+/// The colour and shape of its dot.
+#[askama::filter_fn]
+pub(super) fn health_tone(health: &Health, _: &dyn Values) -> Result<&'static str> {
+    Ok(match health {
+        Health::Unknown => "",
+        Health::Healthy => "good",
+        Health::Returning | Health::Unhealthy => "warn",
+        Health::Ejected => "bad",
     })
 }
 

@@ -41,6 +41,7 @@ pub(crate) enum Section {
     Access,
     Calls,
     Audit,
+    Sessions,
     Users,
     Settings,
     /// None of them.
@@ -148,10 +149,11 @@ pub(crate) enum Done {
     UserDisabled,
     UserActivated,
     UserRevoked,
+    SessionEnded,
 }
 
 impl Done {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Created,
         Self::Saved,
         Self::Deleted,
@@ -168,6 +170,7 @@ impl Done {
         Self::UserDisabled,
         Self::UserActivated,
         Self::UserRevoked,
+        Self::SessionEnded,
     ];
 
     const fn code(self) -> &'static str {
@@ -188,6 +191,7 @@ impl Done {
             Self::UserActivated => "user-activated",
             Self::UserRevoked => "user-revoked",
             Self::Withdrawn => "withdrawn",
+            Self::SessionEnded => "session-ended",
         }
     }
 
@@ -209,6 +213,7 @@ impl Done {
             Self::UserDisabled => "Disabled. They are signed out, and no agent can act for them.",
             Self::UserActivated => "Activated. They may sign in again.",
             Self::UserRevoked => "Revoked. They are signed out, and no token that acts for them is good any longer.",
+            Self::SessionEnded => "Ended. The next request in it is told to begin anew.",
             Self::Withdrawn => "Taken back. The application has to ask you again.",
         }
     }

@@ -17,6 +17,7 @@ mod provider_logout;
 mod providers;
 mod recent;
 mod revoking;
+mod sessions;
 mod settings;
 mod signing_in;
 mod toolsets;

@@ -134,11 +134,12 @@ impl Instances {
         self.state(id).observed().health.is_check_due(Instant::now())
     }
 
-    /// Whether it is time to ask which era the instance speaks; whoever is told so asks.
+    /// Whether it is time to ask which era the instance speaks; whoever is told so asks. One that is ejected has its own
+    /// time to be asked.
     pub(super) fn take_probe(&self, id: InstanceId) -> bool {
         let (state, now) = (self.state(id), Instant::now());
         let mut observed = state.observed();
-        let due = now >= observed.probe_at;
+        let due = now >= observed.probe_at && observed.health.standing(now) != Standing::Ejected;
         if due {
             observed.probe_at = self.next_probe(now);
         }

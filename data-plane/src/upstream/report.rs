@@ -13,8 +13,8 @@ use tollgate_proto::{
 use super::{Instances, health::Condition, instance::Sight};
 use crate::{mcp::version::Era, policy::Snapshot};
 
-/// Instances in one message.
-const INSTANCES_MAX: usize = 1_000;
+/// Instances in one message, and tenants.
+const ENTRIES_MAX: usize = 1_000;
 
 /// What was seen, and what of it was told.
 #[derive(Debug, Default)]
@@ -37,32 +37,32 @@ impl Reporter {
 
     /// What is to be told at this moment, in unix milliseconds; messages of a bounded size, none when nothing changed.
     pub fn report(&mut self, instances: &Instances, snapshot: &Snapshot, now_ms: i64) -> Vec<InstanceReport> {
-        let (mut reports, mut known, mut tenants) = (Vec::new(), HashSet::new(), HashSet::new());
+        let (mut reports, mut filling) = (Vec::new(), InstanceReport::default());
+        let (mut known, mut tenants) = (HashSet::new(), HashSet::new());
         for tenant in snapshot.tenants() {
             tenants.insert(tenant.id);
             let anew = self.told.insert(tenant.id);
-            let mut states = Vec::new();
+            if anew {
+                // Before its instances, so that they add to it.
+                filling.complete_tenant_ids.push(tenant.id.to_string());
+            }
             for server in tenant.servers.values() {
                 for instance in &server.instances {
                     known.insert(instance.id);
                     let sight = instances.sight(instance.id).registered_as(server.era);
-                    let changed = self.note(instance.id, sight, now_ms);
-                    if anew || changed {
-                        states.push(self.state(tenant.id, instance.id));
+                    if self.note(instance.id, sight, now_ms) || anew {
+                        filling.instances.push(self.state(tenant.id, instance.id));
+                    }
+                    if filling.instances.len() >= ENTRIES_MAX {
+                        reports.push(std::mem::take(&mut filling));
                     }
                 }
             }
-            // The first message says that there is nothing else, those behind it add to it.
-            let mut complete = if anew { vec![tenant.id.to_string()] } else { Vec::new() };
-            let mut rest = states.into_iter().peekable();
-            while rest.peek().is_some() || !complete.is_empty() {
-                let complete_tenant_ids = std::mem::take(&mut complete);
-                reports.push(InstanceReport {
-                    complete_tenant_ids,
-                    instances: rest.by_ref().take(INSTANCES_MAX).collect(),
-                });
+            if filling.complete_tenant_ids.len() >= ENTRIES_MAX {
+                reports.push(std::mem::take(&mut filling));
             }
         }
+        reports.extend(Some(filling).filter(|report| *report != InstanceReport::default()));
         self.seen.retain(|id, _| known.contains(id));
         self.told.retain(|id| tenants.contains(id));
         reports

@@ -77,11 +77,11 @@ fn a_tenant_without_instances_is_complete_and_many_instances_are_several_message
     let (instances, mut reporter) = (Instances::default(), Reporter::default());
     let none = reporter.report(&instances, &snapshot(TenantId::new(), Vec::new()), NOW_MS);
     assert_eq!((none.len(), none[0].complete_tenant_ids.len()), (1, 1));
-    let many = (0..=INSTANCES_MAX).map(|_| instance()).collect();
+    let many = (0..=ENTRIES_MAX).map(|_| instance()).collect();
     let reports = reporter.report(&instances, &snapshot(TenantId::new(), many), NOW_MS);
     let counts: Vec<_> =
         reports.iter().map(|report| (report.complete_tenant_ids.len(), report.instances.len())).collect();
-    assert_eq!(counts, [(1, INSTANCES_MAX), (0, 1)]);
+    assert_eq!(counts, [(1, ENTRIES_MAX), (0, 1)]);
 }
 
 #[test]
