@@ -4,7 +4,8 @@ ALTER TABLE revocations ADD COLUMN document_url text;
 CREATE INDEX ON revocations (tenant_id, document_url) WHERE document_url IS NOT NULL;
 
 ALTER TABLE tenants
-    -- Within how many seconds after its redemption a code that comes again is a repetition and no theft.
-    ADD COLUMN code_repetition_s integer NOT NULL DEFAULT 2 CHECK (code_repetition_s BETWEEN 0 AND 60),
-    -- Whether the refresh tokens of clients that sign with keys of their own rotate as everybody's do.
-    ADD COLUMN rotates_always boolean NOT NULL DEFAULT false;
+    -- A code that is redeemed again ends its authorization however soon that is, and not only after the time in which
+    -- clients repeat themselves.
+    ADD COLUMN strict_code_reuse boolean NOT NULL DEFAULT false,
+    -- The refresh tokens of clients that sign with keys of their own rotate as everybody's do.
+    ADD COLUMN always_rotate_refresh_tokens boolean NOT NULL DEFAULT false;

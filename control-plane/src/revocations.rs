@@ -112,6 +112,10 @@ pub async fn revoke(tx: &mut TenantTx, what: Revoked, reason: &str) -> Result<i6
         revision: now.revision,
         kind: what.kind(),
         subject: &subject,
+        agent: match what {
+            Revoked::Agent(agent) => Some(agent),
+            _ => None,
+        },
         issued_before: (!what.is_final()).then_some(now.issued_before),
         reason,
         expires_at: match &what {

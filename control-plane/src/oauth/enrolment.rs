@@ -169,7 +169,7 @@ pub(super) async fn enrol(app: &App, tx: &mut TenantTx, enrolment: &Enrolment<'_
     if sql::count(tx).await? >= i64::from(enrolment.policy.clients_max) {
         return Err(EnrolmentError::Full);
     }
-    let agent = AgentId::new();
+    let (agent, tokens_valid_from) = identity(tx, enrolment.origin).await?;
     let system = by_rule(enrolment.issuer);
     let team = enrolment.team();
     let team_id = team_named(app, tx, &system, team).await?;
@@ -183,6 +183,7 @@ pub(super) async fn enrol(app: &App, tx: &mut TenantTx, enrolment: &Enrolment<'_
         state: enrolment.state(),
         origin: enrolment.origin,
         metadata: enrolment.metadata,
+        tokens_valid_from,
     };
     let created_at = sql::insert(tx, &made).await?;
     record(tx, enrolment, agent, &name, "agent.register").await?;
@@ -257,6 +258,17 @@ fn by_rule(issuer: &Issuer) -> Caller {
         tenant_name: issuer.name.to_string(),
         platform: false,
     }
+}
+
+/// The id of a new agent, and the moment from which on tokens that name it are valid. Tokens name the client of a
+/// document by its URL: whoever comes by the URL of an agent that was deleted is that agent again, so that what was
+/// revoked then stays revoked at every data plane.
+async fn identity(tx: &mut TenantTx, origin: Origin<'_>) -> Result<(AgentId, i64), sqlx::Error> {
+    let former = match origin {
+        Origin::Document { url, .. } => sql::former(tx, url).await?,
+        Origin::Registration { .. } => None,
+    };
+    Ok(former.map_or_else(|| (AgentId::new(), 0), |former| (former.agent, former.tokens_valid_from)))
 }
 
 /// The team of this name, which is made when there is none.

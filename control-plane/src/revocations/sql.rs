@@ -18,6 +18,8 @@ pub(super) struct NewRevocation<'a> {
     pub(super) revision: i64,
     pub(super) kind: &'static str,
     pub(super) subject: &'a str,
+    /// Whose tokens may name it by its document.
+    pub(super) agent: Option<AgentId>,
     pub(super) issued_before: Option<i64>,
     pub(super) reason: &'a str,
     pub(super) expires_at: DateTime<Utc>,
@@ -144,15 +146,16 @@ pub(super) async fn void_tokens_of_tenant(tx: &mut TenantTx, issued_before: i64)
 pub(super) async fn insert(tx: &mut TenantTx, new: &NewRevocation<'_>) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "INSERT INTO revocations (tenant_id, revision, kind, subject, issued_before, reason, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO revocations (tenant_id, revision, kind, subject, issued_before, reason, expires_at, document_url)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, (SELECT document_url FROM agents WHERE id = $8))",
         tenant,
         new.revision,
         new.kind,
         new.subject,
         new.issued_before,
         new.reason,
-        new.expires_at
+        new.expires_at,
+        new.agent.map(AgentId::uuid),
     )
     .execute(&mut **tx)
     .await

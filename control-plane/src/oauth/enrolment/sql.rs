@@ -21,6 +21,15 @@ pub(super) struct NewAgent<'a> {
     pub(super) state: AgentState,
     pub(super) origin: Origin<'a>,
     pub(super) metadata: &'a ClientMetadata,
+    /// Unix seconds: tokens that name it and were issued before are void.
+    pub(super) tokens_valid_from: i64,
+}
+
+/// The agent that a document made once and that is gone, while tokens that name it may still be alive.
+pub(super) struct Former {
+    pub(super) agent: AgentId,
+    /// Unix seconds: those that were issued before are void.
+    pub(super) tokens_valid_from: i64,
 }
 
 /// An agent that registered itself, as far as a change of its registration needs it.
@@ -72,10 +81,10 @@ pub(super) async fn insert(tx: &mut TenantTx, agent: &NewAgent<'_>) -> Result<Da
     sqlx::query_scalar!(
         "INSERT INTO agents (tenant_id, id, name, display_name, team_id, spec, created_by, type, state, origin,
                              auth_method, document_url, redirect_uris, grant_types, jwks, jwks_uri, signing_alg,
-                             metadata, metadata_digest, registration_token_digest, metadata_fetched_at,
-                             metadata_fresh_until)
+                             metadata, metadata_digest, registration_token_digest, tokens_valid_from,
+                             metadata_fetched_at, metadata_fresh_until)
          VALUES ($1, $2, $3, $4, $5, $6, $7, 'interactive', $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                 CASE WHEN $20::float8 IS NULL THEN NULL ELSE now() END, now() + make_interval(secs => $20))
+                 $21, CASE WHEN $20::float8 IS NULL THEN NULL ELSE now() END, now() + make_interval(secs => $20))
          RETURNING created_at",
         tenant,
         agent.id.uuid(),
@@ -97,6 +106,7 @@ pub(super) async fn insert(tx: &mut TenantTx, agent: &NewAgent<'_>) -> Result<Da
         digest.as_bytes(),
         token,
         fresh_s,
+        agent.tokens_valid_from,
     )
     .fetch_one(&mut **tx)
     .await
@@ -170,6 +180,23 @@ pub(super) async fn fetched(tx: &mut TenantTx, agent: AgentId, fresh_s: u32) -> 
 pub(super) async fn of_document(tx: &mut TenantTx, url: &DocumentUrl) -> Result<Option<AgentId>, sqlx::Error> {
     let id = sqlx::query_scalar!("SELECT id FROM agents WHERE document_url = $1", url.as_str());
     Ok(id.fetch_optional(&mut **tx).await?.map(AgentId::from))
+}
+
+/// The agent that was known by this document and whose tokens were revoked, as long as that revocation lives.
+pub(super) async fn former(tx: &mut TenantTx, url: &DocumentUrl) -> Result<Option<Former>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT subject, issued_before AS "issued_before!" FROM revocations
+           WHERE tenant_id = $1 AND document_url = $2 AND expires_at > now() ORDER BY revision DESC LIMIT 1"#,
+        tx.tenant().uuid(),
+        url.as_str()
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(|row| {
+        let agent = row.subject.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        Ok(Former { agent, tokens_valid_from: row.issued_before })
+    })
+    .transpose()
 }
 
 pub(super) async fn registered(tx: &mut TenantTx, agent: AgentId) -> Result<Registered, sqlx::Error> {

@@ -11,11 +11,13 @@ use tower::ServiceExt as _;
 
 use super::{Scene, scene, settings};
 use crate::{
-    agents::SigningAlg,
+    agents::{AgentSpec, SigningAlg},
     oauth::{
         testing::{Bed, Signer, approval::FEDERATED, run},
         tests::token::verified,
     },
+    policy,
+    resource::Removable as _,
     router,
 };
 
@@ -192,6 +194,36 @@ async fn a_client_without_keys_or_without_the_wish_does_not_act_for_itself() {
         let alone = Machine::new(bed, json!({ "grant_types": ["client_credentials"] })).await;
         settings(bed, trusting()).await;
         assert_eq!(alone.outcome().await, "issued", "a client that no user comes with");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_tokens_of_a_deleted_agent_stay_dead_when_its_document_makes_it_anew() {
+    run(async |bed| {
+        let machine = Machine::new(bed, json!({})).await;
+        settings(bed, trusting()).await;
+        let token = async || machine.sign_in(&machine.signer).await.1["access_token"].as_str().expect("one").to_owned();
+        let server = bed.agent("resource-server", &[]).await;
+        bed.run("UPDATE agents SET spec = '{\"introspect\": true}' WHERE id = $1", server.agent.uuid()).await;
+        let is_alive = async |token: &str| {
+            let answer = bed.post("introspect", Some(&server.basic()), &format!("token={token}")).await;
+            answer.json()["active"] == true
+        };
+        let old = token().await;
+        assert!(is_alive(&old).await);
+        let agent = machine.scene.resolve(&machine.url).await.expect("a client").agent;
+        let mut tx = bed.tx().await;
+        policy::bump(&mut tx).await.expect("bumped");
+        AgentSpec::delete(&mut tx, agent, "").await.expect("deleted");
+        tx.commit().await.expect("committed");
+        assert!(!is_alive(&old).await);
+
+        let new = token().await;
+        assert_eq!((is_alive(&old).await, is_alive(&new).await), (false, true));
+        let again = machine.scene.resolve(&machine.url).await.expect("a client").agent;
+        assert_eq!(again, agent, "the revocation that data planes have names it");
+        assert_eq!(bed.count("revocations").await, 1);
     })
     .await;
 }
