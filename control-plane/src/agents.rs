@@ -314,7 +314,10 @@ impl Kind for AgentSpec {
 
 impl Removable for AgentSpec {
     async fn delete(tx: &mut TenantTx, id: AgentId, _: &str) -> Result<(), ApiError> {
-        revocations::revoke(tx, Revoked::Agent(id), "the agent was deleted").await?;
+        // Strangers may come and go without end: what never was given a token leaves nothing behind.
+        if sql::may_have_tokens(tx, id).await? {
+            revocations::revoke(tx, Revoked::Agent(id), "the agent was deleted").await?;
+        }
         Ok(sql::delete(tx, id).await?)
     }
 }

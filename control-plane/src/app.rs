@@ -65,6 +65,8 @@ pub struct App {
     pub client_keys: oauth::ClientKeys,
     /// Keys that verify tokens which are shown to the authorization server itself.
     pub verifiers: oauth::Verifiers,
+    /// How fast agents that register themselves come and go.
+    pub registration_pace: oauth::RegistrationPace,
     /// How tenants let agents register themselves, as their metadata says it.
     pub registration_policies: oauth::Policies,
 }
@@ -93,6 +95,7 @@ impl App {
             introspection_misses: oauth::Misses::default(),
             client_keys: oauth::ClientKeys::default(),
             verifiers: oauth::Verifiers::default(),
+            registration_pace: oauth::RegistrationPace::default(),
             registration_policies: oauth::Policies::default(),
         }
     }

@@ -82,7 +82,7 @@ pub use keys::KeyRing;
 pub use metadata::Policies;
 pub use observed::Trail;
 pub use purge::purge;
-pub use register::reap;
+pub use register::{Pace as RegistrationPace, reap};
 pub use scope_policy::ScopeRefusal;
 pub use target::TargetError;
 

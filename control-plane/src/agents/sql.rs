@@ -149,6 +149,22 @@ pub(super) async fn set_state(tx: &mut TenantTx, id: AgentId, state: AgentState)
     .map(drop)
 }
 
+/// Whether the agent may ever have been given a token. One that registered itself has to be allowed something by a user
+/// first, or be one that may act for itself.
+pub(super) async fn may_have_tokens(tx: &mut TenantTx, id: AgentId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS(
+               SELECT FROM agents
+               WHERE id = $1
+                 AND (origin = 'admin' OR confirmed_at IS NOT NULL OR 'client_credentials' = ANY(grant_types)
+                      OR (origin = 'client_document' AND last_used_at IS NOT NULL)
+                      OR EXISTS(SELECT FROM authorizations WHERE agent_id = agents.id))) AS "may!""#,
+        id.uuid()
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
 pub(super) async fn delete(tx: &mut TenantTx, id: AgentId) -> Result<(), sqlx::Error> {
     sqlx::query!("DELETE FROM agents WHERE id = $1", id.uuid()).execute(&mut **tx).await.map(drop)
 }

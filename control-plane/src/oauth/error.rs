@@ -114,7 +114,8 @@ impl OAuthError {
                 let realm = unproven.realm.as_ref()?;
                 (header::WWW_AUTHENTICATE, format!("Basic realm=\"{realm}\", charset=\"UTF-8\""))
             }
-            Self::TooManyFailures { retry_after } => {
+            Self::TooManyFailures { retry_after }
+            | Self::Registration(RegistrationRefusal::TooFast { retry_after }) => {
                 (header::RETRY_AFTER, retry_after.as_millis().div_ceil(1000).to_string())
             }
             Self::Registration(RegistrationRefusal::Full) => (header::RETRY_AFTER, FULL_RETRY_AFTER_S.to_string()),

@@ -38,11 +38,13 @@ use crate::{
 };
 
 pub(super) mod management;
+mod pace;
 mod reap;
 mod refusal;
 mod request;
 mod sql;
 
+pub use pace::Pace;
 pub use reap::reap;
 pub use refusal::RegistrationRefusal;
 
@@ -105,6 +107,7 @@ async fn register(
             return Ok(Registration { agent, created_at, secret: None, again: true });
         }
     }
+    app.registration_pace.take(issuer.tenant)?;
     policy::bump(tx).await?;
     let enrolment = Enrolment { issuer, policy, metadata, origin: Origin::Registration { token } };
     let made = enrolment::enrol(app, tx, &enrolment).await?;

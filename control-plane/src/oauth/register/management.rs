@@ -26,7 +26,6 @@ use crate::{
     },
     policy,
     resource::{Kind as _, Removable as _},
-    revocations::{self, Revoked},
     secret::{self, Digest, Purpose},
     tenants,
 };
@@ -74,6 +73,7 @@ pub(in crate::oauth) async fn replace(
     }
     let token = secret::generate(Purpose::RegistrationAccessToken);
     if changed {
+        app.registration_pace.take(issuer.tenant)?;
         policy::bump(&mut tx).await?;
         let origin = Origin::Registration { token: &token.digest };
         let enrolment = Enrolment { issuer: &issuer, policy: &policy, metadata: &metadata, origin };
@@ -96,8 +96,8 @@ pub(in crate::oauth) async fn remove(
     if held.auth_method == AuthMethod::None && held.is_relied_on {
         return Err(RegistrationRefusal::Shared.into());
     }
+    app.registration_pace.take(issuer.tenant)?;
     policy::bump(&mut tx).await?;
-    revocations::revoke(&mut tx, Revoked::Agent(held.agent), "the client deleted its registration").await?;
     AgentSpec::delete(&mut tx, held.agent, &held.name).await.map_err(|error| OAuthError::Unavailable(error.into()))?;
     record(&mut tx, &held, "agent.delete").await?;
     tx.commit().await?;

@@ -1,5 +1,7 @@
 //! Why a registration, or a change of one, is refused (RFC 7591 section 3.2.2, RFC 7592 section 2).
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 
 use crate::oauth::{client_metadata::MetadataFault, issuer::Issuer};
@@ -33,6 +35,12 @@ pub enum RegistrationRefusal {
     /// The tenant's ceiling.
     #[error("this tenant takes no more clients that register themselves for now")]
     Full,
+    /// The tenant's registrations change too fast.
+    #[error("registrations at this tenant change too fast: wait a minute")]
+    TooFast {
+        /// How long to wait.
+        retry_after: Duration,
+    },
 }
 
 impl RegistrationRefusal {
@@ -48,7 +56,7 @@ impl RegistrationRefusal {
             Self::Token { .. } => (StatusCode::UNAUTHORIZED, "invalid_token"),
             Self::Metadata(fault) => (StatusCode::BAD_REQUEST, fault.code()),
             Self::Body(_) => (StatusCode::BAD_REQUEST, "invalid_client_metadata"),
-            Self::Full => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
+            Self::Full | Self::TooFast { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
         }
     }
 

@@ -216,6 +216,45 @@ async fn a_flood_of_few_bodies_makes_few_agents() {
 }
 
 #[tokio::test]
+async fn strangers_who_come_and_go_are_slowed_down_and_leave_nothing() {
+    run(async |bed| {
+        let policy = async || -> i64 {
+            sqlx::query_scalar("SELECT policy_revision FROM tenants WHERE id = $1")
+                .bind(bed.tenant.uuid())
+                .fetch_one(bed.app.db.pool())
+                .await
+                .expect("a revision")
+        };
+        let before = policy().await;
+        let (mut turns, mut refused) = (0, 0);
+        while refused < 2 {
+            let answer = bed.register(&confidential()).await;
+            if answer.status == 429 {
+                assert_eq!(answer.error().1, "too_many_requests");
+                assert!(answer.header(header::RETRY_AFTER).parse::<u32>().is_ok_and(|seconds| seconds > 0));
+                refused += 1;
+                continue;
+            }
+            let registered = answer.json();
+            assert_eq!(bed.manage(Method::DELETE, &registered, None).await.status, 204);
+            turns += 1;
+        }
+        assert_eq!(turns, 60, "two changes each");
+        // Making the team and the agent, and deleting it.
+        assert!(policy().await - before <= 3 * turns, "no policy for what is refused");
+        assert_eq!(bed.count("revocations").await, 0, "nobody had a token");
+        assert_eq!(bed.agents().await, 0);
+
+        let other = bed.beside();
+        let known = other.registered(&public()).await;
+        assert_eq!(other.registered(&public()).await["client_id"], known["client_id"]);
+        let again = bed.register(&public()).await;
+        assert_eq!(again.json()["client_id"], known["client_id"], "who is known changes nothing");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_tenant_takes_so_many_and_no_more() {
     run(async |bed| {
         bed.settings(json!({ "clients_max": 2 })).await;
@@ -452,6 +491,7 @@ async fn a_client_reads_replaces_and_deletes_its_own_registration() {
         assert_eq!(bed.manage(Method::GET, &registered, None).await.error().0, 401, "the older token is void");
         assert_eq!(bed.manage(Method::GET, &replaced, None).await.status, 200);
 
+        bed.run("UPDATE agents SET confirmed_at = now() WHERE id = $1", id(&registered["client_id"]).uuid()).await;
         let deleted = bed.manage(Method::DELETE, &replaced, None).await;
         assert_eq!((deleted.status.as_u16(), deleted.body.len()), (204, 0));
         assert_eq!(bed.agents().await, 0);
