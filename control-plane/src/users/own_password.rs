@@ -1,6 +1,7 @@
 //! Choosing and changing one's own password.
 //!
-//! Invariant: a new password ends every session of its user but the one that it is chosen in, which begins anew.
+//! Invariant: a new password ends every session of its user but the one that it is chosen in, which begins anew; and
+//! where there was another before, everything that agents were allowed by whoever knew that one.
 
 use std::net::IpAddr;
 
@@ -14,7 +15,11 @@ use super::{
     session::{Begun, How, Session, begin, end_sessions},
     sql, take_attempt,
 };
-use crate::{app::App, db::TenantTx};
+use crate::{
+    app::App,
+    db::TenantTx,
+    revocations::{self, Revoked},
+};
 
 /// Why a password was not set.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +82,9 @@ async fn check_password(app: &App, user: &User, given: Zeroizing<String>, peer: 
 }
 
 async fn replace_password(tx: &mut TenantTx, user: &User, phc: &str) -> Result<(), sqlx::Error> {
+    if user.has_password {
+        revocations::revoke(tx, Revoked::User(user.id), "the user's password was changed").await?;
+    }
     sql::set_password(tx, user.id, phc).await?;
     end_sessions(tx, user.id).await?;
     record(tx, &user.actor(), "user.password.set", user.id, &user.email, json!({})).await

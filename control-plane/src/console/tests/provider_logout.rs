@@ -50,7 +50,7 @@ async fn post(bench: &Bench, form: String) -> Answer {
 }
 
 /// What an agent was allowed in the newest session of the user with this address.
-async fn family(bench: &Bench, email: &str) -> AuthorizationId {
+pub(super) async fn family(bench: &Bench, email: &str) -> AuthorizationId {
     let (family, agent) = (AuthorizationId::new(), AgentId::new());
     let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
     sqlx::query(
@@ -76,7 +76,7 @@ async fn family(bench: &Bench, email: &str) -> AuthorizationId {
     family
 }
 
-async fn is_revoked(bench: &Bench, family: AuthorizationId) -> bool {
+pub(super) async fn is_revoked(bench: &Bench, family: AuthorizationId) -> bool {
     let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
     sqlx::query_scalar("SELECT revoked_at IS NOT NULL FROM authorizations WHERE id = $1")
         .bind(family.uuid())

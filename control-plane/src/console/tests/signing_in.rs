@@ -2,10 +2,17 @@
 
 use futures_util::future::join_all;
 use http::Method;
+use tollgate_proto::{AgentId, AuthorizationId};
+use uuid::Uuid;
 
-use super::{Browser, PASSWORD, link, set_cookies};
+use super::{
+    Browser, PASSWORD, link,
+    provider_logout::{family, is_revoked},
+    set_cookies,
+};
 use crate::{
     caller::Role,
+    secret::{self, Purpose},
     testing::{Bench, run},
 };
 
@@ -120,6 +127,51 @@ async fn a_new_password_ends_every_other_session() {
         assert_ne!(other.cookie(), before, "the session has a new secret");
         other.get("/account").await.expect(200);
         browser.get("/account").await.expect(303);
+    })
+    .await;
+}
+
+/// A refresh token of the family, and the form that uses it.
+async fn refresh_form(bench: &Bench, family: AuthorizationId) -> String {
+    let made = secret::generate(Purpose::RefreshToken);
+    let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
+    let may = "UPDATE agents SET grant_types = '{authorization_code,refresh_token}'";
+    sqlx::query(may).execute(&mut *tx).await.expect("it may refresh");
+    let agent: Uuid = sqlx::query_scalar(
+        "WITH made AS (INSERT INTO refresh_tokens (tenant_id, digest, authorization_id, expires_at)
+                       VALUES ($1, $2, $3, now() + interval '1 day'))
+         SELECT agent_id FROM authorizations WHERE id = $3",
+    )
+    .bind(bench.acme.uuid())
+    .bind(made.digest.as_bytes())
+    .bind(family.uuid())
+    .fetch_one(&mut *tx)
+    .await
+    .expect("a refresh token");
+    tx.commit().await.expect("committed");
+    format!("grant_type=refresh_token&client_id={}&refresh_token={}", AgentId::from(agent), made.text.as_str())
+}
+
+#[tokio::test]
+async fn a_new_password_ends_what_agents_were_allowed_under_the_old_one() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::Owner).await;
+        let early = family(bench, OWNER).await;
+        browser.post("/account/password", &[("new", PASSWORD)]).await.expect(303);
+        assert!(!is_revoked(bench, early).await, "a first password replaces none");
+        let form = refresh_form(bench, early).await;
+        browser.post("/account/password", &[("old", PASSWORD), ("new", "another long one")]).await.expect(303);
+        assert!(is_revoked(bench, early).await);
+        let call = bench.call(Method::POST, "/t/acme/oauth/token").anonymous();
+        let answer = call.header("content-type", "application/x-www-form-urlencoded").body(form).await.expect(400);
+        assert_eq!(answer.json["error"], "invalid_grant");
+        browser.get("/account").await.expect(200);
+        let late = family(bench, OWNER).await;
+        assert!(!is_revoked(bench, late).await);
+        let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
+        let revoked: Vec<String> =
+            sqlx::query_scalar("SELECT kind FROM revocations").fetch_all(&mut *tx).await.expect("rows");
+        assert_eq!(revoked, ["user"]);
     })
     .await;
 }
