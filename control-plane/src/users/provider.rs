@@ -27,6 +27,7 @@ use crate::{
     },
     policy,
     resource::Kind as _,
+    revocations::{self, Revoked},
     teams,
 };
 
@@ -188,7 +189,7 @@ async fn update(
         Mapped::Unmanaged => current,
         Mapped::To(role) => role,
         Mapped::Nothing => {
-            end_sessions(tx, id).await?;
+            dismiss(tx, provider, &user, current).await?;
             return Ok(Err(Refusal::NoRole));
         }
     };
@@ -215,6 +216,30 @@ async fn update(
     });
     record(tx, &provider.actor(), "user.update", id, &user.email, detail).await?;
     Ok(Ok(id))
+}
+
+/// Takes from somebody whose groups give no role any more what they had: role, sessions, and what agents may do for
+/// them. The last owner stays one, so that somebody is left.
+async fn dismiss(
+    tx: &mut TenantTx,
+    provider: &Provider,
+    user: &sql::LinkedRow,
+    current: Role,
+) -> Result<(), sqlx::Error> {
+    let id = UserId::from(user.id);
+    if current != Role::None {
+        // Before any other row, as in `update`.
+        policy::bump(tx).await?;
+    }
+    end_sessions(tx, id).await?;
+    let is_last_owner = current == Role::Owner && !sql::has_other_owner(tx, id).await?;
+    if current == Role::None || is_last_owner {
+        return Ok(());
+    }
+    revocations::revoke(tx, Revoked::User(id), "the user's groups give no role any more").await?;
+    sql::set_authority(tx, id, Role::None, user.team_id.map(TeamId::from)).await?;
+    let detail = json!({ "before": { "role": current }, "after": { "role": Role::None } });
+    record(tx, &provider.actor(), "user.update", id, &user.email, detail).await
 }
 
 /// The id of a team of a mapping; none when it is gone since.

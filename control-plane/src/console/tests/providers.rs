@@ -5,7 +5,10 @@ use http::Method;
 use serde_json::{Value, json};
 use tollgate_proto::AgentId;
 
-use super::Browser;
+use super::{
+    Browser,
+    provider_logout::{family, is_revoked},
+};
 use crate::{
     caller::Role,
     identity_providers::scripted::{Mischief, ScriptedProvider},
@@ -366,9 +369,12 @@ async fn groups_give_role_and_team_at_every_sign_in() {
 
         let mut inside = Browser::new(bench);
         sign_in(&mut inside, &provider).await.expect(303);
+        let allowed = family(bench, "ada@corp.test").await;
         provider.script().claims["groups"] = json!(["nobody"]);
         let answer = sign_in(&mut Browser::new(bench), &provider).await.expect(403);
         assert!(answer.text.contains("none of your groups gives you a role here"));
+        assert_eq!(text(&spec().await["role"]), "none", "whatever they sign in with next");
+        assert!(is_revoked(bench, allowed).await, "agents no longer act for them");
         inside.get("/account").await.expect(303);
         assert_eq!(refusals(bench).await, ["none of the user's groups gives a role here"]);
     })
