@@ -45,7 +45,7 @@ pub struct TenantSpec {
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
-    /// How long access tokens live, from `1m` to `24h`; `15m` unless told.
+    /// How long access tokens live, from `1m` to `24h`; `15m` unless told. Those that act for a user live an hour at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "15m")]
     pub access_token_ttl: Option<String>,
@@ -70,6 +70,14 @@ pub struct TenantSpec {
     /// endpoint's URL, as many clients do; `false` unless told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict_assertion_audience: Option<bool>,
+    /// Whether an authorization code that is redeemed a second time ends its authorization however soon that is; `false`
+    /// unless told: then a repetition within two seconds is refused and ends nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strict_code_reuse: Option<bool>,
+    /// Whether each use of a refresh token gives another to clients that sign with keys of their own too; `false` unless
+    /// told: they keep the one they have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub always_rotate_refresh_tokens: Option<bool>,
 }
 
 /// What the server says about a tenant.
@@ -105,6 +113,10 @@ pub struct EffectiveTenant {
     pub local_sign_in: bool,
     /// Whether a client assertion must be addressed to the issuer.
     pub strict_assertion_audience: bool,
+    /// Whether an authorization code that is redeemed a second time ends its authorization however soon that is.
+    pub strict_code_reuse: bool,
+    /// Whether the refresh tokens of clients that sign with keys of their own rotate too.
+    pub always_rotate_refresh_tokens: bool,
 }
 
 /// What a tenant's spec means.
@@ -118,6 +130,8 @@ pub struct Meaning {
     client_registration: RegistrationPolicy,
     local_sign_in: bool,
     strict_assertion_audience: bool,
+    strict_code_reuse: bool,
+    always_rotate_refresh_tokens: bool,
 }
 
 impl TenantSpec {
@@ -174,6 +188,8 @@ impl Kind for TenantSpec {
             client_registration,
             local_sign_in,
             strict_assertion_audience: self.strict_assertion_audience.unwrap_or_default(),
+            strict_code_reuse: self.strict_code_reuse.unwrap_or_default(),
+            always_rotate_refresh_tokens: self.always_rotate_refresh_tokens.unwrap_or_default(),
         }))
     }
 
@@ -194,6 +210,8 @@ impl Kind for TenantSpec {
                 client_registration: self.client_registration.clone().unwrap_or_default().effective(),
                 local_sign_in: self.local_sign_in(),
                 strict_assertion_audience: self.strict_assertion_audience.unwrap_or_default(),
+                strict_code_reuse: self.strict_code_reuse.unwrap_or_default(),
+                always_rotate_refresh_tokens: self.always_rotate_refresh_tokens.unwrap_or_default(),
             },
             policy: row.facts.clone(),
             issuer,

@@ -157,6 +157,8 @@ impl Editable for TenantSpec {
             .with("access_token_format", as_text(&json!(effective.access_token_format)))
             .with("signing_key_rotation", effective.signing_key_rotation.as_str())
             .with("strict_assertion_audience", yes(effective.strict_assertion_audience))
+            .with("strict_code_reuse", yes(effective.strict_code_reuse))
+            .with("always_rotate_refresh_tokens", yes(effective.always_rotate_refresh_tokens))
             .with("local_sign_in", yes(effective.local_sign_in))
             .with("registration", as_text(&json!(registration.registration)))
             .with("client_documents", as_text(&json!(registration.client_documents)))
@@ -188,6 +190,8 @@ impl Editable for TenantSpec {
             "access_token_format": entries.text("access_token_format"),
             "signing_key_rotation": entries.text("signing_key_rotation"),
             "strict_assertion_audience": entries.get("strict_assertion_audience") == "yes",
+            "strict_code_reuse": entries.get("strict_code_reuse") == "yes",
+            "always_rotate_refresh_tokens": entries.get("always_rotate_refresh_tokens") == "yes",
             "local_sign_in": entries.get("local_sign_in") == "yes",
             "egress_allow": entries.lines("egress_allow"),
             "client_registration": {
@@ -244,12 +248,17 @@ fn about_tokens() -> Vec<Field> {
     ];
     vec![
         Field::new("display_name", "Display name", Control::Text),
-        Field::new("access_token_ttl", "Life of access tokens", Control::Code)
-            .hint("From 1m to 24h. A revocation acts within a second, however long they live."),
+        Field::new("access_token_ttl", "Life of access tokens", Control::Code).hint(
+            "From 1m to 24h; an hour at most for a user. A revocation acts within a second, however long they live.",
+        ),
         Field::new("access_token_format", "Format of access tokens", Control::Select(formats)),
         Field::new("signing_key_rotation", "A new signing key every", Control::Code).hint("As in 90d."),
         Field::new("strict_assertion_audience", "Take client assertions for the issuer only", Control::Check)
             .hint("Otherwise also those whose audience is the token endpoint's URL, as many clients write it."),
+        Field::new("strict_code_reuse", "A code that is redeemed twice ends its authorization at once", Control::Check)
+            .hint("Otherwise a repetition within two seconds is refused and ends nothing: clients retry that fast."),
+        Field::new("always_rotate_refresh_tokens", "Rotate every client's refresh tokens", Control::Check)
+            .hint("Otherwise clients that sign with keys of their own keep the one they have."),
     ]
 }
 

@@ -71,6 +71,8 @@ pub(super) struct TenantRules {
     pub(super) now_ms: i64,
     /// Whether a client assertion is for the issuer, and not for the token endpoint's URL.
     pub(super) strict_assertion_audience: bool,
+    /// Whether the refresh tokens of clients that sign rotate too.
+    pub(super) always_rotates: bool,
     /// Where its clients' keys and documents may live.
     pub(super) egress: Egress,
 }
@@ -135,7 +137,7 @@ pub(super) async fn standing(
                   (SELECT kid FROM signing_keys WHERE state = 'active') AS signing_kid,
                   tenants.tokens_valid_from AS tenant_tokens_valid_from, tenants.strict_assertion_audience,
                   (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS "now_ms!",
-                  tenants.egress_allow,
+                  tenants.egress_allow, tenants.always_rotate_refresh_tokens,
                   credential.id AS "credential_id?", credential.digest AS "credential_digest?",
                   COALESCE(credential.last_used_at > now() - interval '1 minute', false) AS "credential_use_noted!",
                   ARRAY(SELECT DISTINCT unnest(scopes) FROM grants
@@ -234,6 +236,7 @@ struct StandingRow {
     tenant_tokens_valid_from: i64,
     now_ms: i64,
     strict_assertion_audience: bool,
+    always_rotate_refresh_tokens: bool,
     egress_allow: Vec<String>,
     credential_id: Option<Uuid>,
     credential_digest: Option<Vec<u8>>,
@@ -281,6 +284,7 @@ impl StandingRow {
             tokens_valid_from: self.tenant_tokens_valid_from,
             now_ms: self.now_ms,
             strict_assertion_audience: self.strict_assertion_audience,
+            always_rotates: self.always_rotate_refresh_tokens,
             egress: tenants::egress_of(&self.egress_allow)?,
         };
         Ok(Standing {

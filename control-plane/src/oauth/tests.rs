@@ -18,4 +18,5 @@ mod register;
 mod revoke;
 mod round_trips;
 mod token;
+mod tenant_rules;
 mod toolsets;

@@ -31,7 +31,8 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         "UPDATE tenants SET labels = $2, spec = $3, revision = $4, updated_at = now(),
              display_name = $5, access_token_ttl_s = $6, egress_allow = $7, client_registration = $8,
              local_sign_in = $9, strict_assertion_audience = $10,
-             access_token_format = $11, signing_key_rotation_s = $12
+             access_token_format = $11, signing_key_rotation_s = $12, strict_code_reuse = $13,
+             always_rotate_refresh_tokens = $14
          WHERE id = $1",
         tenant,
         version.labels,
@@ -45,6 +46,8 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         meaning.strict_assertion_audience,
         meaning.access_token_format.as_str(),
         meaning.signing_key_rotation_s,
+        meaning.strict_code_reuse,
+        meaning.always_rotate_refresh_tokens,
     )
     .execute(&mut **tx)
     .await

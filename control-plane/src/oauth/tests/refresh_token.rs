@@ -258,6 +258,13 @@ async fn a_client_that_signs_keeps_the_token_that_it_has() {
         let moved = "refresh_tokens WHERE consumed_at IS NULL AND expires_at > now() + interval '29 days'";
         assert_eq!(bed.count(moved).await, 1, "its idle end moves");
         assert_eq!(bed.count("refresh_tokens").await, 1);
+
+        bed.change("UPDATE tenants SET always_rotate_refresh_tokens = true").await;
+        let rotated = signed(&format!("grant_type=refresh_token&refresh_token={token}")).await.refresh_token();
+        let again = signed(&format!("grant_type=refresh_token&refresh_token={rotated}")).await.refresh_token();
+        assert!(rotated != token && again != rotated);
+        let stolen = signed(&format!("grant_type=refresh_token&refresh_token={token}")).await;
+        assert_eq!(stolen.error(), (400, "invalid_grant".to_owned()), "its successor was used");
     })
     .await;
 }

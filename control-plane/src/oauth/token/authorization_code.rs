@@ -17,7 +17,8 @@ use crate::{
 /// The grant type's name.
 pub(super) const NAME: &str = "authorization_code";
 /// A code that is redeemed again within this time was sent twice by its own client: retries and double clicks come
-/// this fast, and whoever stole a code is refused either way. OAuth 2.1 section 4.1.3 wants the tokens revoked.
+/// this fast, and whoever stole a code is refused either way. OAuth 2.1 section 4.1.3 wants the tokens revoked, as a
+/// tenant may too (`strict_code_reuse`).
 pub(super) const REPETITION_S: f64 = 2.0;
 const REPLAYED: &str = "an authorization code was redeemed again";
 /// RFC 7636 section 4.1.

@@ -22,6 +22,10 @@ use crate::{
     revocations::{self, Revoked},
 };
 
+/// The longest life of a token that acts for a user, whatever the tenant has set: it has to be got anew, within a grant
+/// that the user can see and end.
+const LIFE_FOR_USERS_MAX_S: u32 = 3_600;
+
 /// A family that is alive: its user and its agent may act, and nobody has revoked it.
 #[derive(Debug)]
 pub(super) struct Family {
@@ -79,7 +83,7 @@ impl Family {
             valid_from: standing.tokens_valid_from().max(self.tokens_valid_from),
             resource: target.url(&app.urls, &issuer.name),
             scopes,
-            ttl_s: standing.tenant.access_token_ttl_s,
+            ttl_s: standing.tenant.access_token_ttl_s.min(LIFE_FOR_USERS_MAX_S),
         };
         Ok(Issuing::begin(tx, order).await?)
     }

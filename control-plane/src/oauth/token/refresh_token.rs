@@ -11,7 +11,7 @@ use super::{Answer, family, sql};
 use crate::{
     agents::AuthMethod,
     app::App,
-    oauth::{client::Client, client_auth::Presented, error::OAuthError, issuer::Issuer},
+    oauth::{client_auth::Presented, error::OAuthError, issuer::Issuer, sql::Standing},
     secret::{self, Digest, Purpose},
 };
 
@@ -38,7 +38,7 @@ pub(super) async fn issue(app: &App, issuer: &Issuer, presented: Presented<'_>) 
     }
     let used = Digest::of(text);
     let successor = secret::generate(Purpose::RefreshToken);
-    let exchange = sql::Exchange { used: &used, successor: &successor.digest, rotates: rotates(client) };
+    let exchange = sql::Exchange { used: &used, successor: &successor.digest, rotates: rotates(&standing) };
     let prefix = family::server_prefix(app, issuer);
     let Some((family, rotated)) = sql::refresh(&mut tx, client.agent, &exchange, &prefix).await? else {
         let stolen = sql::stolen(&mut tx, client.agent, &used).await?;
@@ -55,7 +55,8 @@ pub(super) async fn issue(app: &App, issuer: &Issuer, presented: Presented<'_>) 
 }
 
 /// Whether each use of a token gives another. Whoever proves with a key of its own who it is cannot lose a token to
-/// somebody who could use it, so that it keeps the one it has (OAuth 2.1 section 4.3.1).
-fn rotates(client: &Client) -> bool {
-    client.auth_method != AuthMethod::PrivateKeyJwt
+/// somebody who could use it, so that it keeps the one it has (OAuth 2.1 section 4.3.1), unless the tenant wants it
+/// otherwise.
+fn rotates(standing: &Standing) -> bool {
+    standing.client.auth_method != AuthMethod::PrivateKeyJwt || standing.tenant.always_rotates
 }

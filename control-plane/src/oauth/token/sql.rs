@@ -88,7 +88,10 @@ pub(super) async fn replayed_code(
     let id = sqlx::query_scalar!(
         "SELECT authorizations.id FROM authorization_codes AS code
          JOIN authorizations ON authorizations.id = code.authorization_id
-         WHERE code.digest = $1 AND code.consumed_at < now() - make_interval(secs => $2) AND code.code_challenge = $3
+         JOIN tenants ON tenants.id = code.tenant_id
+         WHERE code.digest = $1 AND code.consumed_at IS NOT NULL
+           AND (tenants.strict_code_reuse OR code.consumed_at < now() - make_interval(secs => $2))
+           AND code.code_challenge = $3
            AND ($4::text IS NULL OR code.redirect_uri = $4)
            AND authorizations.agent_id = $5 AND authorizations.revoked_at IS NULL",
         redemption.code.as_bytes(),
