@@ -70,6 +70,13 @@ impl Person {
         self.cookies.clear();
     }
 
+    /// What the browser sends in the header `cookie`.
+    #[must_use]
+    pub fn cookies(&self) -> String {
+        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        cookies.join("; ")
+    }
+
     /// Opens a page and follows redirects. Returns the last answer and its address; an address that is not
     /// Tollgate's is not opened.
     pub async fn open(&mut self, url: &str) -> (Answer, Url) {
@@ -134,8 +141,7 @@ impl Person {
     }
 
     async fn send(&mut self, method: Method, url: &str, body: String) -> Answer {
-        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let cookies = cookies.join("; ");
+        let cookies = self.cookies();
         let mut headers = vec![("cookie", cookies.as_str())];
         if method == Method::POST {
             headers.push(("content-type", "application/x-www-form-urlencoded"));

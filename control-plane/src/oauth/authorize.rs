@@ -7,7 +7,7 @@
 //!
 //! Invariant: a request is answered to an address only after that was found to be the client's; and to a client that
 //! registered itself only after the user signed in, so that nobody uses us to send strangers to their own site (OAuth
-//! 2.1 section 7.13.2).
+//! 2.1 section 7.13.2). A client that was never seen is not even looked up before that.
 
 use std::sync::Arc;
 
@@ -140,8 +140,14 @@ async fn ask_by_form(
 
 /// The life of one request, from its parameters to a page or a redirect.
 async fn consider(app: &App, issuer: Issuer, headers: &HeaderMap, encoded: &str) -> Answer {
-    let asked = Asked::find(app, issuer, Parameters::parse(encoded)?).await?;
-    let session = signed_in(app, headers, &asked.issuer).await?;
+    let parameters = Parameters::parse(encoded)?;
+    let session = signed_in(app, headers, &issuer).await?;
+    if session.is_none() && is_strangers(app, &issuer, &parameters).await? {
+        // What is silent stays so, and is answered to nobody.
+        let silent = matches!(parameters.get("prompt"), Ok(Some("none")));
+        return if silent { Err(PageFault::Silent.into()) } else { Ok(to_sign_in(&issuer, &parameters)) };
+    }
+    let asked = Asked::find(app, issuer, parameters).await?;
     let request = match asked.read(app) {
         Ok(request) => request,
         Err(fault) if session.is_some() || is_trusted(&asked.client) => {
@@ -193,7 +199,7 @@ impl Asked {
 
     /// The path of this endpoint with another ending.
     fn path(&self, ending: &str) -> String {
-        format!("/t/{}/oauth/authorize{ending}", self.issuer.name)
+        path(&self.issuer, ending)
     }
 
     /// Where this request can be made again.
@@ -207,12 +213,11 @@ impl Asked {
     }
 
     fn way_to_sign_in(&self, parameters: &Parameters) -> WayIn {
-        let next = format!("{}?{}", self.path(""), parameters.to_query());
-        WayIn { tenant: self.issuer.name.to_string(), next, anew: false }
+        way_to_sign_in(&self.issuer, parameters)
     }
 
     fn to_sign_in(&self) -> Response {
-        Redirect::to(&self.sign_in_path(&self.parameters)).into_response()
+        to_sign_in(&self.issuer, &self.parameters)
     }
 
     /// The same, so that `prompt=login` is satisfied on the way back.
@@ -234,6 +239,27 @@ impl Asked {
     fn is_recent_enough(&self, session: &Session) -> bool {
         let since = self.parameters.get(SIGNED_IN_SINCE).ok().flatten().and_then(|since| since.parse().ok());
         since.is_none_or(|since: i64| session.proven_at.is_some_and(|proven_at| proven_at.timestamp() >= since))
+    }
+}
+
+fn path(issuer: &Issuer, ending: &str) -> String {
+    format!("/t/{}/oauth/authorize{ending}", issuer.name)
+}
+
+fn way_to_sign_in(issuer: &Issuer, parameters: &Parameters) -> WayIn {
+    let next = format!("{}?{}", path(issuer, ""), parameters.to_query());
+    WayIn { tenant: issuer.name.to_string(), next, anew: false }
+}
+
+fn to_sign_in(issuer: &Issuer, parameters: &Parameters) -> Response {
+    Redirect::to(&way_to_sign_in(issuer, parameters).path()).into_response()
+}
+
+/// Whether the request is of a client whose document nobody here has ever asked for.
+async fn is_strangers(app: &App, issuer: &Issuer, parameters: &Parameters) -> Result<bool, sqlx::Error> {
+    match parameters.get("client_id") {
+        Ok(Some(id)) if client_document::is_document_url(id) => client_document::is_stranger(app, issuer, id).await,
+        _ => Ok(false),
     }
 }
 

@@ -2,7 +2,8 @@
 //! (draft-ietf-oauth-client-id-metadata-document).
 //!
 //! A document is fetched when it is not known or no longer fresh, and the agent's row is made or brought up to date by
-//! it; everything else reads the row. Only what was fetched and is valid is remembered.
+//! it; everything else reads the row. Only what was fetched and is valid is remembered. One that was never seen is fetched
+//! for who has signed in, or whose host an admin named ([`is_stranger`], [`may_come_for_itself`]).
 //!
 //! Invariant: a document that the tenant's policy does not permit is neither fetched nor used, however fresh.
 
@@ -37,6 +38,8 @@ mod sql;
 pub use document_url::{DocumentUrl, UrlFault};
 pub use flights::ClientDocuments;
 
+use flights::Site;
+
 /// How much of a document is read, and how long that may take.
 const LIMITS: Limits = Limits { body_bytes_max: 16 * 1024, timeout: std::time::Duration::from_secs(3) };
 const MEDIA_TYPE: &str = "application/json";
@@ -60,7 +63,7 @@ pub enum DocumentError {
         /// The document's host.
         host: String,
     },
-    /// Too many documents of this host were fetched within a minute.
+    /// Too many documents of this site were fetched within a minute.
     #[error("too many documents of {host} were asked for: try again in a minute")]
     Busy {
         /// The document's host.
@@ -166,6 +169,18 @@ pub(super) async fn resolve_or_stale(app: &App, issuer: &Issuer, url: &str) -> R
     look_up(app, issuer, url, true).await
 }
 
+/// Whether `url` names a client that was never seen here, and whose document would be fetched to see it: that is done
+/// for who has signed in alone, because otherwise anyone could have us fetch anything and fill the tenant with agents.
+///
+/// # Errors
+/// When Postgres is away.
+pub(super) async fn is_stranger(app: &App, issuer: &Issuer, url: &str) -> Result<bool, sqlx::Error> {
+    let Ok(url) = DocumentUrl::parse(url) else { return Ok(false) };
+    let known = Known::read(&mut app.db.tenant(issuer.tenant).await?, &url).await?;
+    let vouched = known.policy.pinned(url.as_str()).is_some();
+    Ok(known.agent.is_none() && !vouched && known.check_policy(&url).is_ok())
+}
+
 /// Whether a client that was never seen may come with a token request of its own: only from a host that an admin named,
 /// because otherwise anyone could have us fetch anything, without signing in.
 ///
@@ -227,7 +242,12 @@ async fn renew(app: &App, issuer: &Issuer, url: &DocumentUrl) -> Result<(), Docu
     let invalid = |fault| DocumentError::Invalid { host: url.host().to_owned(), fault };
     let (document, fresh_s) = match known.policy.pinned(url.as_str()) {
         Some(pinned) => (pinned.clone(), 0),
-        None => fetch(app, &egress, url).await?,
+        None => {
+            if !app.client_documents.may_ask(Site::new(issuer.tenant, url.host(), known.agent.is_some())) {
+                return Err(DocumentError::Busy { host: url.host().to_owned() });
+            }
+            fetch(app, &egress, url).await?
+        }
     };
     let schemes = known.policy.private_use_schemes.meaning();
     let metadata = read_document(url, &document, &schemes).map_err(invalid)?;
@@ -239,9 +259,6 @@ async fn renew(app: &App, issuer: &Issuer, url: &DocumentUrl) -> Result<(), Docu
 /// The document, and for how many seconds it is fresh.
 async fn fetch(app: &App, egress: &Egress, url: &DocumentUrl) -> Result<(Value, u32), DocumentError> {
     let host = url.host();
-    if !app.client_documents.may_ask(host) {
-        return Err(DocumentError::Busy { host: host.to_owned() });
-    }
     let answer = app.fetcher.get(egress, url.url(), MEDIA_TYPE, LIMITS).await;
     let unreadable = |why: String, transient| DocumentError::Unreadable { host: host.to_owned(), why, transient };
     let answer = answer.inspect_err(|error| log(host, error)).map_err(|error| {

@@ -205,6 +205,13 @@ pub fn is_public_suffix(host: &str) -> bool {
     psl::suffix(host.as_bytes()).is_none_or(|suffix| suffix.as_bytes() == host.as_bytes())
 }
 
+/// The name below which this host is and that somebody registered, by the Public Suffix List; the host itself where there is
+/// none.
+#[must_use]
+pub fn registrable_domain(host: &str) -> &str {
+    psl::domain_str(host).unwrap_or(host)
+}
+
 /// Everything that holds for every scheme.
 fn well_formed(text: &str) -> Result<Url, RedirectFault> {
     let printable = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte));

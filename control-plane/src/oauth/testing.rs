@@ -100,13 +100,17 @@ impl Bed {
         Self { router: router::build(Arc::clone(&app)), app, tenant, team }
     }
 
+    /// The same bed at this control plane.
+    pub(super) fn at(&self, app: Arc<App>) -> Self {
+        Self { router: router::build(Arc::clone(&app)), app, tenant: self.tenant, team: self.team }
+    }
+
     /// A bed at another control plane on the same database, over connections of its own.
     pub(super) async fn beside_on_its_own_connections(&self) -> Self {
         let database: String =
             sqlx::query_scalar("SELECT current_database()::text").fetch_one(self.app.db.pool()).await.expect("a name");
         let db = Db::open(&testing::url_of(&database)).await.expect("the database opens");
-        let app = another(&testing::app(db, self.app.master_key.clone()));
-        Self { router: router::build(Arc::clone(&app)), app, tenant: self.tenant, team: self.team }
+        self.at(another(&testing::app(db, self.app.master_key.clone())))
     }
 
     /// A bed at a control plane on the same database that trusts these proxies.
@@ -118,8 +122,7 @@ impl Bed {
     /// A bed at a control plane on the same database that differs in something.
     pub(super) fn with(&self, change: impl FnOnce(App) -> App) -> Self {
         let app = testing::app(self.app.db.clone(), self.app.master_key.clone());
-        let app = Arc::new(change(App { urls: self.app.urls.clone(), ..app }));
-        Self { router: router::build(Arc::clone(&app)), app, tenant: self.tenant, team: self.team }
+        self.at(Arc::new(change(App { urls: self.app.urls.clone(), ..app })))
     }
 
     /// Another control plane on the same database, with the same master key and nothing in memory.

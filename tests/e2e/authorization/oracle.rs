@@ -5,7 +5,7 @@
 
 use http::Method;
 use serde_json::json;
-use tollgate_tests::{Answer, Authority, Deployment, Http, OidcDraft, OidcProvider, Plan};
+use tollgate_tests::{Answer, Authority, Deployment, Http, OidcDraft, OidcProvider, Person, Plan};
 
 use super::Office;
 
@@ -324,7 +324,7 @@ impl Peer {
     }
 }
 
-async fn ask_authorize(peer: &Peer, changes: &[(&str, &str)]) -> String {
+fn authorize_url(peer: &Peer, changes: &[(&str, &str)]) -> String {
     let usual = [
         ("response_type", "code"),
         ("client_id", "{public}"),
@@ -337,8 +337,19 @@ async fn ask_authorize(peer: &Peer, changes: &[(&str, &str)]) -> String {
     ];
     let kept = usual.iter().filter(|(name, _)| changes.iter().all(|(change, _)| change != name));
     let given: Vec<_> = kept.chain(changes.iter().filter(|(_, value)| !value.is_empty())).copied().collect();
-    let url = format!("{}?{}", peer.authorize_url, peer.encode(&given));
-    describe_page(&Http::default().get(&url).await)
+    format!("{}?{}", peer.authorize_url, peer.encode(&given))
+}
+
+async fn ask_authorize(peer: &Peer, changes: &[(&str, &str)]) -> String {
+    describe_page(&Http::default().get(&authorize_url(peer, changes)).await)
+}
+
+/// The same by somebody who is signed in: what goes on then is a page about the client.
+async fn ask_authorize_as(person: &Person, peer: &Peer, changes: &[(&str, &str)]) -> String {
+    let (url, cookies) = (authorize_url(peer, changes), person.cookies());
+    let answer = Http::default().send(Method::GET, &url, &[("cookie", &cookies)], "").await;
+    let answer = answer.expect("the server answers");
+    if matches!(answer.status, 200 | 403) { "goes on".to_owned() } else { describe_page(&answer) }
 }
 
 /// A page, or a redirect to the client with an error, or to somewhere on the way.

@@ -12,7 +12,12 @@ use axum::{
 };
 use tollgate_proto::Name;
 
-use super::{Answer, Asked, application, fault::RequestFault, finish, onward, parameters::Parameters};
+use super::{
+    Answer, Asked, application,
+    fault::{PageFault, RequestFault},
+    finish, is_strangers, onward,
+    parameters::Parameters,
+};
 use crate::{
     app::App,
     console::page::PageError,
@@ -53,7 +58,12 @@ pub(super) async fn decline(
 }
 
 async fn refuse(app: &App, issuer: Issuer, headers: &HeaderMap, encoded: &str) -> Answer {
-    let asked = Asked::find(app, issuer, Parameters::parse(encoded)?).await?;
+    let parameters = Parameters::parse(encoded)?;
+    if is_strangers(app, &issuer, &parameters).await? {
+        // Who did not sign in has nothing fetched.
+        return Err(PageFault::Silent.into());
+    }
+    let asked = Asked::find(app, issuer, parameters).await?;
     onward::refuse_silently(headers, &asked, None, &RequestFault::AccessDenied("the user did not sign in"))
 }
 

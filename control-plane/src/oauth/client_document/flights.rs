@@ -1,7 +1,8 @@
-//! Documents that are being fetched: one at a time per tenant and URL, and so many a minute per host.
+//! Documents that are being fetched: one at a time per tenant and URL, and so many a minute per tenant and site.
 //!
 //! Invariant: both tables are bounded; what ended is dropped, and an outcome lives only as long as someone waits for
-//! it, so that no failure is remembered.
+//! it, so that no failure is remembered. Documents that were never seen take nothing from those that are known, nor one
+//! tenant from another.
 
 use std::{
     collections::HashMap,
@@ -14,10 +15,11 @@ use tokio::sync::OnceCell;
 use tollgate_proto::TenantId;
 
 use super::{DocumentError, DocumentUrl};
+use crate::oauth::redirect_uri;
 
 const ASKED_MAX: u32 = 60;
 const WINDOW: Duration = Duration::from_secs(60);
-const HOSTS_MAX: usize = 10_000;
+const SITES_MAX: usize = 10_000;
 
 type Flight = Arc<OnceCell<Result<(), DocumentError>>>;
 
@@ -25,7 +27,22 @@ type Flight = Arc<OnceCell<Result<(), DocumentError>>>;
 #[derive(Debug, Default)]
 pub struct ClientDocuments {
     flights: Mutex<HashMap<(TenantId, String), Flight>>,
-    asked: Mutex<HashMap<String, Asked>>,
+    asked: Mutex<HashMap<Site, Asked>>,
+}
+
+/// Whose documents a tenant asks for: everything below a name that somebody registered is one site.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Site {
+    tenant: TenantId,
+    domain: String,
+    is_known: bool,
+}
+
+impl Site {
+    /// `is_known` says whether the tenant has an agent of the very document.
+    pub(super) fn new(tenant: TenantId, host: &str, is_known: bool) -> Self {
+        Self { tenant, domain: redirect_uri::registrable_domain(host).to_owned(), is_known }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,20 +71,21 @@ impl ClientDocuments {
         outcome
     }
 
-    /// Whether the host may be asked once more this minute; counts it.
-    pub(super) fn may_ask(&self, host: &str) -> bool {
-        self.may_ask_at(host, Instant::now())
+    /// Whether the site may be asked once more this minute; counts it.
+    pub(super) fn may_ask(&self, site: Site) -> bool {
+        self.may_ask_at(site, Instant::now())
     }
 
-    fn may_ask_at(&self, host: &str, now: Instant) -> bool {
+    fn may_ask_at(&self, site: Site, now: Instant) -> bool {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.len() >= HOSTS_MAX && !asked.contains_key(host) {
+        if asked.len() >= SITES_MAX && !asked.contains_key(&site) {
             asked.retain(|_, count| count.ends_at > now);
-            if asked.len() >= HOSTS_MAX {
-                return false;
+            if asked.len() >= SITES_MAX {
+                // Agents that exist are bounded by themselves: theirs are not given up for those of strangers.
+                return site.is_known;
             }
         }
-        let count = asked.entry(host.to_owned()).or_insert(Asked { times: 0, ends_at: now + WINDOW });
+        let count = asked.entry(site).or_insert(Asked { times: 0, ends_at: now + WINDOW });
         if count.ends_at <= now {
             *count = Asked { times: 0, ends_at: now + WINDOW };
         }
@@ -85,24 +103,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_asked_so_often_a_minute_and_no_more() {
-        let (documents, start) = (ClientDocuments::default(), Instant::now());
-        for _ in 0..ASKED_MAX {
-            assert!(documents.may_ask_at("a.example", start));
+    fn a_site_is_asked_so_often_a_minute_and_no_more() {
+        let (documents, start, tenant) = (ClientDocuments::default(), Instant::now(), TenantId::new());
+        let unknown = |host: &str| Site::new(tenant, host, false);
+        for number in 0..ASKED_MAX {
+            assert!(documents.may_ask_at(unknown(&format!("{number}.a.example")), start));
         }
-        assert!(!documents.may_ask_at("a.example", start));
-        assert!(documents.may_ask_at("b.example", start), "another host");
-        assert!(documents.may_ask_at("a.example", start + WINDOW), "another minute");
+        assert!(!documents.may_ask_at(unknown("a.example"), start), "every name below it is the same site");
+        assert!(documents.may_ask_at(unknown("b.example"), start), "another site");
+        assert!(documents.may_ask_at(Site::new(tenant, "a.example", true), start), "a document that is known");
+        assert!(documents.may_ask_at(Site::new(TenantId::new(), "a.example", false), start), "another tenant");
+        assert!(documents.may_ask_at(unknown("a.example"), start + WINDOW), "another minute");
     }
 
     #[test]
-    fn a_flood_of_hosts_does_not_grow_the_table() {
-        let (documents, start) = (ClientDocuments::default(), Instant::now());
-        for host in 0..HOSTS_MAX + 50 {
-            documents.may_ask_at(&format!("{host}.example"), start);
+    fn a_flood_of_sites_neither_grows_the_table_nor_shuts_out_who_is_known() {
+        let (documents, start, tenant) = (ClientDocuments::default(), Instant::now(), TenantId::new());
+        for number in 0..SITES_MAX + 50 {
+            documents.may_ask_at(Site::new(tenant, &format!("{number}.example"), false), start);
         }
-        assert_eq!(documents.asked.lock().expect("not poisoned").len(), HOSTS_MAX);
-        assert!(documents.may_ask_at("late.example", start + WINDOW), "room is made when the minute is over");
+        assert_eq!(documents.asked.lock().expect("not poisoned").len(), SITES_MAX);
+        let late = |is_known| Site::new(tenant, "late.example", is_known);
+        assert!(!documents.may_ask_at(late(false), start));
+        assert!(documents.may_ask_at(late(true), start));
+        assert!(documents.may_ask_at(late(false), start + WINDOW), "room is made when the minute is over");
     }
 
     #[tokio::test]

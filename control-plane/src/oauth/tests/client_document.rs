@@ -22,6 +22,7 @@ use crate::{
 mod for_itself;
 pub(super) mod host;
 mod policy;
+mod strangers;
 
 use host::Host;
 

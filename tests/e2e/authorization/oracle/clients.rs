@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tollgate_tests::{Authority, Http, Site};
 
-use super::{Difference, Peer, REDIRECT_URI, ask_authorize, both, both_reading, differs, judge};
+use super::{Difference, Peer, REDIRECT_URI, ask_authorize, ask_authorize_as, both, both_reading, differs, judge};
 
 const CALLBACK: &str = "https://client.example/callback";
 /// What is wrong with a redirect URI that the oracle takes.
@@ -53,7 +53,8 @@ async fn registrations_are_answered_as_the_oracle_does() {
 async fn documents_are_taken_and_refused_as_by_the_oracle() {
     let authority = Authority::create();
     let site = Site::start(&authority).await;
-    let (tollgate, oracle, _running) = both_reading(Some(&authority)).await;
+    // A document that was never seen is read for who is signed in.
+    let (tollgate, oracle, (office, _provider)) = both_reading(Some(&authority)).await;
     let mut faults = Vec::new();
     for (number, (name, changes, difference)) in documents().into_iter().enumerate() {
         let path = format!("/{number}.json");
@@ -63,7 +64,8 @@ async fn documents_are_taken_and_refused_as_by_the_oracle() {
         site.publish(&path, &changed(&document, &changes));
         let url = site.url(&path);
         let asked = [("client_id", url.as_str())];
-        let (ours, theirs) = (ask_authorize(&tollgate, &asked).await, ask_authorize(&oracle, &asked).await);
+        let ours = ask_authorize_as(&office.owner, &tollgate, &asked).await;
+        let theirs = ask_authorize(&oracle, &asked).await;
         assert!(number > 0 || ours == "goes on", "a document that is right is taken: {ours}");
         judge(name, difference, &ours, &theirs, &mut faults);
     }
@@ -71,7 +73,8 @@ async fn documents_are_taken_and_refused_as_by_the_oracle() {
         site.publish_raw(path, *status, headers, body);
         let url = site.url(path);
         let asked = [("client_id", url.as_str())];
-        let (ours, theirs) = (ask_authorize(&tollgate, &asked).await, ask_authorize(&oracle, &asked).await);
+        let ours = ask_authorize_as(&office.owner, &tollgate, &asked).await;
+        let theirs = ask_authorize(&oracle, &asked).await;
         judge(name, None, &ours, &theirs, &mut faults);
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
