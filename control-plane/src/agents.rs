@@ -25,11 +25,13 @@ use crate::{
 pub mod api;
 mod client_profile;
 pub mod credentials;
+mod introspection;
 mod sql;
 pub mod standing;
 #[cfg(test)]
 mod tests;
 
+pub use introspection::Introspection;
 pub use standing::{approve, awaiting_decision, count_awaiting_decision, revoke, set_state};
 
 use client_profile::ClientProfile;
@@ -75,9 +77,10 @@ pub struct AgentSpec {
     /// The one algorithm of its assertions; any of them unless told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_alg: Option<SigningAlg>,
-    /// Whether it may introspect every access token of the tenant, and not only its own; takes an admin to allow.
+    /// Which access tokens of others it may introspect beside its own: those for the MCP endpoints that are listed here,
+    /// or for all of them (`true`); none unless told. Takes an admin to allow.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub introspect: Option<bool>,
+    pub introspect: Option<Introspection>,
 }
 
 /// On whose behalf an agent acts.
@@ -241,6 +244,11 @@ impl AgentSpec {
         self.auth_method.unwrap_or(AuthMethod::ClientSecretBasic)
     }
 
+    /// Whether it may introspect anything but its own.
+    fn introspects(&self) -> bool {
+        self.introspect.as_ref().is_some_and(Introspection::any)
+    }
+
     /// Whether both say the same about the agent as a client.
     fn is_same_client(&self, other: &Self) -> bool {
         let said = |spec: &Self| {
@@ -287,12 +295,15 @@ impl Kind for AgentSpec {
                 Some(ClientProfile::read(self, &schemes.meaning(), faults))
             }
         };
+        if let Some(introspection) = &self.introspect {
+            introspection.check(faults);
+        }
         let team = teams::look_up(tx, &self.team, "/spec/team", faults).await?;
         Ok(team.map(|team| Meaning { team, client }))
     }
 
     fn permit(&self, caller: &Caller) -> Result<(), ApiError> {
-        if self.introspect == Some(true) { caller.require(Role::Admin) } else { Ok(()) }
+        if self.introspects() { caller.require(Role::Admin) } else { Ok(()) }
     }
 
     async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: Meaning) -> Result<(), sqlx::Error> {

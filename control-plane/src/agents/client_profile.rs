@@ -118,7 +118,7 @@ fn check_authentication(spec: &AgentSpec, faults: &mut Faults) {
     if spec.signing_alg.is_some() && spec.auth_method() != AuthMethod::PrivateKeyJwt {
         faults.add("/spec/signing_alg", "auth_method", "only `private_key_jwt` signs anything");
     }
-    if spec.introspect == Some(true) && spec.auth_method() == AuthMethod::None {
+    if spec.introspects() && spec.auth_method() == AuthMethod::None {
         faults.add("/spec/introspect", "auth_method", "only an agent that proves who it is may introspect");
     }
 }

@@ -96,6 +96,10 @@ async fn every_fault_of_a_client_is_named_where_it_is() {
             (json!({ "jwks": public }), vec!["/spec/jwks keys"]),
             (json!({ "signing_alg": "ES256" }), vec!["/spec/signing_alg auth_method"]),
             (json!({ "auth_method": "none", "introspect": true }), vec!["/spec/introspect auth_method"]),
+            (
+                json!({ "introspect": ["https://gw/t/acme/mcp", "https://gw/t/acme/mcp/", "gw", "https://gw/a#b"] }),
+                vec!["/spec/introspect/1 url", "/spec/introspect/2 url", "/spec/introspect/3 url"],
+            ),
             (json!({ "display_name": "a".repeat(121) }), vec!["/spec/display_name text"]),
             (json!({ "team": "nobody" }), vec!["/spec/team team_unknown"]),
         ] {

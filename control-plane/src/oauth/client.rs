@@ -7,7 +7,7 @@ use tollgate_proto::{AgentId, TeamId};
 
 use super::{redirect_uri::RedirectUri, sql};
 use crate::{
-    agents::{AgentState, AgentType, AuthMethod, Origin, SigningAlg},
+    agents::{AgentState, AgentType, AuthMethod, Introspection, Origin, SigningAlg},
     db::TenantTx,
 };
 
@@ -43,8 +43,8 @@ pub struct Client {
     pub redirect_uris: Vec<RedirectUri>,
     /// What it may ask for at the token endpoint (RFC 7591 section 2).
     pub grant_types: Vec<String>,
-    /// Whether an admin lets it introspect every access token of the tenant.
-    pub introspects: bool,
+    /// Which access tokens of others an admin lets it introspect.
+    pub introspects: Introspection,
     /// Unix seconds: its tokens from before are void.
     pub tokens_valid_from: i64,
     /// SHA-256 of what identifies it to a user who consents; empty when it was made before there was any.

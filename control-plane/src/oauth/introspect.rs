@@ -1,7 +1,7 @@
 //! The introspection endpoint (RFC 7662): what a token is good for, told to clients that prove who they are.
 //!
 //! A client learns about its own tokens; a resource server that the tenant's admin trusts (`introspect` of an agent)
-//! about every access token of the tenant. Whether a token is alive is for `liveness.rs` to say, and is the same for data
+//! about every access token for the endpoints that it stands for. Whether a token is alive is for `liveness.rs` to say, and is the same for data
 //! planes.
 //!
 //! Invariant: every token that is not valid, or not the caller's business, gets the very same answer. Nothing is
@@ -29,6 +29,7 @@ use super::{
     keys::KeyError,
 };
 use crate::{
+    agents::Introspection,
     app::App,
     secret::{Digest, Purpose, well_formed},
 };
@@ -74,8 +75,8 @@ struct Active {
 struct Caller {
     agent: AgentId,
     client_id: String,
-    /// Whether an admin lets it introspect every access token of the tenant.
-    introspects: bool,
+    /// Which access tokens of others an admin lets it introspect.
+    introspects: Introspection,
 }
 
 /// `POST` of the introspection endpoint. A `token_type_hint` changes nothing: the token says what it is.
@@ -116,7 +117,7 @@ async fn at_once(
     let shown = shown(token, verified.as_deref());
     let (found, alive) = liveness::asked_by(&app.db, issuer.tenant, asker, shown).await?;
     claim.check(app, issuer.tenant, found.as_ref().map(liveness::Caller::record)).await?;
-    let introspects = found.is_some_and(|found| found.introspects);
+    let introspects = found.map(|found| found.introspects).unwrap_or_default();
     Ok((Caller { agent: asker.agent, client_id: asker.agent.to_string(), introspects }, alive))
 }
 
@@ -173,9 +174,11 @@ impl Misses {
 }
 
 impl Caller {
-    /// A refresh token is its own client's alone.
+    /// A refresh token is its own client's alone, and an access token of another its business only where the token can
+    /// be used (RFC 7662 section 4).
     fn may_learn_of(&self, token: &Alive) -> bool {
-        self.agent == token.agent || (self.introspects && token.access.is_some())
+        let is_for_it = || token.access.as_ref().is_some_and(|access| self.introspects.covers(&access.audience));
+        self.agent == token.agent || is_for_it()
     }
 }
 

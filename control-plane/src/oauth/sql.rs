@@ -14,7 +14,7 @@ use super::{
     redirect_uri::RedirectUri,
 };
 use crate::{
-    agents::{AgentState, AgentType, AuthMethod, Origin, SigningAlg},
+    agents::{AgentState, AgentType, AuthMethod, Introspection, Origin, SigningAlg},
     db::TenantTx,
     secret::Digest,
     tenants,
@@ -131,7 +131,7 @@ pub(super) async fn standing(
                   agents.state AS "state: AgentState", agents.auth_method AS "auth_method: AuthMethod",
                   agents.signing_alg AS "signing_alg: SigningAlg", agents.jwks, agents.jwks_uri,
                   agents.redirect_uris, agents.grant_types, agents.tokens_valid_from, agents.metadata_digest,
-                  COALESCE((agents.spec->>'introspect')::boolean, false) AS "introspects!",
+                  agents.spec->'introspect' AS introspects,
                   COALESCE(agents.last_used_at > now() - interval '1 hour', false) AS "use_noted!",
                   tenants.access_token_ttl_s, tenants.access_token_format = 'opaque' AS "opaque_access_tokens!",
                   (SELECT kid FROM signing_keys WHERE state = 'active') AS signing_kid,
@@ -228,7 +228,7 @@ struct StandingRow {
     grant_types: Vec<String>,
     tokens_valid_from: i64,
     metadata_digest: Option<Vec<u8>>,
-    introspects: bool,
+    introspects: Option<Value>,
     use_noted: bool,
     access_token_ttl_s: i32,
     opaque_access_tokens: bool,
@@ -273,7 +273,7 @@ impl StandingRow {
             keys,
             redirect_uris: self.redirect_uris.into_iter().map(RedirectUri::accepted).collect(),
             grant_types: self.grant_types,
-            introspects: self.introspects,
+            introspects: introspection(self.introspects)?,
             tokens_valid_from: self.tokens_valid_from,
             metadata_digest: self.metadata_digest.unwrap_or_default(),
         };
@@ -297,6 +297,12 @@ impl StandingRow {
             tenant,
         })
     }
+}
+
+/// What is stored of an agent's `introspect`.
+pub(super) fn introspection(stored: Option<Value>) -> Result<Introspection, sqlx::Error> {
+    let read = stored.map(serde_json::from_value).transpose();
+    Ok(read.map_err(|error| sqlx::Error::Decode(Box::new(error)))?.unwrap_or_default())
 }
 
 /// What was stored of a scope or a name. One that no longer parses is a fault, never skipped: it could be a denial.

@@ -122,7 +122,15 @@ struct Agent {
     jwks: Option<Map<String, Value>>,
     jwks_uri: Option<Address>,
     signing_alg: Option<String>,
-    introspect: Option<bool>,
+    introspect: Option<Introspection>,
+}
+
+/// All endpoints or none, or these.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Introspection {
+    Every(bool),
+    Of(Vec<Address>),
 }
 
 #[derive(Deserialize)]

@@ -8,9 +8,13 @@ use uuid::Uuid;
 
 use super::sql;
 use crate::{
-    agents::{AgentState, AuthMethod},
+    agents::{AgentState, AuthMethod, Introspection},
     db::Db,
-    oauth::{access_token::Known, client_auth::Record, sql::Credential},
+    oauth::{
+        access_token::Known,
+        client_auth::Record,
+        sql::{Credential, introspection},
+    },
     secret::Digest,
 };
 
@@ -73,8 +77,8 @@ pub(super) struct Caller {
     auth_method: AuthMethod,
     credential: Option<Credential>,
     use_noted: bool,
-    /// Whether an admin lets it introspect every access token of the tenant.
-    pub(super) introspects: bool,
+    /// Which access tokens of others an admin lets it introspect.
+    pub(super) introspects: Introspection,
 }
 
 /// The token, if it is alive.
@@ -97,7 +101,7 @@ pub(super) async fn asked_by(
     shown: Shown<'_>,
 ) -> Result<(Option<Caller>, Option<Alive>), sqlx::Error> {
     let mut row = sql::look_up(&mut db.tenant_lookup(tenant).await?, Some(asker), shown).await?;
-    Ok((row.take_caller(), row.alive(shown)))
+    Ok((row.take_caller()?, row.alive(shown)))
 }
 
 impl Caller {
@@ -113,19 +117,20 @@ impl Caller {
 }
 
 impl sql::Row {
-    fn take_caller(&mut self) -> Option<Caller> {
+    fn take_caller(&mut self) -> Result<Option<Caller>, sqlx::Error> {
         let credential = self.credential_id.zip(self.credential_digest.take());
-        Some(Caller {
-            state: self.caller_state?,
-            auth_method: self.caller_auth_method?,
+        let Some((state, auth_method)) = self.caller_state.zip(self.caller_auth_method) else { return Ok(None) };
+        Ok(Some(Caller {
+            state,
+            auth_method,
             credential: credential.map(|(id, digest)| Credential {
                 id: id.into(),
                 digest,
                 use_noted: self.credential_use_noted,
             }),
             use_noted: self.caller_use_noted,
-            introspects: self.caller_introspects,
-        })
+            introspects: introspection(self.caller_introspects.take())?,
+        }))
     }
 
     /// A JWT says some things itself that are stored of the others.

@@ -1,5 +1,6 @@
 //! The query that tells whether a token is alive. The rule stands here once; what differs is where a token's facts are.
 
+use serde_json::Value;
 use tollgate_proto::{AgentId, AuthorizationId, UserId};
 use uuid::Uuid;
 
@@ -16,7 +17,7 @@ use crate::{
 pub(super) struct Row {
     pub(super) caller_state: Option<AgentState>,
     pub(super) caller_auth_method: Option<AuthMethod>,
-    pub(super) caller_introspects: bool,
+    pub(super) caller_introspects: Option<Value>,
     pub(super) caller_use_noted: bool,
     pub(super) credential_id: Option<Uuid>,
     pub(super) credential_digest: Option<Vec<u8>>,
@@ -43,7 +44,7 @@ macro_rules! alive {
         sqlx::query_as!(
             Row,
             r#"SELECT caller.state AS "caller_state?: AgentState", caller.auth_method AS "caller_auth_method?: AuthMethod",
-                      COALESCE((caller.spec->>'introspect')::boolean, false) AS "caller_introspects!",
+                      caller.spec->'introspect' AS "caller_introspects?",
                       COALESCE(caller.last_used_at > now() - interval '1 hour', false) AS "caller_use_noted!",
                       credential.id AS "credential_id?", credential.digest AS "credential_digest?",
                       COALESCE(credential.last_used_at > now() - interval '1 minute', false) AS "credential_use_noted!",

@@ -181,6 +181,34 @@ async fn tokens_of_others_look_like_none_unless_an_admin_lets_the_agent_introspe
 }
 
 #[tokio::test]
+async fn a_resource_server_learns_of_tokens_for_the_endpoints_that_it_stands_for_alone() {
+    run(async |bed| {
+        bed.server("demo").await;
+        let owner = bed.agent("bot", &["demo:*"]).await;
+        let server = bed.agent("resource-server", &[]).await;
+        let spec = json!({ "introspect": ["https://gw/t/acme/mcp/demo"] }).to_string();
+        let mut tx = bed.tx().await;
+        sqlx::query("UPDATE agents SET spec = $2::jsonb WHERE id = $1")
+            .bind(server.agent.uuid())
+            .bind(spec)
+            .execute(&mut *tx)
+            .await
+            .expect("set");
+        tx.commit().await.expect("committed");
+        let for_all = token_of(bed, &owner).await;
+        let answer = bed.token(&owner, "&resource=https://gw/t/acme/mcp/demo").await;
+        let for_demo = answer.access_token();
+        assert!(is_active(bed, &server, &for_demo).await);
+        let told = ask(bed, &server, &for_all).await;
+        assert_eq!(told.json(), json!({ "active": false }), "of any other not even that it lives");
+        for token in [&for_all, &for_demo] {
+            assert!(is_active(bed, &owner, token).await, "its own are everybody's business");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_no_good_token_is_inactive_and_nothing_else() {
     run(async |bed| {
         let client = bed.agent("bot", &["demo:*"]).await;
