@@ -2,7 +2,8 @@
 //! providers.
 //!
 //! Invariant: a name is resolved once per request, and a connection is opened only to an address that came out of that
-//! look-up and that the tenant's egress permits. Redirects are not followed, nothing is decompressed, and no answer
+//! look-up and that the tenant's egress permits. A host that a client names is not asked at all when any of its addresses is
+//! not permitted: whoever has a public name lead into a private network means no good. Redirects are not followed, nothing is decompressed, and no answer
 //! is read beyond its limits.
 
 use std::{
@@ -125,7 +126,7 @@ impl Fetcher {
         Self { tls, ..self }
     }
 
-    /// `GET url`, for a document of this media type.
+    /// `GET url`, for a document of this media type, at a host that a client names.
     ///
     /// # Errors
     /// [`FetchError`]; a status other than 200 is an answer.
@@ -139,10 +140,10 @@ impl Fetcher {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = url.as_str().parse().map_err(|_| FetchError::Scheme)?;
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(accept));
-        self.send(egress, request, limits).await
+        self.answer(egress, request, limits, NamedBy::Client).await
     }
 
-    /// Any request, such as the `POST` of a form.
+    /// Any request, such as the `POST` of a form, to a host that an admin names.
     ///
     /// # Errors
     /// [`FetchError`]; a status other than 200 is an answer.
@@ -152,13 +153,25 @@ impl Fetcher {
         request: Request<Bytes>,
         limits: Limits,
     ) -> Result<Response<Bytes>, FetchError> {
-        let exchange = self.exchange(egress.clone(), request, limits.body_bytes_max);
+        self.answer(egress, request, limits, NamedBy::Admin).await
+    }
+
+    async fn answer(
+        &self,
+        egress: &Egress,
+        request: Request<Bytes>,
+        limits: Limits,
+        named_by: NamedBy,
+    ) -> Result<Response<Bytes>, FetchError> {
+        let connector =
+            GuardedConnector { egress: Arc::new(egress.clone()), resolve: Arc::clone(&self.resolve), named_by };
+        let exchange = self.exchange(connector, request, limits.body_bytes_max);
         tokio::time::timeout(limits.timeout, exchange).await.map_err(|_elapsed| FetchError::TimedOut)?
     }
 
     async fn exchange(
         &self,
-        egress: Egress,
+        connector: GuardedConnector,
         mut request: Request<Bytes>,
         body_bytes_max: usize,
     ) -> Result<Response<Bytes>, FetchError> {
@@ -171,7 +184,7 @@ impl Fetcher {
             .with_tls_config(self.tls.clone())
             .https_or_http()
             .enable_http1()
-            .wrap_connector(GuardedConnector { egress: Arc::new(egress), resolve: Arc::clone(&self.resolve) });
+            .wrap_connector(connector);
         // A connection of its own for every request: what was checked is what is used.
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
         let answer = client.request(request.map(Full::new)).await.map_err(refusal)?;
@@ -247,11 +260,21 @@ enum Refused {
     Cleartext,
 }
 
+/// Who named a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NamedBy {
+    /// Somebody of the tenant: what of the host is permitted is used.
+    Admin,
+    /// A client, which is a stranger: all of the host has to be permitted.
+    Client,
+}
+
 /// Connects where the egress permits.
 #[derive(Clone)]
 struct GuardedConnector {
     egress: Arc<Egress>,
     resolve: Arc<Resolve>,
+    named_by: NamedBy,
 }
 
 impl Service<Uri> for GuardedConnector {
@@ -287,8 +310,8 @@ impl GuardedConnector {
             return Err(io::Error::other(Refused::Cleartext));
         }
         let may_connect = |address: &SocketAddr| self.egress.permits(address.ip()) && (encrypted || here(address));
-        let permitted: Vec<SocketAddr> = addresses.into_iter().filter(may_connect).collect();
-        if permitted.is_empty() {
+        let (permitted, others): (Vec<SocketAddr>, Vec<SocketAddr>) = addresses.into_iter().partition(may_connect);
+        if permitted.is_empty() || (self.named_by == NamedBy::Client && !others.is_empty()) {
             return Err(io::Error::other(Refused::NotPermitted));
         }
         TcpStream::connect(permitted.as_slice()).await

@@ -94,12 +94,18 @@ async fn a_name_that_changes_its_mind_between_look_ups_gains_nothing() {
         _ => vec![IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1)), IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))],
     };
     let fetcher = Fetcher::new().resolving(flipping);
-    let url = Url::parse(&url.as_str().replace("127.0.0.1", "rebind.example")).expect("a URL");
-    fetcher.get(&loopback(), &url, JSON, LIMITS).await.expect("the permitted address");
+    let url = url.as_str().replace("127.0.0.1", "rebind.example");
+    let request = || Request::get(url.as_str()).body(Bytes::new()).expect("a request");
+    fetcher.send(&loopback(), request(), LIMITS).await.expect("the permitted address");
     assert_eq!(looked_up.load(Ordering::SeqCst), 1, "what was checked is what is connected to");
-    let refused = fetcher.get(&Egress::default(), &url, JSON, LIMITS).await;
+    let refused = fetcher.send(&Egress::default(), request(), LIMITS).await;
     assert!(matches!(refused, Err(FetchError::NotPermitted)), "{refused:?}");
     assert_eq!((looked_up.load(Ordering::SeqCst), connections.load(Ordering::SeqCst)), (2, 1));
+
+    let url = Url::parse(&url).expect("a URL");
+    let refused = fetcher.get(&loopback(), &url, JSON, LIMITS).await;
+    assert!(matches!(refused, Err(FetchError::NotPermitted)), "all of what a client names is permitted: {refused:?}");
+    assert_eq!((looked_up.load(Ordering::SeqCst), connections.load(Ordering::SeqCst)), (3, 1));
 }
 
 #[tokio::test]

@@ -275,11 +275,12 @@ async fn a_name_that_flips_to_a_private_address_is_not_followed_there() {
         let metadata_service: IpAddr = "169.254.169.254".parse().expect("an address");
         let mapped: IpAddr = "::ffff:10.0.0.1".parse().expect("an address");
         set(bed, "egress_allow", "'{127.0.0.2/32}'").await;
-        let answers = vec![vec![allowed], vec![LOOPBACK], vec![metadata_service], vec![mapped, LOOPBACK]];
+        let answers =
+            vec![vec![allowed], vec![LOOPBACK], vec![metadata_service], vec![mapped, LOOPBACK], vec![allowed, mapped]];
         scene.app = bed.fetching(scene.host.fetcher(answers));
         let url = scene.serves(json!({}));
         scene.resolve(&url).await.expect("the address of the first look-up is permitted");
-        for look_ups in 2..=4 {
+        for look_ups in 2..=5 {
             scene.goes_stale(1).await;
             let refused = scene.resolve(&url).await;
             assert!(matches!(refused, Err(DocumentError::Unreadable { transient: false, .. })), "{refused:?}");
