@@ -19,7 +19,7 @@ const PEER: &str = "192.0.2.1";
 const ISSUER: &str = "https://h/t/acme";
 
 /// An agent that signs by this key, which its row holds.
-async fn signing(bed: &Bed, name: &str, signer: &Signer) -> Client {
+pub(super) async fn signing(bed: &Bed, name: &str, signer: &Signer) -> Client {
     let client = bed.agent(name, &["demo:*"]).await;
     keys(bed, &client, "jwks = $2, jwks_uri = NULL", &signer.jwks()).await;
     client
@@ -37,12 +37,12 @@ async fn keys(bed: &Bed, client: &Client, what: &'static str, value: &Value) {
     tx.commit().await.expect("committed");
 }
 
-fn claims(client: &Client, jti: &str) -> Value {
+pub(super) fn claims(client: &Client, jti: &str) -> Value {
     let now = chrono::Utc::now().timestamp();
     json!({ "iss": client.id, "sub": client.id, "aud": ISSUER, "exp": now + 300, "iat": now, "jti": jti })
 }
 
-fn form(assertion: &str) -> String {
+pub(super) fn form(assertion: &str) -> String {
     let encoded: String = form_urlencoded::byte_serialize(JWT_BEARER.as_bytes()).collect();
     format!("grant_type=client_credentials&client_assertion_type={encoded}&client_assertion={assertion}")
 }
@@ -288,6 +288,26 @@ async fn keys_in_a_network_that_the_tenant_does_not_allow_are_not_asked_for() {
         let client = site.client(bed, false).await;
         assert_eq!(present(bed, &signer.jwt(&claims(&client, "one"))).await, invalid());
         assert_eq!(site.asked(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_control_plane_whose_clock_is_behind_takes_no_assertion_twice() {
+    run(async |bed| {
+        let signer = Signer::new(SigningAlg::Es256, "k");
+        let client = signing(bed, "bot", &signer).await;
+        let assertion = signer.jwt(&claims(&client, "one"));
+        assert_eq!(present(bed, &assertion).await, OK);
+        // To the database, and to whoever tidies up there, it ended half a minute ago: to a clock that is behind by more
+        // it has not.
+        let ended = "UPDATE used_assertions SET expires_at = now() - interval '30 seconds'";
+        bed.change(ended).await;
+        crate::oauth::purge(&bed.app, bed.tenant).await.expect("tidied up");
+        assert_eq!(present(bed, &assertion).await, invalid(), "it was used");
+        bed.change("UPDATE used_assertions SET expires_at = now() - interval '6 minutes'").await;
+        crate::oauth::purge(&bed.app, bed.tenant).await.expect("tidied up");
+        assert_eq!(bed.count("used_assertions").await, 0, "no clock is that wrong");
     })
     .await;
 }

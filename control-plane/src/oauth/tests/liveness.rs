@@ -191,3 +191,30 @@ async fn what_is_revoked_is_dead_for_both_at_once() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_hundred_thousand_tokens_die_by_one_number() {
+    run(async |bed| {
+        let caller = resource_server(bed).await;
+        let cast = Cast::make(bed, bed.tenant, "acme", TimeDelta::zero()).await;
+        let other = Cast::make(bed, bed.tenant, "acme", TimeDelta::zero()).await;
+        let copies = format!(
+            "INSERT INTO access_tokens (tenant_id, digest, jti, authorization_id, agent_id, user_id, resource, scope,
+                                        issued_at, expires_at)
+             SELECT tenant_id, sha256(number::text::bytea), gen_random_uuid(), authorization_id, agent_id, user_id,
+                    resource, scope, issued_at, expires_at
+             FROM access_tokens, generate_series(1, 100000) AS number WHERE agent_id = '{}'",
+            cast.agent.uuid()
+        );
+        change(bed, bed.tenant, copies).await;
+        revoke(bed, Revoked::User(cast.user)).await;
+        assert_eq!(bed.count("revocations").await, 1);
+        let alive_still = "access_tokens JOIN users ON users.id = access_tokens.user_id
+                           WHERE users.tokens_valid_from <= extract(epoch FROM issued_at)";
+        assert_eq!(bed.count(alive_still).await, 1, "the other user's");
+        assert_eq!(bed.count("access_tokens").await, 100_002, "none was touched");
+        assert_eq!(alive(bed, &caller, &cast).await, (false, false));
+        assert_eq!(alive(bed, &caller, &other).await, (true, true));
+    })
+    .await;
+}

@@ -13,7 +13,7 @@ use crate::{
     secret::{self, Purpose},
 };
 
-mod interrupted;
+pub(super) mod interrupted;
 
 async fn revoke(bed: &Bed, client: &Client, token: &str, more: &str) -> Answer {
     bed.post_as("revoke", client, &format!("token={token}{more}")).await

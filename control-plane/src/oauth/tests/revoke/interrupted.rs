@@ -6,7 +6,8 @@ use super::{empty_ok, revoke, told};
 use crate::oauth::testing::{Answer, Bed, Client, run};
 
 /// Ends the session of whoever runs it, as an operator or a crash would.
-const DIE: &str = "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+pub(in crate::oauth::tests) const DIE: &str =
+    "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
     $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$";
 /// Where a revocation is when its session ends: after its first write, after its last, and while it commits.
 const MOMENTS: [&str; 3] = [
@@ -55,13 +56,13 @@ impl<'a> Scene<'a> {
 }
 
 /// Runs one statement as the owner of the tables.
-async fn as_owner(bed: &Bed, sql: &'static str) {
+pub(in crate::oauth::tests) async fn as_owner(bed: &Bed, sql: &str) {
     let mut connection = bed.app.db.pool().acquire().await.expect("a connection");
     let sql = sqlx::AssertSqlSafe(format!("RESET ROLE; {sql}; SET ROLE tollgate_app"));
     sqlx::raw_sql(sql).execute(&mut *connection).await.expect("the owner may do all");
 }
 
-fn assert_try_again(answer: &Answer, when: &str) {
+pub(in crate::oauth::tests) fn assert_try_again(answer: &Answer, when: &str) {
     assert_eq!(answer.error(), (503, "temporarily_unavailable".to_owned()), "{when}");
     assert!(answer.header(header::RETRY_AFTER).parse::<u32>().is_ok_and(|wait_s| wait_s > 0), "{when}");
     assert_eq!(answer.header(header::CACHE_CONTROL), "no-store", "{when}");
