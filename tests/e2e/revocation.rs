@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tollgate_tests::{Deployment, Era, Http, McpAnswer, McpClient, Piece, Reply, eventually};
+use tollgate_tests::{Deployment, Era, Http, McpAnswer, McpClient, McpStream, Person, Piece, Reply, eventually};
 
 use crate::scene::{Refused, Scene, assert_refusal};
 
@@ -56,6 +56,21 @@ async fn a_stream_ends_with_the_reason_when_its_agent_is_revoked() {
     let answer = stream.finish().await;
     assert_eq!(answer.status, 200, "the stream had begun");
     assert_cut_off(&scene, &answer, &call_id, "token_revoked").await;
+}
+
+#[tokio::test]
+async fn a_stream_that_runs_for_a_user_ends_when_its_client_gives_the_refresh_token_back() {
+    let scene = Scene::modern().await;
+    let app = scene.tollgate.interactive_agent("app").grant("files:read").confidential("client_secret_post");
+    let (app, mut owner) = (app.create().await, Person::owner(&scene.tollgate).await);
+    let tokens = app.tokens(&mut owner, scene.client.url()).await;
+    let (stream, call_id) = open_stream_of(&scene, &tokens.at(scene.client.url())).await;
+    let (others, others_call) = open_stream(&scene).await;
+    assert_eq!(app.revoke(&tokens.refresh_token).await.status, 200);
+    assert_cut_off(&scene, &stream.finish().await, &call_id, "token_revoked").await;
+    // Nobody else's ended with it: this one lasts until something of its own is taken away.
+    scene.tollgate.delete("grants/ci").await;
+    assert_cut_off(&scene, &others.finish().await, &others_call, "tool_not_granted").await;
 }
 
 #[tokio::test]
@@ -145,9 +160,13 @@ async fn refused_at_last(client: &McpClient) -> McpAnswer {
 }
 
 /// An answer that has begun and does not go on by itself, and the id of its call.
-async fn open_stream(scene: &Scene) -> (tollgate_tests::McpStream, String) {
+async fn open_stream(scene: &Scene) -> (McpStream, String) {
+    open_stream_of(scene, &scene.client).await
+}
+
+async fn open_stream_of(scene: &Scene, client: &McpClient) -> (McpStream, String) {
     scene.server.set("read", Reply::Events(vec![progress(), Piece::Until(Arc::new(Notify::new()))]));
-    let mut stream = scene.client.open("tools/call", json!({"name": "read", "arguments": {}})).await;
+    let mut stream = client.open("tools/call", json!({"name": "read", "arguments": {}})).await;
     let call_id = stream.headers["tollgate-call-id"].to_str().expect("ids are text").to_owned();
     stream.next().await.expect("the first notification");
     (stream, call_id)

@@ -109,3 +109,52 @@ async fn a_revoked_key_takes_all_that_it_signed_with_it_and_agents_go_on_with_th
     assert!(jwks.contains("revoked") && jwks.contains("active"), "{jwks}");
     assert_eq!(scene.tollgate.command(&["keys", "revoke", "nobody"]).await.code, 5);
 }
+
+/// Takes out tokens and shows each to both data planes, until told to stop. None is refused but those of the
+/// `compromised` key, and for a moment those of a key that the data plane has not heard of yet.
+async fn go_on(scene: &Scene, agent: &Agent, compromised: &str, done: &AtomicUsize, stop: &AtomicBool) {
+    let mut known = [false; 2];
+    while !stop.load(Ordering::Relaxed) {
+        let token = agent.token(scene.client.url()).await;
+        let is_compromised = kid(&token) == compromised;
+        for (data_plane, known) in known.iter_mut().enumerate() {
+            let answer = client(scene, data_plane, &token).call("read", json!({})).await;
+            match answer.status {
+                200 if is_compromised => assert!(!*known, "the compromised key signs after the next one"),
+                200 => *known = true,
+                401 => assert!(is_compromised || !*known, "key {}: {}", kid(&token), answer.body),
+                _ => panic!("key {}: {} {}", kid(&token), answer.status, answer.body),
+            }
+        }
+        if known == [true; 2] {
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_revoked_under_load_and_only_what_it_signed_is_refused() {
+    let scene = two_of_each().await;
+    let agents = at_both(&scene);
+    let stolen = agents[0].token(scene.client.url()).await;
+    let compromised = kid(&stolen);
+    let (done, stop) = ([AtomicUsize::new(0), AtomicUsize::new(0)], AtomicBool::new(false));
+    let revoke = async {
+        let _output = scene.tollgate.command(&["keys", "revoke", &compromised]).await.success();
+        for data_plane in [0, 1] {
+            let thief = client(&scene, data_plane, &stolen);
+            eventually_true("the token to be refused", || async { thief.call("read", json!({})).await.status == 401 })
+                .await;
+        }
+        eventually_true("both to go on with the next key", || async {
+            done.iter().all(|done| done.load(Ordering::Relaxed) > 3)
+        })
+        .await;
+        stop.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(
+        go_on(&scene, &agents[0], &compromised, &done[0], &stop),
+        go_on(&scene, &agents[1], &compromised, &done[1], &stop),
+        revoke
+    );
+}

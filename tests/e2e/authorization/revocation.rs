@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use tollgate_tests::{Deployment, InteractiveAgent, McpAnswer, Tokens, eventually_true};
+use tollgate_tests::{Deployment, InteractiveAgent, McpAnswer, Tokens, code_of, eventually_true};
 
 use super::{Office, change_tenant};
 
@@ -41,6 +41,7 @@ impl Story {
     async fn everything_revoked_is_refused(&mut self) {
         self.an_access_token().await;
         self.a_refresh_token().await;
+        self.a_code_that_is_redeemed_again().await;
         self.a_refresh_token_that_is_used_again().await;
         self.an_agent().await;
         self.a_user().await;
@@ -60,6 +61,21 @@ impl Story {
         let tokens = self.authorized().await;
         assert_eq!(self.agent.revoke(&tokens.refresh_token).await.status, 200);
         self.is_refused("a refresh token", &tokens).await;
+        self.cannot_refresh(&tokens).await;
+    }
+
+    /// OAuth 2.1 section 4.1.3: who stole a code redeems it when its client has done so already.
+    async fn a_code_that_is_redeemed_again(&mut self) {
+        let resource = [("resource", self.resource.as_str())];
+        let code = code_of(&self.office.owner.allow(&self.agent.authorize_url(&resource)).await);
+        let tokens = self.agent.read(&self.agent.redeem(&code, &resource).await);
+        self.is_served(&tokens).await;
+        // It comes later than a client's own repetition would.
+        let later = "UPDATE authorization_codes SET consumed_at = consumed_at - interval '1 hour'";
+        self.office.tollgate.sql(later).await;
+        let again = self.agent.redeem(&code, &resource).await;
+        assert_eq!((again.status, &again.json()["error"]), (400, &json!("invalid_grant")), "{}", again.text());
+        self.is_refused("a family whose code was redeemed again", &tokens).await;
         self.cannot_refresh(&tokens).await;
     }
 
