@@ -262,6 +262,15 @@ impl Agent {
         self.standing(now).any(|grant| !grant.deny && concerned(grant))
     }
 
+    /// What its grants say of this server: whether they deny, by which scope, and which tools that stands for where it
+    /// is a toolset's.
+    #[must_use]
+    pub fn grants_on(&self, toolsets: &Toolsets, server: &Name, now: i64) -> Vec<(bool, Scope, Vec<Box<str>>)> {
+        let scopes = self.standing(now).flat_map(|grant| grant.scopes.iter().map(|scope| (grant.deny, scope)));
+        let here = scopes.filter(|(_, scope)| toolsets.concerns(scope, server));
+        here.map(|(deny, scope)| (deny, scope.clone(), toolsets.tools_of(scope, server))).collect()
+    }
+
     fn standing(&self, now: i64) -> impl Iterator<Item = &Grant> {
         self.grants.iter().filter(move |grant| grant.expires_at.is_none_or(|end| now < end))
     }

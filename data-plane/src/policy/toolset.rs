@@ -76,6 +76,16 @@ impl Toolsets {
             Scope::Tool { .. } | Scope::Server { .. } => held.server() == Some(server),
         }
     }
+
+    /// The tools of a server that a toolset's scope stands for, in order; none for another scope.
+    #[must_use]
+    pub fn tools_of(&self, scope: &Scope, server: &Name) -> Vec<Box<str>> {
+        let Scope::Toolset { name } = scope else { return Vec::new() };
+        let toolset = self.get(name).into_iter();
+        let mut tools: Vec<Box<str>> = toolset.flat_map(|toolset| toolset.tools_of(server)).map(Into::into).collect();
+        tools.sort_unstable();
+        tools
+    }
 }
 
 impl FromIterator<Arc<Toolset>> for Toolsets {

@@ -2,6 +2,8 @@
 //!
 //! Invariant: default deny; a list shows exactly what a call would be allowed, because both ask the same question.
 
+mod sight;
+
 use tollgate_proto::{Name, Scope};
 
 use crate::{
@@ -13,6 +15,8 @@ use crate::{
         route::{Needs, Route},
     },
 };
+
+pub use sight::Sight;
 
 /// Evidence that the caller may do what the route says.
 #[derive(Debug)]
@@ -59,15 +63,24 @@ impl Standing {
     /// Whether it would be permitted still, by the policy and the revocations of now. That would be no new call: what
     /// was permitted at the start is not refused because a token's time ran out.
     ///
+    /// Answers with the caller by that policy.
+    ///
     /// # Errors
     /// What a new call would be refused with.
-    pub fn recheck(&self, policies: &Policies, now: i64) -> Result<(), Refusal> {
+    pub fn recheck(&self, policies: &Policies, now: i64) -> Result<Caller, Refusal> {
         let caller = identify_again(&self.caller, &policies.load(), policies)?;
-        permit(&caller, &self.needs, now)
+        permit(&caller, &self.needs, now)?;
+        Ok(caller)
     }
 }
 
 impl View {
+    /// What this caller may see at `now`, in unix seconds.
+    #[must_use]
+    pub fn new(caller: &Caller, now: i64) -> Self {
+        Self { caller: caller.clone(), now }
+    }
+
     /// Whether an item of a list may be used, and so be seen.
     #[must_use]
     pub fn shows(&self, kind: ListKind, server: &Name, item: &str) -> bool {
@@ -107,7 +120,7 @@ impl View {
 /// [`Refusal::ScopeInsufficient`] when a new token would help, [`Refusal::NotGranted`] when only a grant would.
 pub fn authorize(caller: &Caller, route: &Route, now: i64) -> Result<Permit, Refusal> {
     permit(caller, route.needs(), now)?;
-    let view = View { caller: caller.clone(), now };
+    let view = View::new(caller, now);
     Ok(Permit { view, standing: Standing { caller: caller.clone(), needs: route.needs().clone() } })
 }
 

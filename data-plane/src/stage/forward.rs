@@ -4,16 +4,19 @@
 //! names; a tool call is sent once and never repeated, unless the server said that it did not take it.
 
 pub mod ask;
+mod backoff;
 mod bridged;
 mod era;
 pub mod exchange;
 pub mod federated;
 mod here;
+mod joined;
 mod leg;
 mod legs;
 pub mod linked;
 pub mod merge;
 mod mirror;
+pub mod news;
 mod sessionless;
 mod single;
 pub mod speech;
@@ -40,7 +43,7 @@ use crate::{
         authorize::{Permit, Standing},
         identify::Caller,
         record::Recorded,
-        route::{Errand, Route},
+        route::{Errand, Listen, Route},
     },
     store::SessionId,
     upstream::answer::AnswerFault,
@@ -50,6 +53,7 @@ pub use bridged::legs::Opening;
 
 use ask::Ask;
 use exchange::{Exchange, FromServer};
+use news::News;
 use translation::{Step, Translation};
 use watch::Watch;
 use wrapping::Wrapping;
@@ -90,13 +94,30 @@ pub struct Passing {
     pub(super) translation: Translation,
     /// What ends it from elsewhere, where it is a session's own stream.
     pub(super) watch: Option<Box<Watch>>,
+    /// What is said beside what the server says, where it is a stream that goes on for ever.
+    pub(super) news: Option<Box<News>>,
     /// How the URIs in it become those of a federated endpoint.
     pub(super) wrapping: Option<Wrapping>,
 }
 
 impl Passing {
+    /// As the translation has it, with nothing beside.
+    const fn new(exchange: Exchange, request: Option<RequestId>, translation: Translation) -> Self {
+        Self { exchange, request, translation, watch: None, news: None, wrapping: None }
+    }
+
+    /// The policy was looked at again: this is what the caller may do by now, at `now` in unix seconds.
+    pub(super) fn seen(&mut self, caller: &Caller, now: i64) {
+        if let Some(news) = &mut self.news {
+            news.seen(caller, now);
+        }
+    }
+
     /// What is done about something that the server said.
     pub(super) fn heard(&mut self, said: FromServer) -> Step {
+        if let Some(news) = &mut self.news {
+            news.heard(&said);
+        }
         let said = match &self.wrapping {
             Some(wrapping) => wrapping.heard(said),
             None => said,
@@ -142,6 +163,15 @@ impl Forwarded {
         Self { reply, opened: None }
     }
 
+    /// The same, where it is a stream, with what is said beside.
+    fn with_news(self, news: Option<News>) -> Self {
+        let reply = match self.reply {
+            Reply::Passing(passing) => Reply::Passing(Box::new(Passing { news: news.map(Box::new), ..*passing })),
+            reply => reply,
+        };
+        Self { reply, ..self }
+    }
+
     fn wrapped(self, wrapping: Option<Wrapping>) -> Self {
         let reply = match (self.reply, wrapping) {
             (Reply::Passing(passing), wrapping) => Reply::Passing(Box::new(Passing { wrapping, ..*passing })),
@@ -164,13 +194,15 @@ pub async fn forward(
     recorded: &Recorded,
 ) -> Result<Forwarded, Refusal> {
     let admitted = recorded.admitted();
-    let ask = Ask::new(call, caller);
+    let ask = Ask::new(call, caller, admitted);
     let forwarded = match route.into_errand() {
         Errand::Here(errand) => here::answer(&ask, caller, admitted, permit.view(), errand).await,
         Errand::Server(errand) => {
             let wrapping = Wrapping::of(caller, &errand);
             single::forward(&ask, caller, admitted, errand).await.map(|forwarded| forwarded.wrapped(wrapping))
         }
+        Errand::Listen(Listen::Session) => joined::of_session(&ask, caller, admitted).await,
+        Errand::Listen(Listen::Request(request)) => joined::of_request(&ask, caller, request),
         Errand::Legs(notification) => legs::tell(&ask, caller, admitted, &notification).await,
         Errand::Merge(errand) => merge::list(&ask, caller, admitted, permit.view(), errand).await,
     };

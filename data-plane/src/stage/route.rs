@@ -47,6 +47,8 @@ pub enum Errand {
     Here(Here),
     /// One server is asked.
     Server(ToServer),
+    /// Several servers are listened to at once.
+    Listen(Listen),
     /// Every server that the session has reached is told something.
     Legs(Notification),
     /// A page of every server's lists, merged.
@@ -83,6 +85,15 @@ pub enum Here {
     Reply(Response),
     /// DELETE.
     EndSession,
+}
+
+/// What listens to several servers.
+#[derive(Debug)]
+pub enum Listen {
+    /// The event stream of a legacy session.
+    Session,
+    /// `subscriptions/listen`.
+    Request(Request),
 }
 
 /// What goes to one server.
@@ -236,10 +247,14 @@ fn stream(call: &mut Call, caller: &Caller, headers: &HeaderMap) -> Result<Route
     let classified = classify_bodyless(&http::Method::GET, headers)?;
     let session = session_of(&classified, headers)?;
     call.streams();
-    let Some(server) = caller.server() else { return Err(Refusal::StreamNotOffered) };
-    call.server(server);
-    let message = Carried::Stream { last_event_id: headers.get(header::LAST_EVENT_ID).cloned() };
-    let errand = Errand::Server(ToServer { server: Arc::clone(server), message });
+    let errand = match caller.server() {
+        Some(server) => {
+            call.server(server);
+            let message = Carried::Stream { last_event_id: headers.get(header::LAST_EVENT_ID).cloned() };
+            Errand::Server(ToServer { server: Arc::clone(server), message })
+        }
+        None => Errand::Listen(Listen::Session),
+    };
     Ok(Route { needs: needs_of(&errand), errand, class: None, session })
 }
 
@@ -311,6 +326,7 @@ async fn several_servers(
         }
         Method::Ping => Ok(Errand::Here(Here::Pong)),
         Method::Discover => Ok(Errand::Here(Here::Discover { request })),
+        Method::SubscriptionsListen => Ok(Errand::Listen(Listen::Request(request))),
         Method::LoggingSetLevel => Ok(Errand::Here(Here::SetLevel { level: level(&request)?, request })),
         Method::ToolsCall => {
             let (server, tool) = resolve::tool(store, caller, &request).await?;
@@ -370,7 +386,8 @@ fn mirrored_params(headers: &HeaderMap) -> HeaderMap {
 
 fn needs_of(errand: &Errand) -> Needs {
     let ToServer { server, message } = match errand {
-        Errand::Here(_) | Errand::Legs(_) => return Needs::Nothing,
+        // Of each server as much is heard as the caller may use.
+        Errand::Here(_) | Errand::Listen(_) | Errand::Legs(_) => return Needs::Nothing,
         Errand::Merge(merge) => return Needs::Filter(merge.kind),
         Errand::Server(to) => to,
     };

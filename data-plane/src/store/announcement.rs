@@ -26,6 +26,9 @@ pub enum Announcement {
         server: ServerId,
         /// Which of its lists.
         list: ChangedList,
+        /// Whom the server has told itself: a session, or the call that listened.
+        #[serde(default)]
+        told: Option<String>,
     },
     /// Something about a legacy session has changed that a data plane which serves it may hold in memory.
     SessionChanged {
@@ -50,7 +53,7 @@ pub enum Announcement {
 }
 
 /// Which list of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangedList {
     /// `tools/list`.
@@ -59,6 +62,11 @@ pub enum ChangedList {
     Prompts,
     /// `resources/list` and `resources/templates/list`.
     Resources,
+}
+
+impl ChangedList {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Tools, Self::Prompts, Self::Resources];
 }
 
 /// What has changed about a session.
@@ -72,8 +80,15 @@ pub enum SessionChange {
         /// What the holder of the stream knows itself by.
         by: Uuid,
     },
+    /// It has another upstream session at a server.
+    LegOpened {
+        /// The server.
+        server: ServerId,
+    },
     /// The resources that it has subscribed to are others.
     Subscriptions {
+        /// Where they are.
+        server: ServerId,
         /// Where whoever changed them waits until the session's stream brings what it should.
         told: MailboxId,
     },

@@ -99,6 +99,9 @@ pub enum AnswerFault {
     /// The server has no such stream.
     #[error("the server offers no event stream")]
     NotOffered,
+    /// The session's only stream is still there.
+    #[error("the server has an event stream open already in this session")]
+    Taken,
     /// The data plane that held the call is gone, and nobody can go on with it.
     #[error("the call was lost")]
     Lost,

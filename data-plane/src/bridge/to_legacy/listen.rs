@@ -24,6 +24,8 @@ pub struct Filter {
     pub resources: bool,
     /// `notifications/resources/updated` of these.
     pub uris: Vec<Box<str>>,
+    /// `notifications/tasks` of these, which only modern servers have.
+    pub task_ids: Vec<Box<str>>,
 }
 
 impl Filter {
@@ -32,15 +34,16 @@ impl Filter {
     pub fn read(params: &Params) -> Option<Self> {
         let wanted = params.get("notifications")?.object()?;
         let flag = |key: &str| wanted.get(key).map_or(Some(false), Raw::as_bool);
-        let uris = match wanted.get("resourceSubscriptions") {
-            None => Vec::new(),
-            Some(uris) => uris.array()?.iter().map(|uri| Some(uri.as_str()?.into())).collect::<Option<_>>()?,
+        let texts = |key: &str| match wanted.get(key) {
+            None => Some(Vec::new()),
+            Some(texts) => texts.array()?.iter().map(|text| Some(text.as_str()?.into())).collect::<Option<_>>(),
         };
         Some(Self {
             tools: flag("toolsListChanged")?,
             prompts: flag("promptsListChanged")?,
             resources: flag("resourcesListChanged")?,
-            uris,
+            uris: texts("resourceSubscriptions")?,
+            task_ids: texts("taskIds")?,
         })
     }
 
@@ -56,6 +59,7 @@ impl Filter {
             prompts: self.prompts && can("prompts", "listChanged"),
             resources: self.resources && can("resources", "listChanged"),
             uris: if can("resources", "subscribe") { self.uris } else { Vec::new() },
+            task_ids: Vec::new(),
         }
     }
 
@@ -65,21 +69,29 @@ impl Filter {
         *self == Self::default()
     }
 
-    /// The first message of the stream.
+    /// As a request or an acknowledgement has it in `notifications`.
     #[must_use]
-    pub fn acknowledged(&self, id: &RequestId) -> Bytes {
-        notification("notifications/subscriptions/acknowledged", id, &Object::default(), |params| {
-            params.object("notifications", |honoured| {
-                let flags = [
-                    ("toolsListChanged", self.tools),
-                    ("promptsListChanged", self.prompts),
-                    ("resourcesListChanged", self.resources),
-                ];
-                flags.iter().filter(|(_, wanted)| *wanted).for_each(|(key, _)| honoured.boolean(key, true));
-                if !self.uris.is_empty() {
-                    honoured.array("resourceSubscriptions", |uris| self.uris.iter().for_each(|uri| uris.text(uri)));
+    pub fn to_raw(&self) -> Raw {
+        json::object(|filter| {
+            let flags = [
+                ("toolsListChanged", self.tools),
+                ("promptsListChanged", self.prompts),
+                ("resourcesListChanged", self.resources),
+            ];
+            flags.iter().filter(|(_, wanted)| *wanted).for_each(|(key, _)| filter.boolean(key, true));
+            for (key, texts) in [("resourceSubscriptions", &self.uris), ("taskIds", &self.task_ids)] {
+                if !texts.is_empty() {
+                    filter.array(key, |list| texts.iter().for_each(|text| list.text(text)));
                 }
-            });
+            }
+        })
+    }
+
+    /// The first message of the stream, with `meta` in its `_meta`.
+    #[must_use]
+    pub fn acknowledged(&self, id: &RequestId, meta: &Object) -> Bytes {
+        notification("notifications/subscriptions/acknowledged", id, meta, |params| {
+            params.raw("notifications", &self.to_raw());
         })
     }
 

@@ -404,7 +404,7 @@ fn a_listener_is_promised_only_what_the_server_can_tell() {
     let can = |capabilities: Value| raw(&capabilities).object().unwrap();
     let all = can(json!({ "tools": { "listChanged": true }, "prompts": { "listChanged": true },
                           "resources": { "listChanged": true, "subscribe": true } }));
-    let acknowledged = |honoured: &Filter, id: RequestId| value(honoured.acknowledged(&id));
+    let acknowledged = |honoured: &Filter, id: RequestId| value(honoured.acknowledged(&id, &json::Object::default()));
     let honoured = filter(&wanted).unwrap().honoured(&all);
     let expected = json!({
         "jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged",

@@ -19,7 +19,7 @@ use crate::{
     mcp::{header, message::MetaValue, method::Method, version::ProtocolVersion},
     policy::{Egress, Instance, Server, Tenant, Transport},
     refusal::Refusal,
-    stage::{admit, identify::Caller},
+    stage::{admit::Admitted, identify::Caller},
     store::{Announcement, ChangedList, Owner},
     telemetry::span::{CallSpan, UpstreamSpan},
     upstream::{
@@ -42,6 +42,8 @@ pub struct Ask {
     gateway: Arc<Gateway>,
     tenant: Arc<Tenant>,
     owner: Owner,
+    /// Who hears what servers say to this call: its session, or else the call.
+    hearer: Arc<str>,
     span: CallSpan,
     call_id: CallId,
     /// Headers of the agent that may be passed on.
@@ -67,16 +69,24 @@ pub struct Outgoing<'a> {
 
 impl Ask {
     /// For this call.
-    pub fn new(call: &mut Call, caller: &Caller) -> Self {
+    pub fn new(call: &mut Call, caller: &Caller, admitted: &Admitted) -> Self {
+        let hearer = admitted.session().map_or_else(|| call.id().to_string(), |(session, _)| session.to_string());
         Self {
             gateway: Arc::clone(call.gateway()),
             tenant: Arc::clone(caller.tenant()),
-            owner: admit::owner(caller),
+            owner: admitted.owner(),
+            hearer: hearer.into(),
             span: call.span().clone(),
             call_id: call.id(),
             passed: Arc::clone(call.passed_headers()),
             busy: Arc::default(),
         }
+    }
+
+    /// On behalf of the same call, by a newer policy of its tenant.
+    #[must_use]
+    pub fn by(&self, tenant: &Arc<Tenant>) -> Self {
+        Self { tenant: Arc::clone(tenant), ..self.clone() }
     }
 
     /// What all calls share.
@@ -92,6 +102,11 @@ impl Ask {
     /// Whose sessions are spoken in.
     pub const fn owner(&self) -> Owner {
         self.owner
+    }
+
+    /// Who hears what servers say to this call.
+    pub fn hearer(&self) -> &str {
+        &self.hearer
     }
 
     /// Where the tenant's servers may live.
@@ -155,7 +170,11 @@ impl Ask {
     pub async fn stream(&self, instance: &Instance, mut headers: HeaderMap) -> Result<Received, Fault> {
         headers.insert(ACCEPT, EVENTS);
         let span = self.upstream_span(instance, STREAM, "");
-        self.request(instance, Verb::GET, headers, Bytes::new(), span).await
+        match self.request(instance, Verb::GET, headers, Bytes::new(), span).await {
+            Ok(Received { status: StatusCode::CONFLICT, .. })
+            | Err(Fault::Answered(AnswerFault::Unexplained(StatusCode::CONFLICT))) => Err(AnswerFault::Taken.into()),
+            received => received,
+        }
     }
 
     async fn request(
@@ -201,10 +220,11 @@ impl Ask {
         self.gateway.tracing.upstream(&self.span, method, tool, address)
     }
 
-    /// Tells every data plane that a list of the server has changed.
-    pub fn announce_change(&self, server: ServerId, list: ChangedList) {
+    /// Tells every data plane that a list of the server has changed. `is_heard`: the agent is told by the server itself.
+    pub fn announce_change(&self, server: ServerId, list: ChangedList, is_heard: bool) {
         let (gateway, call_id) = (Arc::clone(&self.gateway), self.call_id);
-        let changed = Announcement::ListChanged { tenant: self.tenant.id, server, list };
+        let told = is_heard.then(|| self.hearer.to_string());
+        let changed = Announcement::ListChanged { tenant: self.tenant.id, server, list, told };
         tokio::spawn(async move {
             if let Err(error) = gateway.store.announce(changed).await {
                 tracing::warn!(%call_id, %error, "other data planes were not told that a list has changed");
@@ -255,8 +275,13 @@ impl Ask {
 
     /// What the agent is told; what happened in detail is for the log.
     pub fn refusal(&self, server: &Server, fault: &Fault) -> Refusal {
-        tracing::warn!(call_id = %self.call_id, server = %server.name, %fault, "the server failed a call");
-        fault.refusal(server)
+        self.refusal_of(server.name.as_str(), fault)
+    }
+
+    /// The same of whoever goes by this name.
+    pub fn refusal_of(&self, name: &str, fault: &Fault) -> Refusal {
+        tracing::warn!(call_id = %self.call_id, server = name, %fault, "the server failed a call");
+        fault.refusal(name)
     }
 }
 
@@ -282,12 +307,14 @@ impl Fault {
         matches!(self, Self::Unanswered(UpstreamError::Unreachable(_)))
     }
 
-    /// What the agent is told.
-    pub fn refusal(&self, server: &Server) -> Refusal {
-        let name = server.name.to_string();
+    /// What the agent is told of the server with this name.
+    pub fn refusal(&self, server: &str) -> Refusal {
+        let name = server.to_owned();
         match self {
             Self::Unanswered(UpstreamError::Unreachable(_) | UpstreamError::Broken(_))
-            | Self::Answered(AnswerFault::Unavailable(_)) => Refusal::UpstreamUnavailable { server: name },
+            | Self::Answered(AnswerFault::Unavailable(_) | AnswerFault::Taken) => {
+                Refusal::UpstreamUnavailable { server: name }
+            }
             Self::Unanswered(UpstreamError::Timeout(timeout)) | Self::Answered(AnswerFault::Timeout(timeout)) => {
                 Refusal::UpstreamTimeout { server: name, timeout_s: timeout.as_secs() }
             }

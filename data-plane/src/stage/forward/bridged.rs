@@ -10,7 +10,7 @@
 //! Invariant: a request reaches the server once, unless the server said that it did not take it; a retry never does.
 
 pub mod legs;
-mod listen;
+pub mod listen;
 pub mod parcel;
 mod park;
 mod retry;
@@ -67,14 +67,14 @@ pub async fn request(
     let ticket = Ticket::new(caller, admitted, server, &asked.request);
     match asked.method {
         Method::Discover => {
-            let bridge = legs::find(ask, admitted, server, &asked.request).await?;
+            let bridge = legs::find(ask, server, &asked.request).await?;
             Ok(Forwarded::plain(Reply::Result(discover::discovered(&bridge.initialized))))
         }
         // The tasks of the two eras have nothing but their names in common.
         Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
             Err(EraError::UnknownMethod { method: asked.method.as_str().into(), era: Era::Modern }.into())
         }
-        Method::SubscriptionsListen => listen::open(ask, admitted, server, asked).await,
+        Method::SubscriptionsListen => listen::open(ask, server, asked).await,
         _ if asked.request.params.get("requestState").is_some() => {
             retry::go_on(ask, admitted, server, asked, wanted, ticket).await
         }
@@ -92,7 +92,7 @@ async fn call(
     ticket: Ticket,
 ) -> Result<Forwarded, Refusal> {
     let alias = Alias::of(&asked.request, RequestId::Text(Uuid::new_v4().to_string().into()));
-    let mut bridge = legs::find(ask, admitted, server, &asked.request).await?;
+    let mut bridge = legs::find(ask, server, &asked.request).await?;
     if let Some(call) = asked.mirrored() {
         // Only checked: a legacy server gets no such headers.
         mirror::params(ask, &bridge.speech, call).await?;
@@ -108,8 +108,7 @@ async fn call(
     let translation =
         ToLegacy { method: asked.method, alias, declared, wanted, server_info: bridge.server_info(), ticket };
     let translation = Translation::ToLegacy(Box::new(translation));
-    let passing =
-        Passing { exchange, request: Some(asked.request.id.clone()), translation, watch: None, wrapping: None };
+    let passing = Passing::new(exchange, Some(asked.request.id.clone()), translation);
     let Carries::List(kind) = asked.method.carries() else {
         return Ok(Forwarded::plain(Reply::Passing(Box::new(passing))));
     };

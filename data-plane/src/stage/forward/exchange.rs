@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     ask::{Ask, Fault, Outgoing},
     bridged::parcel::Parcel,
+    news::changed_list,
     sessionless::{Listening, Rounds},
     speech::{Speech, Tongue},
     tasks::TaskIds,
@@ -29,13 +30,14 @@ use crate::{
         method::{Method, Notice, ServerNotice},
         sse,
     },
-    store::ChangedList,
     telemetry::span::UpstreamSpan,
     upstream::answer::{self, AnswerFault, Body, Events, Received},
 };
 
 /// JSON-RPC: the method is not there.
 const METHOD_NOT_FOUND: i64 = -32601;
+/// What several servers are called together.
+const EVERYBODY: &str = "every server";
 /// A server that goes on and says nothing is asked to go on so many times.
 const RESUMED_MAX: u32 = 10;
 /// The longest that a server is left alone before its stream is resumed.
@@ -45,7 +47,8 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Exchange {
     ask: Ask,
-    speech: Speech,
+    /// `None`: what is heard comes from several servers.
+    speech: Option<Speech>,
     /// The request as the server knows it; `None`: a stream.
     id: Option<RequestId>,
     status: StatusCode,
@@ -60,6 +63,8 @@ pub struct Exchange {
     resumed: u32,
     /// Where what the server says may name tasks.
     task_ids: Option<Box<TaskIds>>,
+    /// Whether the agent hears what the server says beside the answer.
+    is_heard: bool,
 }
 
 /// Where messages come from.
@@ -114,7 +119,7 @@ impl Exchange {
             Body::Whole(response, bytes) => Source::Whole(response, bytes),
             Body::Events(events) => Source::Events(Box::new(events)),
         };
-        Self { status, sent_at, ..Self::of(ask, speech, id, source, Some(span)) }
+        Self { status, sent_at, ..Self::of(ask, Some(speech), id, source, Some(span)) }
     }
 
     /// The exchange of a request that was sent before, and that a data plane holds since.
@@ -126,31 +131,43 @@ impl Exchange {
         last_event_id: Option<Box<str>>,
     ) -> Self {
         let span = ask.upstream_span(&speech.instance, "response", "");
-        Self { last_event_id, ..Self::of(ask, speech, Some(id), Source::Parcel(Box::new(parcel)), Some(span)) }
+        Self { last_event_id, ..Self::of(ask, Some(speech), Some(id), Source::Parcel(Box::new(parcel)), Some(span)) }
     }
 
     /// The exchange of a request that is answered by what arrives here, message by message.
     pub fn of_listener(ask: &Ask, speech: &Speech, id: RequestId, heard: mpsc::Receiver<Bytes>) -> Self {
         let span = ask.upstream_span(&speech.instance, "listen", "");
-        Self::of(ask, speech, Some(id), Source::Heard(heard), Some(span))
+        Self::of(ask, Some(speech), Some(id), Source::Heard(heard), Some(span))
+    }
+
+    /// The stream of an endpoint with several servers, or its answer to this request: it arrives here, message by
+    /// message.
+    pub fn of_many(ask: &Ask, id: Option<RequestId>, heard: mpsc::Receiver<Bytes>) -> Self {
+        Self::of(ask, None, id, Source::Heard(heard), None)
     }
 
     /// The exchange of a legacy agent's request that a modern server answers; `id` is the agent's.
     pub fn of_rounds(ask: &Ask, rounds: Rounds, id: RequestId) -> Self {
         let speech = rounds.speech().clone();
-        Self::of(ask, &speech, Some(id), Source::Rounds(Box::new(rounds)), None)
+        Self::of(ask, Some(&speech), Some(id), Source::Rounds(Box::new(rounds)), None)
     }
 
     /// The exchange of a legacy session's own stream at a modern server.
     pub fn of_listening(ask: &Ask, listening: Listening) -> Self {
         let speech = listening.speech().clone();
-        Self::of(ask, &speech, None, Source::Listening(Box::new(listening)), None)
+        Self::of(ask, Some(&speech), None, Source::Listening(Box::new(listening)), None)
     }
 
-    fn of(ask: &Ask, speech: &Speech, id: Option<RequestId>, source: Source, span: Option<UpstreamSpan>) -> Self {
+    fn of(
+        ask: &Ask,
+        speech: Option<&Speech>,
+        id: Option<RequestId>,
+        source: Source,
+        span: Option<UpstreamSpan>,
+    ) -> Self {
         Self {
             ask: ask.clone(),
-            speech: speech.clone(),
+            speech: speech.cloned(),
             id,
             status: StatusCode::OK,
             source,
@@ -160,6 +177,7 @@ impl Exchange {
             retry_ms: 0,
             resumed: 0,
             task_ids: None,
+            is_heard: false,
         }
     }
 
@@ -180,12 +198,13 @@ impl Exchange {
         let was_held = matches!(self.source, Source::Parcel(_));
         let ended = move || if was_held { AnswerFault::Lost } else { AnswerFault::ended_early() };
         let last = self.last_event_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
-        let Some(last) = last.filter(|_| self.resumed < RESUMED_MAX) else { return Err(ended()) };
+        let last = last.filter(|_| self.resumed < RESUMED_MAX);
+        let (Some(last), Some(speech)) = (last, &self.speech) else { return Err(ended()) };
         self.resumed += 1;
         let pause = Duration::from_millis(self.retry_ms).min(RETRY_MAX);
-        let mut headers = self.speech.plain_headers("GET");
+        let mut headers = speech.plain_headers("GET");
         headers.insert(header::LAST_EVENT_ID, last);
-        let (ask, instance) = (self.ask.clone(), Arc::clone(&self.speech.instance));
+        let (ask, instance) = (self.ask.clone(), Arc::clone(&speech.instance));
         self.source = Source::Resuming(AbortOnDropHandle::new(tokio::spawn(async move {
             tokio::time::sleep(pause).await;
             match ask.stream(&instance, headers).await {
@@ -229,9 +248,14 @@ impl Exchange {
         }
     }
 
-    /// How the server is spoken to.
-    pub const fn speech(&self) -> &Speech {
-        &self.speech
+    /// How the server is spoken to, where it is one.
+    pub const fn speech(&self) -> Option<&Speech> {
+        self.speech.as_ref()
+    }
+
+    /// Whom the agent is told of when it fails.
+    pub fn server_name(&self) -> &str {
+        self.speech.as_ref().map_or(EVERYBODY, |speech| speech.server.name.as_str())
     }
 
     /// On behalf of which call.
@@ -255,6 +279,11 @@ impl Exchange {
     /// The id of the last event that had one: where a broken stream can be resumed.
     pub fn last_event_id(&self) -> Option<&str> {
         self.last_event_id.as_deref()
+    }
+
+    /// From now on the agent hears what the server says beside the answer.
+    pub const fn be_heard(&mut self) {
+        self.is_heard = true;
     }
 
     /// Waits as long as a tool may think, or as long as a stream may be silent.
@@ -349,11 +378,42 @@ impl Exchange {
         Err(AnswerFault::ended_early())
     }
 
+    /// Waits until the server acknowledges that it is listened to, then for as long as it likes; answers with the
+    /// acknowledgement as the agent is to hear it.
+    ///
+    /// # Errors
+    /// When the server answers something else, or takes too long.
+    pub async fn acknowledged(&mut self) -> Result<Notification, AnswerFault> {
+        let deadline = self.ask.gateway().upstreams.timeout();
+        let acknowledgement = async {
+            loop {
+                match self.next().await? {
+                    Some(FromServer::Notification(said, event))
+                        if ServerNotice::parse(&said.method) == Some(ServerNotice::SubscriptionsAcknowledged) =>
+                    {
+                        let as_heard = event.data.map(|data| answer::read(&data)).transpose()?;
+                        return Ok(if let Some(Message::Notification(as_heard)) = as_heard { as_heard } else { said });
+                    }
+                    Some(FromServer::Answer(..)) | None => {
+                        return Err(AnswerFault::Invalid("no acknowledgement of a subscription".to_owned()));
+                    }
+                    Some(_) => {}
+                }
+            }
+        };
+        let acknowledged = tokio::time::timeout(deadline, acknowledgement).await;
+        let acknowledged = acknowledged.map_err(|_elapsed| AnswerFault::Timeout(deadline))??;
+        self.be_endless();
+        Ok(acknowledged)
+    }
+
     /// Answers a question of the server, off the caller's clock. A server of the modern era asks none.
     pub fn reply(&self, id: &RequestId, outcome: Result<Raw, Raw>) {
         let response = Response { id: Some(id.clone()), outcome };
         let body = response.write(response.id.as_ref());
-        tell(&self.ask, &self.speech, "response", body);
+        if let Some(speech) = &self.speech {
+            tell(&self.ask, speech, "response", body);
+        }
     }
 
     /// Answers a question of the server, and waits until it has heard.
@@ -361,11 +421,13 @@ impl Exchange {
     /// # Errors
     /// How the server failed.
     pub async fn respond(&self, id: &RequestId, outcome: Result<Raw, Raw>) -> Result<(), Fault> {
+        // Where there are several servers, what they ask is answered elsewhere.
+        let Some(speech) = &self.speech else { return Ok(()) };
         let response = Response { id: Some(id.clone()), outcome };
         let write = |_: &[(&str, MetaValue<'_>)]| response.write(response.id.as_ref());
         let method = "response";
-        let outgoing = Outgoing { headers: self.speech.plain_headers(method), method, tool: "", write: &write };
-        self.ask.send(&self.speech.instance, outgoing).await.map(drop)
+        let outgoing = Outgoing { headers: speech.plain_headers(method), method, tool: "", write: &write };
+        self.ask.send(&speech.instance, outgoing).await.map(drop)
     }
 
     /// Tells the server that nobody waits for the answer any more; dropping the stream tells a modern one.
@@ -373,8 +435,8 @@ impl Exchange {
         if let Source::Parcel(parcel) = &self.source {
             parcel.cancel();
         }
-        if let Some(id) = &self.id {
-            cancel(&self.ask, &self.speech, id);
+        if let (Some(id), Some(speech)) = (&self.id, &self.speech) {
+            cancel(&self.ask, speech, id);
         }
     }
 
@@ -416,15 +478,13 @@ impl Exchange {
         })
     }
 
-    /// What changed at the server is stale wherever it is kept.
+    /// What changed at the server is stale wherever it is kept. What was heard by way of another exchange was announced
+    /// by that one.
     fn noticed(&self, notification: &Notification) {
-        let list = match ServerNotice::parse(&notification.method) {
-            Some(ServerNotice::ToolsListChanged) => ChangedList::Tools,
-            Some(ServerNotice::PromptsListChanged) => ChangedList::Prompts,
-            Some(ServerNotice::ResourcesListChanged) => ChangedList::Resources,
-            _ => return,
-        };
-        self.ask.announce_change(self.speech.server.id, list);
+        if let (Source::Events(_), Some(speech), Some(list)) = (&self.source, &self.speech, changed_list(notification))
+        {
+            self.ask.announce_change(speech.server.id, list, self.is_heard);
+        }
     }
 
     fn checked(&self, response: Response) -> Result<Response, AnswerFault> {

@@ -34,8 +34,8 @@ pub struct Mapping {
     tenant: Arc<Tenant>,
     bound_to: Binding,
     server: ServerId,
-    /// The request as the server knows it, and its progress token.
-    request: RequestId,
+    /// The request as the server knows it, and its progress token; none: a stream that answers no request.
+    request: Option<RequestId>,
     /// The progress token that the agent gave.
     progress_token: Option<Raw>,
     /// The server's questions, and as what the agent knows them.
@@ -57,20 +57,27 @@ impl Mapping {
             tenant: Arc::clone(caller.tenant()),
             bound_to: Binding::of(caller, session),
             server,
-            request: request_id(session, &request.id),
+            request: Some(request_id(session, &request.id)),
             progress_token: request.params.progress_token().cloned(),
             questions: HashMap::new(),
         }
     }
 
-    /// The request as the server knows it.
-    pub const fn request(&self) -> &RequestId {
-        &self.request
+    /// For what a server says in this agent's session without being asked.
+    pub fn of_stream(caller: &Caller, session: &SessionId, server: ServerId) -> Self {
+        let (tenant, bound_to) = (Arc::clone(caller.tenant()), Binding::of(caller, session));
+        Self { tenant, bound_to, server, request: None, progress_token: None, questions: HashMap::new() }
+    }
+
+    /// The request as the server knows it, where there is one.
+    pub const fn request(&self) -> Option<&RequestId> {
+        self.request.as_ref()
     }
 
     /// The progress token as the server knows it, where the agent gave one.
     pub fn progress_token(&self) -> Option<Raw> {
-        self.progress_token.is_some().then(|| self.request.to_raw())
+        self.progress_token.as_ref()?;
+        self.request.as_ref().map(RequestId::to_raw)
     }
 
     /// A question of the server as the agent gets it; `None` when it cannot be told apart on its way back. `now` in unix
@@ -103,7 +110,7 @@ impl Mapping {
         match Notice::parse(&notification.method) {
             Some(Notice::Progress) => {
                 let token = notification.params.get("progressToken").and_then(RequestId::read)?;
-                let own = self.progress_token.as_ref().filter(|_| token == self.request)?;
+                let own = self.progress_token.as_ref().filter(|_| Some(&token) == self.request.as_ref())?;
                 Some(with_member(notification, "progressToken", own))
             }
             Some(Notice::Cancelled) => {

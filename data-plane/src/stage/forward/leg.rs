@@ -51,7 +51,21 @@ pub async fn open(ask: &Ask, session: &Session, server: &Arc<Server>) -> Result<
             tracing::debug!(server = %server.name, %fault, "a server was not told the level of its log");
         }
     }
+    for subscription in session.subscriptions.iter().filter(|subscription| subscription.server == server.id) {
+        if let Err(fault) = subscribe(ask, &speech, &subscription.uri).await {
+            tracing::debug!(server = %server.name, %fault, "a server was not told what its session has subscribed to");
+        }
+    }
     Ok(speech)
+}
+
+/// Has the server tell of a resource once more, which it was asked to do in a session that it has forgotten.
+async fn subscribe(ask: &Ask, speech: &Speech, uri: &str) -> Result<(), Fault> {
+    let (id, method) = (RequestId::Text("tollgate-subscribe".into()), Method::ResourcesSubscribe.as_str());
+    let write = |_: &[(&str, MetaValue<'_>)]| write_request(&id, method, |params| params.text("uri", uri));
+    let outgoing = Outgoing { headers: speech.plain_headers(method), method, tool: "", write: &write };
+    Exchange::open(ask, speech, id.clone(), outgoing).await?.answer().await?;
+    Ok(())
 }
 
 /// Opens an upstream session of a federated one; answers with the server's result of `initialize`.

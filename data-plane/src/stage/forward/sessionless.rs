@@ -45,7 +45,7 @@ use crate::{
     },
     refusal::Refusal,
     stage::{admit::Admitted, identify::Caller},
-    store::{Announcement, MailboxId, Session, SessionChange, SessionId, Subscribed, Subscription},
+    store::{Announcement, Announcements, MailboxId, Session, SessionChange, SessionId, Subscribed, Subscription},
 };
 use call::Call;
 use listening::Listener;
@@ -54,7 +54,7 @@ pub use listening::Listening;
 pub use rounds::Rounds;
 
 /// The longest URI that a session may subscribe to, in bytes.
-const URI_BYTES_MAX: usize = 2048;
+pub const URI_BYTES_MAX: usize = 2048;
 /// How long an answer waits for the subscription to hold.
 const HOLDS_WITHIN: Duration = Duration::from_secs(2);
 
@@ -111,21 +111,37 @@ pub async fn request(
 /// [`Refusal::StreamNotOffered`] where the server tells of nothing, and how the server or the store failed.
 pub async fn listen(ask: &Ask, admitted: &Admitted, speech: Speech) -> Result<Forwarded, Refusal> {
     let (id, session) = admitted.session().ok_or(Refusal::SessionRequired)?;
-    let (server, (discovered, _)) = (Arc::clone(&speech.server), discovered::of(ask, &speech).await?);
+    let (discovered, _) = discovered::of(ask, &speech).await?;
     if Filter::new(&discovered, BTreeSet::new()).is_none() {
         return Err(Refusal::StreamNotOffered);
     }
-    let announcements = ask.gateway().store.announcements();
     let watch = Watch::take(Arc::clone(ask.shared()), admitted.owner(), *id).await;
-    let (introduction, resources) = (introduction(session), resources_at(session, server.id));
-    let listener =
-        Listener { ask: ask.clone(), owner: admitted.owner(), session: *id, introduction, speech, discovered };
-    let listening = Listening::open(listener, resources, announcements).await;
-    let listening = listening.map_err(|fault| ask.refusal(&server, &fault))?;
+    let announcements = ask.gateway().store.announcements();
+    let listening = listening(ask, *id, session, speech, discovered, announcements).await?;
     let exchange = Exchange::of_listening(ask, listening);
     let translation = Translation::Same(Same { era: Era::Legacy, subject: Subject::Stream, mapping: None });
-    let passing = Passing { exchange, request: None, translation, watch: Some(Box::new(watch)), wrapping: None };
+    let passing = Passing { watch: Some(Box::new(watch)), ..Passing::new(exchange, None, translation) };
     Ok(Forwarded::plain(Reply::Passing(Box::new(passing))))
+}
+
+/// What a server that tells of something, as discovered, has to say in a session. `announcements` were listened to
+/// before the session was loaded, or before the answer to whoever subscribes meanwhile.
+///
+/// # Errors
+/// How the server failed.
+pub async fn listening(
+    ask: &Ask,
+    id: SessionId,
+    session: &Session,
+    speech: Speech,
+    discovered: Raw,
+    announcements: Announcements,
+) -> Result<Listening, Refusal> {
+    let server = Arc::clone(&speech.server);
+    let (introduction, resources) = (introduction(session), resources_at(session, server.id));
+    let listener = Listener { ask: ask.clone(), owner: ask.owner(), session: id, introduction, speech, discovered };
+    let listening = Listening::open(listener, resources, announcements).await;
+    listening.map_err(|fault| ask.refusal(&server, &fault))
 }
 
 /// Takes a notification of the agent. None of them exists in the modern era: a request that is cancelled is dropped
@@ -220,7 +236,7 @@ async fn subscribe(
         }
         Subscribed::Kept => {
             let told = MailboxId::generate()?;
-            announce(ask, admitted, id, SessionChange::Subscriptions { told }).await?;
+            announce(ask, admitted, id, SessionChange::Subscriptions { server: speech.server.id, told }).await?;
             // Whoever holds the session's stream says when it brings what was subscribed to; there may be nobody.
             let _ = store.receive_mail(owner, told, 0, HOLDS_WITHIN).await;
             Ok(answer(Ok(Raw::empty_object())))
@@ -253,7 +269,7 @@ async fn send(
     let exchange = Exchange::of_rounds(ask, rounds, request.id.clone());
     // What comes out of the rounds is of the agent's own era.
     let translation = Translation::Same(Same { era: Era::Legacy, subject: Subject::Answer, mapping: None });
-    let passing = Passing { exchange, request: Some(request.id.clone()), translation, watch: None, wrapping: None };
+    let passing = Passing::new(exchange, Some(request.id.clone()), translation);
     let Carries::List(kind) = method.carries() else {
         return Ok(Forwarded::plain(Reply::Passing(Box::new(passing))));
     };

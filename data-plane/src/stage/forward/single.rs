@@ -13,6 +13,7 @@ use super::{
     here,
     leg::{self, Introduction},
     mirror::{self, Mirrored},
+    news::{News, Voice},
     sessionless,
     speech::{self, Speech, Tongue},
     streams,
@@ -33,6 +34,7 @@ use crate::{
         identify::Caller,
         route::{Carried, ToServer},
     },
+    store::Subscription,
 };
 
 /// The code of a modern server whose idea of the headers differs (2026-07-28, basic/index, "Error Codes").
@@ -81,10 +83,15 @@ pub async fn forward(ask: &Ask, caller: &Caller, admitted: &Admitted, errand: To
         Carried::Initialize { request, version } => initialize(ask, caller, admitted, &server, request, version).await,
         Carried::Request { request, method, era, tool, params } => {
             let mapping = mapping(caller, admitted, &server, era, &request);
+            let listens = (method == Method::SubscriptionsListen).then(|| Voice::of_request(&request));
+            let news = listens.map(|voice| News::of(ask, caller, &server, voice));
             let asked = Asked { request, method, era, tool, params, mapping, notifications: None };
-            request_of(ask, caller, admitted, &server, asked).await
+            Ok(request_of(ask, caller, admitted, &server, asked).await?.with_news(news))
         }
-        Carried::Stream { last_event_id } => streams::open(ask, caller, admitted, &server, last_event_id).await,
+        Carried::Stream { last_event_id } => {
+            let news = News::of(ask, caller, &server, Voice::Session);
+            Ok(streams::open(ask, caller, admitted, &server, last_event_id).await?.with_news(Some(news)))
+        }
         Carried::Task { request, method, task } => tasks::forward(ask, caller, &server, request, method, task).await,
         Carried::Notification(notification) => notify(ask, caller, admitted, &server, &notification).await,
         Carried::Response(response) => respond(ask, caller, admitted, &server, &response).await,
@@ -110,6 +117,9 @@ async fn request_of(
     if asked.era == Era::Legacy && speech.era() == Era::Modern {
         return sessionless::request(ask, caller, admitted, speech, Asked { params, ..asked }).await;
     }
+    if asked.mapping.is_some() {
+        keep_subscription(ask, admitted, server, &asked).await?;
+    }
     let mut task_ids = asked.task_ids(ask, caller, &speech);
     asked.notifications = task_ids.as_mut().and_then(|ids| tasks::listened_to(caller, ids, &asked.request));
     let sent_at = Instant::now();
@@ -127,15 +137,17 @@ async fn request_of(
         sent = send(ask, &speech, &asked, &params).await;
     }
     let exchange = sent.map_err(|fault| ask.refusal(server, &fault))?;
-    let exchange = match task_ids {
+    let mut exchange = match task_ids {
         Some(ids) => exchange.with_task_ids(ids),
         None => exchange,
     };
     let listens = asked.method == Method::SubscriptionsListen;
+    if listens {
+        exchange.be_endless();
+    }
     let subject = if listens { Subject::Subscription } else { Subject::Answer };
     let translation = Translation::Same(Same { era: asked.era, subject, mapping: asked.mapping });
-    let passing =
-        Passing { exchange, request: Some(asked.request.id.clone()), translation, watch: None, wrapping: None };
+    let passing = Passing::new(exchange, Some(asked.request.id.clone()), translation);
     if asked.method == Method::Discover {
         let response = passing.answer().await.map_err(|fault| ask.refusal(server, &Fault::from(fault)))?;
         return Ok(Forwarded::plain(Reply::Response(StatusCode::OK, here::introduced(response))));
@@ -149,10 +161,28 @@ async fn request_of(
     Ok(Forwarded::plain(Reply::List(kind, server.name.clone(), response)))
 }
 
+/// Of several upstream sessions one may be lost alone: the one that takes its place subscribes to the same.
+async fn keep_subscription(ask: &Ask, admitted: &Admitted, server: &Server, asked: &Asked) -> Result<(), Refusal> {
+    let (Some((id, _)), Some(uri)) = (admitted.session(), asked.request.params.uri()) else { return Ok(()) };
+    let subscription = Subscription { server: server.id, uri: uri.to_owned() };
+    let (store, owner) = (&ask.gateway().store, admitted.owner());
+    match asked.method {
+        Method::ResourcesSubscribe if uri.len() <= sessionless::URI_BYTES_MAX => {
+            // What there is no room for is the server's alone to keep.
+            let _kept_or_full = store.subscribe(owner, id, &subscription).await?;
+        }
+        Method::ResourcesUnsubscribe => {
+            let _ended_meanwhile = store.unsubscribe(owner, id, &subscription).await?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 async fn send(ask: &Ask, speech: &Speech, asked: &Asked, params: &HeaderMap) -> Result<Exchange, Fault> {
     let (method, tool) = (asked.method.as_str(), asked.tool.as_deref());
     let token = asked.mapping.as_ref().and_then(|mapping| mapping.progress_token());
-    let id = asked.mapping.as_ref().map(|mapping| mapping.request());
+    let id = asked.mapping.as_ref().and_then(|mapping| mapping.request());
     let write = |meta: &[(&str, MetaValue<'_>)]| {
         let token = token.iter().map(|token| ("progressToken", MetaValue::Raw(token)));
         let meta: Vec<_> = meta.iter().copied().chain(token).collect();

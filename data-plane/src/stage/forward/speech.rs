@@ -19,7 +19,7 @@ use crate::{
     policy::{Instance, Server},
     refusal::Refusal,
     stage::{admit::Admitted, identify::Caller},
-    store::{Leg, SessionId},
+    store::{Announcement, Leg, Session, SessionChange, SessionId},
     telemetry::SessionEnd,
 };
 
@@ -84,6 +84,11 @@ impl Speech {
         matches!(self.tongue, Tongue::Legacy(_)) && (fault.is_session_lost() || fault.is_unreachable())
     }
 
+    /// Whether it is in this upstream session.
+    pub fn is_in(&self, leg: &Leg) -> bool {
+        matches!(&self.tongue, Tongue::Legacy(own) if own == leg)
+    }
+
     /// Whether there is an upstream session to end.
     pub const fn has_session(&self) -> bool {
         matches!(&self.tongue, Tongue::Legacy(Leg { upstream_session: Some(_), .. }))
@@ -108,7 +113,7 @@ pub async fn choose(
             let instance = ask.gateway().upstreams.pick(server);
             match era::of(ask, server, instance).await? {
                 Era::Modern => Ok(Speech::modern(server, instance)),
-                Era::Legacy => Ok(legs::find(ask, admitted, server, request).await?.speech),
+                Era::Legacy => Ok(legs::find(ask, server, request).await?.speech),
             }
         }
         Era::Legacy => of_session(ask, caller, admitted, server).await,
@@ -154,6 +159,26 @@ pub async fn renew(
     if is_federated(caller) { open(ask, admitted, server).await } else { Err(forget(ask, admitted).await) }
 }
 
+/// Opens an upstream session of the agent's session, in place of the one that it may have had there. Whoever holds the
+/// session's stream is told.
+///
+/// # Errors
+/// How the server or the store failed, and [`Refusal::SessionUnknown`] when the session is gone.
+pub async fn open_leg(ask: &Ask, id: &SessionId, session: &Session, server: &Arc<Server>) -> Result<Speech, Refusal> {
+    let speech = leg::open(ask, session, server).await?;
+    let Tongue::Legacy(leg) = &speech.tongue else { return Ok(speech) };
+    let (store, owner) = (&ask.gateway().store, ask.owner());
+    if !store.put_leg(owner, id, server.id, leg).await? {
+        return Err(Refusal::SessionUnknown);
+    }
+    let change = SessionChange::LegOpened { server: server.id };
+    let opened = Announcement::SessionChanged { tenant: owner.tenant, session: *id, change };
+    if let Err(error) = store.announce(opened).await {
+        tracing::warn!(%error, "other data planes were not told of an upstream session");
+    }
+    Ok(speech)
+}
+
 /// The upstream session that the agent's session has at this server.
 ///
 /// # Errors
@@ -181,9 +206,6 @@ fn is_federated(caller: &Caller) -> bool {
 }
 
 async fn open(ask: &Ask, admitted: &Admitted, server: &Arc<Server>) -> Result<Speech, Refusal> {
-    let (id, session): &(SessionId, _) = admitted.session().ok_or(Refusal::SessionRequired)?;
-    let speech = leg::open(ask, session, server).await?;
-    let Tongue::Legacy(leg) = &speech.tongue else { return Ok(speech) };
-    let kept = ask.gateway().store.put_leg(admitted.owner(), id, server.id, leg).await?;
-    if kept { Ok(speech) } else { Err(Refusal::SessionUnknown) }
+    let (id, session) = admitted.session().ok_or(Refusal::SessionRequired)?;
+    open_leg(ask, id, session, server).await
 }

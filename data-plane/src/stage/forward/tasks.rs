@@ -175,7 +175,7 @@ pub async fn forward(
     let exchange = Exchange::open(ask, &speech, request.id.clone(), outgoing).await;
     let exchange = exchange.map_err(|fault: Fault| ask.refusal(server, &fault))?.with_task_ids(ids);
     let translation = Translation::Same(Same { era: Era::Modern, subject: Subject::Answer, mapping: None });
-    let passing = Passing { exchange, request: Some(request.id), translation, watch: None, wrapping: None };
+    let passing = Passing::new(exchange, Some(request.id), translation);
     Ok(Forwarded::plain(Reply::Passing(Box::new(passing))))
 }
 

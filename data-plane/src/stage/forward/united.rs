@@ -141,18 +141,29 @@ impl United {
         })
     }
 
-    /// Changes of lists and resources are not passed on here, so none are promised.
+    /// That lists change is told whichever server they are of: not all servers tell it to everybody, and the policy says
+    /// what is on them.
     fn write_capabilities(&self, view: &View, era: Era, written: &mut ObjectWriter<'_>) {
         let has = |profile: &&Profile, capability: &str| {
             profile.capabilities.get(capability).is_some_and(|value| value.kind() == Kind::Object)
         };
-        // Where nobody has said anything, tools are what there will be.
-        written.object("tools", |_| {});
         let whole = |profile: &&Profile| view.deals_in(ListKind::Prompts, &profile.server);
-        for capability in ["prompts", "resources", "completions"] {
-            if self.profiles.iter().filter(whole).any(|profile| has(&profile, capability)) {
-                written.object(capability, |_| {});
-            }
+        let offers = |capability| self.profiles.iter().filter(whole).any(|profile| has(&profile, capability));
+        // Where nobody has said anything, tools are what there will be.
+        written.object("tools", |tools| tools.boolean("listChanged", true));
+        if offers("prompts") {
+            written.object("prompts", |prompts| prompts.boolean("listChanged", true));
+        }
+        if offers("resources") {
+            written.object("resources", |resources| {
+                resources.boolean("listChanged", true);
+                if self.profiles.iter().filter(whole).any(Profile::takes_subscriptions) {
+                    resources.boolean("subscribe", true);
+                }
+            });
+        }
+        if offers("completions") {
+            written.object("completions", |_| {});
         }
         if self.profiles.iter().any(|profile| has(&profile, "logging")) {
             written.object("logging", |_| {});
@@ -204,10 +215,15 @@ impl Profile {
                 Ok(Self { leg, ..Self::read(server, &result.object().unwrap_or_default(), Duration::ZERO) })
             }
             (Era::Legacy, Guest::Modern(request)) => {
-                let bridge = legs::find(ask, admitted, server, request).await?;
+                let bridge = legs::find(ask, server, request).await?;
                 Ok(Self::read(server, &bridge.initialized, Duration::ZERO))
             }
         }
+    }
+
+    fn takes_subscriptions(&self) -> bool {
+        let resources = self.capabilities.get("resources").and_then(Raw::object);
+        resources.and_then(|resources| resources.get("subscribe")?.as_bool()) == Some(true)
     }
 
     fn read(server: &Arc<Server>, members: &Object, ttl: Duration) -> Self {

@@ -63,7 +63,9 @@ impl Watch {
         let other = |change: &SessionChange| match change {
             SessionChange::Ended => true,
             SessionChange::StreamTaken { by } => *by != self.stream,
-            SessionChange::Subscriptions { .. } | SessionChange::Cancelled { .. } => false,
+            SessionChange::LegOpened { .. } | SessionChange::Subscriptions { .. } | SessionChange::Cancelled { .. } => {
+                false
+            }
         };
         *session == self.session && other(change)
     }

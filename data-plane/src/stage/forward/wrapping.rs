@@ -8,11 +8,12 @@ use tollgate_proto::Name;
 use super::exchange::FromServer;
 use crate::{
     mcp::{
-        json::{self, Raw},
+        json::{self, Bounds, Raw},
         message::{Edit, Response},
         method::{Method, ServerNotice},
         sse, uris,
     },
+    policy::Server,
     stage::{
         identify::Caller,
         route::{Carried, ToServer},
@@ -34,10 +35,16 @@ impl Wrapping {
             return None;
         }
         let method = match &errand.message {
-            Carried::Request { method, .. } => Some(*method),
+            Carried::Request { method, .. } | Carried::Task { method, .. } => Some(*method),
             _ => None,
         };
         Some(Self { server: errand.server.name.clone(), method })
+    }
+
+    /// For what a server says without being asked.
+    #[must_use]
+    pub fn of_server(server: &Server) -> Self {
+        Self { server: server.name.clone(), method: None }
     }
 
     /// What the server says, as the agent is to hear it.
@@ -45,6 +52,16 @@ impl Wrapping {
     pub fn heard(&self, said: FromServer) -> FromServer {
         match said {
             FromServer::Answer(response, event) => FromServer::Answer(self.answer(response), event),
+            FromServer::Notification(notification, event)
+                if ServerNotice::parse(&notification.method) == Some(ServerNotice::Tasks) =>
+            {
+                let of_task = |message: &Raw| {
+                    with(message, "params", &|params| with(params, "result", &|result| self.of_tool(result)))
+                };
+                let data = event.data.as_ref().and_then(|data| json::parse(data, &Bounds::UPSTREAM).ok());
+                let data = data.map(|message| of_task(&message).to_bytes());
+                FromServer::Notification(notification, sse::Event { data, ..event })
+            }
             FromServer::Notification(notification, event)
                 if ServerNotice::parse(&notification.method) == Some(ServerNotice::ResourceUpdated) =>
             {
@@ -66,7 +83,8 @@ impl Wrapping {
     pub fn answer(&self, response: Response) -> Response {
         let Ok(result) = &response.outcome else { return response };
         let wrapped = match self.method {
-            Some(Method::ToolsCall) => with(result, "content", &|content| each(content, &|block| self.block(block))),
+            Some(Method::ToolsCall) => self.of_tool(result),
+            Some(Method::TasksGet) => with(result, "result", &|result| self.of_tool(result)),
             Some(Method::PromptsGet) => with(result, "messages", &|messages| {
                 each(messages, &|message| with(message, "content", &|content| self.said(content)))
             }),
@@ -76,6 +94,11 @@ impl Wrapping {
             _ => return response,
         };
         Response { outcome: Ok(wrapped), ..response }
+    }
+
+    /// The result of a tool.
+    fn of_tool(&self, result: &Raw) -> Raw {
+        with(result, "content", &|content| each(content, &|block| self.block(block)))
     }
 
     /// The content of a prompt's message: one block, or several.

@@ -23,6 +23,7 @@ use crate::{
         forward::{
             Passing,
             ask::Fault,
+            news::News,
             translation::{Farewell, Parting, Step},
             watch::Watch,
         },
@@ -74,13 +75,14 @@ struct End {
 /// How the server failed before it said anything.
 pub(super) async fn begin(mut passing: Passing, standing: Standing) -> Result<First, Refusal> {
     let mut first = None;
+    passing.exchange.be_heard();
     passing.exchange.be_patient();
     if passing.request.is_some() {
         let said = tokio::time::timeout(FIRST_WORDS_WAIT, passing.exchange.next()).await;
         if let Ok(said) = said {
             let fault = |fault: AnswerFault| {
                 let exchange = &passing.exchange;
-                exchange.ask().refusal(&exchange.speech().server, &Fault::from(fault))
+                exchange.ask().refusal_of(exchange.server_name(), &Fault::from(fault))
             };
             match said.map_err(fault)? {
                 Some(said) => first = Some(passing.heard(said)),
@@ -97,9 +99,9 @@ pub(super) async fn begin(mut passing: Passing, standing: Standing) -> Result<Fi
             return Ok(First::Answer(status, response));
         }
         Some(Step::Park(question)) => {
-            let (ask, server) = (passing.exchange.ask().clone(), Arc::clone(&passing.exchange.speech().server));
+            let (ask, server) = (passing.exchange.ask().clone(), passing.exchange.server_name().to_owned());
             let parked = passing.park(question, standing).await;
-            let response = parked.map_err(|fault| ask.refusal(&server, &Fault::from(fault)))?;
+            let response = parked.map_err(|fault| ask.refusal_of(&server, &Fault::from(fault)))?;
             return Ok(First::Answer(StatusCode::OK, response));
         }
         _ => {}
@@ -141,14 +143,14 @@ impl Relay {
     async fn park(self, question: Pending) {
         let Self { mut call, standing, passing, mut agent, .. } = self;
         let (ask, request) = (passing.exchange.ask().clone(), passing.request.clone());
-        let server = Arc::clone(&passing.exchange.speech().server);
+        let server = passing.exchange.server_name().to_owned();
         let (event, outcome, rpc_error_code) = match passing.park(question, standing).await {
             Ok(response) => {
                 let event = message(relay::write(request.as_ref(), &response), None);
                 (event, relay::outcome(&response), response.error_code().unwrap_or_default())
             }
             Err(fault) => {
-                let refusal = ask.refusal(&server, &Fault::from(fault));
+                let refusal = ask.refusal_of(&server, &Fault::from(fault));
                 call.refused(&refusal);
                 let event = message(settle::error_body(&call, &refusal, request.as_ref()), None);
                 (event, Outcome::UpstreamError, refusal.facts().code)
@@ -198,8 +200,10 @@ impl Relay {
                 // The sender lives as long as the gateway, so waiting cannot fail.
                 _ = changes.changed() => {
                     let gateway = self.call.gateway();
-                    if let Err(refusal) = self.standing.recheck(&gateway.policies, gateway.now()) {
-                        return Turn::End(self.cut_off(&refusal).await);
+                    let now = gateway.now();
+                    match self.standing.recheck(&gateway.policies, now) {
+                        Ok(caller) => self.passing.seen(&caller, now),
+                        Err(refusal) => return Turn::End(self.cut_off(&refusal).await),
                     }
                 }
                 () = self.agent.room(), if self.agent.is_behind() => self.agent.pass_waiting(),
@@ -211,6 +215,7 @@ impl Relay {
                     Err(AnswerFault::Cancelled) => return Turn::End(End::new(Outcome::Abandoned, 0)),
                     Err(fault) => return Turn::End(self.fail(fault).await),
                 },
+                event = news(self.passing.news.as_deref_mut()) => next = Some(Step::Pass(event)),
                 () = over(self.passing.watch.as_deref_mut()) => return Turn::End(End::new(Outcome::Ok, 0)),
                 // A stream that nobody caused would hold up the stop for as long as the server likes, and so would an answer
                 // that nobody hears.
@@ -283,10 +288,9 @@ impl Relay {
 
     /// The stream cannot go on: the agent gets an error for its request, and the stream ends.
     async fn fail(&mut self, fault: AnswerFault) -> End {
-        let server = Arc::clone(&self.passing.exchange.speech().server);
-        let fault = Fault::from(fault);
-        tracing::warn!(call_id = %self.call.id(), server = %server.name, %fault, "the server failed a stream");
-        let refusal = fault.refusal(&server);
+        let (server, fault) = (self.passing.exchange.server_name(), Fault::from(fault));
+        tracing::warn!(call_id = %self.call.id(), server, %fault, "the server failed a stream");
+        let refusal = fault.refusal(server);
         self.call.refused(&refusal);
         if let Some(error) = self.error(&refusal) {
             self.agent.hear_last(error).await;
@@ -318,6 +322,14 @@ impl Relay {
 
     fn is_resumable(&self) -> bool {
         self.passing.exchange.last_event_id().is_some()
+    }
+}
+
+/// What the agent is to hear that the server did not say on this stream.
+async fn news(news: Option<&mut News>) -> sse::Event {
+    match news {
+        Some(news) => news.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -136,7 +136,8 @@ fn what_is_no_mailbox_id_is_refused() {
 }
 
 fn list_changed() -> Announcement {
-    Announcement::ListChanged { tenant: TenantId::new(), server: ServerId::new(), list: ChangedList::Prompts }
+    let told = Some("a session".to_owned());
+    Announcement::ListChanged { tenant: TenantId::new(), server: ServerId::new(), list: ChangedList::Prompts, told }
 }
 
 fn session_changed(change: SessionChange) -> Announcement {
@@ -186,7 +187,8 @@ async fn data_planes_hear_and_wake_each_other(urls: &[String]) {
     for change in [
         SessionChange::Ended,
         SessionChange::StreamTaken { by: Uuid::new_v4() },
-        SessionChange::Subscriptions { told: MailboxId::generate().unwrap() },
+        SessionChange::LegOpened { server: ServerId::new() },
+        SessionChange::Subscriptions { server: ServerId::new(), told: MailboxId::generate().unwrap() },
         SessionChange::Cancelled { request: "\"seven\"".to_owned() },
     ] {
         let said = session_changed(change);

@@ -81,7 +81,7 @@ fn a_change_of_one_list_is_forgotten_with_that_list_alone() {
         offers.keep(question, &result(PRIVATE), offers.moment());
     }
     let (tenant, list) = (owner.tenant, ChangedList::Tools);
-    offers.heard(&Announcement::ListChanged { tenant, server: server.id, list });
+    offers.heard(&Announcement::ListChanged { tenant, server: server.id, list, told: None });
     assert!(offers.get(&asked(owner, &server)).is_none() && offers.get(&second_page).is_none());
     assert!(offers.get(&prompts).is_some());
     offers.heard(&Announcement::Missed);

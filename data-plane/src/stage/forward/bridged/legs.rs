@@ -27,7 +27,6 @@ use crate::{
     },
     policy::Server,
     refusal::Refusal,
-    stage::admit::Admitted,
     store::{BridgeLeg, Leg, Owner},
 };
 
@@ -82,11 +81,11 @@ impl Bridge {
 ///
 /// # Errors
 /// How the server or the store failed.
-pub async fn find(ask: &Ask, admitted: &Admitted, server: &Arc<Server>, request: &Request) -> Result<Bridge, Refusal> {
+pub async fn find(ask: &Ask, server: &Arc<Server>, request: &Request) -> Result<Bridge, Refusal> {
     let fingerprint = Capabilities::declared(request).fingerprint();
-    match known(ask, admitted.owner(), server, &fingerprint).await? {
+    match known(ask, ask.owner(), server, &fingerprint).await? {
         Some(bridge) => Ok(bridge),
-        None => open(ask, admitted.owner(), server, request, &fingerprint, None).await,
+        None => open(ask, ask.owner(), server, request, &fingerprint, None).await,
     }
 }
 

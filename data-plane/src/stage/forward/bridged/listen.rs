@@ -24,6 +24,7 @@ use super::{
         exchange::{Exchange, FromServer, declined},
         single::Asked,
         speech::Speech,
+        streams,
         translation::Translation,
     },
     INVALID_PARAMS,
@@ -32,14 +33,14 @@ use super::{
 use crate::{
     bridge::to_legacy::listen::Filter,
     mcp::{
+        json::Object,
         message::{Message, MetaValue, Notification, Request, RequestId, write_request},
         method::Method,
     },
     policy::Server,
     refusal::Refusal,
-    stage::admit::Admitted,
     store::{Announcement, Announcements, MailboxId, Owner},
-    upstream::answer::{self, AnswerFault, Body},
+    upstream::answer::{self, AnswerFault},
 };
 
 const QUEUED: usize = 64;
@@ -58,26 +59,45 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 ///
 /// # Errors
 /// When the request says nothing to listen to, and how the server or the store failed.
-pub(super) async fn open(
-    ask: &Ask,
-    admitted: &Admitted,
-    server: &Arc<Server>,
-    asked: Asked,
-) -> Result<Forwarded, Refusal> {
-    let filter = Filter::read(&asked.request.params).ok_or_else(|| Refusal::Malformed {
+pub(super) async fn open(ask: &Ask, server: &Arc<Server>, asked: Asked) -> Result<Forwarded, Refusal> {
+    let filter = filter_of(&asked.request)?;
+    let id = asked.request.id.clone();
+    let (speech, heard) = listen(ask, server, asked.request, filter).await?;
+    let exchange = Exchange::of_listener(ask, &speech, id.clone(), heard);
+    Ok(Forwarded::plain(Reply::Passing(Box::new(Passing::new(exchange, Some(id), Translation::Done)))))
+}
+
+/// What a request asks to listen to.
+///
+/// # Errors
+/// [`Refusal::Malformed`] when it does not say so.
+pub fn filter_of(request: &Request) -> Result<Filter, Refusal> {
+    Filter::read(&request.params).ok_or_else(|| Refusal::Malformed {
         code: INVALID_PARAMS,
         detail: "`notifications` must say what to listen to".to_owned(),
-    })?;
-    let bridge = legs::find(ask, admitted, server, &asked.request).await?;
+    })
+}
+
+/// Listens to what `filter` names, for as long as anybody reads what is heard: messages as the agent is to get them, an
+/// acknowledgement first.
+///
+/// # Errors
+/// How the server or the store failed.
+pub async fn listen(
+    ask: &Ask,
+    server: &Arc<Server>,
+    request: Request,
+    filter: Filter,
+) -> Result<(Speech, mpsc::Receiver<Bytes>), Refusal> {
+    let bridge = legs::find(ask, server, &request).await?;
     let filter = filter.honoured(&bridge.capabilities());
     let (say, heard) = mpsc::channel(QUEUED);
-    let id = asked.request.id.clone();
-    let exchange = Exchange::of_listener(ask, &bridge.speech, id.clone(), heard);
+    let speech = bridge.speech.clone();
     let mut listener = Listener {
         announcements: ask.gateway().store.announcements(),
         ask: ask.clone(),
-        owner: admitted.owner(),
-        request: asked.request,
+        owner: ask.owner(),
+        request,
         session: session_of(&bridge),
         bridge,
         filter,
@@ -87,8 +107,7 @@ pub(super) async fn open(
     };
     listener.begin().await?;
     ask.gateway().calls.spawn(listener.run());
-    let passing = Passing { exchange, request: Some(id), translation: Translation::Done, watch: None, wrapping: None };
-    Ok(Forwarded::plain(Reply::Passing(Box::new(passing))))
+    Ok((speech, heard))
 }
 
 struct Listener {
@@ -125,6 +144,8 @@ impl Listener {
         let server = Arc::clone(&self.bridge.speech.server);
         match self.take_stream().await {
             Ok(()) => {}
+            // Whoever listened before has just left, and the server does not know it yet: it is asked again.
+            Err(Fault::Answered(AnswerFault::Taken)) => {}
             // It has no such stream: then nothing can be promised.
             Err(Fault::Answered(AnswerFault::NotOffered | AnswerFault::Invalid(_))) => self.filter = Filter::default(),
             Err(fault) => return Err(self.ask.refusal(&server, &fault)),
@@ -134,7 +155,7 @@ impl Listener {
 
     async fn run(mut self) {
         let id = self.request.id.clone();
-        let acknowledged = self.filter.acknowledged(&id);
+        let acknowledged = self.filter.acknowledged(&id, &Object::default());
         let mut is_there = self.say.send(acknowledged).await.is_ok();
         let (mut look, mut renew) = (interval(LOOK_EVERY), interval(RENEW_EVERY));
         let mut reopen_at = None;
@@ -243,13 +264,8 @@ impl Listener {
         if !self.lease().await {
             return Ok(());
         }
-        let headers = self.bridge.speech.plain_headers("GET");
-        let received = match self.ask.stream(&self.bridge.speech.instance, headers).await {
-            Ok(received) if matches!(received.body, Body::Events(_)) => received,
-            Ok(_) => return Err(AnswerFault::Invalid("no stream of events".to_owned()).into()),
-            Err(fault) => return Err(fault),
-        };
-        let mut stream = Exchange::over(&self.ask, &self.bridge.speech, None, received);
+        let mut stream = streams::take(&self.ask, &self.bridge.speech, None).await?;
+        stream.be_heard();
         stream.be_patient();
         self.stream = Some(stream);
         Ok(())
@@ -328,7 +344,9 @@ impl Listener {
         }
     }
 
-    async fn end(self) {
+    async fn end(mut self) {
+        // First, so that the server has heard of it when another listener takes over.
+        self.stream = None;
         let store = &self.ask.gateway().store;
         let _ended = store.end_lease(self.owner, self.session, self.me).await;
         for uri in &self.filter.uris {

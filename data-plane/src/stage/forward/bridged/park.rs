@@ -92,7 +92,8 @@ async fn put(
     standing: Standing,
 ) -> Result<crate::mcp::json::Raw, ParkError> {
     let ticket = &translation.ticket;
-    let (Tongue::Legacy(leg), RequestId::Text(upstream_id)) = (&exchange.speech().tongue, &translation.alias.id) else {
+    let tongue = exchange.speech().map(|speech| &speech.tongue);
+    let (Some(Tongue::Legacy(leg)), RequestId::Text(upstream_id)) = (tongue, &translation.alias.id) else {
         return Err(ParkError::NoLeg);
     };
     let (leg, upstream_id) = (leg.clone(), upstream_id.clone());

@@ -95,7 +95,7 @@ pub(super) async fn go_on(
     let server_info = bridge.and_then(|bridge| bridge.server_info());
     let translation = ToLegacy { method: asked.method, alias, declared, wanted, server_info, ticket };
     let translation = Translation::ToLegacy(Box::new(translation));
-    let passing = Passing { exchange, request: Some(asked.request.id), translation, watch: None, wrapping: None };
+    let passing = Passing::new(exchange, Some(asked.request.id), translation);
     Ok(Forwarded::plain(Reply::Passing(Box::new(passing))))
 }
 

@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -30,16 +30,14 @@ use crate::{
     },
     stage::forward::{
         ask::{Ask, Fault, Outgoing},
+        backoff::Backoff,
         exchange::{Exchange, FromServer},
         speech::Speech,
     },
-    store::{Announcement, Announcements, ChangedList, Loaded, MailboxId, Owner, SessionChange, SessionId},
+    store::{Announcement, Announcements, Loaded, MailboxId, Owner, SessionChange, SessionId},
     upstream::answer::AnswerFault,
 };
 
-/// How long a server that ended a subscription is left alone: at first, and twice as long each time.
-const PAUSE: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How long whoever subscribed waits to be told that it holds, in seconds.
 const TOLD_WITHIN_S: u64 = 30;
 
@@ -68,8 +66,7 @@ pub struct Listening {
     /// Whom to tell when the next one holds.
     waiting: Vec<MailboxId>,
     was_lost: bool,
-    failures: u32,
-    held_since: Instant,
+    backoff: Backoff,
     said: VecDeque<Bytes>,
 }
 
@@ -96,8 +93,7 @@ impl Listening {
             is_stale: false,
             waiting: Vec::new(),
             was_lost: false,
-            failures: 0,
-            held_since: Instant::now(),
+            backoff: Backoff::default(),
             said: VecDeque::new(),
         })
     }
@@ -128,8 +124,8 @@ impl Listening {
     fn announced(&mut self, announcement: &Announcement) {
         match announcement {
             Announcement::Missed => self.is_stale = true,
-            Announcement::SessionChanged { session, change: SessionChange::Subscriptions { told }, .. }
-                if *session == self.listener.session =>
+            Announcement::SessionChanged { session, change: SessionChange::Subscriptions { server, told }, .. }
+                if *session == self.listener.session && *server == self.listener.speech.server.id =>
             {
                 self.is_stale = true;
                 self.waiting.push(*told);
@@ -157,7 +153,7 @@ impl Listening {
                     self.heard(Ok(Some(said)));
                 }
                 self.current = next.map(Box::new);
-                self.held_since = Instant::now();
+                self.backoff.holds();
                 if std::mem::take(&mut self.was_lost) {
                     self.said.extend(self.listener.filter(BTreeSet::new()).iter().flat_map(listen::synthetic));
                 }
@@ -173,12 +169,9 @@ impl Listening {
         }
     }
 
-    /// A subscription that ended is opened again, later each time, and not by all at once.
     fn try_on(&mut self) {
-        let longest = PAUSE.saturating_mul(1 << self.failures.min(7)).min(PAUSE_MAX);
-        self.failures += 1;
-        let share = f64::from(Uuid::new_v4().as_u128() as u16) / f64::from(u16::MAX);
-        self.open_next(longest.mul_f64(0.5 + share / 2.0));
+        let pause = self.backoff.pause();
+        self.open_next(pause);
     }
 
     fn heard(&mut self, said: Result<Option<FromServer>, AnswerFault>) {
@@ -186,7 +179,6 @@ impl Listening {
             Ok(Some(FromServer::Notification(notification, _))) => {
                 if let Heard::Pass(data) = listen::read(&notification) {
                     self.said.push_back(data);
-                    self.listener.announce(&notification.method);
                 }
             }
             Ok(Some(FromServer::Priming(_) | FromServer::Asked(..))) => {}
@@ -194,9 +186,6 @@ impl Listening {
             Ok(Some(FromServer::Answer(..)) | None) | Err(_) => {
                 self.current = None;
                 self.was_lost = true;
-                if self.held_since.elapsed() > PAUSE_MAX {
-                    self.failures = 0;
-                }
                 if self.opening.is_none() {
                     self.try_on();
                 }
@@ -254,41 +243,9 @@ impl Listener {
         let headers = self.speech.headers(method, None, HeaderMap::new());
         let outgoing = Outgoing { headers, method, tool: "", write: &write };
         let mut exchange = Exchange::open(&self.ask, &self.speech, id.clone(), outgoing).await?;
-        let deadline = self.ask.gateway().upstreams.timeout();
-        let acknowledged = async {
-            loop {
-                match exchange.next().await? {
-                    Some(FromServer::Notification(said, _)) if listen::read(&said) == Heard::Acknowledged => {
-                        return Ok(());
-                    }
-                    Some(FromServer::Answer(..)) | None => {
-                        return Err(AnswerFault::Invalid("no acknowledgement of a subscription".to_owned()));
-                    }
-                    Some(_) => {}
-                }
-            }
-        };
-        let acknowledged = tokio::time::timeout(deadline, acknowledged).await;
-        acknowledged.map_err(|_elapsed| AnswerFault::Timeout(deadline))??;
-        exchange.be_endless();
+        exchange.be_heard();
+        exchange.acknowledged().await?;
         Ok(Opened(Some(exchange)))
-    }
-
-    /// Other data planes may keep the list that changed.
-    fn announce(&self, method: &str) {
-        let list = match method {
-            "notifications/tools/list_changed" => ChangedList::Tools,
-            "notifications/prompts/list_changed" => ChangedList::Prompts,
-            "notifications/resources/list_changed" => ChangedList::Resources,
-            _ => return,
-        };
-        let (ask, tenant, server) = (self.ask.clone(), self.owner.tenant, self.speech.server.id);
-        tokio::spawn(async move {
-            let changed = Announcement::ListChanged { tenant, server, list };
-            if let Err(error) = ask.gateway().store.announce(changed).await {
-                tracing::debug!(%error, "other data planes were not told that a list changed");
-            }
-        });
     }
 }
 
@@ -308,6 +265,6 @@ async fn next_said(current: &mut Option<Box<Exchange>>) -> Result<Option<FromSer
 
 impl std::fmt::Debug for Listening {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Listening").field("failures", &self.failures).finish_non_exhaustive()
+        f.debug_struct("Listening").field("backoff", &self.backoff).finish_non_exhaustive()
     }
 }

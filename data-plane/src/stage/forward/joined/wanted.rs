@@ -1,0 +1,88 @@
+//! What a subscription asks of each server of an endpoint, and what of it they honour together.
+//!
+//! Invariant: a server is asked for nothing that the caller may not use of it, under its own names only; the agent is
+//! promised nothing that it did not ask for.
+
+use crate::{
+    bridge::to_legacy::listen::Filter,
+    mcp::uris,
+    policy::Server,
+    stage::{authorize::Sight, forward::tasks::Task, identify::Caller},
+    store::ChangedList,
+};
+
+/// The part that is for this server, as it knows its resources; tasks keep the agent's ids. `now` in unix seconds.
+pub(super) fn of_server(asked: &Filter, caller: &Caller, server: &Server, sight: &Sight, now: i64) -> Filter {
+    let is_whole = sight.has(ChangedList::Resources);
+    let own = |uri: &Box<str>| {
+        let (name, own) = uris::unwrapped(uri)?;
+        (is_whole && name == server.name).then(|| own.into())
+    };
+    let is_own = |id: &&Box<str>| Task::open(caller, now, id).is_some_and(|task| task.server == server.id);
+    Filter {
+        tools: asked.tools,
+        prompts: asked.prompts && sight.has(ChangedList::Prompts),
+        resources: asked.resources && is_whole,
+        uris: asked.uris.iter().filter_map(own).collect(),
+        task_ids: asked.task_ids.iter().filter(is_own).cloned().collect(),
+    }
+}
+
+/// What of it the caller may hear of at these servers.
+pub(super) fn allowed<'a>(asked: &Filter, servers: impl Iterator<Item = (&'a Server, &'a Sight)> + Clone) -> Filter {
+    let is_whole = |name: Option<&str>| {
+        let mut whole = servers.clone().filter(|(_, sight)| sight.has(ChangedList::Resources));
+        whole.any(|(server, _)| name.is_none_or(|name| server.name.as_str() == name))
+    };
+    let may_be_heard =
+        |uri: &&Box<str>| uris::unwrapped(uri).is_some_and(|(server, _)| is_whole(Some(server.as_str())));
+    Filter {
+        tools: asked.tools,
+        prompts: asked.prompts && is_whole(None),
+        resources: asked.resources && is_whole(None),
+        uris: asked.uris.iter().filter(may_be_heard).cloned().collect(),
+        task_ids: asked.task_ids.clone(),
+    }
+}
+
+/// What a server honours, as the endpoint has its resources.
+pub(super) fn at_endpoint(server: &Server, honoured: Filter) -> Filter {
+    let uris = honoured.uris.iter().map(|uri| uris::wrapped(&server.name, uri).into()).collect();
+    Filter { uris, ..honoured }
+}
+
+/// What is promised, of what is allowed. That lists change is told by Tollgate itself, whatever their servers honour:
+/// other agents' streams may hear of it, and it is the policy that says what is on them.
+pub(super) fn honoured(allowed: &Filter, by_servers: &[Filter]) -> Filter {
+    let is_in = |of: fn(&Filter) -> &Vec<Box<str>>, text: &str| {
+        by_servers.iter().any(|filter| of(filter).iter().any(|own| **own == *text))
+    };
+    Filter {
+        uris: allowed.uris.iter().filter(|uri| is_in(|filter| &filter.uris, uri)).cloned().collect(),
+        task_ids: allowed.task_ids.iter().filter(|id| is_in(|filter| &filter.task_ids, id)).cloned().collect(),
+        ..allowed.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uris(uris: &[&str]) -> Filter {
+        Filter { uris: uris.iter().map(|uri| (*uri).into()).collect(), ..Filter::default() }
+    }
+
+    #[test]
+    fn what_one_of_the_servers_honours_is_promised_in_the_order_of_the_request() {
+        let allowed = Filter { tools: true, ..uris(&["tollgate://a/x", "tollgate://b/y", "tollgate://b/z"]) };
+        let promised = honoured(&allowed, &[uris(&["tollgate://b/z"]), uris(&["tollgate://a/x", "tollgate://a/else"])]);
+        assert_eq!(promised, Filter { tools: true, ..uris(&["tollgate://a/x", "tollgate://b/z"]) });
+    }
+
+    #[test]
+    fn without_a_server_only_the_tools_are_promised() {
+        let asked = Filter { tools: true, prompts: true, resources: true, ..uris(&["tollgate://a/x"]) };
+        let promised = allowed(&asked, std::iter::empty());
+        assert_eq!(promised, Filter { tools: true, ..Filter::default() });
+    }
+}
