@@ -132,15 +132,21 @@ async fn the_endpoint_says_what_the_servers_behind_it_can_do() {
     let agent = tollgate.agent("ci").grant("old:*").grant("new:*").create().await;
     let [here, there] = both(&tollgate, &agent).await;
     let answer = here.request("server/discover", json!({})).await;
-    let capabilities = json!({"tools": {}, "prompts": {}, "resources": {}});
+    let changing = json!({"listChanged": true});
+    let resources = json!({"listChanged": true, "subscribe": true});
+    let capabilities = json!({"tools": changing, "prompts": changing, "resources": resources});
     assert_eq!(answer.result()["capabilities"], capabilities, "{}", answer.body);
     let instructions = answer.result()["instructions"].as_str().expect("instructions");
     assert!(instructions.ends_with("## new\n\nRead before you write."), "{instructions}");
     assert_eq!(answer.result()["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "tollgate");
     let narrow = tollgate.agent("narrow").grant("new:read").create().await;
     let answer = narrow.at_all_servers().await.request("server/discover", json!({})).await;
-    assert_eq!(answer.result()["capabilities"], json!({"tools": {}}), "prompts are granted with the whole server");
+    assert_eq!(
+        answer.result()["capabilities"],
+        json!({"tools": changing}),
+        "prompts are granted with the whole server"
+    );
     let answer = there.try_initialize("2025-11-25").await;
     assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(answer.result()["capabilities"]["tools"], json!({}));
+    assert_eq!(answer.result()["capabilities"]["tools"], changing);
 }

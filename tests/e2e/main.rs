@@ -20,6 +20,7 @@ mod credentials;
 mod differential;
 mod discovery;
 mod event_links;
+mod federated_streams;
 mod federation;
 mod first_five_minutes;
 mod fleet;

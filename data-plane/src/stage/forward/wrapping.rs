@@ -3,6 +3,7 @@
 //! Invariant: whatever an agent may ask to read or subscribe to, it hears of under the URI that leads back to that
 //! server; links that it can follow by itself (`https`) stay as they are, and so does everything else.
 
+use bytes::Bytes;
 use tollgate_proto::Name;
 
 use super::exchange::FromServer;
@@ -55,11 +56,7 @@ impl Wrapping {
             FromServer::Notification(notification, event)
                 if ServerNotice::parse(&notification.method) == Some(ServerNotice::Tasks) =>
             {
-                let of_task = |message: &Raw| {
-                    with(message, "params", &|params| with(params, "result", &|result| self.of_tool(result)))
-                };
-                let data = event.data.as_ref().and_then(|data| json::parse(data, &Bounds::UPSTREAM).ok());
-                let data = data.map(|message| of_task(&message).to_bytes());
+                let data = event.data.as_ref().and_then(|data| self.of_task(data));
                 FromServer::Notification(notification, sse::Event { data, ..event })
             }
             FromServer::Notification(notification, event)
@@ -76,6 +73,14 @@ impl Wrapping {
             }
             said => said,
         }
+    }
+
+    /// A notification of a task, which may hold what came of it.
+    #[must_use]
+    pub fn of_task(&self, notification: &Bytes) -> Option<Bytes> {
+        let message = json::parse(notification, &Bounds::UPSTREAM).ok()?;
+        let wrapped = with(&message, "params", &|params| with(params, "result", &|result| self.of_tool(result)));
+        Some(wrapped.to_bytes())
     }
 
     /// The answer to the request.

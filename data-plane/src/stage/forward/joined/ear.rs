@@ -250,7 +250,7 @@ impl Line {
                 Self::Bridge(heard) => notification(heard.recv().await?).and_then(change),
                 Self::Subscription(exchange, wrapping) => match exchange.next().await {
                     Ok(Some(FromServer::Answer(..)) | None) | Err(_) => return None,
-                    Ok(Some(said)) => of_subscription(wrapping.heard(said)),
+                    Ok(Some(said)) => of_subscription(said, wrapping),
                 },
             };
             if said.is_some() {
@@ -346,10 +346,14 @@ fn change(notification: Notification) -> Option<Said> {
 }
 
 /// A modern server tells of nothing else but tasks.
-fn of_subscription(said: FromServer) -> Option<Said> {
-    let FromServer::Notification(notification, event) = said else { return None };
-    if ServerNotice::parse(&notification.method) == Some(ServerNotice::Tasks) {
-        return event.data.map(Said::Message);
+fn of_subscription(said: FromServer, wrapping: &Wrapping) -> Option<Said> {
+    match said {
+        FromServer::Notification(notification, event)
+            if ServerNotice::parse(&notification.method) == Some(ServerNotice::Tasks) =>
+        {
+            wrapping.of_task(event.data.as_ref()?).map(Said::Message)
+        }
+        FromServer::Notification(notification, _) => change(notification),
+        _ => None,
     }
-    change(notification)
 }
