@@ -11,6 +11,7 @@ use crate::scene::{Refused, assert_refusal};
 mod failing;
 mod kept;
 mod named;
+mod skills;
 
 const STALE: Refused = Refused { status: 200, code: -32602, reason: "cursor_unknown" };
 

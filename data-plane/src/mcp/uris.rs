@@ -3,7 +3,8 @@
 //! A URI becomes `tollgate://{server}/{URI, percent-encoded}`. A template becomes `tollgate://{server}/~/{template}`
 //! and is not encoded: what clients put in place of its expressions then reaches the server as they wrote it, and no
 //! encoded URI begins like that, since it has no `/`. URIs of the scheme `ui` keep it, because hosts of MCP Apps look
-//! at no others: `ui://tollgate/{server}/{URI, percent-encoded}`.
+//! at no others: `ui://tollgate/{server}/{URI, percent-encoded}`. Those of the scheme `skill` are written like templates,
+//! because the files of a skill refer to each other by relative references.
 //!
 //! Invariant: what was wrapped leads back to the same server and the same bytes, and only the text that [`wrapped`]
 //! writes leads to a URI, so that one resource has one name.
@@ -17,6 +18,7 @@ use tollgate_proto::Name;
 const PREFIX: &str = "tollgate://";
 const UI: &str = "ui://";
 const UI_PREFIX: &str = "ui://tollgate/";
+const SKILL: &str = "skill://";
 const TEMPLATE: &str = "~/";
 /// All but what RFC 3986 section 2.3 calls unreserved.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -24,6 +26,9 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// The URI of a server's resource among those of other servers.
 #[must_use]
 pub fn wrapped(server: &Name, uri: &str) -> String {
+    if uri.starts_with(SKILL) {
+        return wrapped_template(server, uri);
+    }
     format!("{}{server}/{}", prefix(uri), utf8_percent_encode(uri, ENCODED))
 }
 

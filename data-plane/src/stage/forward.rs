@@ -25,7 +25,7 @@ pub mod tasks;
 pub mod translation;
 mod united;
 pub mod watch;
-mod wrapping;
+pub mod wrapping;
 
 use http::StatusCode;
 use tollgate_proto::Name;

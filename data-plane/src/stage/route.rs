@@ -336,7 +336,7 @@ async fn several_servers(
         }
         _ if era == Era::Modern && method.carries() == Carries::TaskId => of_task(caller, method, request),
         _ => match method.carries() {
-            Carries::List(kind) if kind != ListKind::Skills => Ok(Errand::Merge(Merge { request, era, kind })),
+            Carries::List(kind) => Ok(Errand::Merge(Merge { request, era, kind })),
             _ => {
                 let (server, request) = resolve::request(store, caller, method, era, &request).await?;
                 let message = Carried::Request { request, method, era, tool: None, params: HeaderMap::new() };

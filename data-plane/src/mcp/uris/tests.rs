@@ -17,7 +17,7 @@ fn to(server: &str, own: &str) -> Option<(String, String)> {
 /// URIs as servers give them, with many that look wrapped.
 fn any_uri() -> impl Strategy<Value = String> {
     prop_oneof![
-        "[a-z]{1,6}://[a-zA-Z0-9/._%~?#&=-]{1,20}",
+        "(skill|[a-z]{1,6})://[a-zA-Z0-9/._%~?#&=-]{1,20}",
         "(ui|tollgate)://(tollgate/)?[a-z]{1,3}/(~/)?[a-z%/:]{0,10}",
         "[^\u{0}]{1,20}",
     ]
@@ -40,6 +40,16 @@ fn the_scheme_of_user_interfaces_is_kept() {
     assert_eq!(wrapped, "ui://tollgate/maps/ui%3A%2F%2Fmap%2Fview.html");
     assert_eq!(leads(&wrapped), to("maps", "ui://map/view.html"));
     assert_eq!(leads("ui://map/view.html"), None, "what is not wrapped is of nobody");
+}
+
+#[test]
+fn the_files_of_a_skill_lead_to_each_other() {
+    let manual = wrapped(&server("docs"), "skill://house/style/SKILL.md");
+    assert_eq!(manual, "tollgate://docs/~/skill://house/style/SKILL.md");
+    assert_eq!(leads(&manual), to("docs", "skill://house/style/SKILL.md"));
+    let neighbour = manual.replace("SKILL.md", "marks/carets.md");
+    assert_eq!(leads(&neighbour), to("docs", "skill://house/style/marks/carets.md"));
+    assert_eq!(leads("tollgate://docs/skill%3A%2F%2Fhouse%2Fstyle%2FSKILL.md"), None, "one resource has one name");
 }
 
 #[test]

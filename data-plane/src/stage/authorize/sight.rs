@@ -8,18 +8,24 @@ use tollgate_proto::{InstanceId, Scope};
 use super::View;
 use crate::{
     mcp::{method::ListKind, version::Era},
-    policy::{Server, Shown, Toolset},
+    policy::{Server, Toolset, toolset::Shown},
     store::ChangedList,
 };
 
 /// What a caller may use of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sight {
+    tools: Tools,
+    is_whole: bool,
+    registered: Registered,
+}
+
+/// What says which of the server's tools it may use, and how they are shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Tools {
     grants: Vec<(bool, Scope, Vec<Box<str>>)>,
     /// At a toolset's endpoint: the server's tools as they are shown.
     shown: Vec<(Box<str>, Shown)>,
-    is_whole: bool,
-    registered: Registered,
 }
 
 /// How a server is registered, as far as its offer depends on it.
@@ -35,8 +41,10 @@ impl Sight {
     pub fn of(view: &View, server: &Server) -> Option<Self> {
         let View { caller, now } = view;
         view.knows(server).then(|| Self {
-            grants: caller.agent().grants_on(&caller.tenant().toolsets, &server.name, *now),
-            shown: caller.toolset().map(|toolset| shown(toolset, server)).unwrap_or_default(),
+            tools: Tools {
+                grants: caller.agent().grants_on(&caller.tenant().toolsets, &server.name, *now),
+                shown: caller.toolset().map(|toolset| shown(toolset, server)).unwrap_or_default(),
+            },
             is_whole: view.deals_in(ListKind::Prompts, server),
             registered: Registered {
                 era: server.era,
@@ -64,15 +72,10 @@ impl Sight {
     /// The lists that may differ between the two.
     pub fn changed(before: Option<&Self>, after: Option<&Self>) -> impl Iterator<Item = ChangedList> {
         let is_new = before.map(|it| &it.registered) != after.map(|it| &it.registered);
-        let tools = is_new || before.map(Self::tools) != after.map(Self::tools);
+        let tools = is_new || before.map(|it| &it.tools) != after.map(|it| &it.tools);
         let whole = |sight: Option<&Self>| sight.is_some_and(|it| it.is_whole);
         let rest = whole(before) != whole(after) || (is_new && whole(after));
         ChangedList::ALL.into_iter().filter(move |list| if *list == ChangedList::Tools { tools } else { rest })
-    }
-
-    /// What its tools depend on, the registration aside.
-    fn tools(&self) -> (&[(bool, Scope, Vec<Box<str>>)], &[(Box<str>, Shown)]) {
-        (&self.grants, &self.shown)
     }
 }
 

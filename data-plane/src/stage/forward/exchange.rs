@@ -4,6 +4,8 @@
 //! Invariant: what comes out was read strictly; an exchange for a request ends with the answer to that request, and
 //! nothing is heard after it.
 
+mod back;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -19,23 +21,22 @@ use super::{
     bridged::parcel::Parcel,
     news::changed_list,
     sessionless::{Listening, Rounds},
-    speech::{Speech, Tongue},
+    speech::Speech,
     tasks::TaskIds,
 };
 use crate::{
     mcp::{
         header,
-        json::{self, Raw},
-        message::{Message, MetaValue, Notification, Request, RequestId, Response, write_notice},
-        method::{Method, Notice, ServerNotice},
+        message::{Message, Notification, Request, RequestId, Response},
+        method::ServerNotice,
         sse,
     },
     telemetry::span::UpstreamSpan,
     upstream::answer::{self, AnswerFault, Body, Events, Received},
 };
 
-/// JSON-RPC: the method is not there.
-const METHOD_NOT_FOUND: i64 = -32601;
+pub use back::{cancel, cannot_be_asked, declined};
+
 /// What several servers are called together.
 const EVERYBODY: &str = "every server";
 /// A server that goes on and says nothing is asked to go on so many times.
@@ -407,39 +408,6 @@ impl Exchange {
         Ok(acknowledged)
     }
 
-    /// Answers a question of the server, off the caller's clock. A server of the modern era asks none.
-    pub fn reply(&self, id: &RequestId, outcome: Result<Raw, Raw>) {
-        let response = Response { id: Some(id.clone()), outcome };
-        let body = response.write(response.id.as_ref());
-        if let Some(speech) = &self.speech {
-            tell(&self.ask, speech, "response", body);
-        }
-    }
-
-    /// Answers a question of the server, and waits until it has heard.
-    ///
-    /// # Errors
-    /// How the server failed.
-    pub async fn respond(&self, id: &RequestId, outcome: Result<Raw, Raw>) -> Result<(), Fault> {
-        // Where there are several servers, what they ask is answered elsewhere.
-        let Some(speech) = &self.speech else { return Ok(()) };
-        let response = Response { id: Some(id.clone()), outcome };
-        let write = |_: &[(&str, MetaValue<'_>)]| response.write(response.id.as_ref());
-        let method = "response";
-        let outgoing = Outgoing { headers: speech.plain_headers(method), method, tool: "", write: &write };
-        self.ask.send(&speech.instance, outgoing).await.map(drop)
-    }
-
-    /// Tells the server that nobody waits for the answer any more; dropping the stream tells a modern one.
-    pub fn cancel(&self) {
-        if let Source::Parcel(parcel) = &self.source {
-            parcel.cancel();
-        }
-        if let (Some(id), Some(speech)) = (&self.id, &self.speech) {
-            cancel(&self.ask, speech, id);
-        }
-    }
-
     /// Reads to the end of a stream whose answer has arrived: a connection that is left in the middle of an answer has
     /// to be closed.
     pub async fn finish(self) {
@@ -497,42 +465,4 @@ impl Exchange {
             None => response,
         })
     }
-}
-
-/// Tells the server that nobody waits for the answer to this request any more.
-pub fn cancel(ask: &Ask, speech: &Speech, id: &RequestId) {
-    let method = Notice::Cancelled.as_str();
-    let body = write_notice(method, |params| params.raw("requestId", &id.to_raw()));
-    tell(ask, speech, method, body);
-}
-
-/// Says something to a legacy server, off the caller's clock.
-fn tell(ask: &Ask, speech: &Speech, method: &'static str, body: Bytes) {
-    if let Tongue::Modern = speech.tongue {
-        return;
-    }
-    let (ask, speech) = (ask.clone(), speech.clone());
-    tokio::spawn(async move {
-        let write = |_: &[(&str, MetaValue<'_>)]| body.clone();
-        let outgoing = Outgoing { headers: speech.plain_headers(method), method, tool: "", write: &write };
-        if let Err(fault) = ask.send(&speech.instance, outgoing).await {
-            tracing::debug!(call_id = %ask.call_id(), server = %speech.server.name, %fault, method, "a server was not told");
-        }
-    });
-}
-
-/// What Tollgate says to a question that nobody else can answer: `{}` to a ping, else that the agent cannot be asked.
-pub fn declined(asked: &Request) -> Result<Raw, Raw> {
-    if asked.method.as_ref() == Method::Ping.as_str() {
-        return Ok(Raw::empty_object());
-    }
-    Err(cannot_be_asked())
-}
-
-/// The error for a question that nobody answers.
-pub fn cannot_be_asked() -> Raw {
-    json::object(|error| {
-        error.integer("code", METHOD_NOT_FOUND);
-        error.text("message", "this client cannot be asked");
-    })
 }

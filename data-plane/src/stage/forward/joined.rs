@@ -173,7 +173,7 @@ impl Joined {
     async fn acknowledge(&mut self) {
         let Guest::Subscription { request, filter } = &self.guest else { return };
         let id = request.id.clone();
-        let allowed = wanted::allowed(filter, self.places.values().map(|place| (&*place.server, &place.sight)));
+        let allowed = wanted::allowed(filter, &sights(&self.places));
         self.voice = Voice::Subscription { id: id.clone(), filter: allowed.clone() };
         let deadline = Instant::now() + ACKNOWLEDGED_WITHIN;
         let listening = self.places.iter().filter(|(_, place)| place.to.is_some());
@@ -239,7 +239,7 @@ impl Joined {
         if let (Guest::Subscription { filter: asked, .. }, Voice::Subscription { filter, .. }) =
             (&self.guest, &mut self.voice)
         {
-            *filter = wanted::allowed(asked, self.places.values().map(|place| (&*place.server, &place.sight)));
+            *filter = wanted::allowed(asked, &sights(&self.places));
         }
     }
 
@@ -295,27 +295,31 @@ impl Joined {
     /// The resources of a server, of whose changes nobody heard for a while.
     fn voice_of_missed(&self, place: &Place) -> Vec<Bytes> {
         let Voice::Subscription { id, filter } = &self.voice else { return Vec::new() };
-        let of_server = |uri: &&Box<str>| uris::unwrapped(uri).is_some_and(|(server, _)| server == place.server.name);
-        let uris = filter.uris.iter().filter(of_server).cloned().collect();
+        let of_server = |uri: &str| uris::unwrapped(uri).is_some_and(|(server, _)| server == place.server.name);
+        let uris = filter.uris.iter().filter(|uri| of_server(uri)).cloned().collect();
         Filter { uris, ..Filter::default() }.may_have_changed(id)
     }
 
     fn announced(&mut self, announcement: &Announcement) {
-        let now = Instant::now();
-        match announcement {
+        let lists: Vec<(ServerId, ChangedList)> = match announcement {
             Announcement::ListChanged { server, list, told, .. } if told.as_deref() != Some(self.ask.hearer()) => {
-                if self.places.get(server).is_some_and(|place| place.sight.has(*list)) {
-                    self.pace.heard(From::Elsewhere, *server, *list, now);
-                }
+                vec![(*server, *list)]
             }
             Announcement::Missed => {
-                for (server, place) in &self.places {
-                    for list in ChangedList::ALL.into_iter().filter(|list| place.sight.has(*list)) {
-                        self.pace.heard(From::Elsewhere, *server, list, now);
-                    }
-                }
+                let all = |server: &ServerId| ChangedList::ALL.map(|list| (*server, list));
+                self.places.keys().flat_map(all).collect()
             }
-            _ => {}
+            _ => return,
+        };
+        for (server, list) in lists {
+            if self.places.get(&server).is_some_and(|place| place.sight.has(list)) {
+                self.pace.heard(From::Elsewhere, server, list, Instant::now());
+            }
         }
     }
+}
+
+/// What the caller may use of each server.
+fn sights(places: &BTreeMap<ServerId, Place>) -> Vec<(&Server, &Sight)> {
+    places.values().map(|place| (&*place.server, &place.sight)).collect()
 }

@@ -43,7 +43,9 @@ const OPENING: &str = "Tools and prompts are named {server}__{name}, resources t
 const SELECTION: &str = "These tools are a selection, in which they may have other names than at their servers. Which of them you see is what \
                          you have been granted. Resources that results link to are named tollgate://{server}/….";
 /// Extensions whose messages the endpoint maps.
-const EXTENSIONS: [&str; 2] = ["io.modelcontextprotocol/ui", "io.modelcontextprotocol/tasks"];
+const EXTENSIONS: [&str; 3] = ["io.modelcontextprotocol/ui", "io.modelcontextprotocol/tasks", SKILLS];
+/// Which are granted with the whole server.
+const SKILLS: &str = "io.modelcontextprotocol/skills";
 /// For how long an introduction without any server may be kept.
 const NOBODY: Duration = Duration::from_secs(5);
 
@@ -168,7 +170,7 @@ impl United {
         if self.profiles.iter().any(|profile| has(&profile, "logging")) {
             written.object("logging", |_| {});
         }
-        let extensions: Vec<_> = EXTENSIONS.iter().filter_map(|id| Some((*id, self.extension(id)?))).collect();
+        let extensions: Vec<_> = EXTENSIONS.iter().filter_map(|id| Some((*id, self.extension(view, id)?))).collect();
         if era == Era::Modern && !extensions.is_empty() {
             written.object("extensions", |written| {
                 extensions.iter().for_each(|(id, settings)| written.raw(id, settings));
@@ -177,8 +179,10 @@ impl United {
     }
 
     /// The settings of an extension, of the first server that has it.
-    fn extension(&self, id: &str) -> Option<Raw> {
-        self.profiles.iter().find_map(|profile| profile.capabilities.get("extensions")?.object()?.get(id).cloned())
+    fn extension(&self, view: &View, id: &str) -> Option<Raw> {
+        let offers = |profile: &&Profile| id != SKILLS || view.deals_in(ListKind::Skills, &profile.server);
+        let settings = |profile: &Profile| profile.capabilities.get("extensions")?.object()?.get(id).cloned();
+        self.profiles.iter().filter(offers).find_map(settings)
     }
 
     fn instructions(&self) -> String {

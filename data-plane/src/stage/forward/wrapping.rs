@@ -96,6 +96,10 @@ impl Wrapping {
             Some(Method::ResourcesRead) => {
                 with(result, "contents", &|contents| each(contents, &|content| self.resource(content)))
             }
+            Some(Method::SkillsGet) => with(result, "skill", &|skill| self.skill(skill)),
+            Some(Method::ResourcesDirectoryRead) => {
+                with(result, "resources", &|files| each(files, &|file| self.resource(file)))
+            }
             _ => return response,
         };
         Response { outcome: Ok(wrapped), ..response }
@@ -104,6 +108,13 @@ impl Wrapping {
     /// The result of a tool.
     fn of_tool(&self, result: &Raw) -> Raw {
         with(result, "content", &|content| each(content, &|block| self.block(block)))
+    }
+
+    /// A skill, with the files that it is made of.
+    #[must_use]
+    pub fn skill(&self, skill: &Raw) -> Raw {
+        let files = with(skill, "resources", &|files| each(files, &|file| self.resource(file)));
+        self.resource(&files)
     }
 
     /// The content of a prompt's message: one block, or several.

@@ -24,6 +24,7 @@ use crate::{
         forward::{
             Merged,
             merge::{Listed, PAGE_ITEMS, Part, Place, cursor, label},
+            wrapping::Wrapping,
         },
         identify::Caller,
     },
@@ -181,6 +182,9 @@ async fn remember(gateway: &Gateway, caller: &Caller, server: &Server, own_name:
 
 /// The item as it is known on a federated endpoint.
 fn renamed(kind: ListKind, server: &Server, item: &Raw, own: &str) -> Raw {
+    if kind == ListKind::Skills {
+        return Wrapping::of_server(server).skill(item);
+    }
     let members = item.object().unwrap_or_default();
     json::object(|item| {
         for (key, value) in members.iter() {

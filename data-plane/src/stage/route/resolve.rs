@@ -33,7 +33,7 @@ pub async fn tool(store: &Store, caller: &Caller, call: &Request) -> Result<(Arc
     found.ok_or_else(|| Refusal::ToolUnknown { tool: shown(name) })
 }
 
-/// A request for a prompt, a resource or a completion: the server that it is for, and as that server knows it.
+/// A request for a prompt, a resource, a skill or a completion: the server that it is for, and as that server knows it.
 ///
 /// # Errors
 /// When it names nothing that the endpoint has, or is none of these.
@@ -51,7 +51,7 @@ pub async fn request(
             let (server, own) = prompt(store, caller, name).await?;
             (server, request.edited(&Edit { name: Some(&own), ..Edit::default() }))
         }
-        (Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe, _) => {
+        (method, _) if method.carries() == Carries::ResourceUri => {
             let (server, own) = resource(caller, era, params.uri().unwrap_or_default())?;
             (server, request.edited(&Edit { uri: Some(&own), ..Edit::default() }))
         }

@@ -211,7 +211,7 @@ impl Ear {
         if era::of(ask, server, instance).await? == Era::Legacy {
             let filter = bridged::listen::filter_of(request)?;
             let (_, mut heard) = bridged::listen::listen(ask, server, request.clone(), filter).await?;
-            let acknowledged = heard.recv().await.and_then(notification);
+            let acknowledged = heard.recv().await.as_ref().and_then(notification);
             let honoured = acknowledged.and_then(|said| Filter::read(&said.params));
             return Ok(opened(Line::Bridge(heard), honoured));
         }
@@ -246,8 +246,10 @@ impl Line {
         loop {
             let said = match self {
                 Self::Leg(line) => return line.next().await,
-                Self::Listening(listening) => listening.next().await.data.and_then(notification).and_then(change),
-                Self::Bridge(heard) => notification(heard.recv().await?).and_then(change),
+                Self::Listening(listening) => {
+                    listening.next().await.data.as_ref().and_then(notification).and_then(change)
+                }
+                Self::Bridge(heard) => notification(&heard.recv().await?).and_then(change),
                 Self::Subscription(exchange, wrapping) => match exchange.next().await {
                     Ok(Some(FromServer::Answer(..)) | None) | Err(_) => return None,
                     Ok(Some(said)) => of_subscription(said, wrapping),
@@ -330,8 +332,8 @@ async fn session_of(ask: &Ask, id: &SessionId) -> Result<Option<Session>, Refusa
     }
 }
 
-fn notification(data: Bytes) -> Option<Notification> {
-    match answer::read(&data) {
+fn notification(data: &Bytes) -> Option<Notification> {
+    match answer::read(data) {
         Ok(Message::Notification(notification)) => Some(notification),
         _ => None,
     }

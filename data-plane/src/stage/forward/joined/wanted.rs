@@ -14,33 +14,31 @@ use crate::{
 /// The part that is for this server, as it knows its resources; tasks keep the agent's ids. `now` in unix seconds.
 pub(super) fn of_server(asked: &Filter, caller: &Caller, server: &Server, sight: &Sight, now: i64) -> Filter {
     let is_whole = sight.has(ChangedList::Resources);
-    let own = |uri: &Box<str>| {
+    let own = |uri: &str| {
         let (name, own) = uris::unwrapped(uri)?;
         (is_whole && name == server.name).then(|| own.into())
     };
-    let is_own = |id: &&Box<str>| Task::open(caller, now, id).is_some_and(|task| task.server == server.id);
+    let is_own = |id: &str| Task::open(caller, now, id).is_some_and(|task| task.server == server.id);
     Filter {
         tools: asked.tools,
         prompts: asked.prompts && sight.has(ChangedList::Prompts),
         resources: asked.resources && is_whole,
-        uris: asked.uris.iter().filter_map(own).collect(),
-        task_ids: asked.task_ids.iter().filter(is_own).cloned().collect(),
+        uris: asked.uris.iter().filter_map(|uri| own(uri)).collect(),
+        task_ids: asked.task_ids.iter().filter(|id| is_own(id)).cloned().collect(),
     }
 }
 
 /// What of it the caller may hear of at these servers.
-pub(super) fn allowed<'a>(asked: &Filter, servers: impl Iterator<Item = (&'a Server, &'a Sight)> + Clone) -> Filter {
-    let is_whole = |name: Option<&str>| {
-        let mut whole = servers.clone().filter(|(_, sight)| sight.has(ChangedList::Resources));
-        whole.any(|(server, _)| name.is_none_or(|name| server.name.as_str() == name))
-    };
+pub(super) fn allowed(asked: &Filter, servers: &[(&Server, &Sight)]) -> Filter {
+    let whole = || servers.iter().filter(|(_, sight)| sight.has(ChangedList::Resources));
+    let is_any_whole = whole().next().is_some();
     let may_be_heard =
-        |uri: &&Box<str>| uris::unwrapped(uri).is_some_and(|(server, _)| is_whole(Some(server.as_str())));
+        |uri: &str| uris::unwrapped(uri).is_some_and(|(name, _)| whole().any(|(server, _)| server.name == name));
     Filter {
         tools: asked.tools,
-        prompts: asked.prompts && is_whole(None),
-        resources: asked.resources && is_whole(None),
-        uris: asked.uris.iter().filter(may_be_heard).cloned().collect(),
+        prompts: asked.prompts && is_any_whole,
+        resources: asked.resources && is_any_whole,
+        uris: asked.uris.iter().filter(|uri| may_be_heard(uri)).cloned().collect(),
         task_ids: asked.task_ids.clone(),
     }
 }
@@ -82,7 +80,7 @@ mod tests {
     #[test]
     fn without_a_server_only_the_tools_are_promised() {
         let asked = Filter { tools: true, prompts: true, resources: true, ..uris(&["tollgate://a/x"]) };
-        let promised = allowed(&asked, std::iter::empty());
+        let promised = allowed(&asked, &[]);
         assert_eq!(promised, Filter { tools: true, ..Filter::default() });
     }
 }

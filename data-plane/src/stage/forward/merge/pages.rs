@@ -230,8 +230,8 @@ pub async fn pages(ask: &Ask, speech: &Speech) -> Result<Vec<Raw>, Fault> {
 #[must_use]
 pub fn label(kind: ListKind, item: &Raw) -> String {
     let member = match kind {
-        ListKind::Tools | ListKind::Prompts | ListKind::Skills => "name",
-        ListKind::Resources => "uri",
+        ListKind::Tools | ListKind::Prompts => "name",
+        ListKind::Resources | ListKind::Skills => "uri",
         ListKind::ResourceTemplates => "uriTemplate",
     };
     let members = item.object().unwrap_or_default();

@@ -54,6 +54,35 @@ fn a_prompts_messages_lead_back_in_both_their_forms() {
 }
 
 #[test]
+fn what_came_of_a_task_leads_back_however_it_is_told() {
+    let link = json!({"type": "resource_link", "uri": "file:///a", "name": "a"});
+    let task = json!({"taskId": "t", "status": "completed", "result": {"content": [link]}});
+    let wrapped = answered(Method::TasksGet, &task);
+    assert_eq!(wrapped["result"]["content"][0]["uri"], "tollgate://files/file%3A%2F%2F%2Fa");
+    let told = json!({"jsonrpc": "2.0", "method": "notifications/tasks", "params": task}).to_string();
+    let told = wrapping(Method::SubscriptionsListen).of_task(&Bytes::from(told)).unwrap();
+    let told: Value = serde_json::from_slice(&told).unwrap();
+    assert_eq!(told["params"], wrapped);
+}
+
+#[test]
+fn a_skill_and_its_files_lead_back() {
+    let file = json!({"uri": "skill://a/b/SKILL.md", "digest": "sha256:0", "size": 1});
+    for resources in [json!([file]), json!("dynamic")] {
+        let skill = json!({"uri": "skill://a/b/SKILL.md", "frontmatter": {"name": "b"}, "resources": resources});
+        let wrapped = answered(Method::SkillsGet, &json!({"skill": skill}));
+        assert_eq!(wrapped["skill"]["uri"], "tollgate://files/~/skill://a/b/SKILL.md");
+        if resources.is_array() {
+            assert_eq!(wrapped["skill"]["resources"][0]["uri"], wrapped["skill"]["uri"]);
+        } else {
+            assert_eq!(wrapped["skill"]["resources"], resources);
+        }
+    }
+    let listed = answered(Method::ResourcesDirectoryRead, &json!({"resources": [file]}));
+    assert_eq!(listed["resources"][0]["uri"], "tollgate://files/~/skill://a/b/SKILL.md");
+}
+
+#[test]
 fn an_update_names_the_resource_as_the_agent_knows_it_and_keeps_the_rest() {
     let text = r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"file:///a","x":1}}"#;
     let data = Bytes::from_static(text.as_bytes());
