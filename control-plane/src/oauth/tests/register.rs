@@ -245,7 +245,7 @@ async fn strangers_who_come_and_go_are_slowed_down_and_leave_nothing() {
         assert_eq!(bed.count("revocations").await, 0, "nobody had a token");
         assert_eq!(bed.agents().await, 0);
 
-        let other = bed.beside();
+        let other = bed.beside_on_its_own_connections().await;
         let known = other.registered(&public()).await;
         assert_eq!(other.registered(&public()).await["client_id"], known["client_id"]);
         let again = bed.register(&public()).await;
