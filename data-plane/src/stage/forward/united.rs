@@ -40,10 +40,12 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(5);
 const OPENING: &str = "Tools and prompts are named {server}__{name}, resources tollgate://{server}/…. Which of them you see is \
                        what you have been granted.";
-const SELECTION: &str = "These tools are a selection, in which they may have other names than at their servers. Which of them you see is what \
-                         you have been granted. Resources that results link to are named tollgate://{server}/….";
+const SELECTION: &str = "These tools are a selection, in which they may have other names than at their servers. Which of them you see is \
+                         what you have been granted.";
 /// Extensions whose messages the endpoint maps.
-const EXTENSIONS: [&str; 3] = ["io.modelcontextprotocol/ui", "io.modelcontextprotocol/tasks", SKILLS];
+const EXTENSIONS: [&str; 3] = ["io.modelcontextprotocol/ui", TASKS, SKILLS];
+/// Tools need it; the others need resources.
+const TASKS: &str = "io.modelcontextprotocol/tasks";
 /// Which are granted with the whole server.
 const SKILLS: &str = "io.modelcontextprotocol/skills";
 /// For how long an introduction without any server may be kept.
@@ -170,7 +172,8 @@ impl United {
         if self.profiles.iter().any(|profile| has(&profile, "logging")) {
             written.object("logging", |_| {});
         }
-        let extensions: Vec<_> = EXTENSIONS.iter().filter_map(|id| Some((*id, self.extension(view, id)?))).collect();
+        let mapped = EXTENSIONS.iter().filter(|id| self.toolset.is_none() || **id == TASKS);
+        let extensions: Vec<_> = mapped.filter_map(|id| Some((*id, self.extension(view, id)?))).collect();
         if era == Era::Modern && !extensions.is_empty() {
             written.object("extensions", |written| {
                 extensions.iter().for_each(|(id, settings)| written.raw(id, settings));

@@ -69,14 +69,13 @@ pub async fn request(
     Ok((server, edited.ok_or(Refusal::Malformed { code: -32600, detail })?))
 }
 
-/// Whether a method is of use at this endpoint: a toolset has tools, and what comes of their calls may be read.
+/// Whether a method is of use at this endpoint: a toolset has tools, and nothing else of its servers.
 #[must_use]
 pub fn offers(caller: &Caller, method: Method) -> bool {
     let is_of_tools = match method.carries() {
         Carries::ToolName | Carries::TaskId | Carries::Nothing => true,
         Carries::List(kind) => kind == ListKind::Tools,
-        Carries::ResourceUri => method == Method::ResourcesRead,
-        Carries::PromptName | Carries::Reference => false,
+        Carries::PromptName | Carries::ResourceUri | Carries::Reference => false,
     };
     is_of_tools || caller.toolset().is_none()
 }
@@ -86,10 +85,8 @@ async fn prompt(store: &Store, caller: &Caller, name: &str) -> Result<(Arc<Serve
 }
 
 fn resource(caller: &Caller, era: Era, uri: &str) -> Result<(Arc<Server>, String), Refusal> {
-    let found = uris::unwrapped(uri).and_then(|(slug, own)| {
-        let server = caller.tenant().servers.get(&slug).filter(|_| caller.reach().has_server(&slug))?;
-        Some((Arc::clone(server), own))
-    });
+    let found =
+        uris::unwrapped(uri).and_then(|(slug, own)| Some((Arc::clone(caller.tenant().servers.get(&slug)?), own)));
     let code = if era == Era::Legacy { -32002 } else { -32602 };
     found.ok_or_else(|| Refusal::ResourceUnknown { uri: shown(uri), code })
 }
