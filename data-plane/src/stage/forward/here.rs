@@ -48,14 +48,14 @@ pub async fn answer(
         }
         Here::Accept => Ok(Forwarded::plain(Reply::Status(StatusCode::ACCEPTED))),
         Here::Discover { request } => {
-            let united = United::ask(ask, caller, admitted, view, Guest::Modern(&request)).await;
+            let united = United::ask(ask, caller, view, Guest::Modern(&request)).await;
             Ok(Forwarded::plain(Reply::Result(united.discovered(view))))
         }
         Here::Initialize { request, version } => {
             let params = params_of(&request);
             let members = params.object().unwrap_or_default();
             let guest = Guest::Legacy { version, params: &members };
-            let united = United::ask(ask, caller, admitted, view, guest).await;
+            let united = United::ask(ask, caller, view, guest).await;
             let opened = open_session(ask, caller, admitted, version.as_str(), &params, united.legs()).await?;
             Ok(Forwarded { reply: Reply::Result(united.initialized(view, version)), opened: Some(opened) })
         }

@@ -28,7 +28,6 @@ use crate::{
     policy::{Server, Toolset},
     refusal::Refusal,
     stage::{
-        admit::Admitted,
         authorize::View,
         identify::Caller,
         relay::list::{LeftOut, ttl_ms, write_left_out},
@@ -87,10 +86,10 @@ pub enum Guest<'a> {
 
 impl United {
     /// Asks every server that the caller deals with.
-    pub async fn ask(ask: &Ask, caller: &Caller, admitted: &Admitted, view: &View, guest: Guest<'_>) -> Self {
+    pub async fn ask(ask: &Ask, caller: &Caller, view: &View, guest: Guest<'_>) -> Self {
         let servers = caller.servers().filter(|server| view.knows(server));
         let asked = servers.map(|server| async move {
-            let told = tokio::time::timeout(DEADLINE, Profile::of(ask, admitted, server, guest)).await;
+            let told = tokio::time::timeout(DEADLINE, Profile::of(ask, server, guest)).await;
             match told {
                 Ok(Ok(profile)) => Ok(profile),
                 Ok(Err(refusal)) => Err((server.name.clone(), refusal.facts().reason)),
@@ -206,7 +205,7 @@ impl United {
 }
 
 impl Profile {
-    async fn of(ask: &Ask, admitted: &Admitted, server: &Arc<Server>, guest: Guest<'_>) -> Result<Self, Refusal> {
+    async fn of(ask: &Ask, server: &Arc<Server>, guest: Guest<'_>) -> Result<Self, Refusal> {
         let instance = ask.gateway().upstreams.pick(server);
         match (era::of(ask, server, instance).await?, guest) {
             (Era::Modern, _) => {

@@ -196,7 +196,7 @@ impl Ear {
         speech: Speech,
         announcements: Announcements,
     ) -> Result<Option<Opened>, Refusal> {
-        let discovered = discovered::of(&self.ask, &speech).await?;
+        let (discovered, _) = discovered::of(&self.ask, &speech).await?;
         if to_modern::listen::Filter::new(&discovered, Default::default()).is_none() {
             return Ok(None);
         }
