@@ -157,7 +157,7 @@ proptest! {
     fn whatever_a_tool_and_an_agent_are_called_their_challenge_can_be_parsed(tool in any::<String>(), agent in any::<String>()) {
         prop_assume!(!tool.is_empty());
         let scope = Scope::tool(&"demo".parse().unwrap(), &tool);
-        let challenge = Challenge { scope: Some(scope.clone()), ..challenge() };
+        let challenge = Box::new(Challenge { scope: Some(scope.clone()), ..*challenge() });
         let refusal = Refusal::NotGranted { agent, scope: scope.clone(), challenge };
         let headers = refusal.headers();
         let found = parameters(headers[WWW_AUTHENTICATE].to_str().unwrap()).expect("a challenge");
