@@ -45,4 +45,5 @@ mod signing_keys;
 mod tasks;
 mod telemetry;
 mod tls;
+mod toolsets;
 mod upstream;

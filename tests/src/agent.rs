@@ -38,7 +38,7 @@ impl<'a> AgentDraft<'a> {
         Self { deployment, name: name.to_owned(), scopes: Vec::new() }
     }
 
-    /// Grants it a scope (`server:tool` or `server:*`).
+    /// Grants it a scope (`server:tool`, `server:*` or `toolset/name`).
     #[must_use]
     pub fn grant(mut self, scope: &str) -> Self {
         self.scopes.push(scope.to_owned());
@@ -126,6 +126,11 @@ impl Agent {
     /// A modern client of the federated endpoint, with a token for it.
     pub async fn at_all_servers(&self) -> McpClient {
         self.at(&format!("{}/t/default/mcp", self.data_url)).await
+    }
+
+    /// A modern client of a toolset's endpoint, with a token for it.
+    pub async fn at_toolset(&self, toolset: &str) -> McpClient {
+        self.at(&format!("{}/t/default/toolsets/{toolset}", self.data_url)).await
     }
 
     /// A modern client of any endpoint, with a token for it.

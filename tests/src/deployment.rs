@@ -123,6 +123,12 @@ impl Deployment {
         format!("{}/t/default/mcp/{server}", self.data_url)
     }
 
+    /// The endpoint of a toolset of tenant `default`.
+    #[must_use]
+    pub fn toolset_url(&self, toolset: &str) -> String {
+        format!("{}/t/default/toolsets/{toolset}", self.data_url)
+    }
+
     /// Base URL of health and metrics of data plane `index` (in `dev`: of the process).
     #[must_use]
     pub fn ops_url(&self, index: usize) -> &str {

@@ -42,6 +42,12 @@ impl Deployment {
         self.policy_in_force().await;
     }
 
+    /// Makes a toolset, or replaces it.
+    pub async fn toolset(&self, name: &str, spec: Value) {
+        self.put(&format!("toolsets/{name}"), json!({"spec": spec})).await;
+        self.policy_in_force().await;
+    }
+
     /// Limits an agent's requests.
     pub async fn limit(&self, agent: &str, count: u32, per: &str) {
         let spec = json!({"to": {"agent": agent}, "requests": {"count": count, "per": per}});
