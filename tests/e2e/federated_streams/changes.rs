@@ -149,3 +149,25 @@ async fn whoever_listens_is_told_when_the_policy_shows_something_else() {
         timeout(PATIENCE, listening.finish()).await.expect("who may use nothing of a server hears nothing of it");
     assert_eq!(cut_off.error()["data"]["reason"], "tool_not_granted", "{}", cut_off.body);
 }
+
+#[tokio::test]
+async fn whoever_listens_at_a_toolset_is_told_when_its_tools_get_other_names() {
+    let old = legacy(vec![updated("file:///a"), until_the_end()]).await;
+    let other = legacy(vec![until_the_end()]).await;
+    let (tollgate, _) = setting(&[("old", &old), ("other", &other)]).await;
+    let toolset = |name: &str| json!({"spec": {"tools": [{"server": "old", "tool": "read", "name": name}]}});
+    tollgate.put("toolsets/reading", toolset("look_up")).await;
+    let agent = tollgate.agent("reader").grant("toolset/reading").create().await;
+    let client = agent.at(&format!("{}/t/default/toolsets/reading", tollgate.data_url())).await;
+    let mut listening = client.open("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}})).await;
+    next_of(&mut listening, "notifications/subscriptions/acknowledged").await;
+    let session = client.initialize(VERSION).await;
+    let mut stream = session.stream(None).await;
+    eventually_true("the toolset's server to be listened to", || async { gets(&old) == 1 }).await;
+    tollgate.put("toolsets/reading", toolset("read_it")).await;
+    for stream in [&mut listening, &mut stream] {
+        assert_eq!(next(stream).await["method"], "notifications/tools/list_changed", "and nothing of its resources");
+    }
+    assert_eq!(session.tool_names().await, ["read_it"]);
+    assert_eq!(gets(&other), 0, "a server that is not in it is not listened to");
+}
