@@ -160,6 +160,7 @@ async fn a_new_password_ends_what_agents_were_allowed_under_the_old_one() {
         browser.post("/account/password", &[("new", PASSWORD)]).await.expect(303);
         assert!(!is_revoked(bench, early).await, "a first password replaces none");
         let form = refresh_form(bench, early).await;
+        browser.get("/account").await.expect(200);
         browser.post("/account/password", &[("old", PASSWORD), ("new", "another long one")]).await.expect(303);
         assert!(is_revoked(bench, early).await);
         let call = bench.call(Method::POST, "/t/acme/oauth/token").anonymous();

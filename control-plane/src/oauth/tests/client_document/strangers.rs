@@ -66,10 +66,12 @@ async fn who_has_not_signed_in_has_nothing_fetched_and_makes_no_agent() {
 
         let cookie = cookie(bed).await;
         let shown = get(&here, &asked, &cookie).await;
-        assert_eq!((shown.status.as_u16(), scene.fetches(), scene.agents().await), (200, 1, 1), "{:?}", shown.body);
-        let known = here.get(&path(&url, &[("prompt", "none")])).await;
-        assert_ne!(known.status, 400, "who is known is answered: {:?}", known.body);
-        assert_eq!(scene.fetches(), 1);
+        let page = String::from_utf8_lossy(&shown.body);
+        assert!(page.contains("may not use anything here yet"), "{page}");
+        assert_eq!((shown.status.as_u16(), scene.fetches(), scene.agents().await), (403, 1, 1));
+        scene.goes_stale(1).await;
+        assert_eq!(here.get(&asked).await.status, 303);
+        assert_eq!(scene.fetches(), 2, "who is known is looked up for everybody");
     })
     .await;
 }
