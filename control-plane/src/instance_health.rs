@@ -130,7 +130,7 @@ pub async fn keep(db: Db, data_plane: DataPlaneId, mut reports: UnboundedReceive
             count = reports.recv_many(&mut received, REPORTS_AT_ONCE) => open = count > 0,
             _ = retry.tick(), if !unwritten.is_empty() => {}
         }
-        received.into_iter().for_each(|report| take_in(&mut unwritten, report));
+        received.iter().for_each(|report| take_in(&mut unwritten, report));
         match write(&db, data_plane, &mut unwritten).await {
             Ok(()) => failing = false,
             Err(error) => {
@@ -154,7 +154,7 @@ pub async fn purge(app: &App, tenant: TenantId) -> Result<(), sqlx::Error> {
 }
 
 /// What is no id is said of nothing that is known here.
-fn take_in(unwritten: &mut HashMap<TenantId, Unwritten>, report: InstanceReport) {
+fn take_in(unwritten: &mut HashMap<TenantId, Unwritten>, report: &InstanceReport) {
     for tenant in report.complete_tenant_ids.iter().filter_map(|id| id.parse().ok()) {
         unwritten.insert(tenant, Unwritten { complete: true, sights: BTreeMap::new() });
     }

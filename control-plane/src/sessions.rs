@@ -104,7 +104,7 @@ pub async fn list(app: &App, caller: &Caller, filter: &Filter, page: &PageQuery)
         server: filter.server.clone(),
     });
     let Answers { replies, unanswered } = Answers::to(app, caller, &what, None).await?;
-    let (items, end) = merge(replies, limit);
+    let (items, end) = merge(&replies, limit);
     let next_cursor = end.map(|end| listing.cursor(&end)).transpose()?;
     Ok(SessionPage { items, next_cursor, complete: unanswered.is_empty(), unanswered })
 }
@@ -213,7 +213,7 @@ impl Unanswered {
 
 /// The first `limit` sessions, each once, and where the next page begins. What lies behind the point that one data plane
 /// came to is left for that page: that data plane may have more before it.
-fn merge(replies: Vec<Reply>, limit: usize) -> (Vec<Session>, Option<SessionHandle>) {
+fn merge(replies: &[Reply], limit: usize) -> (Vec<Session>, Option<SessionHandle>) {
     let horizon: Option<SessionHandle> = replies.iter().filter_map(|reply| reply.reached.parse().ok()).max();
     let said = replies.iter().flat_map(|reply| &reply.sessions).filter_map(|said| Session::try_from(said).ok());
     let sessions: BTreeMap<_, Session> = said.map(|session| (Reverse(session.id), session)).collect();

@@ -35,7 +35,7 @@ pub mod enrollment {
     pub const REVOKED: &str = "data_plane_revoked";
 
     /// Version 1, generated from `enrollment.proto`.
-    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    #[allow(missing_docs, clippy::all, clippy::too_many_lines, unreachable_pub)]
     pub mod v1 {
         tonic::include_proto!("tollgate.enrollment.v1");
 

@@ -96,7 +96,7 @@ impl Inquiries {
             self.waiting.push_back(asked);
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Whether one waits for its turn.

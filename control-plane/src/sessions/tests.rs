@@ -90,11 +90,11 @@ fn opened(sessions: &[Session]) -> Vec<i64> {
 
 #[test]
 fn nothing_is_shown_from_beyond_the_point_that_a_data_plane_came_to() {
-    let (items, end) = merge(vec![reply(&[9, 5, 1], None), reply(&[8, 6], Some(6))], 10);
+    let (items, end) = merge(&[reply(&[9, 5, 1], None), reply(&[8, 6], Some(6))], 10);
     assert_eq!((opened(&items), end), (vec![9, 8, 6], Some(handle_at(6))));
-    let (items, end) = merge(vec![reply(&[9, 5, 1], None), reply(&[8, 6], Some(6))], 2);
+    let (items, end) = merge(&[reply(&[9, 5, 1], None), reply(&[8, 6], Some(6))], 2);
     assert_eq!((opened(&items), end), (vec![9, 8], Some(handle_at(8))));
-    let (items, end) = merge(vec![reply(&[9, 5], None), reply(&[9, 5], None)], 10);
+    let (items, end) = merge(&[reply(&[9, 5], None), reply(&[9, 5], None)], 10);
     assert_eq!((opened(&items), end), (vec![9, 5], None), "each once, and that is all");
 }
 

@@ -38,7 +38,7 @@ impl Agent {
     }
 
     /// Passes an event on as soon as there is room: see [`Agent::is_behind`].
-    pub(super) fn pass(&mut self, event: sse::Event) {
+    pub(super) fn pass(&mut self, event: &sse::Event) {
         self.heard_bytes += event.data.as_ref().map_or(0, |data| data.len() as u64);
         self.waiting.push_back(event.encode());
         self.pass_waiting();
@@ -65,7 +65,7 @@ impl Agent {
     }
 
     /// Passes an event on and waits until it is; an agent that went away is noticed by [`Agent::gone`].
-    pub(super) async fn hear(&mut self, event: sse::Event) {
+    pub(super) async fn hear(&mut self, event: &sse::Event) {
         self.pass(event);
         while self.is_behind() {
             self.room().await;

@@ -244,7 +244,7 @@ impl Relay {
     /// Does what the translation says; `Some` at the end of the call.
     async fn take(&mut self, step: Step) -> Option<Turn> {
         match step {
-            Step::Pass(event) => self.agent.pass(event),
+            Step::Pass(event) => self.agent.pass(&event),
             Step::Drop => {}
             Step::Reply(id, outcome) => self.passing.exchange.reply(&id, outcome),
             Step::Park(question) => return Some(Turn::Park(question)),

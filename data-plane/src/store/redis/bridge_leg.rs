@@ -37,7 +37,7 @@ impl Store {
         let replaced = replaced.map(to_json).transpose()?.unwrap_or_default();
         keys(&mut call, owner, server, fingerprint);
         call.arg(SESSION_IDLE_S).arg(replaced).arg(to_json(&new.leg)?).arg(&new.initialized);
-        call.arg(name(UpstreamKey { owner, server, fingerprint: fingerprint.to_owned() }, &new.leg));
+        call.arg(name(&UpstreamKey { owner, server, fingerprint: fingerprint.to_owned() }, &new.leg));
         read(&self.run(owner.tenant, async |link| call.run::<Vec<String>>(link).await).await?)
     }
 
@@ -140,7 +140,7 @@ pub(super) fn ends_key(tenant: TenantId) -> String {
 }
 
 /// What a new upstream session is called among the sessions of its tenant.
-fn name(key: UpstreamKey, leg: &Leg) -> String {
+fn name(key: &UpstreamKey, leg: &Leg) -> String {
     let opened_at_ms = u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default();
     let handle = handle_of_upstream(&key, leg, opened_at_ms);
     format!("{handle} {} {} {}", expiry::owner_name(key.owner), key.server, key.fingerprint)
