@@ -8,6 +8,8 @@ import { accessibilityFaults, consoleUrl, launch, signIn, watchedPage } from './
 const pages = [
   ['Home', '/'],
   ['Servers', '/servers'],
+  ['Toolsets', '/toolsets'],
+  ['a new toolset', '/new/toolset'],
   ['a server', '/servers/demo'],
   ['the form of a server', '/servers/demo/edit'],
   ['a new server', '/new/server'],

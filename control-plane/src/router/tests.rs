@@ -34,6 +34,7 @@ fn body(method: &Method, path: &str) -> Value {
     let mut parts = path.split('/').skip(5);
     let spec = match parts.next().unwrap_or_default() {
         "servers" => json!({ "instances": [{ "url": "http://a/" }] }),
+        "toolsets" => json!({ "tools": [{ "server": "demo", "tool": "echo" }] }),
         "agents" => json!({ "team": "platform", "type": "autonomous" }),
         "grants" => json!({ "to": to, "scopes": ["demo:*"] }),
         "identity-providers" => json!({ "issuer": "https://a.test", "client_id": "c" }),
