@@ -156,7 +156,7 @@ impl Relay {
                 (event, Outcome::UpstreamError, refusal.facts().code)
             }
         };
-        agent.hear(event).await;
+        agent.hear(&event).await;
         let output_bytes = agent.heard_bytes();
         drop(agent);
         call.upstream_took(ask.upstream_took());
@@ -255,7 +255,7 @@ impl Relay {
 
     async fn answer(&mut self, response: &Response, event_id: Option<Box<str>>) -> End {
         let written = relay::write(self.passing.request.as_ref(), response);
-        self.agent.hear(message(written, event_id)).await;
+        self.agent.hear(&message(written, event_id)).await;
         let rpc_error_code = response.error_code().unwrap_or_default();
         End { is_whole: true, ..End::new(relay::outcome(response), rpc_error_code) }
     }

@@ -142,7 +142,7 @@ pub(super) fn ends_key(tenant: TenantId) -> String {
 /// What a new upstream session is called among the sessions of its tenant.
 fn name(key: &UpstreamKey, leg: &Leg) -> String {
     let opened_at_ms = u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default();
-    let handle = handle_of_upstream(&key, leg, opened_at_ms);
+    let handle = handle_of_upstream(key, leg, opened_at_ms);
     format!("{handle} {} {} {}", expiry::owner_name(key.owner), key.server, key.fingerprint)
 }
 
