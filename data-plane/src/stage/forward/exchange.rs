@@ -5,6 +5,7 @@
 //! nothing is heard after it.
 
 mod back;
+mod source;
 
 use std::{
     sync::Arc,
@@ -14,7 +15,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     ask::{Ask, Fault, Outgoing},
@@ -34,6 +34,8 @@ use crate::{
     telemetry::span::UpstreamSpan,
     upstream::answer::{self, AnswerFault, Body, Events, Received},
 };
+
+use source::Source;
 
 pub use back::{cancel, cannot_be_asked, declined};
 
@@ -66,27 +68,6 @@ pub struct Exchange {
     task_ids: Option<Box<TaskIds>>,
     /// Whether the agent hears what the server says beside the answer.
     is_heard: bool,
-}
-
-/// Where messages come from.
-#[derive(Debug)]
-enum Source {
-    /// One message, which has arrived whole.
-    Whole(Response, Bytes),
-    /// An event stream, still arriving.
-    Events(Box<Events>),
-    /// An event stream that some data plane holds, and hands on.
-    Parcel(Box<Parcel>),
-    /// What a listener of this data plane makes out.
-    Heard(mpsc::Receiver<Bytes>),
-    /// The answer of a modern server to a legacy agent, however often it asks something first.
-    Rounds(Box<Rounds>),
-    /// What a modern server has to say in a legacy agent's session.
-    Listening(Box<Listening>),
-    /// An event stream that is gone on with, as soon as the server wants to be asked again.
-    Resuming(AbortOnDropHandle<Result<Events, AnswerFault>>),
-    /// Nothing more comes.
-    Ended,
 }
 
 /// What a server says, with the event that carried it.
@@ -206,8 +187,7 @@ impl Exchange {
         let mut headers = speech.plain_headers("GET");
         headers.insert(header::LAST_EVENT_ID, last);
         let (ask, instance) = (self.ask.clone(), Arc::clone(&speech.instance));
-        self.source = Source::Resuming(AbortOnDropHandle::new(tokio::spawn(async move {
-            tokio::time::sleep(pause).await;
+        self.source = Source::begin_after(pause, async move {
             match ask.stream(&instance, headers).await {
                 Ok(Received { body: Body::Events(events), .. }) => Ok(events),
                 Ok(_) => Err(ended()),
@@ -216,17 +196,7 @@ impl Exchange {
                     Err(ended())
                 }
             }
-        })));
-        Ok(())
-    }
-
-    /// Waits until a stream that is gone on with has begun.
-    async fn resumed(&mut self) -> Result<(), AnswerFault> {
-        let Source::Resuming(beginning) = &mut self.source else { return Ok(()) };
-        let begun = beginning.await.unwrap_or_else(|_| Err(AnswerFault::ended_early()));
-        // Whatever came of it comes once.
-        self.source = Source::Ended;
-        self.source = Source::Events(Box::new(begun?.patient()));
+        });
         Ok(())
     }
 
@@ -289,21 +259,13 @@ impl Exchange {
 
     /// Waits as long as a tool may think, or as long as a stream may be silent.
     pub fn be_patient(&mut self) {
-        let source = std::mem::replace(&mut self.source, Source::Ended);
         let is_stream = self.id.is_none();
-        self.source = match source {
-            Source::Events(events) if is_stream => Source::Events(Box::new(events.endless())),
-            Source::Events(events) => Source::Events(Box::new(events.patient())),
-            other => other,
-        };
+        self.source.waits(if is_stream { Events::endless } else { Events::patient });
     }
 
     /// Waits for as long as somebody else says.
     pub fn be_endless(&mut self) {
-        self.source = match std::mem::replace(&mut self.source, Source::Ended) {
-            Source::Events(events) => Source::Events(Box::new(events.endless())),
-            other => other,
-        };
+        self.source.waits(Events::endless);
     }
 
     /// What the server says next; `None` when the stream ended. Nothing is lost when this is dropped half way.
@@ -311,44 +273,14 @@ impl Exchange {
     /// # Errors
     /// When the stream breaks or goes silent, or what arrives is no MCP or answers another request.
     pub async fn next(&mut self) -> Result<Option<FromServer>, AnswerFault> {
-        self.resumed().await?;
-        let event = match std::mem::replace(&mut self.source, Source::Ended) {
-            // The latter has just begun, and is an event stream.
-            Source::Ended | Source::Resuming(_) => return Ok(None),
-            Source::Whole(response, data) => {
-                let response = self.checked(response)?;
-                return Ok(Some(FromServer::Answer(
-                    response,
-                    sse::Event { data: Some(data), ..sse::Event::default() },
-                )));
-            }
-            Source::Events(events) => {
-                self.source = Source::Events(events);
-                let Source::Events(events) = &mut self.source else { return Ok(None) };
-                events.next().await?
-            }
-            Source::Parcel(parcel) => {
-                self.source = Source::Parcel(parcel);
-                let Source::Parcel(parcel) = &mut self.source else { return Ok(None) };
-                parcel.next().await?
-            }
-            Source::Rounds(rounds) => {
-                self.source = Source::Rounds(rounds);
-                let Source::Rounds(rounds) = &mut self.source else { return Ok(None) };
-                rounds.next().await?
-            }
-            Source::Listening(listening) => {
-                self.source = Source::Listening(listening);
-                let Source::Listening(listening) = &mut self.source else { return Ok(None) };
-                Some(listening.next().await)
-            }
-            Source::Heard(heard) => {
-                self.source = Source::Heard(heard);
-                let Source::Heard(heard) = &mut self.source else { return Ok(None) };
-                let data = heard.recv().await;
-                data.map(|data| sse::Event { event: Some("message".into()), data: Some(data), ..sse::Event::default() })
-            }
-        };
+        if let Some((response, data)) = self.source.take_whole() {
+            let event = sse::Event { data: Some(data), ..sse::Event::default() };
+            return Ok(Some(FromServer::Answer(self.checked(response)?, event)));
+        }
+        if let Source::Ended = self.source {
+            return Ok(None);
+        }
+        let event = self.source.next().await?;
         self.ask.was_busy(self.sent_at);
         let Some(event) = event else { return Ok(None) };
         self.retry_ms = event.retry.unwrap_or(self.retry_ms);
