@@ -4,8 +4,8 @@
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::ConnectInfo};
-use http::{Request, Response};
+use axum::{Router, body::Body, extract::ConnectInfo, response::IntoResponse as _};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -80,8 +80,19 @@ async fn answer(
     peer: SocketAddr,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
+    if head_bytes(&request) > HEAD_BYTES_MAX {
+        return Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
+    }
     request.extensions_mut().insert(ConnectInfo(peer));
     router.oneshot(request.map(Body::new)).await
+}
+
+/// Of a head as it was sent, but for blanks. Hyper gives up reading at its bound, but lets pass what it has read by then.
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    const COLON_BLANK_AND_END: usize = 4;
+    let line = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + COLON_BLANK_AND_END;
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    target + request.headers().iter().map(line).sum::<usize>()
 }
 
 #[cfg(test)]
