@@ -86,7 +86,8 @@ async fn two_authorization_headers_are_refused() {
     let scene = Scene::modern().await;
     let another = [("authorization", "Bearer something")];
     let answer = scene.client.post_as_call_with(&another, "read", modern_call("read").to_string()).await;
-    assert_eq!(answer.status, 400, "{}", answer.body);
+    assert_eq!(answer.header("www-authenticate"), Some(r#"Bearer error="invalid_request""#));
+    scene.assert_refused(&answer, Refused { status: 400, code: -32600, reason: "request_malformed" }).await;
     assert!(scene.server.calls().is_empty());
     scene.assert_goes_on().await;
 }
@@ -107,11 +108,19 @@ async fn a_token_in_a_form_beside_the_header_is_refused() {
 async fn the_scheme_may_be_written_in_any_case() {
     let scene = Scene::modern().await;
     let token = scene.agent.token(scene.client.url()).await;
-    let bearer = format!("bEARER {token}");
     let client = scene.client.clone().without_token();
-    let call = modern_call("read").to_string();
-    let answer = client.post_as_call_with(&[("authorization", &bearer)], "read", call).await;
-    assert_eq!(answer.text(), "content");
+    for bearer in [format!("bEARER {token}"), format!("Bearer  {token}"), format!("Bearer {token} ")] {
+        let call = modern_call("read").to_string();
+        let answer = client.post_as_call_with(&[("authorization", &bearer)], "read", call).await;
+        assert_eq!(answer.text(), "content", "{}", bearer.replace(&token, "…"));
+    }
+    for nothing in
+        [format!("Bearer\t{token}"), format!("Bearer{token}"), format!("Bearer {token} x"), "Bearer ".to_owned()]
+    {
+        let call = modern_call("read").to_string();
+        let answer = client.post_as_call_with(&[("authorization", &nothing)], "read", call).await;
+        assert_eq!(answer.status, 401, "{}", nothing.replace(&token, "…"));
+    }
 }
 
 #[tokio::test]

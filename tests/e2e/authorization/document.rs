@@ -1,7 +1,8 @@
-//! `docs/oauth-conformance.md` against the sources: every test that it names exists, and no section is empty.
+//! `docs/oauth-conformance.md` against the sources: every test that it names exists and is run, and no section is empty.
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
 };
@@ -10,7 +11,7 @@ use tollgate_tests::repository_root;
 
 const DOCUMENT: &str = "docs/oauth-conformance.md";
 /// Every specification that has something to say about us.
-const SPECIFICATIONS: [&str; 17] = [
+const SPECIFICATIONS: [&str; 19] = [
     "OAuth 2.1",
     "RFC 6750",
     "RFC 7009",
@@ -27,7 +28,9 @@ const SPECIFICATIONS: [&str; 17] = [
     "RFC 9700",
     "RFC 9728",
     "Client ID Metadata Document",
+    "OpenID Connect Back-Channel Logout",
     "MCP 2026-07-28",
+    "Checklist",
 ];
 
 #[test]
@@ -74,6 +77,10 @@ fn the_check_knows_a_test_from_what_is_none() {
     assert!(!exists("tests/e2e/authorization/document.rs::no_such_test"));
     assert!(!exists("tests/e2e/authorization/document.rs::sections"), "a function is no test");
     assert!(!exists("tests/e2e/nowhere.rs::every_specification_has_its_section"));
+    assert!(is_included(Path::new("tests/e2e/authorization/oracle/clients.rs")), "by way of three files");
+    assert!(!is_included(Path::new("tests/e2e/authorization/nowhere.rs")), "nobody names it");
+    assert!(runs("#[test]\nfn one() {", "one"));
+    assert!(!runs("#[test]\n#[ignore = \"slow\"]\nfn one() {", "one"), "it is left out");
     let section = Section { title: "x", body: "| a | b |\n|---|---|\n| must | `p::t` |\n" };
     let rows: Vec<_> = section.rows().map(|row| (row.requirement, row.proof)).collect();
     assert_eq!(rows, [("must", "`p::t`")]);
@@ -108,17 +115,41 @@ fn sections(text: &str) -> impl Iterator<Item = Section<'_>> {
     })
 }
 
-/// Whether `path::name` is a test: a function of that name below an attribute that makes it one, or within a macro of
-/// property tests.
+/// Whether `path::name` is a test that is run: a function of that name below an attribute that makes it one and none that
+/// leaves it out, in a file that belongs to its crate.
 fn exists(test: &str) -> bool {
     let Some((path, name)) = test.split_once("::") else { return false };
     let Ok(source) = fs::read_to_string(absolute(Path::new(path))) else { return false };
+    is_included(Path::new(path)) && runs(&source, name)
+}
+
+/// Whether a source file is a crate's root, or is named as a module by the file above it, up to the root.
+fn is_included(path: &Path) -> bool {
+    let (Some(stem), Some(folder)) = (path.file_stem().and_then(OsStr::to_str), path.parent()) else { return false };
+    if ["lib", "main"].contains(&stem) {
+        return true;
+    }
+    let above = [folder.with_extension("rs"), folder.join("lib.rs"), folder.join("main.rs")];
+    let names_it = |file: &PathBuf| {
+        let source = fs::read_to_string(absolute(file)).unwrap_or_default();
+        let line = format!("mod {stem};");
+        source
+            .lines()
+            .map(str::trim)
+            .any(|text| text == line || text.starts_with("pub") && text.ends_with(&format!(" {line}")))
+    };
+    above.iter().any(|file| file != path && names_it(file) && is_included(file))
+}
+
+fn runs(source: &str, name: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
     let heads = [format!("fn {name}("), format!("async fn {name}(")];
     lines.iter().enumerate().any(|(at, line)| {
         let is_head = heads.iter().any(|head| line.starts_with(head));
-        let attributes = lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"));
-        is_head && attributes.into_iter().any(|line| line.starts_with("#[") && line.contains("test"))
+        let above = lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"));
+        let attributes: Vec<_> = above.filter(|line| line.starts_with("#[")).collect();
+        let left_out = attributes.iter().any(|line| line.starts_with("#[ignore"));
+        is_head && !left_out && attributes.iter().any(|line| line.contains("test"))
     })
 }
 

@@ -162,7 +162,8 @@ async fn documents_refuse_other_methods_in_json() {
 #[tokio::test]
 async fn any_page_may_read_documents_and_ask_for_tokens() {
     run(async |bed| {
-        for path in [INSERTED, APPENDED, JWKS, "/t/acme/oauth/token"] {
+        for path in [INSERTED, APPENDED, JWKS, "/t/acme/oauth/token", "/t/acme/oauth/revoke", "/t/acme/oauth/register"]
+        {
             for method in [Method::OPTIONS, Method::GET] {
                 let request =
                     Request::builder().method(&method).uri(path).header(header::ORIGIN, "https://page.example");
@@ -176,6 +177,24 @@ async fn any_page_may_read_documents_and_ask_for_tokens() {
                     assert!(answer.header(header::ACCESS_CONTROL_ALLOW_HEADERS).contains("Authorization"));
                 }
             }
+        }
+        let request = Request::options("/t/acme/oauth/introspect").header(header::ORIGIN, "https://page.example");
+        let answer = bed.send(request.body(Body::empty()).expect("a request")).await;
+        assert_eq!(answer.header(header::ACCESS_CONTROL_ALLOW_ORIGIN), "", "no page asks about tokens");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_refusal_names_its_request_and_nothing_of_ours() {
+    run(async |bed| {
+        for endpoint in ["token", "introspect", "revoke", "register", "authorize", "authorize/decision"] {
+            let request = Request::post(format!("/t/acme/oauth/{endpoint}")).header("x-request-id", "abc-1");
+            let answer = bed.send(request.body(Body::from("a=%ff")).expect("a request")).await;
+            assert!(answer.status.is_client_error(), "{endpoint}: {}", answer.status);
+            assert_eq!(answer.header("x-request-id"), "abc-1", "{endpoint}");
+            let text = String::from_utf8_lossy(&answer.body).to_lowercase();
+            assert!(!text.contains("sqlx") && !text.contains("select ") && !text.contains("panicked"), "{text}");
         }
     })
     .await;
