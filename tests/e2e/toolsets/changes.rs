@@ -28,25 +28,6 @@ async fn another_name_is_seen_at_once_and_the_old_one_is_unknown() {
 }
 
 #[tokio::test]
-async fn open_streams_of_both_eras_hear_that_the_tools_have_changed() {
-    let setting = Setting::new().await;
-    let agent = setting.agent("ci", &["toolset/triage"]).await;
-    let [here, there] = setting.both(&agent).await;
-    let mut of_session = here.initialize(LEGACY).await.stream(None).await;
-    let wanted = json!({"notifications": {"toolsListChanged": true}});
-    let mut subscription = there.open("subscriptions/listen", wanted).await;
-    let acknowledged = subscription.next().await.expect("the subscription begins");
-    assert_eq!(acknowledged["method"], "notifications/subscriptions/acknowledged", "{acknowledged}");
-    let mut spec = triage();
-    spec["tools"][0]["name"] = json!("search");
-    setting.tollgate.toolset("triage", spec).await;
-    for stream in [&mut of_session, &mut subscription] {
-        let heard = stream.next().await.expect("the stream goes on");
-        assert_eq!(heard["method"], "notifications/tools/list_changed", "{heard}");
-    }
-}
-
-#[tokio::test]
 async fn a_tool_that_is_taken_out_is_refused_at_once() {
     let setting = Setting::new().await;
     let by_toolset = setting.agent("ci", &["toolset/triage"]).await;
