@@ -37,7 +37,6 @@ fn body(method: &Method, path: &str) -> Value {
         "toolsets" => json!({ "tools": [{ "server": "demo", "tool": "echo" }] }),
         "agents" => json!({ "team": "platform", "type": "autonomous" }),
         "grants" => json!({ "to": to, "scopes": ["demo:*"] }),
-        "toolsets" => json!({ "tools": [{ "server": "github", "tool": "create_issue" }] }),
         "identity-providers" => json!({ "issuer": "https://a.test", "client_id": "c" }),
         "limits" => json!({ "to": to, "requests": { "count": 1, "per": "1m" } }),
         _ => json!({}),

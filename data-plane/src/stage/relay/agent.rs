@@ -76,7 +76,7 @@ impl Agent {
     /// The same for the last thing that a stream says: an agent that reads nothing does not hold it open.
     pub(super) async fn hear_last(&mut self, event: sse::Event) {
         let heard_before = self.heard_bytes;
-        let _late = tokio::time::timeout(LAST_WORD_TIMEOUT, self.hear(event)).await;
+        let _late = tokio::time::timeout(LAST_WORD_TIMEOUT, self.hear(&event)).await;
         self.heard_bytes = heard_before;
     }
 

@@ -21,7 +21,7 @@ async fn fetching(bed: &Bed, host: &Host) -> Bed {
     bed.with(|app| App { fetcher, ..app })
 }
 
-fn document(url: &str, more: Value) -> String {
+fn document(url: &str, more: &Value) -> String {
     let mut document = json!({
         "client_id": url,
         "client_name": "Editor",
@@ -52,7 +52,7 @@ async fn a_document_that_cannot_be_used_is_a_page_that_names_its_host_and_leads_
         let bed = fetching(bed, &host).await;
         let person = Person::new(&bed, "ada@acme.test").await;
         let json = "content-type: application/json\r\n";
-        let elsewhere = document("https://other.example/client.json", json!({}));
+        let elsewhere = document("https://other.example/client.json", &json!({}));
         for (number, (status, body)) in
             [("404 Not Found", ""), ("200 OK", "no json"), ("200 OK", &elsewhere)].iter().enumerate()
         {
@@ -75,7 +75,7 @@ async fn no_page_has_the_logo_of_a_client() {
         let person = Person::new(&bed, "ada@acme.test").await;
         let url = host.url("/client.json");
         let more = json!({ "logo_uri": "https://client.example/logo.png" });
-        host.answers("200 OK", "content-type: application/json\r\n", &document(&url, more));
+        host.answers("200 OK", "content-type: application/json\r\n", &document(&url, &more));
         let page = person.open(&ask(&url)).await;
         assert_eq!(page.status, 403, "nothing is granted to it yet: {}", page.text());
         assert!(!page.text().contains("logo"), "{}", page.text());
