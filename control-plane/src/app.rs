@@ -4,15 +4,15 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use secrecy::SecretString;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::OnceCell};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tollgate_proto::TrustedProxies;
 use url::Url;
 
 use crate::{
+    authority::{self, Authority, AuthorityError},
     bootstrap,
-    config::Config,
+    config::{Config, Enrolment},
     db::{Db, OpenError},
     fetch::Fetcher,
     grpc, identity_providers, jobs, listener, oauth, ops, policy, router,
@@ -33,8 +33,10 @@ pub struct App {
     pub master_key: MasterKey,
     /// Where people, agents and data planes find Tollgate.
     pub urls: Urls,
-    /// What a data plane must present to join.
-    pub enrollment_token: SecretString,
+    /// How data planes join.
+    pub enrolment: Enrolment,
+    /// What certifies both planes to each other: [`authority::of`].
+    pub(crate) authority: OnceCell<Authority>,
     /// Proxies that say for whom they speak.
     pub trusted_proxies: TrustedProxies,
     /// How long the body of a request may take.
@@ -74,12 +76,13 @@ pub struct App {
 impl App {
     /// With nothing going on yet.
     #[must_use]
-    pub fn new(db: Db, master_key: MasterKey, urls: Urls, enrollment_token: SecretString) -> Self {
+    pub fn new(db: Db, master_key: MasterKey, urls: Urls, enrolment: Enrolment) -> Self {
         Self {
             db,
             master_key,
             urls,
-            enrollment_token,
+            enrolment,
+            authority: OnceCell::new(),
             trusted_proxies: TrustedProxies::default(),
             body_timeout: BODY_TIMEOUT,
             policy_changes: policy::Changes::new(),
@@ -153,6 +156,9 @@ pub enum StartError {
     /// The first start could not make what every installation has.
     #[error(transparent)]
     Bootstrap(#[from] bootstrap::BootstrapError),
+    /// Data planes could not be certified.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
 }
 
 /// A control plane that serves until it is stopped.
@@ -184,14 +190,15 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     let stopping = CancellationToken::new();
     let tasks = TaskTracker::new();
     let urls = Urls { control, data: base(&config.public_data_url) };
-    let app = App::new(db, config.master_key, urls, config.enrollment_token);
+    let app = App::new(db, config.master_key, urls, config.enrolment);
     let app = Arc::new(App { trusted_proxies: config.trusted_proxies, ..app });
     bootstrap::run(&app, config.admin_token_file.as_deref()).await?;
+    let certificates = grpc::Certificates::new(authority::of(&app).await?)?;
 
     tasks.spawn(policy::follow_changes(Arc::clone(&app), stopping.clone()));
     tasks.spawn(jobs::follow(Arc::clone(&app), stopping.clone()));
     tasks.spawn(oauth::Trail::keep(Arc::clone(&app), stopping.clone()));
-    tasks.spawn(grpc::serve(Arc::clone(&app), grpc, stopping.clone()));
+    tasks.spawn(grpc::serve(Arc::clone(&app), grpc, certificates, stopping.clone()));
     tasks.spawn(listener::serve(http, router::build(Arc::clone(&app)), stopping.clone()));
     if let Some((listener, _)) = ops {
         tasks.spawn(listener::serve(listener, ops::routes(Arc::clone(&app)), stopping.clone()));

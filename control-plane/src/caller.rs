@@ -12,6 +12,10 @@ use utoipa::ToSchema;
 
 use crate::{api_keys, app::App, error::ApiError};
 
+mod installation;
+
+pub use installation::InstallationCaller;
+
 /// What a user or an API key may do. `owner` includes `admin`, which includes `operator`, which includes `viewer`;
 /// `finance` includes `viewer`. `none` is included in all of them: with it a user allows agents to act for them, and uses
 /// no console.

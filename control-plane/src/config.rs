@@ -3,7 +3,7 @@
 //! Invariant: a [`Config`] is complete and valid; where its values come from (flags, environment, file) is the
 //! binary's business.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 use tollgate_proto::TrustedProxies;
@@ -28,10 +28,20 @@ pub struct Config {
     pub public_data_url: Url,
     /// Seals what must not be read from the database.
     pub master_key: MasterKey,
-    /// What a data plane must present to join.
-    pub enrollment_token: SecretString,
+    /// How data planes join.
+    pub enrolment: Enrolment,
     /// Proxies in front of the HTTP listener, whose word on where a request is from is taken.
     pub trusted_proxies: TrustedProxies,
     /// Where the first start writes the administrator's token (mode 0600).
     pub admin_token_file: Option<PathBuf>,
+}
+
+/// How data planes join.
+#[derive(Debug, Clone)]
+pub struct Enrolment {
+    /// A token that any number of data planes may join with for as long as it is set, beside those that were made for
+    /// one or some.
+    pub shared_token: Option<SecretString>,
+    /// How long a data plane's certificate is good. It renews it when two thirds have passed.
+    pub certificate_life: Duration,
 }

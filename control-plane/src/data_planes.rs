@@ -1,11 +1,18 @@
 //! Data planes: who is there, what each made of its policies, and how far its usage is stored.
 //!
-//! Invariant: nothing here decides anything. A data plane's record is what it said last, kept so that people see it;
-//! only the usage position is relied upon, and it is read under its row's lock.
+//! `enrolment.rs` certifies them, `standing.rs` lists them and sends them away.
+//!
+//! Invariant: nothing in this file decides anything. A data plane's record is what it said last, kept so that people see
+//! it; only the usage position is relied upon, and it is read under its row's lock.
 
+pub mod api;
+pub(crate) mod enrolment;
 mod sql;
+pub mod standing;
+#[cfg(test)]
+mod tests;
 
-use std::{error::Error, time::Duration};
+use std::{collections::HashSet, error::Error, time::Duration};
 
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -78,6 +85,14 @@ pub async fn policy_status(tx: &mut TenantTx) -> Result<PolicyStatus, sqlx::Erro
     let tenant = tx.tenant();
     let revision = sql::policy_revision(tx, tenant).await?;
     Ok(PolicyStatus { revision, data_planes: sql::data_planes(tx, tenant).await? })
+}
+
+/// Every data plane that was sent away.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn revoked(connection: &mut PgConnection) -> Result<HashSet<DataPlaneId>, sqlx::Error> {
+    Ok(sql::revoked(connection).await?.into_iter().collect())
 }
 
 /// Keeps one data plane's record while its stream is open: that it is there, and each of its answers. Ends once

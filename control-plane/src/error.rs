@@ -41,6 +41,9 @@ pub enum ApiError {
         /// The caller's role.
         given: Role,
     },
+    /// The installation as a whole is looked after from its first tenant.
+    #[error("this is for the installation's first tenant: use a key of it, or the administrator's token")]
+    OtherTenant,
     /// No such object, or another tenant's.
     #[error("there is no {noun} `{key}`")]
     NotFound {
@@ -179,6 +182,7 @@ impl ApiError {
         match self {
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
             Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "role_insufficient"),
+            Self::OtherTenant => (StatusCode::FORBIDDEN, "other_tenant"),
             Self::NotFound { .. } | Self::NoRoute => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type_unsupported"),

@@ -4,7 +4,7 @@
 //! Invariant: a use is taken by one statement, in the transaction of the registration that it allows; what does not
 //! register uses nothing up.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
 use tollgate_proto::InitialAccessTokenId;
@@ -16,10 +16,9 @@ use crate::{
     audit,
     caller::{Caller, Role},
     db::TenantTx,
-    duration,
     error::{ApiError, Faults},
     page::Page,
-    secret::{self, Digest, Purpose},
+    secret::{self, Digest, Purpose, terms::Terms},
 };
 
 pub mod api;
@@ -30,9 +29,6 @@ mod tests;
 const NOUN: &str = "initial access token";
 const KIND: &str = "initial_access_token";
 const LIFE_DEFAULT: &str = "24h";
-const LIFE_S: std::ops::RangeInclusive<u64> = 60..=366 * 86_400;
-const USES_DEFAULT: u32 = 1;
-const USES: std::ops::RangeInclusive<u32> = 1..=10_000;
 
 /// What is asked for.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
@@ -109,7 +105,7 @@ pub async fn list(app: &App, caller: &Caller) -> Result<InitialAccessTokenPage, 
 /// [`ApiError::Invalid`], [`ApiError::Forbidden`]; or when Postgres is away.
 pub async fn create(app: &App, caller: &Caller, asked: &TokenRequest) -> Result<NewInitialAccessToken, ApiError> {
     caller.require(Role::Admin)?;
-    let (life, uses) = check(asked)?;
+    let Terms { life, uses } = check(asked)?;
     let generated = secret::generate(Purpose::InitialAccessToken);
     let id = InitialAccessTokenId::new();
     let expires_at = Utc::now() + life;
@@ -151,28 +147,10 @@ pub(crate) async fn consume(tx: &mut TenantTx, shown: &str) -> Result<bool, sqlx
     sql::consume(tx, &Digest::of(shown)).await
 }
 
-fn check(asked: &TokenRequest) -> Result<(TimeDelta, u32), ApiError> {
+fn check(asked: &TokenRequest) -> Result<Terms, ApiError> {
     let mut faults = Faults::default();
     faults.check_text("/note", &asked.note);
-    let life_s = match duration::seconds(asked.expires_in.as_deref().unwrap_or(LIFE_DEFAULT)) {
-        Ok(life_s) if LIFE_S.contains(&life_s) => life_s,
-        Ok(_) => {
-            faults.add("/expires_in", "out_of_range", "from `1m` to `366d`");
-            0
-        }
-        Err(error) => {
-            faults.add("/expires_in", "duration", error.to_string());
-            0
-        }
-    };
-    let uses = asked.uses.unwrap_or(USES_DEFAULT);
-    if !USES.contains(&uses) {
-        faults.add("/uses", "out_of_range", "from 1 to 10000");
-    }
-    if !faults.is_empty() {
-        return Err(ApiError::Invalid(faults));
-    }
-    Ok((TimeDelta::seconds(life_s.cast_signed()), uses))
+    Terms::check(asked.expires_in.as_deref(), LIFE_DEFAULT, asked.uses, faults)
 }
 
 async fn record(

@@ -4,7 +4,7 @@
 //! Where things are:
 //!
 //! - [`start`] (in `app.rs`) builds everything once and serves its listeners: HTTP (`router.rs`: REST, OAuth, console),
-//!   gRPC (`grpc.rs`: policy stream, usage intake) and `ops.rs` (health, metrics). `jobs.rs` is what runs by itself.
+//!   gRPC (`grpc.rs`: enrolment, policy stream, usage intake) and `ops.rs` (health, metrics). `jobs.rs` is what runs by itself.
 //! - One slice per noun: `teams.rs` has its types, rules and operations, `teams/api.rs` its JSON handlers,
 //!   `teams/sql.rs` every query. The console's pages are in `console/`, the authorization server in `oauth/`.
 //! - `resource.rs` is the envelope that all objects share and, in `resource/operations.rs`, how any of them is listed,
@@ -20,6 +20,7 @@ pub mod agents;
 pub mod api_keys;
 pub mod app;
 pub mod audit;
+pub mod authority;
 pub mod bootstrap;
 pub mod caller;
 pub mod client_address;
@@ -28,6 +29,7 @@ pub mod console;
 pub mod data_planes;
 pub mod db;
 pub mod duration;
+pub mod enrollment_tokens;
 pub mod error;
 pub mod fetch;
 pub mod grants;
@@ -62,4 +64,4 @@ pub mod usage;
 pub mod users;
 
 pub use app::{App, ControlPlane, StartError, start};
-pub use config::Config;
+pub use config::{Config, Enrolment};

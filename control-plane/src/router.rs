@@ -19,7 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     agents,
     app::App,
-    audit, client_address, console,
+    audit, client_address, console, data_planes, enrollment_tokens,
     error::ApiError,
     grants, identity_providers, initial_access_tokens, limits, oauth,
     request::{self, body},
@@ -99,6 +99,10 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .route("/api/v1/tenants/{tenant}/signing-keys/{kid}", post(oauth::keys::api::act))
         .routes(routes!(sessions::api::list))
         .routes(routes!(sessions::api::get, sessions::api::end))
+        .routes(routes!(data_planes::api::list))
+        .routes(routes!(data_planes::api::revoke))
+        .routes(routes!(enrollment_tokens::api::list, enrollment_tokens::api::create))
+        .routes(routes!(enrollment_tokens::api::remove))
         .routes(routes!(usage::api::records))
         .routes(routes!(audit::api::list))
         .routes(routes!(usage::api::report))

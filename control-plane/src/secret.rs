@@ -15,6 +15,7 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
+pub mod terms;
 #[cfg(test)]
 pub(crate) mod work;
 
@@ -42,6 +43,8 @@ pub enum Purpose {
     InitialAccessToken,
     /// `tgm_…`: a registration access token, with which a client manages its registration (RFC 7592 section 3).
     RegistrationAccessToken,
+    /// `tge_…`: an enrollment token.
+    EnrollmentToken,
 }
 
 impl Purpose {
@@ -56,6 +59,7 @@ impl Purpose {
             Self::AccessToken => "tga_",
             Self::InitialAccessToken => "tgi_",
             Self::RegistrationAccessToken => "tgm_",
+            Self::EnrollmentToken => "tge_",
         }
     }
 }

@@ -5,6 +5,7 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 use tollgate_proto::{Egress, Name, TenantId};
 use utoipa::ToSchema;
 
@@ -217,6 +218,14 @@ impl Kind for TenantSpec {
             issuer,
         })
     }
+}
+
+/// The tenant that the installation began with: it is looked after from there. `None` before the first start is done.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn first(connection: &mut PgConnection) -> Result<Option<TenantId>, sqlx::Error> {
+    sql::first(connection).await
 }
 
 /// Where what the tenant's clients and servers name may live, beside the public internet.

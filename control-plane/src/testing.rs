@@ -5,6 +5,7 @@
 use std::{
     panic::{AssertUnwindSafe, resume_unwind},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{Router, body::Body};
@@ -24,13 +25,14 @@ use crate::{
     api_keys::{self, NewKey},
     app::{App, Urls},
     caller::{Caller, Role},
+    config::Enrolment,
     db::Db,
     router,
     seal::MasterKey,
 };
 
-/// What data planes present to the control planes of tests.
-pub(crate) const ENROLLMENT_TOKEN: &str = "enrol";
+/// What data planes may join the control planes of tests with.
+pub(crate) const ENROLLMENT_TOKEN: &str = "a-token-that-both-planes-know-0123";
 
 const SETTING: &str = "TOLLGATE_TEST_DATABASE_URL";
 
@@ -94,7 +96,11 @@ pub(crate) async fn run_empty(test: impl AsyncFnOnce(SecretString)) {
 /// What handlers share, on `db`.
 pub(crate) fn app(db: Db, master_key: MasterKey) -> App {
     let urls = Urls { control: "http://control.test".to_owned(), data: "http://data.test".to_owned() };
-    App::new(db, master_key, urls, SecretString::from(ENROLLMENT_TOKEN))
+    let enrolment = Enrolment {
+        shared_token: Some(SecretString::from(ENROLLMENT_TOKEN)),
+        certificate_life: Duration::from_secs(3_600),
+    };
+    App::new(db, master_key, urls, enrolment)
 }
 
 impl Bench {

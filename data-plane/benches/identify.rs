@@ -17,6 +17,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 use tollgate_data_plane::{
     endpoint::Target,
+    membership::Link,
     policy::{Policies, Shelf, Tenant},
     stage::identify::{Introspector, Tokens},
     telemetry::Metrics,
@@ -25,7 +26,7 @@ use tollgate_proto::{
     AgentId, AuthorizationId, TeamId, TenantId, UserId,
     policy::v1::{Agent, Revocation, Revocations, TenantPolicy, User, revocation::What},
 };
-use tonic::{metadata::MetadataValue, transport::Endpoint};
+use tonic::transport::Endpoint;
 use uuid::Uuid;
 
 const NOW: i64 = 1_800_000_000;
@@ -79,13 +80,13 @@ impl Scene {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).expect("a key");
         let (agent, user, tenant) = (AgentId::new(), UserId::new(), TenantId::new());
         let dir = std::env::temp_dir().join(format!("tollgate-bench-{}", Uuid::now_v7()));
-        let shelf = Shelf::open(dir.clone(), "enrol").expect("a folder");
+        let shelf = Shelf::open(dir.clone(), dir.join("vault")).expect("a folder");
         shelf.add_revocations(tenant, &revoked(tenant)).expect("the folder is writable");
         let policies = Policies::open(shelf, NOW);
         std::fs::remove_dir_all(dir).expect("the folder is there");
         let channel = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
         Self {
-            tokens: Tokens::new(Introspector::new(channel, MetadataValue::from_static("Bearer none"))),
+            tokens: Tokens::new(Introspector::new(Link::over(channel))),
             policies,
             metrics: Metrics::new(),
             tenant: policy(tenant, agent, user, pair.public_key().as_ref()).try_into().expect("a good policy"),

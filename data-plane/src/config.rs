@@ -4,7 +4,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use tollgate_proto::TrustedProxies;
+use tollgate_proto::{EnrollmentToken, TrustedProxies};
 
 /// Renders metrics of something else that lives in the process, in the OpenMetrics text format.
 pub type OtherMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -16,15 +16,15 @@ pub struct Config {
     pub mcp_addr: SocketAddr,
     /// Where health and metrics answer.
     pub ops_addr: SocketAddr,
-    /// The control plane's gRPC address, `http://host:7401`.
+    /// The control plane's gRPC address, `https://host:7401`.
     pub control_grpc_url: String,
-    /// What the control plane wants to see before it talks to a data plane.
-    pub enrollment_token: String,
+    /// What this data plane joins with; needed only while the state directory holds no certificate that is good.
+    pub enrollment_token: Option<EnrollmentToken>,
     /// Redis; several for a cluster, none: sessions and counters live in this process.
     pub redis_urls: Vec<String>,
     /// How long Redis may take before a call is told that sessions and limits cannot be reached.
     pub store_timeout: Duration,
-    /// Where the spool is kept.
+    /// Where the spool, the last policies, and this data plane's key and certificate are kept.
     pub state_dir: PathBuf,
     /// Certificate and key; without them agents are served in plain HTTP.
     pub tls: Option<TlsFiles>,

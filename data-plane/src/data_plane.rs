@@ -4,12 +4,12 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{metadata::MetadataValue, transport::Endpoint as GrpcEndpoint};
 
 use crate::{
     config::Config,
     gateway::Gateway,
     listener::{self, TlsError},
+    membership::{Link, Membership, MembershipError},
     ops,
     policy::{Policies, Shelf, stream},
     reaper,
@@ -20,7 +20,7 @@ use crate::{
     store::{Store, StoreError},
     telemetry::{Metrics, Tracing},
     upstream::{Upstreams, check, offers},
-    usage::{ShipError, Shipping, Spool, SpoolError},
+    usage::{Shipping, Spool, SpoolError},
 };
 
 /// How long the last records may take to be delivered.
@@ -59,18 +59,15 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The control plane's URL or token cannot be used.
-    #[error("the control plane's address or the enrollment token is unusable: {0}")]
-    ControlPlane(String),
+    /// It cannot belong to an installation.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
     /// The spool cannot be opened.
     #[error("cannot open the usage spool: {0}")]
     Spool(#[from] SpoolError),
     /// The last policies cannot be kept.
     #[error("cannot open the directory of the last policies: {0}")]
     Shelf(#[source] std::io::Error),
-    /// Records could never be delivered.
-    #[error("cannot deliver usage: {0}")]
-    Ship(#[from] ShipError),
     /// The store's settings are wrong.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -89,20 +86,18 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
     let tls = config.tls.as_ref().map(listener::acceptor).transpose()?;
     let (mcp, mcp_addr) = bind(config.mcp_addr).await?;
     let (ops, ops_addr) = bind(config.ops_addr).await?;
-    let unusable = |error: &dyn std::fmt::Display| StartError::ControlPlane(error.to_string());
-    let channel =
-        GrpcEndpoint::from_shared(config.control_grpc_url.clone()).map_err(|error| unusable(&error))?.connect_lazy();
-    let authorization =
-        MetadataValue::try_from(format!("Bearer {}", config.enrollment_token)).map_err(|error| unusable(&error))?;
+    let identity = config.state_dir.join("identity");
+    let (membership, link) = Membership::open(&identity, id, &config.control_grpc_url, config.enrollment_token)?;
     let store = match config.redis_urls.as_slice() {
         [] => Store::memory(),
         urls => Store::redis(urls, config.store_timeout)?,
     };
-    let shelf = Shelf::open(config.state_dir.join("policy"), &config.enrollment_token).map_err(StartError::Shelf)?;
+    let shelf = Shelf::open(config.state_dir.join("policy"), identity).map_err(StartError::Shelf)?;
     let (stopping, calls) = (CancellationToken::new(), TaskTracker::new());
     let gateway = Arc::new(Gateway {
+        link: link.clone(),
         policies: Arc::new(Policies::open(shelf, chrono::Utc::now().timestamp())),
-        tokens: Tokens::new(Introspector::new(channel.clone(), authorization.clone())),
+        tokens: Tokens::new(Introspector::new(link.clone())),
         store,
         upstreams: Arc::new(Upstreams::new(config.upstream_timeout)),
         opening: Opening::default(),
@@ -113,9 +108,11 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
         stopping: stopping.clone(),
         calls: calls.clone(),
     });
-    let shipping = Shipping::start(gateway.spool.clone(), id, channel.clone(), &config.enrollment_token)?;
+    let shipping = Shipping::start(gateway.spool.clone(), id, link.clone());
     let (stopped, services) = (CancellationToken::new(), TaskTracker::new());
-    let watcher = stream::Watcher { channel, authorization, id };
+    services.spawn(membership.keep(stopped.clone()));
+    services.spawn(withdraw_once_revoked(link.clone(), Arc::clone(&gateway.policies), stopped.clone()));
+    let watcher = stream::Watcher { link, id };
     services.spawn(stream::follow(watcher, Arc::clone(&gateway), stopped.clone()));
     services.spawn(reaper::reap(Arc::clone(&gateway), stopped.clone()));
     services.spawn(ops::serve(Arc::clone(&gateway), config.other_metrics, ops, stopped.clone()));
@@ -171,6 +168,14 @@ impl DataPlane {
         while timeout(SAID_EVERY, self.calls.wait()).await.is_err() {
             tracing::info!(running = self.calls.len(), "waiting for running calls");
         }
+    }
+}
+
+/// A data plane that was revoked serves nobody: it is not ready from then on, and refuses every call with `not_ready`.
+async fn withdraw_once_revoked(link: Link, policies: Arc<Policies>, stopped: CancellationToken) {
+    if stopped.run_until_cancelled(link.revoked()).await.is_some() {
+        tracing::error!("this data plane was revoked: it serves nobody any more, and has forgotten its policies");
+        policies.withdraw();
     }
 }
 

@@ -8,6 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tollgate_proto::TrustedProxies;
 
 use crate::{
+    membership::Link,
     policy::{Policies, Snapshot},
     refusal::Refusal,
     stage::{forward::Opening, identify::Tokens},
@@ -20,6 +21,7 @@ use crate::{
 /// What all calls share.
 #[derive(Debug)]
 pub struct Gateway {
+    pub(crate) link: Link,
     pub(crate) policies: Arc<Policies>,
     pub(crate) tokens: Tokens,
     pub(crate) store: Store,

@@ -8,6 +8,7 @@
 //! - `mcp/` is the protocol without I/O, `bridge/` the translation between its eras; `policy/` what may be done, swapped as a whole; `store/` sessions and
 //!   counters; `upstream/` the servers behind; `usage/` the ledger's first half.
 //! - `inquiry.rs` answers what operators ask about sessions, over the policy stream.
+//! - `membership.rs` is how it belongs to an installation: enrolment, certificates, the connection to the control plane.
 //! - `ops.rs` answers health and metrics on a port of its own.
 //!
 //! Invariants: one call, one policy snapshot, one record. No call waits for the control plane, but one that brings an
@@ -23,6 +24,7 @@ pub mod gateway;
 mod inquiry;
 pub mod listener;
 pub mod mcp;
+pub mod membership;
 mod metadata;
 pub mod ops;
 pub mod pipeline;

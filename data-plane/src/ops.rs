@@ -57,7 +57,9 @@ fn answer(gateway: &Gateway, others: Option<&OtherMetrics>, request: &Request<In
     match request.uri().path() {
         "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
         "/readyz" if gateway.is_ready() => text(StatusCode::OK, "ready\n".to_owned()),
-        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready: no policy yet, or stopping\n".to_owned()),
+        "/readyz" => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "not ready: no policy yet, revoked, or stopping\n".to_owned())
+        }
         "/metrics" => {
             let mut metrics = gateway.metrics.render(&gauges(gateway));
             if let Some(others) = others {
@@ -96,6 +98,7 @@ fn gauges(gateway: &Gateway) -> Gauges {
         spool_records: gateway.spool.depth(),
         spool_bytes: gateway.spool.bytes(),
         policy_age: gateway.policies.age(),
+        certificate_expires_at: gateway.link.certificate_expires_at(),
         tokens: gateway.tokens.remembered(),
         tenants: tenants.collect(),
         instances: instances.collect(),

@@ -167,6 +167,17 @@ impl Policies {
         }
     }
 
+    /// Serves nothing any more, and keeps nothing that could be served: this data plane was revoked. Streams that are open
+    /// are looked at again and end.
+    pub fn withdraw(&self) {
+        self.synced.send_replace(false);
+        self.current.store(Arc::new(Snapshot::default()));
+        self.changed.send_replace(());
+        if let Err(error) = self.shelf.destroy() {
+            tracing::error!(%error, "policies of a revoked data plane are still on disk");
+        }
+    }
+
     /// Forgets what speaks of nothing any more at `now`, in memory and on disk, if that was not done just before.
     fn forget_expired(&self, now: i64) {
         {

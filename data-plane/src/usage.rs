@@ -16,5 +16,5 @@ pub mod spool;
 #[cfg(test)]
 mod tests;
 
-pub use ship::{ShipError, Shipping};
+pub use ship::Shipping;
 pub use spool::{Intent, Spool, SpoolError};

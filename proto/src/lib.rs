@@ -7,6 +7,7 @@ mod egress;
 mod enrollment_token;
 pub mod header;
 mod id;
+pub mod introduction;
 mod name;
 pub mod names;
 mod scope;

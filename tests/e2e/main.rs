@@ -19,6 +19,7 @@ mod conversations;
 mod credentials;
 mod differential;
 mod discovery;
+mod enrolment;
 mod event_links;
 mod federated_streams;
 mod federation;

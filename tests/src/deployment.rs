@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod admin;
+mod fleet;
 mod plan;
 mod service;
 mod verdict;

@@ -80,13 +80,14 @@ pub(crate) enum Precondition<'a> {
     None,
 }
 
-/// A control plane, seen by one caller in one tenant.
+/// A control plane, seen by one caller in one tenant, or in the installation as a whole.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiClient {
     http: HttpClient,
     base: Url,
     token: SecretString,
-    tenant: String,
+    /// Absent: the installation.
+    tenant: Option<String>,
 }
 
 impl ApiClient {
@@ -103,19 +104,25 @@ impl ApiClient {
 
     /// For a known place and token.
     pub(crate) fn new(base: Url, token: SecretString, tenant: String) -> Self {
-        Self { http: HttpClient::new(), base, token, tenant }
+        Self { http: HttpClient::new(), base, token, tenant: Some(tenant) }
     }
 
     /// The same caller in another tenant.
     pub(crate) fn in_tenant(&self, tenant: &str) -> Self {
-        Self { tenant: tenant.to_owned(), ..self.clone() }
+        Self { tenant: Some(tenant.to_owned()), ..self.clone() }
+    }
+
+    /// The same caller where what is no tenant's lies.
+    pub(crate) fn in_installation(&self) -> Self {
+        Self { tenant: None, ..self.clone() }
     }
 
     /// The URL of something in the tenant: its path segments (escaped here) and its query.
     pub(crate) fn url(&self, segments: &[&str], query: &[(&str, &str)]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(["api", "v1", "tenants", &self.tenant]).extend(segments);
+            path.pop_if_empty().extend(["api", "v1"]);
+            path.extend(self.tenant.iter().flat_map(|tenant| ["tenants", tenant])).extend(segments);
         }
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);

@@ -3,8 +3,9 @@
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
-    agents, apply, audit, authorizations, call, control_plane, data_plane, demo_server, dev, doctor, failure::Failure,
-    get, initial_access_tokens, keys, revoke, sessions, settings, sign_in_link, usage,
+    agents, apply, audit, authorizations, call, control_plane, data_plane, data_planes, demo_server, dev, doctor,
+    enrollment_tokens, failure::Failure, get, initial_access_tokens, keys, revoke, sessions, settings, sign_in_link,
+    usage,
 };
 
 const ABOUT: &str = "An MCP gateway: agents call tools through it, and every call is authorised, limited and recorded.";
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Revoke(revoke::Args),
     Keys(keys::Args),
     Sessions(sessions::Args),
+    DataPlanes(data_planes::Args),
+    EnrollmentTokens(enrollment_tokens::Args),
     Call(call::Args),
     Usage(usage::Args),
     Audit(audit::Args),
@@ -74,6 +77,8 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
         Command::Revoke(args) => revoke::run(args).await,
         Command::Keys(args) => keys::run(args).await,
         Command::Sessions(args) => sessions::run(args).await,
+        Command::DataPlanes(args) => data_planes::run(args).await,
+        Command::EnrollmentTokens(args) => enrollment_tokens::run(args).await,
         Command::Call(args) => call::run(args).await,
         Command::Usage(args) => usage::run(args).await,
         Command::Audit(args) => audit::run(args).await,

@@ -1,7 +1,7 @@
 //! The role `tollgate control-plane`.
 
 use secrecy::SecretString;
-use tollgate_control_plane::{Config, seal::MasterKey, start};
+use tollgate_control_plane::{Config, Enrolment, seal::MasterKey, start};
 
 use crate::{
     failure::{Failure, OrFail as _},
@@ -42,7 +42,8 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
     let public_url = reader.base_url("public_control_url");
     let public_data_url = reader.base_url("public_data_url");
     let master_key = read_master_key(&mut reader);
-    let enrollment_token = reader.secret("enrollment_token", "enrollment_token_file");
+    let shared_token = reader.enrollment_token().map(|token| SecretString::from(token.secret()));
+    let certificate_life = reader.duration("certificate_life");
     let trusted_proxies = reader.parsed_or_default("trusted_proxies");
     let admin_token_file = reader.path("admin_token_file");
     let log = reader.required("log");
@@ -55,7 +56,7 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
             public_url,
             public_data_url: public_data_url?,
             master_key: master_key?,
-            enrollment_token: enrollment_token?,
+            enrolment: Enrolment { shared_token, certificate_life: certificate_life? },
             trusted_proxies,
             admin_token_file,
         };

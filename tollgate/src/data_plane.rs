@@ -2,14 +2,13 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use secrecy::{ExposeSecret as _, SecretString};
 pub(crate) use tollgate_data_plane::DataPlane;
 use tollgate_data_plane::{
     Config,
     config::{OtherMetrics, TlsFiles},
     start,
 };
-use tollgate_proto::TrustedProxies;
+use tollgate_proto::{EnrollmentToken, TrustedProxies};
 
 use crate::{
     failure::{Failure, OrFail as _},
@@ -53,7 +52,7 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
     let mcp_addr = reader.parsed("data_addr");
     let ops_addr = reader.parsed("ops_addr");
     let control_grpc_url = reader.base_url("control_url");
-    let enrollment_token = reader.secret("enrollment_token", "enrollment_token_file");
+    let enrollment_token = reader.enrollment_token();
     let redis_urls = reader.list("redis_url");
     let store_timeout = reader.duration("store_timeout");
     let state_dir = reader.path("state_dir");
@@ -67,7 +66,7 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
             mcp_addr: mcp_addr?,
             ops_addr: ops_addr?,
             control_grpc_url: control_grpc_url?.to_string(),
-            enrollment_token: enrollment_token?.expose_secret().to_owned(),
+            enrollment_token,
             redis_urls,
             store_timeout: store_timeout?,
             state_dir: state_dir?,
@@ -98,7 +97,7 @@ pub(crate) struct Local {
     pub(crate) mcp_addr: SocketAddr,
     pub(crate) ops_addr: SocketAddr,
     pub(crate) control_grpc: SocketAddr,
-    pub(crate) enrollment_token: SecretString,
+    pub(crate) enrollment_token: EnrollmentToken,
     pub(crate) redis_urls: Vec<String>,
     pub(crate) store_timeout: Duration,
     pub(crate) state_dir: PathBuf,
@@ -112,8 +111,8 @@ pub(crate) async fn start_local(local: Local) -> Result<DataPlane, Failure> {
     let config = Config {
         mcp_addr: local.mcp_addr,
         ops_addr: local.ops_addr,
-        control_grpc_url: format!("http://{}", local.control_grpc),
-        enrollment_token: local.enrollment_token.expose_secret().to_owned(),
+        control_grpc_url: format!("https://{}", local.control_grpc),
+        enrollment_token: Some(local.enrollment_token),
         redis_urls: local.redis_urls,
         store_timeout: local.store_timeout,
         state_dir: local.state_dir,

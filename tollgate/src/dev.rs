@@ -12,9 +12,9 @@ use std::{
     time::Duration,
 };
 
-use secrecy::SecretString;
-use tollgate_control_plane::{Config, ControlPlane};
-use tollgate_proto::TrustedProxies;
+use secrecy::{ExposeSecret as _, SecretString};
+use tollgate_control_plane::{Config, ControlPlane, Enrolment, authority};
+use tollgate_proto::{EnrollmentToken, TrustedProxies};
 use url::Url;
 
 use crate::{
@@ -41,6 +41,8 @@ use first_run::Demo;
 const TENANT: &str = "default";
 const DEFAULT_DATA_DIR: &str = ".tollgate";
 const DEFAULT_CONTROL_URL: &str = "http://127.0.0.1:7400";
+/// After a longer sleep the data plane is enrolled anew, which it does by itself.
+const CERTIFICATE_LIFE: Duration = Duration::from_secs(24 * 3_600);
 const POLICY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Someone at a terminal waits for this, not a load balancer.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -176,6 +178,10 @@ async fn start(
     if !args.no_demo {
         stack.demo = Some(start_demo_server(dir).await?);
     }
+    // With the authority's name: a data plane that was enrolled on another database is enrolled anew.
+    let authority = authority::of(&app).await.or_fail("the data plane cannot be enrolled")?.fingerprint();
+    let enrollment_token = EnrollmentToken::write(enrollment_token.expose_secret(), &authority);
+    let enrollment_token = EnrollmentToken::read(&enrollment_token).or_fail("the enrollment token cannot be used")?;
     let settings = data_plane::Local {
         mcp_addr: addresses.data,
         ops_addr: addresses.ops,
@@ -225,7 +231,7 @@ async fn start_control_plane(
         public_url: Some(addresses.control_url()),
         public_data_url: addresses.data_url(),
         master_key: dir.master_key()?,
-        enrollment_token,
+        enrolment: Enrolment { shared_token: Some(enrollment_token), certificate_life: CERTIFICATE_LIFE },
         trusted_proxies: TrustedProxies::default(),
         admin_token_file: Some(dir.admin_token_file()),
     };

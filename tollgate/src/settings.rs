@@ -20,17 +20,17 @@ use table::{SETTINGS, Setting};
 
 pub(crate) const CONTROL_PLANE_EXAMPLES: &str = "\
 Examples:
-  openssl rand -base64 32 > master-key; openssl rand -hex 32 > enrollment-token; chmod 600 master-key enrollment-token
+  openssl rand -base64 32 > master-key; chmod 600 master-key
   tollgate control-plane --database-url postgres://tollgate@db/tollgate --master-key-file master-key \\
-    --enrollment-token-file enrollment-token --public-data-url http://127.0.0.1:7402 --admin-token-file admin-token
+    --public-data-url http://127.0.0.1:7402 --admin-token-file admin-token
   tollgate control-plane --config tollgate.toml --print-config
 
 Every setting can also be a variable (TOLLGATE_DATABASE_URL) or a key of the TOML file (database_url).";
 
 pub(crate) const DATA_PLANE_EXAMPLES: &str = "\
 Examples:
-  tollgate data-plane --control-url http://127.0.0.1:7401 --enrollment-token-file enrollment-token \\
-    --redis-url redis://127.0.0.1:6379
+  TOLLGATE_ENROLLMENT_TOKEN=$(tollgate data-planes enroll | jq -r .enrollment_token) \\
+    tollgate data-plane --control-url https://127.0.0.1:7401 --redis-url redis://127.0.0.1:6379
   tollgate data-plane --config tollgate.toml --check
 
 Every setting can also be a variable (TOLLGATE_CONTROL_URL) or a key of the TOML file (control_url).

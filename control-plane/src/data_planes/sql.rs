@@ -1,9 +1,14 @@
 //! Every query on data planes and their answers.
 
-use sqlx::PgConnection;
-use tollgate_proto::{DataPlaneId, TenantId};
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, types::Json};
+use tollgate_proto::{DataPlaneId, EnrollmentTokenId, TenantId};
 
-use super::DataPlaneStatus;
+use super::{
+    DataPlaneStatus,
+    enrolment::Certified,
+    standing::{DataPlane, PolicyInForce, Standing},
+};
 
 pub(super) async fn see(
     connection: &mut PgConnection,
@@ -79,7 +84,7 @@ pub(super) async fn data_planes(
                   answers.nacked_revision AS "nacked_revision?", answers.nack_reason AS "nack_reason?"
            FROM data_planes
            LEFT JOIN policy_acknowledgements answers ON answers.data_plane_id = data_planes.id AND answers.tenant_id = $1
-           WHERE data_planes.last_seen_at > now() - interval '1 h'
+           WHERE data_planes.last_seen_at > now() - interval '1 h' AND data_planes.revoked_at IS NULL
            ORDER BY data_planes.id"#,
         tenant.uuid()
     )
@@ -119,4 +124,140 @@ pub(super) async fn set_usage_position(
         .execute(connection)
         .await
         .map(drop)
+}
+
+/// False when the id was revoked, or is another key's whose certificate is still good.
+pub(super) async fn enrol(
+    connection: &mut PgConnection,
+    certified: &Certified<'_>,
+    token: Option<EnrollmentTokenId>,
+) -> Result<bool, sqlx::Error> {
+    let enrolled = sqlx::query!(
+        "INSERT INTO data_planes (id, enrolled_at, enrollment_token_id, public_key_digest, certificate_serial,
+                                  certificate_expires_at)
+         VALUES ($1, now(), $2, $3, $4, $5)
+         ON CONFLICT (id) DO UPDATE
+         SET enrolled_at = now(), enrollment_token_id = EXCLUDED.enrollment_token_id,
+             public_key_digest = EXCLUDED.public_key_digest, certificate_serial = EXCLUDED.certificate_serial,
+             certificate_expires_at = EXCLUDED.certificate_expires_at
+         WHERE data_planes.revoked_at IS NULL
+           AND (data_planes.public_key_digest IS NULL OR data_planes.public_key_digest = EXCLUDED.public_key_digest
+                OR data_planes.certificate_expires_at <= now())",
+        certified.data_plane.uuid(),
+        token.map(EnrollmentTokenId::uuid),
+        certified.key_digest,
+        certified.issued.serial,
+        certified.issued.expires_at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(enrolled.rows_affected() > 0)
+}
+
+/// False when the id was revoked. A data plane that the database does not know, as after a restore, is known again.
+pub(super) async fn renew(connection: &mut PgConnection, certified: &Certified<'_>) -> Result<bool, sqlx::Error> {
+    let renewed = sqlx::query!(
+        "INSERT INTO data_planes (id, public_key_digest, certificate_serial, certificate_expires_at)
+         VALUES ($1, $2, $3, $4)
+         ON CONFLICT (id) DO UPDATE
+         SET public_key_digest = EXCLUDED.public_key_digest, certificate_serial = EXCLUDED.certificate_serial,
+             certificate_expires_at = EXCLUDED.certificate_expires_at
+         WHERE data_planes.revoked_at IS NULL",
+        certified.data_plane.uuid(),
+        certified.key_digest,
+        certified.issued.serial,
+        certified.issued.expires_at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(renewed.rows_affected() > 0)
+}
+
+/// What is known of a data plane's certificate.
+pub(super) struct Held {
+    pub(super) expires_at: Option<DateTime<Utc>>,
+    pub(super) revoked: bool,
+}
+
+pub(super) async fn certificate(
+    connection: &mut PgConnection,
+    data_plane: DataPlaneId,
+) -> Result<Option<Held>, sqlx::Error> {
+    sqlx::query_as!(
+        Held,
+        r#"SELECT certificate_expires_at AS expires_at, revoked_at IS NOT NULL AS "revoked!"
+           FROM data_planes WHERE id = $1"#,
+        data_plane.uuid()
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Whether it was not revoked before; `None` when there is none.
+pub(super) async fn revoke(
+    connection: &mut PgConnection,
+    data_plane: DataPlaneId,
+) -> Result<Option<bool>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"WITH before AS (SELECT id, revoked_at FROM data_planes WHERE id = $1 FOR UPDATE)
+           UPDATE data_planes SET revoked_at = COALESCE(before.revoked_at, now())
+           FROM before WHERE data_planes.id = before.id
+           RETURNING before.revoked_at IS NULL AS "fresh!""#,
+        data_plane.uuid()
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Tells control planes that there is one more.
+pub(super) async fn count_revocation(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("UPDATE deployment SET data_planes_revoked = data_planes_revoked + 1")
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Every data plane that was revoked.
+pub(super) async fn revoked(connection: &mut PgConnection) -> Result<Vec<DataPlaneId>, sqlx::Error> {
+    sqlx::query!("SELECT id FROM data_planes WHERE revoked_at IS NOT NULL")
+        .map(|row| row.id.into())
+        .fetch_all(connection)
+        .await
+}
+
+/// The data planes of the last 30 days with what each serves, the newest first.
+pub(super) async fn fleet(connection: &mut PgConnection) -> Result<Vec<DataPlane>, sqlx::Error> {
+    sqlx::query!(
+        r#"SELECT id, version, first_seen_at, last_seen_at, enrolled_at, certificate_serial, certificate_expires_at,
+                  revoked_at, last_seen_at > now() - interval '5 s' AS "connected!",
+                  COALESCE(certificate_expires_at <= now(), false) AS "expired!",
+                  COALESCE((SELECT jsonb_agg(jsonb_build_object(
+                                'tenant', tenants.name, 'revision', NULLIF(answers.acked_revision, 0),
+                                'newest_revision', tenants.policy_revision, 'refused_revision', answers.nacked_revision,
+                                'refused_because', answers.nack_reason) ORDER BY tenants.name)
+                            FROM policy_acknowledgements answers JOIN tenants ON tenants.id = answers.tenant_id
+                            WHERE answers.data_plane_id = data_planes.id), '[]') AS "policies!: Json<Vec<PolicyInForce>>"
+           FROM data_planes
+           WHERE GREATEST(last_seen_at, revoked_at) > now() - interval '30 d'
+           ORDER BY id DESC"#
+    )
+    .map(|row| DataPlane {
+        id: row.id.into(),
+        state: match (row.revoked_at.is_some(), row.connected, row.expired) {
+            (true, ..) => Standing::Revoked,
+            (false, true, _) => Standing::Connected,
+            (false, false, true) => Standing::Expired,
+            (false, false, false) => Standing::Away,
+        },
+        version: row.version,
+        first_seen_at: row.first_seen_at,
+        last_seen_at: row.last_seen_at,
+        enrolled_at: row.enrolled_at,
+        certificate_serial: row.certificate_serial,
+        certificate_expires_at: row.certificate_expires_at,
+        revoked_at: row.revoked_at,
+        policies: row.policies.0,
+    })
+    .fetch_all(connection)
+    .await
 }

@@ -2,19 +2,30 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use chrono::Utc;
+use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::{
+    ClientConfig,
+    crypto::aws_lc_rs,
+    pki_types::{PrivateKeyDer, ServerName},
+    version::TLS13,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tollgate_proto::TenantId;
-use tonic::{Request, transport::Channel};
+use tollgate_proto::{DataPlaneId, TenantId, enrollment::CONTROL_PLANE_NAME};
+use tonic::transport::Channel;
 
+use super::Certificates;
 use crate::{
     app::App,
+    authority::{self, SigningRequest},
     db::Db,
     policy,
     seal::MasterKey,
-    testing::{ENROLLMENT_TOKEN, administer, app, run_empty},
+    testing::{administer, app, run_empty},
 };
 
 /// Runs `test` on a migrated database of its own, without a tenant.
@@ -76,16 +87,59 @@ impl ControlPlane {
         let app = Arc::new(app(Db::open(&database.url).await.unwrap(), database.master_key.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
+        let certificates = Certificates::new(authority::of(&app).await.unwrap()).unwrap();
         let stopping = CancellationToken::new();
         let tasks = vec![
             tokio::spawn(policy::follow_changes(Arc::clone(&app), stopping.clone())),
-            tokio::spawn(super::serve(Arc::clone(&app), listener, stopping.clone())),
+            tokio::spawn(super::serve(Arc::clone(&app), listener, certificates, stopping.clone())),
         ];
         Self { app, addr, stopping, tasks }
     }
 
-    pub(crate) async fn channel(&self) -> Channel {
-        Channel::from_shared(format!("http://{}", self.addr)).unwrap().connect().await.unwrap()
+    /// A connection of a data plane whose certificate is good for an hour.
+    pub(crate) async fn channel(&self, data_plane: DataPlaneId) -> Channel {
+        let (key, request) = signing_request();
+        self.channel_with(Some((self.certify(data_plane, &request, 3_600).await, key))).await.unwrap()
+    }
+
+    /// A connection without a certificate.
+    pub(crate) async fn stranger(&self) -> Channel {
+        self.channel_with(None).await.unwrap()
+    }
+
+    /// What the authority says to a signing request, without anybody's being enrolled.
+    pub(crate) async fn certify(&self, data_plane: DataPlaneId, request: &[u8], life_s: u64) -> Vec<u8> {
+        let request = SigningRequest::read(request).unwrap();
+        let authority = authority::of(&self.app).await.unwrap();
+        let life = Duration::from_secs(life_s);
+        authority.certify(data_plane, &request, Utc::now(), life).unwrap().certificate
+    }
+
+    /// A connection with a certificate and its key, both in DER, or with none.
+    pub(crate) async fn channel_with(
+        &self,
+        own: Option<(Vec<u8>, Vec<u8>)>,
+    ) -> Result<Channel, tonic::transport::Error> {
+        let roots = authority::of(&self.app).await.unwrap().roots().unwrap();
+        let tls = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_root_certificates(roots);
+        let tls = match own {
+            Some((certificate, key)) => tls
+                .with_client_auth_cert(vec![certificate.into()], PrivateKeyDer::Pkcs8(key.into()))
+                .expect("a certificate and its key"),
+            None => tls.with_no_client_auth(),
+        };
+        let name = ServerName::try_from(CONTROL_PLANE_NAME).unwrap();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_only()
+            .with_server_name_resolver(FixedServerNameResolver::new(name))
+            .enable_http2()
+            .build();
+        let endpoint = Channel::from_shared(format!("https://{}", self.addr)).unwrap();
+        endpoint.connect_with_connector(connector).await
     }
 
     pub(crate) fn begin_to_stop(&self) {
@@ -102,9 +156,9 @@ impl ControlPlane {
     }
 }
 
-/// A request that presents the enrollment token.
-pub(crate) fn with_token<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("authorization", format!("Bearer {ENROLLMENT_TOKEN}").parse().unwrap());
-    request
+/// A new key (PKCS #8) and a request to certify it, both in DER.
+pub(crate) fn signing_request() -> (Vec<u8>, Vec<u8>) {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let request = CertificateParams::default().serialize_request(&key).unwrap();
+    (key.serialize_der(), request.der().to_vec())
 }

@@ -14,13 +14,13 @@ use std::{
 };
 
 use chrono::Utc;
-use sqlx::postgres::PgListener;
+use sqlx::{PgConnection, postgres::PgListener};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tollgate_proto::{TenantId, policy::v1::TenantPolicy};
+use tollgate_proto::{DataPlaneId, TenantId, policy::v1::TenantPolicy};
 
 use super::{
     CHANNEL,
@@ -29,7 +29,7 @@ use super::{
     live::Live,
     sql::{self, TenantRevisions},
 };
-use crate::{app::App, oauth::keys::KeyError, sealing_keys::SealingKeyError};
+use crate::{app::App, data_planes, oauth::keys::KeyError, sealing_keys::SealingKeyError};
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(2);
@@ -73,8 +73,17 @@ pub struct Known {
     epoch: String,
     /// Every tenant there is.
     tenants: BTreeMap<TenantId, Tenant>,
+    revoked: RevokedDataPlanes,
     /// When the last look at every tenant that succeeded began.
     looked_at: Option<Instant>,
+}
+
+/// The data planes that were sent away, as of the `count`-th of them in this database.
+#[derive(Debug, Default)]
+struct RevokedDataPlanes {
+    epoch: String,
+    count: i64,
+    ids: HashSet<DataPlaneId>,
 }
 
 /// What is known of one tenant.
@@ -103,6 +112,12 @@ impl Known {
     #[must_use]
     pub fn is_current(&self) -> bool {
         self.looked_at.is_some_and(|at| at.elapsed() < CURRENT_FOR)
+    }
+
+    /// Whether the data plane was sent away.
+    #[must_use]
+    pub fn is_revoked(&self, data_plane: DataPlaneId) -> bool {
+        self.revoked.ids.contains(&data_plane)
     }
 
     /// Whether the tenant exists, compiled or not.
@@ -137,7 +152,7 @@ impl Known {
     pub(super) fn of(epoch: &str, policies: impl IntoIterator<Item = (TenantId, TenantPolicy)>) -> Self {
         let known = |policy| Tenant { policy: Some(Arc::new(policy)), live: None };
         let tenants = policies.into_iter().map(|(tenant, policy)| (tenant, known(policy))).collect();
-        Self { epoch: epoch.to_owned(), tenants, looked_at: Some(Instant::now()) }
+        Self { epoch: epoch.to_owned(), tenants, looked_at: Some(Instant::now()), ..Self::default() }
     }
 
     #[cfg(test)]
@@ -211,8 +226,9 @@ impl Follower<'_> {
         let began_at = Instant::now();
         let mut connection = self.app.db.pool().acquire().await?;
         let found = sql::revisions(&mut connection).await?;
-        drop(connection);
         let epoch = found.epoch.to_string();
+        self.take_in_revoked_data_planes(&mut connection, &epoch, found.data_planes_revoked).await?;
+        drop(connection);
         self.forget_all_but(&epoch, &found.tenants);
         self.forget_expired();
         for tenant in &found.tenants {
@@ -228,6 +244,22 @@ impl Follower<'_> {
             known.looked_at = Some(began_at);
             first
         });
+        Ok(())
+    }
+
+    /// Reads who was sent away when it is somebody new, or the database is another one.
+    async fn take_in_revoked_data_planes(
+        &self,
+        connection: &mut PgConnection,
+        epoch: &str,
+        count: i64,
+    ) -> Result<(), sqlx::Error> {
+        let is_told = |revoked: &RevokedDataPlanes| revoked.count == count && revoked.epoch == epoch;
+        if !is_told(&self.app.policy_changes.known.borrow().revoked) {
+            let ids = data_planes::revoked(connection).await?;
+            let revoked = RevokedDataPlanes { epoch: epoch.to_owned(), count, ids };
+            self.app.policy_changes.known.send_modify(|known| known.revoked = revoked);
+        }
         Ok(())
     }
 

@@ -30,6 +30,8 @@ pub(super) async fn notify(connection: &mut PgConnection, channel: &str, tenant:
 /// The deployment's epoch and every tenant's revisions, as of one moment.
 pub(super) struct Revisions {
     pub(super) epoch: Uuid,
+    /// How many data planes were ever sent away.
+    pub(super) data_planes_revoked: i64,
     pub(super) tenants: Vec<TenantRevisions>,
 }
 
@@ -43,18 +45,19 @@ pub(super) struct TenantRevisions {
 
 pub(super) async fn revisions(connection: &mut PgConnection) -> Result<Revisions, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT deployment.epoch, tenants.id AS "id?", tenants.policy_revision AS "policy_revision?",
+        r#"SELECT deployment.epoch, deployment.data_planes_revoked, tenants.id AS "id?", tenants.policy_revision AS "policy_revision?",
                   tenants.revocation_revision AS "revocation_revision?"
            FROM deployment LEFT JOIN tenants ON true ORDER BY tenants.id"#
     )
     .fetch_all(connection)
     .await?;
-    let epoch = rows.first().ok_or(sqlx::Error::RowNotFound)?.epoch;
+    let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    let (epoch, data_planes_revoked) = (first.epoch, first.data_planes_revoked);
     let tenants = rows.into_iter().filter_map(|row| {
         let tenant = row.id?.into();
         Some(TenantRevisions { tenant, policy: row.policy_revision?, revocations: row.revocation_revision? })
     });
-    Ok(Revisions { epoch, tenants: tenants.collect() })
+    Ok(Revisions { epoch, data_planes_revoked, tenants: tenants.collect() })
 }
 
 /// The live revocations of the transaction's tenant after number `told`, in the order of their numbers.

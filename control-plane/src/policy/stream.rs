@@ -24,12 +24,12 @@ use tollgate_proto::{
     },
 };
 use tonic::{Status, Streaming};
-use uuid::Uuid;
 
 use super::{connected::Connection, inquiries::Inquiries, introspect, ledger::Ledger, live::Told, publish::Known};
 use crate::{
     app::App,
     data_planes::{self, Answer, Verdict},
+    grpc::admission::{self, Admitted},
     instance_health,
 };
 
@@ -65,12 +65,19 @@ impl PolicyService for PolicyStreams {
         &self,
         request: tonic::Request<Streaming<WatchRequest>>,
     ) -> Result<tonic::Response<Self::WatchStream>, Status> {
+        let mut admitted = Admitted::of(&self.app, &request).await?;
         let (outbound, responses) = mpsc::channel(OUTBOUND_MESSAGES);
         let (app, stopping, tasks) = (Arc::clone(&self.app), self.stopping.clone(), self.tasks.clone());
         let inbound = request.into_inner();
         self.tasks.spawn(async move {
-            let converse = converse(app, tasks, inbound, outbound.clone());
-            if let Some(Err(status)) = stopping.run_until_cancelled(converse).await {
+            let converse = converse(app, tasks, admitted.data_plane(), inbound, outbound.clone());
+            let admitted_for = async {
+                tokio::select! {
+                    ended = converse => ended,
+                    status = admitted.ended() => Err(status),
+                }
+            };
+            if let Some(Err(status)) = stopping.run_until_cancelled(admitted_for).await {
                 tracing::debug!(%status, "a policy stream ended");
                 // The data plane may be gone, which is why the stream ended.
                 let _ = outbound.try_send(Err(status));
@@ -83,6 +90,7 @@ impl PolicyService for PolicyStreams {
         &self,
         request: tonic::Request<IntrospectRequest>,
     ) -> Result<tonic::Response<IntrospectResponse>, Status> {
+        Admitted::of(&self.app, &request).await?;
         introspect::answer(&self.app, request.into_inner()).await.map(tonic::Response::new)
     }
 }
@@ -105,6 +113,7 @@ struct Stream {
 async fn converse(
     app: Arc<App>,
     tasks: TaskTracker,
+    data_plane: DataPlaneId,
     mut inbound: Streaming<WatchRequest>,
     outbound: mpsc::Sender<Result<WatchResponse, Status>>,
 ) -> Result<(), Status> {
@@ -112,7 +121,7 @@ async fn converse(
     let Some(hello) = hear_hello(&mut inbound).await? else { return Ok(()) };
     // The sender lives in `app`, so that waiting cannot fail.
     let _ = known.wait_for(Known::is_complete).await;
-    let (mut stream, record) = Stream::open(&app, known, hello)?;
+    let (mut stream, record) = Stream::open(&app, known, data_plane, hello)?;
     tasks.spawn(record);
 
     let mut heartbeat = interval(HEARTBEAT_INTERVAL);
@@ -152,11 +161,10 @@ impl Stream {
     fn open(
         app: &App,
         mut known: watch::Receiver<Known>,
+        data_plane: DataPlaneId,
         hello: Hello,
     ) -> Result<(Self, impl Future<Output = ()> + use<>), Status> {
-        let data_plane = Uuid::try_parse(&hello.data_plane_id)
-            .map(DataPlaneId::from)
-            .map_err(|_| Status::invalid_argument("`data_plane_id` is no UUID"))?;
+        admission::require_own_id(data_plane, &hello.data_plane_id)?;
         let mut told = Told::new(&hello.epoch, &hello.revocations)
             .map_err(|error| Status::invalid_argument(format!("in `revocations`: {error}")))?;
         let mut ledger = Ledger::new(&hello.epoch, hello.held)

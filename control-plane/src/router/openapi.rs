@@ -33,6 +33,7 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
         (name = "signing-keys", description = "The keys that sign tokens: which there are, rotation, compromise"),
         (name = "sessions", description = "What agents of the legacy era have open, and what Tollgate has at legacy servers"),
         (name = "audit", description = "What people and programs changed, and were refused"),
+        (name = "fleet", description = "Data planes, and the tokens that they join with: from the first tenant only"),
         (name = "usage", description = "Every call, and what calls add up to"),
     ),
     components(schemas(Problem)),

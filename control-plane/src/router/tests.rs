@@ -43,7 +43,7 @@ fn body(method: &Method, path: &str) -> Value {
     };
     match *method {
         Method::PUT => json!({ "spec": spec }),
-        Method::POST if path.ends_with("/initial-access-tokens") || path.contains(':') => json!({}),
+        Method::POST if path.ends_with("-tokens") || path.contains(':') => json!({}),
         Method::POST if path.ends_with("/users") => json!({ "email": "a@b.test", "spec": { "role": "viewer" } }),
         Method::POST if parts.next().is_none() => json!({ "name": "x", "spec": spec }),
         _ => json!({}),

@@ -1,6 +1,8 @@
 //! Queries about tenants. The table has no row-level security, so each names the tenant of its transaction.
 
 use serde_json::{Value, json};
+use sqlx::PgConnection;
+use tollgate_proto::TenantId;
 
 use super::Meaning;
 use crate::{
@@ -18,6 +20,13 @@ pub(super) async fn select(tx: &mut TenantTx) -> Result<Row, sqlx::Error> {
     )
     .fetch_one(&mut **tx)
     .await
+}
+
+pub(super) async fn first(connection: &mut PgConnection) -> Result<Option<TenantId>, sqlx::Error> {
+    sqlx::query!("SELECT id FROM tenants ORDER BY created_at, id LIMIT 1")
+        .map(|row| row.id.into())
+        .fetch_optional(connection)
+        .await
 }
 
 pub(super) async fn egress_allow(tx: &mut TenantTx) -> Result<Vec<String>, sqlx::Error> {

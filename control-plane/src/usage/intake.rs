@@ -29,6 +29,7 @@ use crate::{
     app::App,
     data_planes,
     db::{self, Db},
+    grpc::admission::{self, Admitted},
 };
 
 const RECORDS_MAX: usize = 5_000;
@@ -51,10 +52,9 @@ impl UsageIntake {
 #[tonic::async_trait]
 impl UsageService for UsageIntake {
     async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
+        let data_plane = Admitted::of(&self.app, &request).await?.data_plane();
         let ReportRequest { data_plane_id, records } = request.into_inner();
-        let data_plane = Uuid::try_parse(&data_plane_id)
-            .map(DataPlaneId::from)
-            .map_err(|_| Status::invalid_argument("`data_plane_id` is no UUID"))?;
+        admission::require_own_id(data_plane, &data_plane_id)?;
         if records.len() > RECORDS_MAX {
             return Err(Status::invalid_argument(format!("a batch has at most {RECORDS_MAX} records")));
         }

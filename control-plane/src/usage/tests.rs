@@ -9,11 +9,11 @@ use tollgate_proto::{
         Outcome, ReportRequest, SpooledRecord, UsageRecord as Delivered, usage_service_client::UsageServiceClient,
     },
 };
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::{Dimension, Filter, ReportRow, list, report, summary};
-use crate::grpc::testing::{ControlPlane, run, with_token};
+use crate::grpc::testing::{ControlPlane, run};
 
 /// A record of a successful call.
 fn call(tenant: TenantId) -> Delivered {
@@ -51,8 +51,9 @@ fn batch(data_plane: DataPlaneId, first: u64, records: impl IntoIterator<Item = 
 }
 
 async fn deliver(control_plane: &ControlPlane, batch: ReportRequest) -> Result<u64, Status> {
-    let mut client = UsageServiceClient::new(control_plane.channel().await);
-    let response = client.report(with_token(batch)).await?;
+    let data_plane = Uuid::try_parse(&batch.data_plane_id).map_or_else(|_| DataPlaneId::new(), DataPlaneId::from);
+    let mut client = UsageServiceClient::new(control_plane.channel(data_plane).await);
+    let response = client.report(batch).await?;
     Ok(response.into_inner().acknowledged_position)
 }
 
@@ -213,9 +214,12 @@ async fn a_batch_that_nobody_could_store_is_refused_whole() {
         let too_large = Delivered { tool: "x".repeat(5 << 20), ..call(tenant) };
         let status = deliver(&control_plane, batch(data_plane, 1, [too_large])).await.unwrap_err();
         assert_eq!(status.code(), Code::OutOfRange);
-        let mut client = UsageServiceClient::new(control_plane.channel().await);
-        let status = client.report(Request::new(batch(data_plane, 1, [call(tenant)]))).await.unwrap_err();
+        let mut client = UsageServiceClient::new(control_plane.stranger().await);
+        let status = client.report(batch(data_plane, 1, [call(tenant)])).await.unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated);
+        let mut client = UsageServiceClient::new(control_plane.channel(DataPlaneId::new()).await);
+        let status = client.report(batch(data_plane, 1, [call(tenant)])).await.unwrap_err();
+        assert_eq!(status.code(), Code::PermissionDenied, "another data plane's usage");
         assert_eq!(count(&mut database.superuser().await, "usage_records").await, 0);
         control_plane.stop().await;
     })

@@ -1,9 +1,9 @@
 //! The last good policy of every tenant and what it has revoked, kept on disk, so that a data plane that starts while
 //! no control plane answers serves what it served before, and refuses what it refused.
 //!
-//! Invariant: what does not fit its digest is not believed, so nothing waits for the disk; and a tenant whose
-//! revocations cannot be believed whole is not served from disk at all. A policy has secrets in it and is sealed;
-//! revocations have none.
+//! Invariant: what does not fit its digest, or is older than what was in force before, is not believed, so nothing waits
+//! for the disk; and a tenant whose revocations cannot be believed whole is not served from disk at all. A policy has
+//! secrets in it and is sealed; revocations have none.
 
 mod journal;
 mod sealed;
@@ -25,24 +25,24 @@ use tollgate_proto::{
 const POLICY: &str = "policy";
 const REVOCATIONS: &str = "revocations";
 
-use sealed::DiskKey;
+use sealed::{Floor, Vault};
 
 /// The directory that holds both.
 #[derive(Debug)]
 pub struct Shelf {
     dir: PathBuf,
-    key: DiskKey,
+    vault: Vault,
 }
 
 impl Shelf {
-    /// Opens the directory, readable by this user only, and makes it where it is missing. Policies that were kept
-    /// under another enrollment token are not found again.
+    /// Opens the directory, and the one with the key that policies are sealed with (`vault`), both readable by this user
+    /// only; makes them where they are missing. Policies that were kept under another key are not found again.
     ///
     /// # Errors
-    /// When it cannot be made.
-    pub fn open(dir: PathBuf, enrollment_token: &str) -> io::Result<Self> {
+    /// When they cannot be made.
+    pub fn open(dir: PathBuf, vault: PathBuf) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-        Ok(Self { dir, key: DiskKey::derive(enrollment_token) })
+        Ok(Self { dir, vault: Vault::open(vault)? })
     }
 
     /// Every policy that is whole. One that is not is left where it is, and the log says so.
@@ -84,7 +84,10 @@ impl Shelf {
     /// When it cannot be written.
     pub fn put(&self, policy: &TenantPolicy) -> io::Result<()> {
         let tenant: TenantId = policy.tenant_id.parse().map_err(io::Error::other)?;
-        replace(&self.path(tenant, POLICY), &self.key.seal(tenant, policy.encode_to_vec())?)
+        let sealed = self.vault.seal_policy(tenant, policy.encode_to_vec())?;
+        replace(&self.path(tenant, POLICY), &sealed)?;
+        // After the policy: one that is above its floor is believed, one below is not.
+        self.vault.set_floor(tenant, &Floor { epoch: policy.epoch.clone(), revision: policy.revision })
     }
 
     /// Forgets a tenant's policy. What it has revoked stays.
@@ -92,7 +95,17 @@ impl Shelf {
     /// # Errors
     /// When it is there and cannot be removed.
     pub fn remove(&self, tenant: TenantId) -> io::Result<()> {
+        self.vault.remove_floor(tenant)?;
         remove(&self.path(tenant, POLICY))
+    }
+
+    /// Forgets every tenant's policy, and the key that opens them. What was revoked stays.
+    ///
+    /// # Errors
+    /// When something is there and cannot be removed.
+    pub fn destroy(&self) -> io::Result<()> {
+        self.vault.destroy()?;
+        self.files(POLICY).try_for_each(|(tenant, _)| self.remove(tenant))
     }
 
     /// Forgets what a tenant has revoked, once nothing of it lives.
@@ -104,14 +117,24 @@ impl Shelf {
     }
 
     fn read(&self, tenant: TenantId, path: &Path) -> Option<TenantPolicy> {
-        let opened = fs::read(path).ok().and_then(|bytes| self.key.open(tenant, &bytes));
+        let opened = fs::read(path).ok().and_then(|bytes| self.vault.open_policy(tenant, &bytes));
         let policy = opened.and_then(|bytes| TenantPolicy::decode(bytes.as_slice()).ok());
         let whole = policy.filter(|policy| policy.digest == digest_of(policy));
         if whole.is_none() {
             let path = path.display();
-            tracing::error!(%path, "a policy on disk is damaged, or of another enrollment token: it is not served");
+            tracing::error!(%path, "a policy on disk is damaged, or sealed with another key: it is not served");
         }
-        whole
+        whole.filter(|policy| self.is_above_floor(tenant, policy))
+    }
+
+    fn is_above_floor(&self, tenant: TenantId, policy: &TenantPolicy) -> bool {
+        let floor = self.vault.floor(tenant);
+        let above = floor.as_ref().is_some_and(|it| it.epoch == policy.epoch && it.revision <= policy.revision);
+        if !above {
+            let (revision, floor) = (policy.revision, floor.map(|floor| floor.revision));
+            tracing::error!(%tenant, revision, floor, "a policy on disk is older than what was in force: it is not served");
+        }
+        above
     }
 
     fn path(&self, tenant: TenantId, extension: &str) -> PathBuf {

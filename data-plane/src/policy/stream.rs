@@ -20,9 +20,15 @@ use tollgate_proto::{
         policy_service_client::PolicyServiceClient, watch_request, watch_response,
     },
 };
-use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
+use tonic::{Status, transport::Channel};
 
-use crate::{gateway::Gateway, inquiry, policy::Policies, upstream::report::Reporter};
+use crate::{
+    gateway::Gateway,
+    inquiry,
+    membership::{Link, is_revocation},
+    policy::Policies,
+    upstream::report::Reporter,
+};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -37,13 +43,11 @@ const QUESTIONS_MAX: usize = 8;
 /// How often the control plane is told what changed about instances, at most.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// Who watches, and with which right.
+/// Who watches, and over which connection.
 #[derive(Clone)]
 pub struct Watcher {
-    /// Connection to the control plane.
-    pub channel: Channel,
-    /// `Bearer …`, the enrollment token.
-    pub authorization: MetadataValue<tonic::metadata::Ascii>,
+    /// The way to the control plane.
+    pub link: Link,
     /// This data plane.
     pub id: DataPlaneId,
 }
@@ -52,12 +56,25 @@ pub struct Watcher {
 pub async fn follow(watcher: Watcher, gateway: Arc<Gateway>, stopping: CancellationToken) {
     let (policies, mut reporter) = (&gateway.policies, Reporter::default());
     let mut backoff = BACKOFF_FIRST;
+    let mut link = watcher.link.clone();
     loop {
+        let Some(channel) = link.channel() else {
+            tokio::select! {
+                () = link.replaced() => continue,
+                () = stopping.cancelled() => return,
+            }
+        };
         let ended = tokio::select! {
-            ended = watch(&watcher, &gateway, &mut reporter) => ended,
+            ended = watch(&watcher, channel, &gateway, &mut reporter) => ended,
+            // With a newer certificate: the stream goes on over the newer connection.
+            () = link.replaced() => continue,
             () = stopping.cancelled() => return,
         };
         let Err(status) = ended else { continue };
+        if is_revocation(&status) {
+            watcher.link.revoke();
+            return;
+        }
         if policies.is_synced() {
             tracing::warn!(reason = %status.message(), "the policy stream ended; the last policy stays in force");
         } else {
@@ -72,7 +89,12 @@ pub async fn follow(watcher: Watcher, gateway: Arc<Gateway>, stopping: Cancellat
 }
 
 /// One stream, from hello to its end. Never returns `Ok`: a stream that ends is a stream to open again.
-async fn watch(watcher: &Watcher, gateway: &Arc<Gateway>, reporter: &mut Reporter) -> Result<(), Status> {
+async fn watch(
+    watcher: &Watcher,
+    channel: Channel,
+    gateway: &Arc<Gateway>,
+    reporter: &mut Reporter,
+) -> Result<(), Status> {
     let policies = &gateway.policies;
     let (answers, outgoing) = mpsc::channel(ANSWERS_QUEUED);
     let send = |message| {
@@ -81,10 +103,8 @@ async fn watch(watcher: &Watcher, gateway: &Arc<Gateway>, reporter: &mut Reporte
             .map_err(|_| Status::resource_exhausted("the control plane does not read our answers"))
     };
     send(watch_request::Message::Hello(hello(watcher, policies)))?;
-    let mut request = Request::new(ReceiverStream::new(outgoing));
-    request.metadata_mut().insert("authorization", watcher.authorization.clone());
-    let mut client = PolicyServiceClient::new(watcher.channel.clone()).max_decoding_message_size(POLICY_BYTES_MAX);
-    let mut stream = client.watch(request).await?.into_inner();
+    let mut client = PolicyServiceClient::new(channel).max_decoding_message_size(POLICY_BYTES_MAX);
+    let mut stream = client.watch(ReceiverStream::new(outgoing)).await?.into_inner();
     reporter.begin();
     let (mut questions, mut heard_at) = (JoinSet::new(), Instant::now());
     let mut reports = interval(REPORT_EVERY);

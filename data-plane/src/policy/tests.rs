@@ -12,7 +12,7 @@ fn dir(name: &str) -> std::path::PathBuf {
 }
 
 fn open(dir: &std::path::Path, now: i64) -> Policies {
-    Policies::open(Shelf::open(dir.to_owned(), "enrol").unwrap(), now)
+    Policies::open(Shelf::open(dir.to_owned(), dir.join("vault")).unwrap(), now)
 }
 
 /// A policy that can be served, with a digest as the control plane makes it.
@@ -72,7 +72,7 @@ fn what_was_revoked_is_refused_after_a_restart_until_it_has_expired() {
     }
     let later = open(&dir, NOW + 900);
     assert!(!later.is_revoked(tenant, &facts(first)), "the token has expired by itself");
-    assert!(Shelf::open(dir.clone(), "enrol").unwrap().load_revocations().is_empty(), "so nothing is kept");
+    assert!(Shelf::open(dir.clone(), dir.join("vault")).unwrap().load_revocations().is_empty(), "so nothing is kept");
     fs::remove_dir_all(dir).unwrap();
 }
 

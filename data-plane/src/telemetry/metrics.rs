@@ -50,6 +50,7 @@ pub struct Metrics {
     spool_records: Gauge<i64, AtomicI64>,
     spool_bytes: Gauge<i64, AtomicI64>,
     policy_age_s: Gauge<f64, AtomicU64>,
+    certificate_expires_at: Gauge,
     identity: Identity,
     instances: instances::Instances,
     sessions: Sessions,
@@ -109,6 +110,7 @@ impl Metrics {
         let overhead = Histogram::new(OVERHEAD_BUCKETS);
         let (upstream_errors, left_out, in_flight) = (Family::default(), Family::default(), Gauge::default());
         let (spool_records, spool_bytes, policy_age_s) = (Gauge::default(), Gauge::default(), Gauge::default());
+        let certificate_expires_at = Gauge::default();
         registry.register_with_unit(
             "mcp_server_operation_duration",
             "Time from an agent's request to the end of its answer",
@@ -136,6 +138,12 @@ impl Metrics {
             Unit::Seconds,
             policy_age_s.clone(),
         );
+        registry.register_with_unit(
+            "tollgate_certificate_expires_at",
+            "When this data plane's certificate ends, in unix time; zero while there is none",
+            Unit::Seconds,
+            certificate_expires_at.clone(),
+        );
         let identity = Identity::register(&mut registry);
         let sessions = Sessions::register(&mut registry);
         let instances = instances::Instances::register(&mut registry);
@@ -149,6 +157,7 @@ impl Metrics {
             spool_records,
             spool_bytes,
             policy_age_s,
+            certificate_expires_at,
             identity,
             instances,
             sessions,
@@ -230,6 +239,7 @@ impl Metrics {
         self.spool_records.set(i64::try_from(gauges.spool_records).unwrap_or(i64::MAX));
         self.spool_bytes.set(i64::try_from(gauges.spool_bytes).unwrap_or(i64::MAX));
         self.policy_age_s.set(gauges.policy_age.as_secs_f64());
+        self.certificate_expires_at.set(gauges.certificate_expires_at.unwrap_or_default());
         self.identity.set(gauges);
         self.instances.set(&gauges.instances);
         let mut text = String::new();

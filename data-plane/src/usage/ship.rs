@@ -11,13 +11,10 @@ use tollgate_proto::{
     DataPlaneId,
     usage::v1::{ReportRequest, SpooledRecord, UsageRecord, usage_service_client::UsageServiceClient},
 };
-use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataValue},
-    transport::Channel,
-};
+use tonic::Status;
 
 use super::spool::{Cursor, Spool};
+use crate::membership::Link;
 
 const RECORDS_MAX: usize = 1_000;
 /// Records of calls that end close together share a batch.
@@ -36,40 +33,20 @@ pub struct Shipping {
     task: JoinHandle<()>,
 }
 
-/// Why shipping could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum ShipError {
-    /// The enrollment token cannot stand in a header.
-    #[error("the enrollment token must be visible ASCII")]
-    Token,
-}
-
 struct Shipper {
     spool: Spool,
     data_plane: DataPlaneId,
-    client: UsageServiceClient<Channel>,
-    authorization: MetadataValue<Ascii>,
+    link: Link,
     draining: CancellationToken,
 }
 
 impl Shipping {
-    /// Starts to ship over `channel`, which may be lazy. Must be called in a Tokio runtime.
-    ///
-    /// # Errors
-    /// [`ShipError::Token`] when the enrollment token cannot be sent.
-    pub fn start(spool: Spool, data_plane: DataPlaneId, channel: Channel, token: &str) -> Result<Self, ShipError> {
-        let mut authorization: MetadataValue<Ascii> =
-            format!("Bearer {token}").parse().map_err(|_| ShipError::Token)?;
-        authorization.set_sensitive(true);
+    /// Starts to ship over `link`, as soon as there is a connection. Must be called in a Tokio runtime.
+    #[must_use]
+    pub fn start(spool: Spool, data_plane: DataPlaneId, link: Link) -> Self {
         let draining = CancellationToken::new();
-        let shipper = Shipper {
-            spool: spool.clone(),
-            data_plane,
-            client: UsageServiceClient::new(channel),
-            authorization,
-            draining: draining.clone(),
-        };
-        Ok(Self { spool, draining, task: tokio::spawn(shipper.run()) })
+        let shipper = Shipper { spool: spool.clone(), data_plane, link, draining: draining.clone() };
+        Self { spool, draining, task: tokio::spawn(shipper.run()) }
     }
 
     /// Ships what is left, for at most `deadline`, and returns how many records stay for the next start.
@@ -162,12 +139,10 @@ impl Shipper {
     }
 
     async fn report(&mut self, records: &[SpooledRecord]) -> Result<u64, Status> {
-        let mut request = Request::new(ReportRequest {
-            data_plane_id: self.data_plane.uuid().to_string(),
-            records: records.to_vec(),
-        });
-        request.metadata_mut().insert("authorization", self.authorization.clone());
-        let response = tokio::time::timeout(REPORT_TIMEOUT, self.client.report(request))
+        let request = ReportRequest { data_plane_id: self.data_plane.uuid().to_string(), records: records.to_vec() };
+        let channel = self.link.channel().ok_or_else(|| Status::unavailable("this data plane is not enrolled"))?;
+        let mut client = UsageServiceClient::new(channel);
+        let response = tokio::time::timeout(REPORT_TIMEOUT, client.report(request))
             .await
             .map_err(|_| Status::deadline_exceeded("no answer in time"))??;
         Ok(response.into_inner().acknowledged_position)

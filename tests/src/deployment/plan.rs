@@ -214,7 +214,7 @@ impl Plan {
         if let Some(front) = &self.front {
             front.forward_to(&ops_url);
         }
-        let (grpc_url, grpc) = free_address();
+        let (grpc_url, grpc) = free_grpc_address();
         let planes: Vec<_> = (0..data_planes).map(|_| free_address()).collect();
         let data_url = self.public_data_url(planes.iter().map(|(url, _)| url.clone()).collect());
         let mut shared = self.environment.clone();
@@ -296,7 +296,7 @@ impl Plan {
 /// A control plane beside `first`, and its gRPC address. People and agents know both by the first one's URL.
 fn another(first: &Service) -> (Service, String) {
     let (_, control) = free_address();
-    let (grpc_url, grpc) = free_address();
+    let (grpc_url, grpc) = free_grpc_address();
     let (ops_url, ops) = free_address();
     let own = [("TOLLGATE_CONTROL_ADDR", control), ("TOLLGATE_CONTROL_OPS_ADDR", ops), ("TOLLGATE_GRPC_ADDR", grpc)];
     let second = Service {
@@ -309,6 +309,12 @@ fn another(first: &Service) -> (Service, String) {
         log: String::new(),
     };
     (second, grpc_url)
+}
+
+/// Data planes speak TLS to control planes.
+fn free_grpc_address() -> (String, String) {
+    let (_, address) = free_address();
+    (format!("https://{address}"), address)
 }
 
 fn with<const N: usize>(shared: &[(String, String)], more: [(&str, String); N]) -> Vec<(String, String)> {

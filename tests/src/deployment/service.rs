@@ -25,10 +25,21 @@ pub(super) struct Service {
 impl Service {
     /// Starts it and waits until it is ready.
     pub(super) async fn start(&mut self) {
+        self.spawn();
+        self.ready().await;
+    }
+
+    /// Starts it and does not wait.
+    pub(super) fn spawn(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let mut command = Command::new(tollgate_binary());
         command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let mut process = Process::spawn(&self.name, command);
+        self.process = Some(Process::spawn(&self.name, command));
+    }
+
+    /// Waits until it is ready.
+    pub(super) async fn ready(&mut self) {
+        let process = self.process.as_mut().expect("it was started");
         if self.arguments[0] == "dev" {
             // It answers before it has set up everything; this line says that it has.
             process.stdout_line("`ready`", |line| line == "ready").await;
@@ -40,7 +51,6 @@ impl Service {
             async move { http.send(Method::GET, &ready, &[], "").await.is_ok_and(|answer| answer.status == 200) }
         })
         .await;
-        self.process = Some(process);
     }
 
     /// Ends the process and keeps what it logged.

@@ -63,15 +63,14 @@ impl DataDir {
         Ok(key)
     }
 
-    /// What both planes know each other by, made at the first time: the policy on disk is sealed under it, and the next
-    /// start is to read that.
+    /// What the data plane joins with, made at the first time.
     pub(super) fn enrollment_token(&self) -> Result<SecretString, Failure> {
         let path = self.path.join("enrollment-token");
         if path.exists() {
             let text = std::fs::read_to_string(&path).or_fail(format!("cannot read {}", path.display()))?;
             return Ok(SecretString::from(text.trim().to_owned()));
         }
-        let token = generate(Purpose::ApiKey).text;
+        let token = generate(Purpose::EnrollmentToken).text;
         write_secret(&path, &format!("{}\n", *token))?;
         Ok(SecretString::from(token.to_string()))
     }

@@ -2,10 +2,10 @@
 
 use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
-use secrecy::SecretString;
 use url::Url;
 
 use tollgate_control_plane::duration::{self, DurationError};
+use tollgate_proto::EnrollmentToken;
 
 use super::{Settings, table};
 use crate::failure::{Exit, Failure};
@@ -89,23 +89,22 @@ impl Reader {
         values.split(',').map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned).collect()
     }
 
-    /// A secret that must be there, given itself (`key`) or in a file (`key_file`).
-    pub(crate) fn secret(&mut self, key: &str, file_key: &str) -> Option<SecretString> {
-        if let Some(secret) = self.optional(key) {
-            return Some(secret.trim().into());
-        }
-        let Some(file) = self.path(file_key) else {
-            let setting = table::find(file_key);
-            let variable = table::find(key).variable();
-            self.problem(format!("`{key}` is missing: give --{} or {variable}", setting.flag()));
-            return None;
+    /// An enrollment token that may be missing, given itself (`enrollment_token`) or in a file.
+    pub(crate) fn enrollment_token(&mut self) -> Option<EnrollmentToken> {
+        const KEY: &str = "enrollment_token";
+        const FILE_KEY: &str = "enrollment_token_file";
+        let (key, text) = match (self.optional(KEY), self.path(FILE_KEY)) {
+            (Some(text), _) => (KEY, text),
+            (None, Some(file)) => (FILE_KEY, self.read_file(FILE_KEY, &file)?),
+            (None, None) => return None,
         };
-        let secret = self.read_file(file_key, &file)?;
-        if secret.trim().is_empty() {
-            self.problem(format!("`{file_key}`: {} is empty", file.display()));
-            return None;
+        match EnrollmentToken::read(text.trim()) {
+            Ok(token) => Some(token),
+            Err(error) => {
+                self.problem(format!("`{key}`: {error}"));
+                None
+            }
         }
-        Some(secret.trim().into())
     }
 
     /// The text of a file that a setting names.

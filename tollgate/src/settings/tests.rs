@@ -48,25 +48,26 @@ fn what_is_printed_is_toml_without_secrets() {
 fn every_mistake_is_reported_at_once() {
     let mut reader = reader(settings(
         Role::ControlPlane,
-        &[("control_addr", "nowhere"), ("public_data_url", "ftp://x")],
+        &[("control_addr", "nowhere"), ("public_data_url", "ftp://x"), ("enrollment_token", "hunter2")],
         &[],
         "colour = 'red'\ngrpc_addr = 7401",
     ));
     let _ = reader.required("database_url");
     let _: Option<std::net::SocketAddr> = reader.parsed("control_addr");
     let _ = reader.base_url("public_data_url");
-    let _ = reader.secret("enrollment_token", "enrollment_token_file");
-    let failure = reader.finish(None::<()>).expect_err("five mistakes").to_string();
+    let _ = reader.enrollment_token();
+    let failure = reader.finish(None::<()>).expect_err("six mistakes").to_string();
     for part in [
         "unknown key `colour`",
         "`grpc_addr` must be a text",
         "--database-url or TOLLGATE_DATABASE_URL",
         "`control_addr` is `nowhere` (from flag)",
         "`public_data_url` is `ftp://x/`",
-        "--enrollment-token-file or TOLLGATE_ENROLLMENT_TOKEN",
+        "`enrollment_token`: an enrollment token has at least 32 characters",
     ] {
         assert!(failure.contains(part), "{part} is not in: {failure}");
     }
+    assert!(!failure.contains("hunter2"), "{failure}");
 }
 
 #[test]

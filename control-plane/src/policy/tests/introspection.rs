@@ -76,8 +76,8 @@ async fn ask(
     tenant_id: String,
     token_digest: Vec<u8>,
 ) -> Result<Option<AccessToken>, Status> {
-    let mut client = PolicyServiceClient::new(control_plane.channel().await);
-    let answer = client.introspect(with_token(IntrospectRequest { tenant_id, token_digest })).await?;
+    let mut client = PolicyServiceClient::new(control_plane.channel(DataPlaneId::new()).await);
+    let answer = client.introspect(IntrospectRequest { tenant_id, token_digest }).await?;
     Ok(answer.into_inner().token)
 }
 
@@ -167,7 +167,7 @@ async fn nobody_learns_of_a_token_of_another_tenant_or_of_none() {
             assert_eq!(ask(&control_plane, tenant, digest).await.unwrap_err().code(), Code::InvalidArgument);
         }
 
-        let mut client = PolicyServiceClient::new(control_plane.channel().await);
+        let mut client = PolicyServiceClient::new(control_plane.stranger().await);
         let (tenant_id, token_digest) = (token.tenant.to_string(), token.digest.clone());
         let anonymous = client.introspect(IntrospectRequest { tenant_id, token_digest }).await;
         assert_eq!(anonymous.unwrap_err().code(), Code::Unauthenticated);

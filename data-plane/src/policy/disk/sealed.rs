@@ -1,55 +1,144 @@
-//! The file of one tenant's policy, which holds secrets: sealed with a key that only whoever knows the enrollment token
-//! can derive, so that a copy of the disk is no copy of the tenant's keys.
+//! What makes a policy on disk worthless to others, and an old one worthless altogether: a key of this data plane's own,
+//! and for each tenant the revision below which nothing is believed.
 //!
-//! Invariant: a file opens for its own tenant only, and only whole. Layout: `nonce (12) | AES-256-GCM | tag (16)`.
+//! Both lie in a directory of their own, beside the certificate: a copy of the policies is no copy of the tenants'
+//! secrets, and an older file put in the place of a newer one is not served. Who can write into both directories can put
+//! back both.
+//!
+//! Invariant: a file opens for its own tenant and its own use only, and only whole. Layout:
+//! `nonce (12) | AES-256-GCM | tag (16)`.
 
-use std::{fmt, io};
+use std::{
+    fmt, fs, io,
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    hkdf::{HKDF_SHA256, Salt},
     rand,
 };
 use tollgate_proto::TenantId;
 
-/// What policies on disk are sealed with.
-pub(super) struct DiskKey(LessSafeKey);
+use super::{remove, replace};
 
-impl DiskKey {
-    /// Derived with HKDF-SHA-256 (RFC 5869).
-    pub(super) fn derive(enrollment_token: &str) -> Self {
-        let derived = Salt::new(HKDF_SHA256, b"tollgate").extract(enrollment_token.as_bytes());
-        let key = derived.expand(&[b"policy on disk"], &AES_256_GCM).map(UnboundKey::from);
-        Self(LessSafeKey::new(key.expect("the cipher's key is within HKDF's bound")))
+const KEY_FILE: &str = "policy-key";
+const KEY_LEN: usize = 32;
+const FLOOR: &str = "floor";
+const REVISION_LEN: usize = 8;
+
+/// What a sealed value is for.
+#[derive(Debug, Clone, Copy)]
+enum Use {
+    Policy,
+    Floor,
+}
+
+/// The directory with the key and the floors.
+pub(super) struct Vault {
+    dir: PathBuf,
+    key: LessSafeKey,
+}
+
+/// Below what nothing is believed of a tenant. Revisions of different epochs do not compare: of another epoch nothing is
+/// believed at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Floor {
+    pub(super) epoch: String,
+    pub(super) revision: u64,
+}
+
+impl Vault {
+    /// Opens the directory, readable by this user only; makes it, and the key, at the first time.
+    pub(super) fn open(dir: PathBuf) -> io::Result<Self> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        let path = dir.join(KEY_FILE);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(&path)?,
+            Err(error) => return Err(error),
+        };
+        let key = UnboundKey::new(&AES_256_GCM, &bytes)
+            .map_err(|_| io::Error::other(format!("{} holds no key: remove it", path.display())))?;
+        Ok(Self { dir, key: LessSafeKey::new(key) })
     }
 
     /// # Errors
     /// When the system's random generator fails.
-    pub(super) fn seal(&self, tenant: TenantId, policy: Vec<u8>) -> io::Result<Vec<u8>> {
-        let failed = |_| io::Error::other("the policy cannot be sealed");
-        let mut random = [0; NONCE_LEN];
-        rand::fill(&mut random).map_err(failed)?;
-        let (nonce, mut text) = (Nonce::assume_unique_for_key(random), policy);
-        self.0.seal_in_place_append_tag(nonce, place(tenant), &mut text).map_err(failed)?;
-        Ok([random.as_slice(), &text].concat())
+    pub(super) fn seal_policy(&self, tenant: TenantId, policy: Vec<u8>) -> io::Result<Vec<u8>> {
+        self.seal(Use::Policy, tenant, policy)
     }
 
     /// `None` when it is damaged, another tenant's, or sealed with another key.
-    pub(super) fn open(&self, tenant: TenantId, sealed: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn open_policy(&self, tenant: TenantId, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.unseal(Use::Policy, tenant, sealed)
+    }
+
+    /// The tenant's floor. Without one nothing is believed of the tenant.
+    pub(super) fn floor(&self, tenant: TenantId) -> Option<Floor> {
+        let bytes = self.unseal(Use::Floor, tenant, &fs::read(self.floor_path(tenant)).ok()?)?;
+        let (revision, epoch) = bytes.split_first_chunk::<REVISION_LEN>()?;
+        Some(Floor { epoch: String::from_utf8(epoch.to_vec()).ok()?, revision: u64::from_be_bytes(*revision) })
+    }
+
+    /// Puts the tenant's floor where it is to be.
+    pub(super) fn set_floor(&self, tenant: TenantId, floor: &Floor) -> io::Result<()> {
+        let bytes = [&floor.revision.to_be_bytes(), floor.epoch.as_bytes()].concat();
+        replace(&self.floor_path(tenant), &self.seal(Use::Floor, tenant, bytes)?)
+    }
+
+    /// Believes nothing of the tenant that is on disk.
+    pub(super) fn remove_floor(&self, tenant: TenantId) -> io::Result<()> {
+        remove(&self.floor_path(tenant))
+    }
+
+    /// Makes everything that was sealed worthless.
+    pub(super) fn destroy(&self) -> io::Result<()> {
+        remove(&self.dir.join(KEY_FILE))
+    }
+
+    fn seal(&self, r#use: Use, tenant: TenantId, plain: Vec<u8>) -> io::Result<Vec<u8>> {
+        let failed = |_| io::Error::other("the policy cannot be sealed");
+        let mut random = [0; NONCE_LEN];
+        rand::fill(&mut random).map_err(failed)?;
+        let (nonce, mut text) = (Nonce::assume_unique_for_key(random), plain);
+        self.key.seal_in_place_append_tag(nonce, place(r#use, tenant), &mut text).map_err(failed)?;
+        Ok([random.as_slice(), &text].concat())
+    }
+
+    fn unseal(&self, r#use: Use, tenant: TenantId, sealed: &[u8]) -> Option<Vec<u8>> {
         let (random, text) = sealed.split_first_chunk::<NONCE_LEN>()?;
         let (nonce, mut text) = (Nonce::assume_unique_for_key(*random), text.to_vec());
-        let length = self.0.open_in_place(nonce, place(tenant), &mut text).ok()?.len();
+        let length = self.key.open_in_place(nonce, place(r#use, tenant), &mut text).ok()?.len();
         text.truncate(length);
         Some(text)
     }
-}
 
-impl fmt::Debug for DiskKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DiskKey(…)")
+    fn floor_path(&self, tenant: TenantId) -> PathBuf {
+        self.dir.join(tenant.to_string()).with_extension(FLOOR)
     }
 }
 
-fn place(tenant: TenantId) -> Aad<[u8; 16]> {
-    Aad::from(*tenant.uuid().as_bytes())
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vault").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+fn make_key(path: &Path) -> io::Result<Vec<u8>> {
+    let mut key = vec![0; KEY_LEN];
+    rand::fill(&mut key).map_err(|_| io::Error::other("no key can be made"))?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(&key)?;
+    file.sync_all()?;
+    Ok(key)
+}
+
+fn place(r#use: Use, tenant: TenantId) -> Aad<Vec<u8>> {
+    let r#use: &[u8] = match r#use {
+        Use::Policy => b"policy|",
+        Use::Floor => b"floor|",
+    };
+    Aad::from([r#use, tenant.uuid().as_bytes()].concat())
 }

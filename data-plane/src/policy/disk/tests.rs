@@ -2,11 +2,14 @@ use tollgate_proto::policy::v1::SealingKey;
 
 use super::*;
 
-const TOKEN: &str = "enrol";
-
 fn shelf(name: &str) -> Shelf {
     let dir = std::env::temp_dir().join(format!("tollgate-shelf-{name}-{}", uuid::Uuid::now_v7()));
-    Shelf::open(dir, TOKEN).unwrap()
+    reopen(dir)
+}
+
+fn reopen(dir: PathBuf) -> Shelf {
+    let vault = dir.join("vault");
+    Shelf::open(dir, vault).unwrap()
 }
 
 fn policy(revision: u64) -> TenantPolicy {
@@ -21,7 +24,7 @@ fn what_is_put_is_found_after_a_restart_until_it_is_removed() {
     let (first, second) = (policy(1), policy(2));
     shelf.put(&first).unwrap();
     shelf.put(&second).unwrap();
-    let again = Shelf::open(shelf.dir.clone(), TOKEN).unwrap();
+    let again = reopen(shelf.dir.clone());
     assert_eq!(again.load().len(), 2);
     again.remove(first.tenant_id.parse().unwrap()).unwrap();
     again.remove(first.tenant_id.parse().unwrap()).unwrap();
@@ -48,7 +51,7 @@ fn a_file_with_any_byte_changed_or_missing_is_not_believed() {
 }
 
 #[test]
-fn a_policy_is_sealed_for_its_tenant_under_the_enrollment_token() {
+fn a_policy_is_sealed_for_its_tenant_under_a_key_that_lies_elsewhere() {
     let shelf = shelf("sealed");
     let secret = vec![7; 32];
     let sealing_keys = vec![SealingKey { id: "k".to_owned(), secret: secret.clone() }];
@@ -59,9 +62,51 @@ fn a_policy_is_sealed_for_its_tenant_under_the_enrollment_token() {
     let written = fs::read(&path).unwrap();
     assert!(!written.windows(secret.len()).any(|window| window == secret));
     assert_eq!(shelf.load(), [kept]);
-    assert!(Shelf::open(shelf.dir.clone(), "another token").unwrap().load().is_empty());
+    let stolen = Shelf::open(shelf.dir.clone(), shelf.dir.join("another vault")).unwrap();
+    assert!(stolen.load().is_empty(), "the policies without the key");
     fs::rename(&path, shelf.path(TenantId::new(), POLICY)).unwrap();
     assert!(shelf.load().is_empty(), "in another tenant's place");
+    fs::remove_dir_all(shelf.dir).unwrap();
+}
+
+#[test]
+fn an_older_policy_put_in_the_place_of_a_newer_one_is_not_believed() {
+    let shelf = shelf("older");
+    let old = policy(7);
+    let tenant: TenantId = old.tenant_id.parse().unwrap();
+    let next = |epoch: &str, revision| {
+        let mut next = TenantPolicy { epoch: epoch.to_owned(), revision, ..old.clone() };
+        next.digest = digest_of(&next);
+        next
+    };
+    let path = shelf.path(tenant, POLICY);
+    shelf.put(&old).unwrap();
+    let written = fs::read(&path).unwrap();
+    shelf.put(&next("", 8)).unwrap();
+    fs::write(&path, &written).unwrap();
+    assert!(reopen(shelf.dir.clone()).load().is_empty(), "an older revision");
+    // After a restore of the database revisions begin anew.
+    shelf.put(&next("restored", 2)).unwrap();
+    assert_eq!(reopen(shelf.dir.clone()).load(), [next("restored", 2)]);
+    fs::write(&path, &written).unwrap();
+    assert!(reopen(shelf.dir.clone()).load().is_empty(), "an older epoch");
+    shelf.remove(tenant).unwrap();
+    fs::write(&path, &written).unwrap();
+    assert!(reopen(shelf.dir.clone()).load().is_empty(), "of a tenant that was removed");
+    fs::remove_dir_all(shelf.dir).unwrap();
+}
+
+#[test]
+fn what_was_destroyed_does_not_come_back() {
+    let shelf = shelf("destroyed");
+    let kept = policy(1);
+    shelf.put(&kept).unwrap();
+    let path = shelf.path(kept.tenant_id.parse().unwrap(), POLICY);
+    let written = fs::read(&path).unwrap();
+    shelf.destroy().unwrap();
+    assert!(!path.exists());
+    fs::write(&path, written).unwrap();
+    assert!(reopen(shelf.dir.clone()).load().is_empty());
     fs::remove_dir_all(shelf.dir).unwrap();
 }
 

@@ -15,13 +15,9 @@ use tollgate_proto::{
     TenantId,
     policy::v1::{AccessToken, IntrospectRequest, policy_service_client::PolicyServiceClient},
 };
-use tonic::{
-    Request,
-    metadata::{Ascii, MetadataValue},
-    transport::Channel,
-};
 
 use super::cache::TokenDigest;
+use crate::membership::Link;
 
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Questions under way; a control plane that is slow must not make a queue here.
@@ -39,8 +35,7 @@ type Asked = Mutex<HashMap<Key, Arc<OnceCell<Answer>>>>;
 
 /// Asks the control plane.
 pub struct Introspector {
-    client: PolicyServiceClient<Channel>,
-    authorization: MetadataValue<Ascii>,
+    link: Link,
     pub(super) deadline: Duration,
     asked: Asked,
 }
@@ -52,10 +47,10 @@ impl fmt::Debug for Introspector {
 }
 
 impl Introspector {
-    /// Over this connection, with this right (`Bearer …`).
+    /// Over this connection.
     #[must_use]
-    pub fn new(channel: Channel, authorization: MetadataValue<Ascii>) -> Self {
-        Self { client: PolicyServiceClient::new(channel), authorization, deadline: DEADLINE, asked: Asked::default() }
+    pub fn new(link: Link) -> Self {
+        Self { link, deadline: DEADLINE, asked: Asked::default() }
     }
 
     /// What the token of this digest says at this tenant.
@@ -66,10 +61,8 @@ impl Introspector {
 
     async fn send(&self, tenant: TenantId, digest: TokenDigest) -> Answer {
         let message = IntrospectRequest { tenant_id: tenant.to_string(), token_digest: digest.as_bytes().to_vec() };
-        let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", self.authorization.clone());
-        let mut client = self.client.clone();
-        match tokio::time::timeout(self.deadline, client.introspect(request)).await {
+        let mut client = PolicyServiceClient::new(self.link.channel().ok_or(Unavailable)?);
+        match tokio::time::timeout(self.deadline, client.introspect(message)).await {
             Ok(Ok(answer)) => Ok(answer.into_inner().token),
             Ok(Err(status)) => {
                 tracing::warn!(%tenant, reason = %status.message(), "a token could not be introspected");

@@ -19,7 +19,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde_json::{Value, json};
 use tollgate_proto::{AgentId, AuthorizationId, Scope, TeamId, TenantId, UserId};
-use tonic::{metadata::MetadataValue, transport::Endpoint};
+use tonic::transport::Endpoint;
 use uuid::Uuid;
 
 use super::{
@@ -29,6 +29,7 @@ use super::{
     tokens::{Tokens, Unresolved},
 };
 use crate::{
+    membership::Link,
     policy::{Agent, Egress, Team, Tenant, Toolsets, User},
     refusal::TokenFault,
     seal::SealingKeys,
@@ -167,7 +168,7 @@ impl Desk {
     /// Where this control plane is asked.
     fn at(url: &str) -> Self {
         let channel = Endpoint::from_shared(url.to_owned()).unwrap().connect_lazy();
-        let introspector = Introspector::new(channel, MetadataValue::from_static("Bearer enrolled"));
+        let introspector = Introspector::new(Link::over(channel));
         Self { tokens: Tokens::new(introspector), metrics: Metrics::new() }
     }
 

@@ -40,6 +40,8 @@ pub struct Gauges {
     pub spool_bytes: u64,
     /// Since the control plane was last heard.
     pub policy_age: Duration,
+    /// When the certificate for the control plane ends, in unix seconds; none while there is none.
+    pub certificate_expires_at: Option<i64>,
     /// Good tokens that are remembered.
     pub tokens: usize,
     /// Every tenant that is served.

@@ -6,19 +6,20 @@ use std::{
 };
 
 use tollgate_proto::usage::v1::UsageRecord;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 use super::{
-    super::{ShipError, Shipping, Spool},
+    super::{Shipping, Spool},
     Dir, done,
-    intake::{Fault, Intake, TOKEN},
+    intake::{Fault, Intake},
     record, reopen, small_segments,
 };
+use crate::membership::Link;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn channel(address: std::net::SocketAddr) -> Channel {
-    Endpoint::from_shared(format!("http://{address}")).expect("a URL").connect_lazy()
+fn link(address: std::net::SocketAddr) -> Link {
+    Link::over(Endpoint::from_shared(format!("http://{address}")).expect("a URL").connect_lazy())
 }
 
 fn call(spool: &Spool) -> String {
@@ -46,7 +47,7 @@ async fn a_record_arrives_soon_after_its_call() {
     let (dir, intake) = (Dir::new(), Intake::default());
     let server = intake.serve("127.0.0.1:0").await;
     let (spool, id) = reopen(&dir.0, &small_segments());
-    let shipping = Shipping::start(spool.clone(), id, channel(server.address), TOKEN).unwrap();
+    let shipping = Shipping::start(spool.clone(), id, link(server.address));
     call(&spool);
     wait_until_empty(&spool).await;
     let mut times: Vec<Duration> = Vec::new();
@@ -71,7 +72,7 @@ async fn every_call_arrives_once_through_every_fault() {
     let mut server = intake.serve("127.0.0.1:0").await;
     let address = server.address;
     let (spool, id) = reopen(&dir.0, &small_segments());
-    let shipping = Shipping::start(spool.clone(), id, channel(address), TOKEN).unwrap();
+    let shipping = Shipping::start(spool.clone(), id, link(address));
     let held = spool.intent(&UsageRecord { tool: "slow".to_owned(), ..record() }).unwrap();
     let mut calls = HashSet::new();
     for round in 0..20 {
@@ -100,7 +101,7 @@ async fn a_restart_goes_on_where_the_last_process_stopped() {
     let mut calls = HashSet::new();
     for _ in 0..4 {
         let (spool, id) = reopen(&dir.0, &small_segments());
-        let shipping = Shipping::start(spool.clone(), id, channel(server.address), TOKEN).unwrap();
+        let shipping = Shipping::start(spool.clone(), id, link(server.address));
         calls.extend((0..200).map(|_| call(&spool)));
         tokio::time::sleep(Duration::from_millis(15)).await;
         // Stopped wherever it is.
@@ -108,7 +109,7 @@ async fn a_restart_goes_on_where_the_last_process_stopped() {
         calls.insert(call(&spool));
     }
     let (spool, id) = reopen(&dir.0, &small_segments());
-    let shipping = Shipping::start(spool.clone(), id, channel(server.address), TOKEN).unwrap();
+    let shipping = Shipping::start(spool.clone(), id, link(server.address));
     assert_eq!(shipping.drain(PATIENCE).await, 0);
     assert_each_stored_once(&intake, &calls);
 }
@@ -119,7 +120,7 @@ async fn a_backlog_goes_in_batches_of_a_thousand_at_most() {
     let (spool, id) = reopen(&dir.0, &super::Settings::default());
     let calls: HashSet<String> = (0..2_500).map(|_| call(&spool)).collect();
     let server = intake.serve("127.0.0.1:0").await;
-    let shipping = Shipping::start(spool, id, channel(server.address), TOKEN).unwrap();
+    let shipping = Shipping::start(spool, id, link(server.address));
     assert_eq!(shipping.drain(PATIENCE).await, 0);
     assert_each_stored_once(&intake, &calls);
     let batches = intake.0.lock().expect("no panic").batches.clone();
@@ -132,19 +133,11 @@ async fn a_drain_without_a_control_plane_keeps_its_deadline_and_the_records() {
     let (spool, id) = reopen(&dir.0, &super::Settings::default());
     call(&spool);
     let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
-    let shipping = Shipping::start(spool.clone(), id, channel(nobody), TOKEN).unwrap();
+    let shipping = Shipping::start(spool.clone(), id, link(nobody));
     let started = Instant::now();
     assert_eq!(shipping.drain(Duration::from_millis(300)).await, 1);
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     drop(spool);
     let (spool, _) = reopen(&dir.0, &super::Settings::default());
     assert_eq!(spool.depth(), 1);
-}
-
-#[tokio::test]
-async fn a_token_that_is_no_header_is_refused() {
-    let dir = Dir::new();
-    let (spool, id) = reopen(&dir.0, &super::Settings::default());
-    let nobody = channel(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
-    assert!(matches!(Shipping::start(spool, id, nobody, "line\nbreak"), Err(ShipError::Token)));
 }

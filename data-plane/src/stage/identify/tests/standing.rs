@@ -11,7 +11,8 @@ use crate::{
 
 fn policies() -> Policies {
     let dir = std::env::temp_dir().join(format!("tollgate-standing-{}", Uuid::now_v7()));
-    Policies::open(Shelf::open(dir, "enrol").unwrap(), NOW)
+    let vault = dir.join("vault");
+    Policies::open(Shelf::open(dir, vault).unwrap(), NOW)
 }
 
 fn revoke(policies: &Policies, tenant: &Tenant, what: What) {
