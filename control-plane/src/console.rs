@@ -41,6 +41,7 @@ mod connect;
 pub(crate) mod cookie;
 pub(crate) mod csrf;
 mod filters;
+mod fleet;
 mod form;
 mod home;
 mod identity_providers;
@@ -105,6 +106,10 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/sessions", get(sessions::show_list))
         .route("/sessions/{id}", get(sessions::show_detail))
         .route("/sessions/{id}/end", post(sessions::end))
+        .route("/fleet", get(fleet::show_fleet))
+        .route("/fleet/enrollment-tokens", post(fleet::create_token))
+        .route("/fleet/enrollment-tokens/{id}/delete", post(fleet::delete_token))
+        .route("/fleet/data-planes/{id}/revoke", post(fleet::revoke))
         .route("/users", get(users::show_list))
         .route("/users/{id}", get(users::show_detail))
         .route("/users/{id}/edit", get(users::show_edit).post(users::save))

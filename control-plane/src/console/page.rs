@@ -43,6 +43,7 @@ pub(crate) enum Section {
     Audit,
     Sessions,
     Users,
+    Fleet,
     Settings,
     /// None of them.
     Other,
@@ -150,10 +151,11 @@ pub(crate) enum Done {
     UserActivated,
     UserRevoked,
     SessionEnded,
+    DataPlaneRevoked,
 }
 
 impl Done {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Created,
         Self::Saved,
         Self::Deleted,
@@ -171,6 +173,7 @@ impl Done {
         Self::UserActivated,
         Self::UserRevoked,
         Self::SessionEnded,
+        Self::DataPlaneRevoked,
     ];
 
     const fn code(self) -> &'static str {
@@ -190,6 +193,7 @@ impl Done {
             Self::UserDisabled => "user-disabled",
             Self::UserActivated => "user-activated",
             Self::UserRevoked => "user-revoked",
+            Self::DataPlaneRevoked => "data-plane-revoked",
             Self::Withdrawn => "withdrawn",
             Self::SessionEnded => "session-ended",
         }
@@ -214,6 +218,7 @@ impl Done {
             Self::UserActivated => "Activated. They may sign in again.",
             Self::UserRevoked => "Revoked. They are signed out, and no token that acts for them is good any longer.",
             Self::SessionEnded => "Ended. The next request in it is told to begin anew.",
+            Self::DataPlaneRevoked => "Revoked. It serves nobody any more.",
             Self::Withdrawn => "Taken back. The application has to ask you again.",
         }
     }
@@ -287,6 +292,7 @@ impl Failure {
     fn of(error: &ApiError) -> Self {
         let (status, _) = error.kind();
         let title = match status {
+            StatusCode::FORBIDDEN if matches!(error, ApiError::OtherTenant) => "Not from this tenant",
             StatusCode::FORBIDDEN => "Your role does not allow this",
             StatusCode::NOT_FOUND => "Not found",
             _ if matches!(error, ApiError::DataPlanesSilent(_)) => "Data planes do not answer",

@@ -11,6 +11,7 @@ use crate::{
 
 mod access;
 mod apps;
+mod fleet;
 mod forms;
 mod people;
 mod provider_logout;
@@ -150,6 +151,7 @@ async fn every_page_has_the_security_headers_and_no_inline_code() {
             "/new/user",
             "/new/identity-provider",
             "/settings",
+            "/fleet",
             "/tenants/acme/edit",
             "/access/keys",
             "/waiting",

@@ -53,7 +53,7 @@ async fn an_older_session_is_led_to_the_sign_in_and_back() {
         let key = ("jwks_uri", "https://agent.example/jwks.json");
         let method = ("auth_method", "private_key_jwt");
         let kind = ("type", "autonomous");
-        let posts: [Post<'_>; 10] = [
+        let posts: [Post<'_>; 12] = [
             ("/agents/bot/credentials", &[], "/agents/bot"),
             ("/access/keys/rotate", &[], "/access/keys"),
             ("/access/keys/some-kid/revoke", &[], "/access/keys"),
@@ -67,6 +67,8 @@ async fn an_older_session_is_led_to_the_sign_in_and_back() {
             ("/agents/bot/edit", &[("team", "core"), kind, method, key], "/agents/bot/edit"),
             ("/new/agent", &[("name", "keyed"), ("team", "core"), kind, method, key], "/new/agent"),
             ("/settings/initial-access-tokens", &[("note", "one")], "/settings"),
+            ("/fleet/enrollment-tokens", &[("name", "one")], "/fleet"),
+            ("/fleet/data-planes/dpl_0/revoke", &[], "/fleet"),
             ("/new/user", &[("email", "eve@acme.test"), ("role", "owner")], "/new/user"),
         ];
         pass(bench, 6).await;

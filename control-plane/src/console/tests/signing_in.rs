@@ -244,6 +244,7 @@ async fn who_has_no_role_sees_their_own_pages_alone() {
             "/calls",
             "/users",
             "/settings",
+            "/fleet",
             "/search?q=a",
             "/new/team",
             "/new/user",
