@@ -13,7 +13,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use tokio::{
     sync::mpsc,
-    time::{Instant, interval, sleep_until},
+    time::{Instant, interval, sleep_until, timeout},
 };
 use uuid::Uuid;
 
@@ -50,6 +50,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// For how long a subscription counts without another word of its listener, in seconds.
 const SUBSCRIBED_FOR_S: u64 = 60;
 const RENEW_EVERY: Duration = Duration::from_secs(20);
+/// How long a server may take to hear that nobody listens any more; the end of the data plane waits for it.
+const UNSUBSCRIBED_WITHIN: Duration = Duration::from_secs(2);
 /// Between two attempts to open a stream that the server broke off; up to half as long again, so that listeners that
 /// lost their server at once do not come back at once.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
@@ -349,6 +351,14 @@ impl Listener {
         self.stream = None;
         let store = &self.ask.gateway().store;
         let _ended = store.end_lease(self.owner, self.session, self.me).await;
+        // The subscriptions run out in the store, and the server's with its session: nobody waits for a server that hangs.
+        if timeout(UNSUBSCRIBED_WITHIN, self.unsubscribe()).await.is_err() {
+            tracing::debug!("a server was not told in time that nobody listens");
+        }
+    }
+
+    async fn unsubscribe(&self) {
+        let store = &self.ask.gateway().store;
         for uri in &self.filter.uris {
             let left = store.leave(self.owner, self.subscription(uri), self.me).await;
             if left == Ok(0)
