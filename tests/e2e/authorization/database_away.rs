@@ -88,11 +88,12 @@ async fn under_load_clients_get_tokens_or_are_told_to_come_again_and_nothing_els
         }
     });
     let outage = async {
-        load.reaches(200).await;
+        load.goes_on_to(100, 200).await;
         office.tollgate.take_database_away().await;
-        load.reaches(503).await;
+        // Twice of everyone: each of these answers takes as long as a connection is waited for.
+        load.goes_on_to(16, 503).await;
         office.tollgate.give_database_back();
-        load.reaches(200).await;
+        load.goes_on_to(100, 200).await;
         load.end();
     };
     tokio::join!(join_all(machines), join_all(apps), outage);
@@ -124,10 +125,10 @@ impl Load {
         self.counts.lock().expect("sound").clone()
     }
 
-    /// Waits for a hundred more answers of this status.
-    async fn reaches(&self, status: u16) {
+    /// Waits for so many more answers of this status.
+    async fn goes_on_to(&self, more: usize, status: u16) {
         let count = || self.counts().get(&status).copied().unwrap_or_default();
-        let enough = count() + 100;
+        let enough = count() + more;
         eventually_true(&format!("{enough} answers with {status}"), || async { count() >= enough }).await;
     }
 }
