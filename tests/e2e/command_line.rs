@@ -101,6 +101,54 @@ spec:
 }
 
 #[tokio::test]
+async fn a_plan_says_what_apply_would_do_and_what_was_exported_changes_nothing() {
+    let tollgate = Deployment::dev().start().await;
+    let exported = tollgate.command(&["export"]).await.success().stdout;
+    for kind in ["Team", "Server", "Agent", "Grant"] {
+        assert!(exported.contains(&format!("kind: {kind}\n")), "{exported}");
+    }
+    let plan = ["plan", "-f", "-"];
+    let same = tollgate.command_with_input(&plan, &exported).await;
+    assert_eq!(same.code, 0, "{same:?}");
+    assert!(same.stdout.lines().all(|line| line.starts_with("unchanged ")), "{}", same.stdout);
+    let other = exported.replace("demo:add", "demo:reset_counter") + "---\n" + TEAM.replace("platform", "new").trim();
+    let changes = tollgate.command_with_input(&plan, &other).await;
+    assert_eq!(changes.code, 2, "{changes:?}");
+    assert!(changes.stdout.contains("create team/new\n"), "{}", changes.stdout);
+    assert!(changes.stdout.contains(r#"spec.scopes[0]: "demo:add" -> "demo:reset_counter""#), "{}", changes.stdout);
+    assert_eq!(tollgate.command(&["export"]).await.success().stdout, exported, "a plan writes nothing");
+    assert_eq!(tollgate.command_with_input(&plan, "kind: [").await.code, 1);
+}
+
+#[tokio::test]
+async fn users_and_the_tenant_are_changed_by_command() {
+    let tollgate = Deployment::dev().start().await;
+    let ada = "ada@example.com";
+    tollgate.command(&["users", "create", ada, "--role", "operator", "--team", "platform"]).await.success();
+    let spec = async || tollgate.get(&format!("users/{ada}")).await["spec"].clone();
+    assert_eq!(spec().await, json!({"role": "operator", "team": "platform", "state": "active"}));
+    tollgate.command(&["users", "update", ada, "--team", "", "--state", "disabled"]).await.success();
+    assert_eq!(spec().await, json!({"role": "operator", "state": "disabled"}));
+    assert_eq!(tollgate.command(&["users", "update", ada]).await.code, 3);
+    assert_eq!(tollgate.command(&["users", "update", ada, "--role", "king"]).await.code, 1);
+    tollgate.command(&["users", "delete", ada]).await.success();
+    assert_eq!(tollgate.command(&["users", "delete", ada]).await.code, 5);
+
+    let set = ["tenant", "set", "access_token_ttl=30m", "client_registration.registration=approval"];
+    tollgate.command(&set).await.success();
+    let shown = async || tollgate.command(&["tenant", "show", "-o", "json"]).await.success().json()["spec"].clone();
+    let changed = shown().await;
+    assert_eq!(changed["access_token_ttl"], "30m");
+    assert_eq!(changed["client_registration"], json!({"registration": "approval"}));
+    assert!(changed["egress_allow"].is_array(), "the rest stays: {changed}");
+    tollgate.command(&["tenant", "set", "access_token_ttl="]).await.success();
+    assert_eq!(shown().await.get("access_token_ttl"), None);
+    let wrong = tollgate.command(&["tenant", "set", "colour=red"]).await;
+    assert!(wrong.code == 1 && wrong.stderr.contains("colour"), "{wrong:?}");
+    assert_eq!(tollgate.command(&["tenant", "set", "colour"]).await.code, 3);
+}
+
+#[tokio::test]
 async fn apply_refuses_what_it_does_not_understand() {
     let tollgate = Deployment::dev().argument("--no-demo").start().await;
     let before = tollgate.get("teams").await;

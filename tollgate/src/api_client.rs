@@ -204,9 +204,14 @@ impl ApiClient {
         success(&answer).map(|()| answer.json())
     }
 
-    /// Deletes an object.
+    /// Deletes an object that has no versions.
     pub(crate) async fn delete(&self, segments: &[&str]) -> Result<(), Failure> {
-        success(&self.send(Method::DELETE, &self.url(segments, &[]), None, Precondition::None).await?)
+        self.delete_if(segments, Precondition::None).await
+    }
+
+    /// Deletes an object if what must hold does.
+    pub(crate) async fn delete_if(&self, segments: &[&str], precondition: Precondition<'_>) -> Result<(), Failure> {
+        success(&self.send(Method::DELETE, &self.url(segments, &[]), None, precondition).await?)
     }
 
     async fn send(

@@ -51,18 +51,32 @@ pub(crate) struct Args {
     client: ClientArgs,
 }
 
+/// What is stored under an object's name, next to what was declared.
+#[derive(Debug)]
+pub(crate) enum Standing {
+    Absent,
+    AsDeclared,
+    Other(Stored),
+}
+
 /// Applies the files and waits until the data planes follow.
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
-    let mut objects = Vec::new();
-    for file in &args.file {
-        objects.extend(read_file(file)?);
-    }
-    objects.sort_by_key(|object| object.kind);
+    let objects = read_files(&args.file)?;
     let api = ApiClient::from_args(&args.client)?;
     for line in apply_in_order(&api, &objects).await? {
         eprintln!("{line}");
     }
     Ok(())
+}
+
+/// Reads files, in the order of application.
+pub(crate) fn read_files(files: &[PathBuf]) -> Result<Vec<Object>, Failure> {
+    let mut objects = Vec::new();
+    for file in files {
+        objects.extend(read_file(file)?);
+    }
+    objects.sort_by_key(|object| object.kind);
+    Ok(objects)
 }
 
 /// Reads one file, or standard input for `-`.
@@ -84,7 +98,7 @@ pub(crate) fn read_file(file: &Path) -> Result<Vec<Object>, Failure> {
 /// of every tenant concerned.
 pub(crate) async fn apply_in_order(api: &ApiClient, objects: &[Object]) -> Result<Vec<String>, Failure> {
     for object in objects {
-        let done = apply_one(&tenant_of(api, object), object)
+        let done = apply_one(api, object)
             .await
             .map_err(|failure| failure.during(format!("cannot apply {}", object.title())))?;
         terminal::print(&format!("{done} {}\n", object.title()));
@@ -98,19 +112,37 @@ pub(crate) async fn apply_in_order(api: &ApiClient, objects: &[Object]) -> Resul
     Ok(lines)
 }
 
-fn tenant_of(api: &ApiClient, object: &Object) -> ApiClient {
-    object.tenant.as_ref().map_or_else(|| api.clone(), |tenant| api.in_tenant(tenant.as_str()))
+async fn apply_one(api: &ApiClient, object: &Object) -> Result<&'static str, Failure> {
+    let (api, path) = place_of(api, object);
+    let path = path.each_ref().map(String::as_str);
+    let body = json!({ "labels": object.labels, "spec": object.spec });
+    match standing(&api, &path, object).await? {
+        Standing::Absent => api.put(&path, Precondition::Absent, &body).await.map(|_| "created"),
+        Standing::AsDeclared => Ok("unchanged"),
+        Standing::Other(stored) => {
+            api.put(&path, Precondition::Unchanged(&stored.etag), &body).await.map(|_| "updated")
+        }
+    }
 }
 
-async fn apply_one(api: &ApiClient, object: &Object) -> Result<&'static str, Failure> {
-    let collection = object.kind.collection();
-    let path = [collection.as_str(), object.name.as_str()];
-    let body = json!({ "labels": object.labels, "spec": object.spec });
-    match api.find(&path).await? {
-        None => api.put(&path, Precondition::Absent, &body).await.map(|_| "created"),
-        Some(stored) if is_as_declared(&stored, object) => Ok("unchanged"),
-        Some(stored) => api.put(&path, Precondition::Unchanged(&stored.etag), &body).await.map(|_| "updated"),
-    }
+/// Compares an object with what is stored.
+pub(crate) async fn compare(api: &ApiClient, object: &Object) -> Result<Standing, Failure> {
+    let (api, path) = place_of(api, object);
+    standing(&api, &path.each_ref().map(String::as_str), object).await
+}
+
+async fn standing(api: &ApiClient, path: &[&str], object: &Object) -> Result<Standing, Failure> {
+    Ok(match api.find(path).await? {
+        None => Standing::Absent,
+        Some(stored) if is_as_declared(&stored, object) => Standing::AsDeclared,
+        Some(stored) => Standing::Other(stored),
+    })
+}
+
+/// Where an object is: its tenant, and its path there.
+fn place_of(api: &ApiClient, object: &Object) -> (ApiClient, [String; 2]) {
+    let api = object.tenant.as_ref().map_or_else(|| api.clone(), |tenant| api.in_tenant(tenant.as_str()));
+    (api, [object.kind.collection(), object.name.to_string()])
 }
 
 fn is_as_declared(stored: &Stored, object: &Object) -> bool {

@@ -4,8 +4,9 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
     agents, apply, audit, authorizations, call, control_plane, data_plane, data_planes, demo_server, dev, doctor,
-    enrollment_tokens, failure::Failure, get, initial_access_tokens, keys, revoke, sessions, settings, sign_in_link,
-    usage,
+    enrollment_tokens, export,
+    failure::{Exit, Failure},
+    get, initial_access_tokens, keys, plan, revoke, sessions, settings, sign_in_link, tenant, usage, users,
 };
 
 const ABOUT: &str = "An MCP gateway: agents call tools through it, and every call is authorised, limited and recorded.";
@@ -37,8 +38,12 @@ pub(crate) enum Command {
     #[command(after_help = settings::DATA_PLANE_EXAMPLES)]
     DataPlane(settings::Args),
     DemoServer(demo_server::Args),
+    Plan(plan::Args),
     Apply(apply::Args),
+    Export(export::Args),
     Get(get::Args),
+    Tenant(tenant::Args),
+    Users(users::Args),
     Agents(agents::Args),
     Authorizations(authorizations::Args),
     InitialAccessTokens(initial_access_tokens::Args),
@@ -63,14 +68,18 @@ pub(crate) fn parse() -> Result<Command, clap::Error> {
 }
 
 /// Does what was asked.
-pub(crate) async fn run(command: Command) -> Result<(), Failure> {
+pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Dev(args) => dev::run(args).await,
         Command::ControlPlane(args) => control_plane::run(args).await,
         Command::DataPlane(args) => data_plane::run(args).await,
         Command::DemoServer(args) => demo_server::run(args).await,
+        Command::Plan(args) => return plan::run(args).await,
         Command::Apply(args) => apply::run(args).await,
+        Command::Export(args) => export::run(args).await,
         Command::Get(args) => get::run(args).await,
+        Command::Tenant(args) => tenant::run(args).await,
+        Command::Users(args) => users::run(args).await,
         Command::Agents(args) => agents::run(args).await,
         Command::Authorizations(args) => authorizations::run(args).await,
         Command::InitialAccessTokens(args) => initial_access_tokens::run(args).await,
@@ -85,6 +94,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
         Command::SignInLink(args) => sign_in_link::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
     }
+    .map(|()| Exit::Done)
 }
 
 #[cfg(test)]

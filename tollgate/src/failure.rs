@@ -6,11 +6,15 @@ use std::{error::Error, fmt};
 
 use crate::terminal;
 
-/// Exit codes; 0 is success, 130 an interrupt.
+/// Exit codes; 130 is an interrupt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
+    /// What was asked for is done.
+    Done = 0,
     /// Anything without a code of its own.
     Error = 1,
+    /// Of a plan: applied, it would change something.
+    Changes = 2,
     /// The command line is wrong.
     Usage = 3,
     /// No valid credential, or not permitted.

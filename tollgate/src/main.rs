@@ -27,6 +27,7 @@ mod demo_server;
 mod dev;
 mod doctor;
 mod enrollment_tokens;
+mod export;
 mod failure;
 mod get;
 mod http_client;
@@ -34,14 +35,17 @@ mod initial_access_tokens;
 mod keys;
 mod logging;
 mod manifest;
+mod plan;
 mod postgres;
 mod revoke;
 mod sessions;
 mod settings;
 mod shutdown;
 mod sign_in_link;
+mod tenant;
 mod terminal;
 mod usage;
+mod users;
 
 use failure::{Exit, Failure, OrFail as _};
 
@@ -58,7 +62,7 @@ fn main() -> ExitCode {
         }
     };
     match run(command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(exit) => code(exit),
         Err(failure) => {
             failure.print();
             code(failure.code())
@@ -66,7 +70,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: cli::Command) -> Result<(), Failure> {
+fn run(command: cli::Command) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.or_fail("cannot start the runtime")?;
     let outcome = runtime.block_on(cli::run(command));

@@ -30,7 +30,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 7] =
+    /// All of them, in that order.
+    pub(crate) const ALL: [Self; 7] =
         [Self::Team, Self::IdentityProvider, Self::Server, Self::Toolset, Self::Agent, Self::Grant, Self::Limit];
 
     /// As files write it.

@@ -34,13 +34,18 @@ pub(crate) fn resolve(objects: &mut [Object], folder: &Path) -> Result<(), Failu
     Err(mistakes.into_iter().fold(failure, Failure::why))
 }
 
+/// Whether a member of this name is a secret, or refers to one.
+pub(crate) fn is_reference(member: &str) -> bool {
+    matches!(member, "value_ref" | "secret_ref" | "client_secret")
+}
+
 /// Where a credential has secrets.
 fn references(credential: &mut Value) -> Vec<&mut Value> {
     let Value::Object(members) = credential else { return Vec::new() };
     let mut found = Vec::new();
     for (name, value) in members {
         match (name.as_str(), value) {
-            ("value_ref" | "secret_ref", value) => found.push(value),
+            (name, value) if is_reference(name) => found.push(value),
             ("headers", Value::Array(headers)) => {
                 found.extend(headers.iter_mut().filter_map(|header| header.get_mut("value_ref")));
             }
