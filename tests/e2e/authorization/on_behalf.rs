@@ -55,6 +55,25 @@ async fn a_session_that_an_agent_holds_for_one_user_is_of_no_use_for_another() {
     assert_eq!(session.request("ping", json!({})).await.status, 200, "the owner's own goes on");
 }
 
+#[tokio::test]
+async fn a_user_is_not_sent_to_consent_to_what_the_agent_was_not_granted() {
+    let mut office = Office::open(Deployment::dev().argument("--no-demo")).await;
+    let agent = office.tollgate.interactive_agent("app").grant("files:read").create().await;
+    let resource = office.tollgate.server_url("files");
+    let client = agent.tokens(&mut office.owner, &resource).await.at(&resource);
+    let answer = client.call("write", json!({})).await;
+    assert_eq!((answer.status, answer.reason()), (403, "tool_not_granted"), "{}", answer.body);
+    let challenge = answer.header("www-authenticate").expect("a challenge");
+    assert!(challenge.contains(r#"error="insufficient_scope""#) && !challenge.contains("scope=\"files"), "{challenge}");
+    let spec = json!({"to": {"agent": "app"}, "scopes": ["files:write"]});
+    office.tollgate.put("grants/more", json!({"spec": spec})).await;
+    office.tollgate.policy_in_force().await;
+    let answer = client.call("write", json!({})).await;
+    assert_eq!((answer.status, answer.reason()), (403, "scope_insufficient"), "{}", answer.body);
+    let challenge = answer.header("www-authenticate").expect("a challenge");
+    assert!(challenge.contains(r#"scope="files:write""#), "now the user can give it: {challenge}");
+}
+
 /// For whom a call was made, and who paid.
 fn people_of(record: &UsageRecord) -> (&str, &str) {
     (record.user.as_deref().unwrap_or_default(), record.team.as_deref().unwrap_or_default())
