@@ -22,14 +22,22 @@ const PAGES_MAX = 15;
 const browser = await launch();
 // The certificates of the test's own authority are not in the browser's store.
 const context = await browser.newContext({ ignoreHTTPSErrors: true });
-const page = await context.newPage();
-page.setDefaultTimeout(30_000);
 
+let page;
 let complaints = [];
-page.on('pageerror', (error) => complaints.push(`script error: ${error.message}`));
-page.on('console', (message) => {
-  if (/Content Security Policy|Refused to/.test(message.text())) complaints.push(message.text());
-});
+
+// Takes a new page for each way: what the last one still loads, if only the browser's own page about an address where
+// nobody answers, would interrupt the next visit.
+async function turn() {
+  const last = page;
+  page = await context.newPage();
+  page.setDefaultTimeout(30_000);
+  page.on('pageerror', (error) => complaints.push(`script error: ${error.message}`));
+  page.on('console', (message) => {
+    if (/Content Security Policy|Refused to/.test(message.text())) complaints.push(message.text());
+  });
+  await last?.close();
+}
 
 // Does what leads to another page, and waits until that is there.
 async function leave(act) {
@@ -71,15 +79,10 @@ async function consent(order) {
   return seen;
 }
 
-// Waits for the page at which the way ends, when somebody answers there: coming later, it would interrupt the next visit.
-async function settle(last) {
-  const response = await last.response();
-  if (response) await page.waitForURL(last.url());
-}
-
 const link = () => page.locator('#return').first().getAttribute('href', { timeout: 100 }).catch(() => null);
 
 async function follow(order) {
+  await turn();
   complaints = [];
   const consents = [];
   const hosts = [];
@@ -99,29 +102,25 @@ async function follow(order) {
   };
   page.on('request', onRequest);
   page.on('response', onResponse);
-  try {
-    await page.goto(order.visit).catch((error) => {
-      if (!arrived) throw error;
-    });
-    for (let pages = 0; pages < PAGES_MAX; pages += 1) {
-      if (arrived) {
-        await settle(arrived);
-        return { url: arrived.url(), status, text: '', consents, hosts, complaints };
-      }
-      hosts.push(new URL(page.url()).host);
-      if (leadsOn) await moveOn(page.url(), () => arrived);
-      else if (await decides(order)) consents.push(await consent(order));
-      else if (await provides(order)) await leave(() => ways(order).first().click());
-      else if (order.email && await page.locator('input[name=password]').count()) await signIn(order);
-      else if (await page.locator('button[name=account]').count()) {
-        await leave(() => page.locator(`button[name=account][value="${order.account}"]`).click());
-      } else return { url: page.url(), status, text: await page.innerText('body'), link: await link(), consents, hosts, complaints };
+  await page.goto(order.visit).catch((error) => {
+    if (!arrived) throw error;
+  });
+  for (let pages = 0; pages < PAGES_MAX; pages += 1) {
+    if (arrived) {
+      // Whoever answers there hears of it.
+      await arrived.response();
+      return { url: arrived.url(), status, text: '', consents, hosts, complaints };
     }
-    throw new Error(`no end after ${PAGES_MAX} pages, at ${page.url()}`);
-  } finally {
-    page.off('request', onRequest);
-    page.off('response', onResponse);
+    hosts.push(new URL(page.url()).host);
+    if (leadsOn) await moveOn(page.url(), () => arrived);
+    else if (await decides(order)) consents.push(await consent(order));
+    else if (await provides(order)) await leave(() => ways(order).first().click());
+    else if (order.email && await page.locator('input[name=password]').count()) await signIn(order);
+    else if (await page.locator('button[name=account]').count()) {
+      await leave(() => page.locator(`button[name=account][value="${order.account}"]`).click());
+    } else return { url: page.url(), status, text: await page.innerText('body'), link: await link(), consents, hosts, complaints };
   }
+  throw new Error(`no end after ${PAGES_MAX} pages, at ${page.url()}`);
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
