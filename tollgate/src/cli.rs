@@ -107,6 +107,16 @@ mod tests {
     }
 
     #[test]
+    fn a_key_may_have_an_id_that_begins_with_a_hyphen() {
+        for kid in ["-o9K0kQYqk_7yU1bV0n3JcDqRzQ2mHf5gE8wXaLtPbI", "--K0kQYqk_7yU1bV0n3JcDqRzQ2mHf5gE8wXaLtPbIs"] {
+            for command in ["keys revoke", "revoke key"] {
+                let words = ["tollgate"].into_iter().chain(command.split(' ')).chain([kid, "--url", "http://c"]);
+                Cli::try_parse_from(words).unwrap_or_else(|refusal| panic!("{command} {kid}: {refusal}"));
+            }
+        }
+    }
+
+    #[test]
     fn every_command_says_what_it_does() {
         for command in Cli::command().get_subcommands() {
             assert!(command.get_about().is_some(), "{} has no description", command.get_name());

@@ -46,6 +46,8 @@ enum Action {
     /// Revoke a key and all tokens that it signed
     Revoke {
         /// The key's id
+        // A thumbprint may begin with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         #[command(flatten)]
         client: ClientArgs,

@@ -45,6 +45,8 @@ enum What {
     /// A signing key, and all tokens that it signed
     Key {
         /// The key's id, as `tollgate keys list` shows it
+        // A thumbprint may begin with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         #[command(flatten)]
         client: ClientArgs,
