@@ -73,6 +73,7 @@ async fn look(gateway: &Arc<Gateway>, question: Question) -> Result<Reply, Unans
             Ok(only(found.map(|listed| show(tenant, &listed))))
         }
         What::EndSession(end) => Ok(only(end_session(gateway, tenant, handle(&end.handle)?).await?)),
+        What::ReadCatalog(_) => Err(Unanswered::NotUnderstood),
     }
 }
 

@@ -99,6 +99,7 @@ async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, Compi
         users,
         sealing_keys,
         toolsets,
+        staleness: None,
     };
     policy.digest = hex_sha256(&policy.encode_to_vec());
     Ok(Some(policy))

@@ -145,6 +145,7 @@ pub(super) async fn users(connection: &mut PgConnection, tenant: TenantId) -> Re
         team: row.team.unwrap_or_default(),
         cost_center: row.cost_center.unwrap_or_default(),
         active: row.state == "active",
+        role: String::new(),
     })
     .fetch_all(connection)
     .await
@@ -198,6 +199,8 @@ pub(super) async fn servers(connection: &mut PgConnection, tenant: TenantId) -> 
                 instances: instances_of(row.id),
                 passed_headers: row.passed_headers,
                 credential: None,
+                approval: 0,
+                catalog: Vec::new(),
             };
             ServerRow { server, id, credential: row.credential }
         })
@@ -247,6 +250,8 @@ pub(super) async fn grants(connection: &mut PgConnection, tenant: TenantId) -> R
         deny: row.deny,
         // Rounded down: a grant never outlives its expiry. Zero would mean for ever.
         expires_at: row.expires_at.map_or(0, |at| at.timestamp().max(1)),
+        conditions: Vec::new(),
+        networks: Vec::new(),
     })
     .fetch_all(connection)
     .await

@@ -258,7 +258,7 @@ impl Stream {
                 return Ok(());
             }
             // Something that a newer data plane says beside the rest.
-            None => return Ok(()),
+            Some(Request::CatalogReport(_)) | None => return Ok(()),
         };
         let tenant = tenant_of(&tenant_id)?;
         if !self.ledger.answer(&self.known.borrow(), tenant, revision) {

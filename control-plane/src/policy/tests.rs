@@ -258,6 +258,7 @@ impl Furnished {
             scopes: vec![scope.to_owned()],
             deny,
             expires_at,
+            ..Grant::default()
         };
         let tool = |tool: &str, name: &str, description: &str| ToolsetTool {
             server_id: self.server.to_string(),

@@ -52,6 +52,7 @@ impl Store {
             }
             What::InspectSession(inspect) => with(&inspect.handle).map(|at| sessions[at].clone()).into_iter().collect(),
             What::EndSession(end) => with(&end.handle).map(|at| sessions.remove(at)).into_iter().collect(),
+            What::ReadCatalog(_) => Vec::new(),
         };
         Reply { sessions, ..Reply::default() }
     }

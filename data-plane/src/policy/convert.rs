@@ -146,7 +146,7 @@ fn give(agents: &mut HashMap<AgentId, Agent>, sent: wire::Grant) -> Result<(), S
                 agent.grants.push(grant.clone());
             }
         }
-        None => return Err(SnapshotError::Grant(sent.name)),
+        Some(wire::grant::To::Role(_)) | None => return Err(SnapshotError::Grant(sent.name)),
     }
     Ok(())
 }
