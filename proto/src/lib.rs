@@ -21,7 +21,7 @@ pub use id::{
     TenantId, ToolsetId, UserId,
 };
 pub use name::{Name, NameError};
-pub use scope::{Scope, ScopeError};
+pub use scope::{Pattern, PatternError, Scope, ScopeError};
 pub use trusted_proxies::{TrustedProxies, TrustedProxiesError};
 
 /// Enrolment of data planes, and what keeps them enrolled.

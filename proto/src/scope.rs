@@ -1,16 +1,26 @@
 //! Scopes: the unit of least privilege, as grants, tokens and challenges write them.
 //!
 //! Invariant: a scope's text is a valid OAuth scope-token (RFC 6749 section 3.3), whatever a server calls its
-//! tools: bytes outside the alphabet, and the percent sign, are percent-encoded.
+//! tools: bytes outside the alphabet, the percent sign and a star that is none are percent-encoded. Two scopes that
+//! are written differently are different.
+
+mod pattern;
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use self::pattern::{Pattern, PatternError};
 use crate::Name;
 
 /// What a toolset's scope begins with. No server's name has a slash, so that nothing else does.
 const TOOLSET: &str = "toolset/";
+/// Behind the colon: the tools that only read.
+const READ: &str = "@read";
+/// Behind the colon, before the name of a prompt.
+const PROMPT: &str = "@prompt/";
+/// Behind the colon, before the URI of a resource.
+const RESOURCE: &str = "@resource/";
 
 /// What a grant allows or a token carries.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +31,32 @@ pub enum Scope {
         server: Name,
         /// The tool as the server names it, not encoded.
         tool: Box<str>,
+    },
+    /// `server:get_*`: the tools of a server that are called so.
+    Tools {
+        /// The server's slug.
+        server: Name,
+        /// What they are called: at least one star, and something beside it.
+        pattern: Pattern,
+    },
+    /// `server:@read`: the tools of a server that were approved as read-only.
+    ReadOnly {
+        /// The server's slug.
+        server: Name,
+    },
+    /// `server:@prompt/name`, with stars or without: prompts of a server.
+    Prompts {
+        /// The server's slug.
+        server: Name,
+        /// What they are called.
+        pattern: Pattern,
+    },
+    /// `server:@resource/uri`, with stars or without: resources of a server, and templates of such.
+    Resources {
+        /// The server's slug.
+        server: Name,
+        /// Their URIs.
+        pattern: Pattern,
     },
     /// `server:*`: everything that one server offers.
     Server {
@@ -56,11 +92,16 @@ pub enum ScopeError {
         /// What is wrong with it.
         source: crate::NameError,
     },
-    /// The part after the colon is empty, has a broken percent sequence or a byte that must be encoded.
-    #[error("the tool of scope `{0}` is not valid: percent-encode what is outside the scope alphabet")]
-    Tool(String),
-    /// `server:@label`, a form that this version does not evaluate.
-    #[error("`{0}` selects tools by a label, which this version does not evaluate: name the tools, or use `server:*`")]
+    /// What follows the colon, `@prompt/` or `@resource/` cannot be read.
+    #[error("the part of scope `{scope}` behind the server is not valid: {source}")]
+    Pattern {
+        /// The scope as given.
+        scope: String,
+        /// What is wrong with it.
+        source: PatternError,
+    },
+    /// `server:@label` with a label that there is not.
+    #[error("`{0}` has an unknown label: `@read`, `@prompt/name` and `@resource/uri` are known")]
     Label(String),
 }
 
@@ -71,11 +112,28 @@ impl Scope {
         Self::Tool { server: server.clone(), tool: tool.into() }
     }
 
-    /// The one server whose tools this scope speaks of; a toolset's scope speaks of the tools of several.
+    /// The scope of one prompt.
+    #[must_use]
+    pub fn prompt(server: &Name, prompt: &str) -> Self {
+        Self::Prompts { server: server.clone(), pattern: Pattern::literal(prompt) }
+    }
+
+    /// The scope of one resource.
+    #[must_use]
+    pub fn resource(server: &Name, uri: &str) -> Self {
+        Self::Resources { server: server.clone(), pattern: Pattern::literal(uri) }
+    }
+
+    /// The one server that this scope speaks of; a toolset's scope speaks of the tools of several.
     #[must_use]
     pub const fn server(&self) -> Option<&Name> {
         match self {
-            Self::Tool { server, .. } | Self::Server { server } => Some(server),
+            Self::Tool { server, .. }
+            | Self::Tools { server, .. }
+            | Self::ReadOnly { server }
+            | Self::Prompts { server, .. }
+            | Self::Resources { server, .. }
+            | Self::Server { server } => Some(server),
             Self::Toolset { .. } => None,
         }
     }
@@ -85,17 +143,26 @@ impl Scope {
     pub const fn toolset(&self) -> Option<&Name> {
         match self {
             Self::Toolset { name } => Some(name),
-            Self::Tool { .. } | Self::Server { .. } => None,
+            _ => None,
         }
     }
 
-    /// Whether holding `self` suffices where `other` is asked for, whatever the tenant's toolsets hold: which tools
-    /// a toolset's scope stands for is known to those who have the policy.
+    /// Whether holding `self` suffices where `other` is asked for, whatever the tenant's toolsets hold and its tools
+    /// are approved as: that is known to those who have the policy.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        match self {
-            Self::Server { server } => other.server() == Some(server),
-            Self::Tool { .. } | Self::Toolset { .. } => self == other,
+        if let Self::Server { server } = self {
+            return other.server() == Some(server);
+        }
+        if self.server() != other.server() {
+            return false;
+        }
+        match (self, other) {
+            (Self::Tools { pattern, .. }, Self::Tool { tool, .. }) => pattern.matches(tool),
+            (Self::Tools { pattern, .. }, Self::Tools { pattern: wanted, .. })
+            | (Self::Prompts { pattern, .. }, Self::Prompts { pattern: wanted, .. })
+            | (Self::Resources { pattern, .. }, Self::Resources { pattern: wanted, .. }) => pattern.covers(wanted),
+            _ => self == other,
         }
     }
 }
@@ -105,26 +172,19 @@ impl fmt::Display for Scope {
         match self {
             Self::Server { server } => write!(f, "{server}:*"),
             Self::Toolset { name } => write!(f, "{TOOLSET}{name}"),
+            Self::ReadOnly { server } => write!(f, "{server}:{READ}"),
+            Self::Prompts { server, pattern } => write!(f, "{server}:{PROMPT}{pattern}"),
+            Self::Resources { server, pattern } => write!(f, "{server}:{RESOURCE}{pattern}"),
+            Self::Tools { server, pattern } => {
+                write!(f, "{server}:")?;
+                pattern.write_unlabelled(f)
+            }
             Self::Tool { server, tool } => {
                 write!(f, "{server}:")?;
-                // A tool called `*` or `@x` must not read as a wildcard or a label.
-                let reserved_start = tool.as_ref() == "*" || tool.starts_with('@');
-                for (index, byte) in tool.bytes().enumerate() {
-                    if plain(byte) && !(index == 0 && reserved_start) {
-                        write!(f, "{}", char::from(byte))?;
-                    } else {
-                        write!(f, "%{byte:02X}")?;
-                    }
-                }
-                Ok(())
+                pattern::write_unlabelled(f, tool)
             }
         }
     }
-}
-
-/// RFC 6749's scope-token alphabet without the percent sign, which introduces an encoded byte.
-const fn plain(byte: u8) -> bool {
-    matches!(byte, 0x21 | 0x23..=0x5B | 0x5D..=0x7E) && byte != b'%'
 }
 
 impl FromStr for Scope {
@@ -136,35 +196,27 @@ impl FromStr for Scope {
             let name = name.parse().map_err(|source| ScopeError::Toolset { scope: shown(), source })?;
             return Ok(Self::Toolset { name });
         }
-        let (server, tool) = text.split_once(':').ok_or_else(|| ScopeError::Shape(shown()))?;
+        let (server, what) = text.split_once(':').ok_or_else(|| ScopeError::Shape(shown()))?;
         let server = server.parse().map_err(|source| ScopeError::Server { scope: shown(), source })?;
-        match tool {
-            "*" => Ok(Self::Server { server }),
-            _ if tool.starts_with('@') => Err(ScopeError::Label(shown())),
-            _ => {
-                let tool = decode(tool).ok_or_else(|| ScopeError::Tool(shown()))?;
-                Ok(Self::Tool { server, tool })
-            }
-        }
-    }
-}
-
-fn decode(tool: &str) -> Option<Box<str>> {
-    let mut bytes = tool.bytes();
-    let mut decoded = Vec::with_capacity(tool.len());
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let digits = [bytes.next()?, bytes.next()?];
-            let digits = std::str::from_utf8(&digits).ok()?;
-            decoded.push(u8::from_str_radix(digits, 16).ok()?);
-        } else if plain(byte) {
-            decoded.push(byte);
+        let pattern =
+            |text: &str| text.parse::<Pattern>().map_err(|source| ScopeError::Pattern { scope: shown(), source });
+        if what == "*" {
+            Ok(Self::Server { server })
+        } else if what == READ {
+            Ok(Self::ReadOnly { server })
+        } else if let Some(name) = what.strip_prefix(PROMPT) {
+            Ok(Self::Prompts { server, pattern: pattern(name)? })
+        } else if let Some(uri) = what.strip_prefix(RESOURCE) {
+            Ok(Self::Resources { server, pattern: pattern(uri)? })
+        } else if what.starts_with('@') {
+            Err(ScopeError::Label(shown()))
         } else {
-            return None;
+            Ok(match pattern(what)?.into_literal() {
+                Ok(tool) => Self::Tool { server, tool },
+                Err(pattern) => Self::Tools { server, pattern },
+            })
         }
     }
-    let decoded = String::from_utf8(decoded).ok()?;
-    (!decoded.is_empty()).then(|| decoded.into())
 }
 
 impl Serialize for Scope {
@@ -180,88 +232,4 @@ impl<'de> Deserialize<'de> for Scope {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn any_name() -> impl Strategy<Value = Name> {
-        "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?".prop_map(|name| name.parse().expect("a name"))
-    }
-
-    /// Often about a server that is called like the prefix of a toolset's scope.
-    fn any_scope() -> impl Strategy<Value = Scope> {
-        let server = || prop_oneof![any_name(), Just("toolset".parse().expect("a name"))];
-        prop_oneof![
-            (server(), prop_oneof!["[*@a-z/:% ]{1,6}", ".{1,40}"])
-                .prop_map(|(server, tool)| Scope::Tool { server, tool: tool.into() }),
-            server().prop_map(|server| Scope::Server { server }),
-            any_name().prop_map(|name| Scope::Toolset { name }),
-        ]
-    }
-
-    fn scope(text: &str) -> Scope {
-        text.parse().expect("a scope")
-    }
-
-    #[test]
-    fn a_wildcard_covers_the_tools_of_its_server_only() {
-        assert!(scope("demo:*").covers(&scope("demo:echo")));
-        assert!(scope("demo:*").covers(&scope("demo:*")));
-        assert!(!scope("demo:*").covers(&scope("other:echo")));
-        assert!(!scope("demo:echo").covers(&scope("demo:*")));
-    }
-
-    #[test]
-    fn any_tool_name_survives_the_round_trip() {
-        let server: Name = "demo".parse().expect("a name");
-        for tool in ["echo", "*", "@read", "a b", "ä", "100%", "a:b", "\"", "\\", "%2A"] {
-            let scope = Scope::tool(&server, tool);
-            let text = scope.to_string();
-            assert!(text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5B | 0x5D..=0x7E)), "{text}");
-            assert_eq!(text.parse(), Ok(scope), "{text}");
-        }
-    }
-
-    #[test]
-    fn broken_scopes_are_refused() {
-        for text in ["", "demo", ":echo", "demo:", "Demo:echo", "demo:a b", "demo:%4", "demo:%zz", "demo:@read"] {
-            assert!(text.parse::<Scope>().is_err(), "{text}");
-        }
-        for text in ["toolset/", "toolset/A", "toolset/a/b", "toolset/a:b", "toolset/*", "toolset", "tools/a", "/a"] {
-            assert!(text.parse::<Scope>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_toolsets_scope_covers_itself_alone_and_is_covered_by_no_servers() {
-        assert!(scope("toolset/triage").covers(&scope("toolset/triage")));
-        for other in ["toolset/other", "triage:*", "triage:echo", "toolset:*"] {
-            assert!(!scope("toolset/triage").covers(&scope(other)), "{other}");
-            assert!(!scope(other).covers(&scope("toolset/triage")), "{other}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn every_scope_is_a_scope_token_and_survives_the_round_trip(scope in any_scope()) {
-            let text = scope.to_string();
-            prop_assert!(text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5B | 0x5D..=0x7E)), "{}", text);
-            prop_assert_eq!(text.parse(), Ok(scope));
-        }
-
-        #[test]
-        fn a_text_that_is_read_as_a_scope_is_one_scope_only(one in any_scope(), two in any_scope()) {
-            prop_assert_eq!(one == two, one.to_string() == two.to_string());
-        }
-
-        #[test]
-        fn no_text_is_too_strange_to_be_read(text in any::<String>(), shaped in "(toolset/)?[a-z0-9:*@%/ -]{0,20}") {
-            for text in [text, shaped] {
-                if let Ok(scope) = text.parse::<Scope>() {
-                    prop_assert_eq!(scope.to_string().parse(), Ok(scope));
-                }
-            }
-        }
-    }
-}
+mod tests;

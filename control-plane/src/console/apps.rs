@@ -60,6 +60,10 @@ impl AllowedApp {
     fn words(scope: &Scope) -> String {
         match scope {
             Scope::Tool { server, tool } => format!("{server}: {tool}"),
+            Scope::Tools { server, pattern } => format!("{server}: tools called {pattern}"),
+            Scope::ReadOnly { server } => format!("{server}: tools that only read"),
+            Scope::Prompts { server, pattern } => format!("{server}: prompt {pattern}"),
+            Scope::Resources { server, pattern } => format!("{server}: resource {pattern}"),
             Scope::Server { server } => format!("Everything that {server} offers"),
             Scope::Toolset { name } => format!("Everything in the toolset {name}"),
         }

@@ -70,11 +70,10 @@ impl Toolsets {
     /// Whether holding all of `by` suffices where `wanted` is asked for.
     pub(super) fn covered(&self, wanted: &Scope, by: &[Scope]) -> bool {
         match wanted {
-            Scope::Tool { .. } => by.iter().any(|held| held.covers(wanted) || self.holds(held, wanted)),
-            Scope::Server { .. } => by.iter().any(|held| held.covers(wanted)),
             Scope::Toolset { name } => {
                 self.contain(name) && (by.contains(wanted) || self.tools(name).all(|tool| self.covered(tool, by)))
             }
+            _ => by.iter().any(|held| held.covers(wanted) || self.holds(held, wanted)),
         }
     }
 
@@ -84,11 +83,11 @@ impl Toolsets {
             return vec![wanted.clone()];
         }
         let tools: BTreeSet<&Scope> = match wanted {
-            Scope::Tool { .. } => BTreeSet::new(),
             Scope::Server { .. } => {
                 held.iter().flat_map(|held| self.spread(held)).filter(|it| wanted.covers(it)).collect()
             }
             Scope::Toolset { name } => self.tools(name).filter(|tool| self.covered(tool, held)).collect(),
+            _ => BTreeSet::new(),
         };
         tools.into_iter().cloned().collect()
     }
@@ -138,7 +137,7 @@ impl Toolsets {
     fn spread<'a>(&'a self, scope: &'a Scope) -> Box<dyn Iterator<Item = &'a Scope> + 'a> {
         match scope {
             Scope::Toolset { name } => Box::new(self.tools(name)),
-            Scope::Tool { .. } | Scope::Server { .. } => Box::new(std::iter::once(scope)),
+            _ => Box::new(std::iter::once(scope)),
         }
     }
 }

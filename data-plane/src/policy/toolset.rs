@@ -73,7 +73,7 @@ impl Toolsets {
     pub fn concerns(&self, held: &Scope, server: &Name) -> bool {
         match held {
             Scope::Toolset { name } => self.get(name).is_some_and(|toolset| toolset.has_server(server)),
-            Scope::Tool { .. } | Scope::Server { .. } => held.server() == Some(server),
+            _ => held.server() == Some(server),
         }
     }
 

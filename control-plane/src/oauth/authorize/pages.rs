@@ -165,7 +165,7 @@ pub(super) fn groups(offer: &Offer) -> Vec<Group> {
     for (heading, scope) in offer.boxes() {
         let tool = match scope {
             Scope::Tool { tool, .. } => Some(tool.to_string()),
-            Scope::Server { .. } | Scope::Toolset { .. } => None,
+            _ => None,
         };
         let of = matches!(heading, Heading::Toolset(_)).then(|| scope.server().map(|server| offer.title(server)));
         groups.entry(heading).or_default().push(Line { scope: scope.to_string(), tool, server: of.flatten() });
@@ -181,6 +181,10 @@ pub(super) fn groups(offer: &Offer) -> Vec<Group> {
 pub(super) fn in_words(scope: &Scope, offer: &Offer) -> String {
     match scope {
         Scope::Tool { server, tool } => format!("{}: {tool}", offer.title(server)),
+        Scope::Tools { server, pattern } => format!("{}: tools called {pattern}", offer.title(server)),
+        Scope::ReadOnly { server } => format!("{}: tools that only read", offer.title(server)),
+        Scope::Prompts { server, pattern } => format!("{}: prompt {pattern}", offer.title(server)),
+        Scope::Resources { server, pattern } => format!("{}: resource {pattern}", offer.title(server)),
         Scope::Server { server } => format!("Everything that {} offers", offer.title(server)),
         Scope::Toolset { name } => format!("Everything in the toolset {}", offer.toolsets.title(name)),
     }
