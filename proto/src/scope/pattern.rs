@@ -41,6 +41,12 @@ impl Pattern {
         }
     }
 
+    /// Whether it matches every name.
+    #[must_use]
+    pub fn is_anything(&self) -> bool {
+        matches!(&*self.parts, [first, last] if first.is_empty() && last.is_empty())
+    }
+
     /// Whether a name is called so.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
@@ -57,18 +63,23 @@ impl Pattern {
     /// text.
     #[must_use]
     pub fn meets(&self, template: &str) -> bool {
-        let (Some(start), Some(end)) = (template.find('{'), template.rfind('}')) else { return self.matches(template) };
-        if end < start {
-            return self.matches(template);
-        }
+        let Some((head, tail)) = ends(template) else { return self.matches(template) };
         // With a star or an expression in both, what is between the ends can be put one behind the other.
-        let (head, tail) = (&template[..start], &template[end + 1..]);
         let starts_alike = |one: &str, two: &str| one.starts_with(two) || two.starts_with(one);
         let ends_alike = |one: &str, two: &str| one.ends_with(two) || two.ends_with(one);
         match &*self.parts {
-            [uri] => uri.strip_prefix(head).is_some_and(|rest| rest.ends_with(tail)),
+            [uri] => Self::can_make(template, uri),
             [first, .., last] => starts_alike(first, head) && ends_alike(last, tail),
             [] => false,
+        }
+    }
+
+    /// Whether a URI may be one that the template makes.
+    #[must_use]
+    pub fn can_make(template: &str, uri: &str) -> bool {
+        match ends(template) {
+            Some((head, tail)) => uri.strip_prefix(head).is_some_and(|rest| rest.ends_with(tail)),
+            None => template == uri,
         }
     }
 
@@ -132,6 +143,12 @@ impl FromStr for Pattern {
         let parts = text.split('*').map(|part| decode(part).ok_or(PatternError::Encoding));
         Ok(Self { parts: parts.collect::<Result<_, _>>()? })
     }
+}
+
+/// What a template has before its first and behind its last expression; `None`: it has none.
+fn ends(template: &str) -> Option<(&str, &str)> {
+    let (head, rest) = template.split_once('{')?;
+    Some((head, rest.rsplit_once('}')?.1))
 }
 
 /// Writes a name so that it reads neither as a pattern nor, from its start, as a label.

@@ -1,0 +1,119 @@
+//! What is known of one server's offer: what was approved, what is blocked, and what was approved as reading only.
+//!
+//! Invariant: annotations count as long as the definition is the one that was approved, in every mode of approval.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{Item, Kind, read::BookError};
+use crate::{
+    Pattern,
+    policy::v1::{self as wire, Approval, ItemKind},
+};
+
+/// What the catalog says of one item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogEntry {
+    /// SHA-256 of the approved definition in its canonical form; none: none is approved.
+    pub approved_digest: Option<[u8; 32]>,
+    /// Nobody sees or uses it.
+    pub blocked: bool,
+    /// Approved as a tool that only reads.
+    pub read_only: bool,
+    /// Approved as a tool that changes things, but destroys nothing.
+    pub additive: bool,
+}
+
+/// The items of one kind by name.
+pub(super) type Entries = HashMap<Box<str>, CatalogEntry>;
+
+/// One server's catalog.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    /// By which rules know the server.
+    pub(super) number: u32,
+    /// What was not approved cannot be used.
+    pub(super) pinned: bool,
+    tools: Arc<Entries>,
+    prompts: Arc<Entries>,
+    resources: Arc<Entries>,
+    templates: Arc<Entries>,
+}
+
+impl Catalog {
+    pub(super) fn read(number: u32, sent: &wire::Server) -> Result<Self, BookError> {
+        let of = |kind: ItemKind| {
+            let items = sent.catalog.iter().filter(|item| item.kind == i32::from(kind));
+            let entries = items.map(|item| {
+                let digest = match &*item.approved_digest {
+                    [] => None,
+                    digest => Some(digest.try_into().map_err(|_| BookError::Digest(item.name.clone()))?),
+                };
+                let wire::CatalogItem { blocked, read_only, additive, .. } = *item;
+                Ok((item.name.as_str().into(), CatalogEntry { approved_digest: digest, blocked, read_only, additive }))
+            });
+            entries.collect::<Result<Entries, BookError>>().map(Arc::new)
+        };
+        Ok(Self {
+            number,
+            pinned: sent.approval == i32::from(Approval::Pinned),
+            tools: of(ItemKind::Tool)?,
+            prompts: of(ItemKind::Prompt)?,
+            resources: of(ItemKind::Resource)?,
+            templates: of(ItemKind::ResourceTemplate)?,
+        })
+    }
+
+    /// The items of this kind; none of what has no name of its own.
+    pub(super) const fn entries(&self, kind: Kind) -> Option<&Arc<Entries>> {
+        match kind {
+            Kind::Tool => Some(&self.tools),
+            Kind::Prompt => Some(&self.prompts),
+            Kind::Resource => Some(&self.resources),
+            Kind::Template => Some(&self.templates),
+            Kind::Other => None,
+        }
+    }
+
+    pub(super) fn entry(&self, item: Item<'_>) -> Option<&CatalogEntry> {
+        self.entries(item.kind)?.get(item.name)
+    }
+
+    /// Whether nobody may use it. A resource that is not listed by itself is what its templates are.
+    pub(super) fn is_blocked(&self, item: Item<'_>) -> bool {
+        match self.entry(item) {
+            Some(entry) => entry.blocked,
+            None => self.templates_of(item).any(|entry| entry.blocked),
+        }
+    }
+
+    /// Whether its definition is one that may be used, where approval is needed. A resource that is not listed by itself
+    /// is approved with its template.
+    pub(super) fn is_approved(&self, item: Item<'_>, observed: Option<&[u8; 32]>) -> bool {
+        if !self.pinned || item.kind == Kind::Other {
+            return true;
+        }
+        match self.entry(item) {
+            Some(entry) => entry.is_as_approved(observed),
+            None => self.templates_of(item).any(|entry| entry.approved_digest.is_some()),
+        }
+    }
+
+    /// Whether a tool was approved as one that only reads, and is still that.
+    pub(super) fn only_reads(&self, tool: &str, observed: Option<&[u8; 32]>) -> bool {
+        self.tools.get(tool).is_some_and(|entry| entry.read_only && entry.is_as_approved(observed))
+    }
+
+    /// The templates that a resource may be made by.
+    fn templates_of(&self, item: Item<'_>) -> impl Iterator<Item = &CatalogEntry> {
+        let templates = (item.kind == Kind::Resource).then_some(&self.templates).into_iter();
+        let templates = templates.flat_map(|templates| templates.iter());
+        templates.filter(move |(template, _)| Pattern::can_make(template, item.name)).map(|(_, entry)| entry)
+    }
+}
+
+impl CatalogEntry {
+    fn is_as_approved(&self, observed: Option<&[u8; 32]>) -> bool {
+        let approved = self.approved_digest.as_ref();
+        approved.is_some_and(|approved| observed.is_none_or(|observed| observed == approved))
+    }
+}
