@@ -29,7 +29,7 @@ pub use access::{Access, AccessError, Credential, Identity, OauthClient, Proof};
 pub use convert::SnapshotError;
 pub use disk::Shelf;
 pub use revocations::{RevocationError, Revocations, TokenFacts};
-pub use snapshot::{Agent, Instance, Limit, Permission, Server, Snapshot, Team, Tenant, Transport, User};
+pub use snapshot::{Agent, Instance, Limit, Server, Snapshot, Team, Tenant, Transport, User};
 pub use tollgate_proto::Egress;
 pub use toolset::{Toolset, Toolsets};
 

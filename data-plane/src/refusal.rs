@@ -130,6 +130,36 @@ pub enum Refusal {
         /// What to tell the client.
         challenge: Box<Challenge>,
     },
+    /// Granted from other networks.
+    #[error("grant `{grant}` allows `{scope}`, but not from this network")]
+    NetworkNotAllowed {
+        /// What was asked for.
+        scope: Scope,
+        /// The name of the grant.
+        grant: String,
+    },
+    /// Granted with other arguments.
+    #[error("grant `{grant}` allows `{scope}`, but not with the argument at `{pointer}` as it is")]
+    ArgumentNotAllowed {
+        /// What was asked for.
+        scope: Scope,
+        /// The name of the grant.
+        grant: String,
+        /// JSON Pointer into the arguments.
+        pointer: String,
+    },
+    /// An administrator wants nobody to use it.
+    #[error("`{scope}` is blocked: an administrator can unblock it")]
+    ToolBlocked {
+        /// What was asked for.
+        scope: Scope,
+    },
+    /// Its definition is not one that was approved.
+    #[error("the definition of `{scope}` waits for approval: an administrator can approve it")]
+    ToolNotApproved {
+        /// What was asked for.
+        scope: Scope,
+    },
     /// A limit on requests is used up.
     #[error(
         "rate limit `{limit}` of agent `{agent}` is reached: {requests} requests in {window_s} s. Retry in {retry_after_s} s"

@@ -7,6 +7,7 @@
 
 mod catalog;
 mod condition;
+mod desk;
 mod grant;
 mod pointer;
 mod read;
@@ -14,12 +15,10 @@ mod seen;
 
 use std::{collections::HashMap, net::IpAddr};
 
-use self::{
-    catalog::Catalog,
-    grant::{Fault, Holds, Rules},
-};
+use self::{catalog::Catalog, grant::Rules};
 pub use self::{
-    catalog::CatalogEntry, condition::ConditionError, grant::Grant, pointer::PointerError, read::BookError, seen::Seen,
+    catalog::CatalogEntry, condition::ConditionError, desk::Desk, grant::Grant, pointer::PointerError, read::BookError,
+    seen::Seen,
 };
 use crate::{AgentId, Name, Scope, TeamId};
 
@@ -32,9 +31,11 @@ pub struct Book {
     roles: HashMap<Box<str>, Rules>,
     /// What is no server of the policy is nobody's to use.
     servers: HashMap<Name, Catalog>,
-    /// The tools of each toolset by server.
-    toolsets: HashMap<Name, HashMap<Name, Box<[Box<str>]>>>,
+    toolsets: HashMap<Name, Selections>,
 }
+
+/// The tools that a toolset selects of each server, sorted.
+type Selections = HashMap<Name, Box<[Box<str>]>>;
 
 /// Who asks, from where, with which token, and when.
 #[derive(Debug, Clone, Copy)]
@@ -125,15 +126,15 @@ pub enum Refused<'b> {
     NotInToken,
 }
 
-impl Attempt<'_> {
-    /// The scope that names what is wanted and nothing else.
+impl Item<'_> {
+    /// The scope that names it, of this server, and nothing else.
     #[must_use]
-    pub fn scope(&self) -> Scope {
-        match self.item.kind {
-            Kind::Tool => Scope::tool(self.server, self.item.name),
-            Kind::Prompt => Scope::prompt(self.server, self.item.name),
-            Kind::Resource | Kind::Template => Scope::resource(self.server, self.item.name),
-            Kind::Other => Scope::Server { server: self.server.clone() },
+    pub fn scope(&self, server: &Name) -> Scope {
+        match self.kind {
+            Kind::Tool => Scope::tool(server, self.name),
+            Kind::Prompt => Scope::prompt(server, self.name),
+            Kind::Resource | Kind::Template => Scope::resource(server, self.name),
+            Kind::Other => Scope::Server { server: server.clone() },
         }
     }
 }
@@ -145,145 +146,20 @@ impl Book {
     /// The first reason against it. Whoever has no grant learns nothing of approvals, and nobody is sent for a token
     /// that would not do.
     pub fn decide<'b>(&'b self, attempt: &Attempt<'_>) -> Result<Ruling<'b>, Refused<'b>> {
-        let ruling = self.granted(attempt)?;
-        self.usable(attempt)?;
-        let carried = attempt.asker.token.iter().any(|scope| self.names(scope, attempt, false));
-        if carried { Ok(ruling) } else { Err(Refused::NotInToken) }
+        let Attempt { asker, server, item, arguments, observed } = *attempt;
+        self.desk(asker, server).decide(item, arguments, observed)
     }
 
-    /// Whether any grant in force lets the agent use anything of the server, whatever the token carries.
+    /// What this asker has to do with this server, looked up once for any number of items.
     #[must_use]
-    pub fn knows(&self, asker: &Asker<'_>, server: &Name) -> bool {
-        self.rulings(asker, server).any(|ruling| !ruling.grant.deny && ruling.grant.holds(asker, None).perhaps())
-    }
-
-    /// Whether anything of this kind could be used of the server: where not, none of it is.
-    #[must_use]
-    pub fn deals_in(&self, asker: &Asker<'_>, server: &Name, kind: Kind) -> bool {
-        let mut granted = false;
-        for Ruling { grant, scope } in self.rulings(asker, server) {
-            match grant.holds(asker, None) {
-                Holds::Yes if grant.deny && is_all_of(scope, kind) => return false,
-                Holds::Yes | Holds::Perhaps if !grant.deny && concerns(scope, kind) => granted = true,
-                _ => {}
-            }
-        }
-        granted && asker.token.iter().any(|scope| concerns(scope, kind) && self.reaches(scope, server))
+    pub fn desk<'b, 'a>(&'b self, asker: Asker<'a>, server: &'a Name) -> Desk<'b, 'a> {
+        Desk::new(self, asker, server)
     }
 
     /// What is known of an item by the catalog.
     #[must_use]
     pub fn catalogued(&self, server: &Name, item: Item<'_>) -> Option<&CatalogEntry> {
         self.servers.get(server)?.entry(item)
-    }
-
-    /// The grant that allows it, if none denies it.
-    fn granted<'b>(&'b self, attempt: &Attempt<'_>) -> Result<Ruling<'b>, Refused<'b>> {
-        let mut allowed = None;
-        let mut nearest: Option<(Ruling<'b>, Fault<'b>)> = None;
-        for ruling in self.rulings(&attempt.asker, attempt.server) {
-            let Ruling { grant, scope } = ruling;
-            if !self.names(scope, attempt, grant.deny) {
-                continue;
-            }
-            match grant.holds(&attempt.asker, attempt.arguments) {
-                Holds::Yes if grant.deny => return Err(Refused::Denied(ruling)),
-                _ if grant.deny || allowed.is_some() => {}
-                Holds::Yes | Holds::Perhaps => allowed = Some(ruling),
-                Holds::No(fault) => {
-                    if nearest.is_none_or(|(_, other)| fault.rank() > other.rank()) {
-                        nearest = Some((ruling, fault));
-                    }
-                }
-            }
-        }
-        allowed.ok_or(match nearest {
-            None => Refused::NotGranted,
-            Some((ruling, Fault::Expired)) => Refused::Expired(ruling),
-            Some((ruling, Fault::Network)) => Refused::OutsideNetwork(ruling),
-            Some((ruling, Fault::Condition(pointer))) => Refused::ConditionFailed { ruling, pointer },
-        })
-    }
-
-    fn usable(&self, attempt: &Attempt<'_>) -> Result<(), Refused<'static>> {
-        let Some(catalog) = self.servers.get(attempt.server) else { return Err(Refused::NotGranted) };
-        if catalog.is_blocked(attempt.item) {
-            Err(Refused::Blocked)
-        } else if !catalog.is_approved(attempt.item, attempt.observed) {
-            Err(Refused::NotApproved)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Every scope of a grant that concerns the agent and the server: its own, its team's, and those of the user's role.
-    fn rulings<'b>(&'b self, asker: &Asker<'_>, server: &Name) -> impl Iterator<Item = Ruling<'b>> {
-        let server = self.servers.get(server).map(|catalog| catalog.number);
-        let own = self.agents.get(&asker.agent);
-        let of_team = own.and_then(|(team, _)| self.teams.get(team));
-        // A role lets nobody in but those whom the tenant knows.
-        let of_role = own.and(asker.role).and_then(|role| self.roles.get(role));
-        let rules = [own.map(|(_, rules)| rules), of_team, of_role].into_iter().flatten();
-        let rules = rules.flat_map(move |rules| server.map_or(&[][..], |server| rules.on(server)));
-        rules.map(|rule| rule.of(&self.grants))
-    }
-
-    /// Whether the scope speaks of the item. Of a template's resources an allow speaks where it speaks of any, a deny
-    /// where it speaks of all.
-    fn names(&self, scope: &Scope, attempt: &Attempt<'_>, deny: bool) -> bool {
-        let Attempt { server, item: Item { kind, name }, .. } = *attempt;
-        match (scope, kind) {
-            (Scope::Toolset { name: toolset }, Kind::Tool) => self.selects(toolset, server, name),
-            _ if scope.server() != Some(server) => false,
-            (Scope::Server { .. }, _) => true,
-            (Scope::Tool { tool, .. }, Kind::Tool) => **tool == *name,
-            (Scope::ReadOnly { .. }, Kind::Tool) => {
-                // What has changed since it was approved is not what was approved, but it stays what was denied.
-                let observed = attempt.observed.filter(|_| !deny);
-                self.servers.get(server).is_some_and(|catalog| catalog.only_reads(name, observed))
-            }
-            (Scope::Resources { pattern, .. }, Kind::Template) if !deny => pattern.meets(name),
-            (Scope::Tools { pattern, .. }, Kind::Tool)
-            | (Scope::Prompts { pattern, .. }, Kind::Prompt)
-            | (Scope::Resources { pattern, .. }, Kind::Resource | Kind::Template) => pattern.matches(name),
-            _ => false,
-        }
-    }
-
-    fn selects(&self, toolset: &Name, server: &Name, tool: &str) -> bool {
-        let tools = self.toolsets.get(toolset).and_then(|servers| servers.get(server));
-        tools.is_some_and(|tools| tools.binary_search_by(|own| (**own).cmp(tool)).is_ok())
-    }
-
-    /// Whether the scope speaks of anything of this server.
-    fn reaches(&self, scope: &Scope, server: &Name) -> bool {
-        match scope {
-            Scope::Toolset { name } => self.toolsets.get(name).is_some_and(|servers| servers.contains_key(server)),
-            _ => scope.server() == Some(server),
-        }
-    }
-}
-
-/// Whether a scope can speak of an item of this kind.
-const fn concerns(scope: &Scope, kind: Kind) -> bool {
-    match scope {
-        Scope::Server { .. } => true,
-        Scope::Tool { .. } | Scope::Tools { .. } | Scope::ReadOnly { .. } | Scope::Toolset { .. } => {
-            matches!(kind, Kind::Tool)
-        }
-        Scope::Prompts { .. } => matches!(kind, Kind::Prompt),
-        Scope::Resources { .. } => matches!(kind, Kind::Resource | Kind::Template),
-    }
-}
-
-/// Whether a scope speaks of every item of this kind that a server can have.
-fn is_all_of(scope: &Scope, kind: Kind) -> bool {
-    match scope {
-        Scope::Server { .. } => true,
-        Scope::Prompts { pattern, .. } | Scope::Resources { pattern, .. } => {
-            concerns(scope, kind) && pattern.is_anything()
-        }
-        _ => false,
     }
 }
 

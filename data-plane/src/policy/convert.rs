@@ -11,15 +11,16 @@ use std::{
 use http::HeaderName;
 use jsonwebtoken::{DecodingKey, jwk::JwkSet};
 use tollgate_proto::{
-    AgentId, GrantId, IdError, InstanceId, LimitId, Name, NameError, Scope, ScopeError, ServerId, TeamId, TenantId,
-    UserId, policy::v1 as wire,
+    AgentId, IdError, InstanceId, LimitId, Name, NameError, ServerId, TeamId, TenantId, UserId,
+    access::{Book, BookError},
+    policy::v1 as wire,
 };
 
 use crate::{
     mcp::version::Era,
     policy::{
         Access, AccessError, Egress,
-        snapshot::{Agent, Grant, Instance, Limit, Server, Team, Tenant, Transport, User},
+        snapshot::{Agent, Instance, Limit, Server, Team, Tenant, Transport, User},
         toolset::{SelectionError, Toolset},
     },
     seal::SealingKeys,
@@ -34,9 +35,9 @@ pub enum SnapshotError {
     /// A name that is none.
     #[error("{0}")]
     Name(#[from] NameError),
-    /// A scope that is none.
-    #[error("{0}")]
-    Scope(#[from] ScopeError),
+    /// A grant or an approval that cannot be decided by.
+    #[error(transparent)]
+    Book(#[from] BookError),
     /// A network that is none.
     #[error("`{0}` is no network in CIDR notation")]
     Network(String),
@@ -68,17 +69,14 @@ pub enum SnapshotError {
         /// What is wrong with it.
         fault: SelectionError,
     },
-    /// A grant to nobody.
-    #[error("grant `{0}` names nobody")]
-    Grant(String),
 }
 
 impl TryFrom<wire::TenantPolicy> for Tenant {
     type Error = SnapshotError;
 
     fn try_from(policy: wire::TenantPolicy) -> Result<Self, SnapshotError> {
+        let book = Book::read(&policy)?;
         let mut agents = policy.agents.into_iter().map(agent).collect::<Result<HashMap<_, _>, _>>()?;
-        policy.grants.into_iter().try_for_each(|sent| give(&mut agents, sent))?;
         policy.limits.into_iter().try_for_each(|sent| limit(&mut agents, sent))?;
         let servers = policy.servers.into_iter().map(server).collect::<Result<BTreeMap<_, _>, _>>()?;
         Ok(Self {
@@ -96,6 +94,7 @@ impl TryFrom<wire::TenantPolicy> for Tenant {
             passed_headers: passed_headers(servers.values()),
             toolsets: policy.toolsets.into_iter().map(|sent| toolset(sent, &servers)).collect::<Result<_, _>>()?,
             servers: servers.into_iter().map(|(name, server)| (name, Arc::new(server))).collect(),
+            book,
             sealing: sealing(&policy.sealing_keys)?,
         })
     }
@@ -110,7 +109,6 @@ fn agent(sent: wire::Agent) -> Result<(AgentId, Agent), SnapshotError> {
         name: sent.name,
         team: Team { id: TeamId::from_str(&sent.team_id)?, name: sent.team, cost_center: sent.cost_center },
         active: sent.active,
-        grants: Vec::new(),
         limits: Vec::new(),
     };
     Ok((id, agent))
@@ -122,33 +120,7 @@ fn user(sent: wire::User) -> Result<(UserId, Arc<User>), SnapshotError> {
         "" => None,
         team => Some(Team { id: TeamId::from_str(team)?, name: sent.team, cost_center: sent.cost_center }),
     };
-    Ok((id, Arc::new(User { id, email: sent.email, team, active: sent.active })))
-}
-
-/// A grant to a team is a grant to each of its agents.
-fn give(agents: &mut HashMap<AgentId, Agent>, sent: wire::Grant) -> Result<(), SnapshotError> {
-    let scopes: Vec<Scope> = sent.scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>()?;
-    let grant = Grant {
-        id: GrantId::from_str(&sent.id)?,
-        scopes: scopes.into(),
-        deny: sent.deny,
-        expires_at: (sent.expires_at != 0).then_some(sent.expires_at),
-    };
-    match sent.to {
-        Some(wire::grant::To::AgentId(id)) => {
-            if let Some(agent) = agents.get_mut(&id.parse()?) {
-                agent.grants.push(grant);
-            }
-        }
-        Some(wire::grant::To::TeamId(id)) => {
-            let team: TeamId = id.parse()?;
-            for agent in agents.values_mut().filter(|agent| agent.team.id == team) {
-                agent.grants.push(grant.clone());
-            }
-        }
-        Some(wire::grant::To::Role(_)) | None => return Err(SnapshotError::Grant(sent.name)),
-    }
-    Ok(())
+    Ok((id, Arc::new(User { id, email: sent.email, team, role: sent.role.into(), active: sent.active })))
 }
 
 fn limit(agents: &mut HashMap<AgentId, Agent>, sent: wire::Limit) -> Result<(), SnapshotError> {

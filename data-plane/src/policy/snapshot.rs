@@ -9,7 +9,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName};
 use jsonwebtoken::DecodingKey;
-use tollgate_proto::{AgentId, GrantId, InstanceId, LimitId, Name, Scope, ServerId, TeamId, TenantId, UserId};
+use tollgate_proto::{AgentId, InstanceId, LimitId, Name, ServerId, TeamId, TenantId, UserId, access::Book};
 
 use crate::{
     endpoint::Target,
@@ -81,6 +81,8 @@ pub struct Tenant {
     pub servers: BTreeMap<Name, Arc<Server>>,
     /// What it offers of them under names of its own.
     pub toolsets: Toolsets,
+    /// Who may use what of them.
+    pub book: Book,
     /// What seals values that travel through its agents.
     pub sealing: SealingKeys,
     /// Headers of agents that are passed on to any of its servers.
@@ -172,8 +174,6 @@ pub struct Agent {
     pub team: Team,
     /// False while suspended.
     pub active: bool,
-    /// Grants to it and to its team.
-    pub grants: Vec<Grant>,
     /// Limits on it.
     pub limits: Vec<Limit>,
 }
@@ -187,6 +187,8 @@ pub struct User {
     pub email: String,
     /// Who pays for what is done in their name; none: the agent's team.
     pub team: Option<Team>,
+    /// What they are to the tenant, which grants may speak of.
+    pub role: Box<str>,
     /// False while disabled.
     pub active: bool,
 }
@@ -202,19 +204,6 @@ pub struct Team {
     pub cost_center: String,
 }
 
-/// Scopes that are allowed or denied.
-#[derive(Debug, Clone)]
-pub struct Grant {
-    /// Its id.
-    pub id: GrantId,
-    /// What it speaks of.
-    pub scopes: Arc<[Scope]>,
-    /// Denies what it covers, whatever else allows it.
-    pub deny: bool,
-    /// Unix seconds from which it is void.
-    pub expires_at: Option<i64>,
-}
-
 /// At most `requests` in any `window_s` seconds.
 #[derive(Debug, Clone)]
 pub struct Limit {
@@ -227,54 +216,3 @@ pub struct Limit {
     /// In how long.
     pub window_s: u32,
 }
-
-/// What an agent holding a token may do with one thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Permission {
-    /// Granted, and the token carries it.
-    Allowed,
-    /// Granted, but the token does not carry it: a new token would.
-    NotInToken,
-    /// No grant covers it, or one denies it.
-    NotGranted,
-}
-
-impl Agent {
-    /// What the agent's grants and the token's scopes say together of `wanted`, at `now` in unix seconds. `toolsets` are
-    /// those of its tenant, in the same policy.
-    #[must_use]
-    pub fn permission(&self, toolsets: &Toolsets, token: &[Scope], wanted: &Scope, now: i64) -> Permission {
-        let covered = |scopes: &[Scope]| scopes.iter().any(|scope| toolsets.covers(scope, wanted));
-        let covered_by = |deny| self.standing(now).any(|grant| grant.deny == deny && covered(&grant.scopes));
-        if covered_by(true) || !covered_by(false) {
-            Permission::NotGranted
-        } else if covered(token) {
-            Permission::Allowed
-        } else {
-            Permission::NotInToken
-        }
-    }
-
-    /// Whether any grant speaks of this server at all.
-    #[must_use]
-    pub fn knows(&self, toolsets: &Toolsets, server: &Name, now: i64) -> bool {
-        let concerned = |grant: &Grant| grant.scopes.iter().any(|scope| toolsets.concerns(scope, server));
-        self.standing(now).any(|grant| !grant.deny && concerned(grant))
-    }
-
-    /// What its grants say of this server: whether they deny, by which scope, and which tools that stands for where it
-    /// is a toolset's.
-    #[must_use]
-    pub fn grants_on(&self, toolsets: &Toolsets, server: &Name, now: i64) -> Vec<(bool, Scope, Vec<Box<str>>)> {
-        let scopes = self.standing(now).flat_map(|grant| grant.scopes.iter().map(|scope| (grant.deny, scope)));
-        let here = scopes.filter(|(_, scope)| toolsets.concerns(scope, server));
-        here.map(|(deny, scope)| (deny, scope.clone(), toolsets.tools_of(scope, server))).collect()
-    }
-
-    fn standing(&self, now: i64) -> impl Iterator<Item = &Grant> {
-        self.grants.iter().filter(move |grant| grant.expires_at.is_none_or(|end| now < end))
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use tollgate_proto::{Name, Scope};
+use tollgate_proto::Name;
 
 /// A tenant's toolsets by name.
 #[derive(Debug, Default)]
@@ -54,37 +54,6 @@ impl Toolsets {
     #[must_use]
     pub fn get(&self, name: &Name) -> Option<&Arc<Toolset>> {
         self.0.get(name)
-    }
-
-    /// Whether holding `held` suffices where `wanted` is asked for. A toolset's scope stands for those of its tools, and
-    /// for nothing else.
-    #[must_use]
-    pub fn covers(&self, held: &Scope, wanted: &Scope) -> bool {
-        match (held, wanted) {
-            (Scope::Toolset { name }, Scope::Tool { server, tool }) => {
-                self.get(name).is_some_and(|toolset| toolset.shown(server, tool).is_some())
-            }
-            _ => held.covers(wanted),
-        }
-    }
-
-    /// Whether `held` speaks of anything of this server.
-    #[must_use]
-    pub fn concerns(&self, held: &Scope, server: &Name) -> bool {
-        match held {
-            Scope::Toolset { name } => self.get(name).is_some_and(|toolset| toolset.has_server(server)),
-            _ => held.server() == Some(server),
-        }
-    }
-
-    /// The tools of a server that a toolset's scope stands for, in order; none for another scope.
-    #[must_use]
-    pub fn tools_of(&self, scope: &Scope, server: &Name) -> Vec<Box<str>> {
-        let Scope::Toolset { name } = scope else { return Vec::new() };
-        let toolset = self.get(name).into_iter();
-        let mut tools: Vec<Box<str>> = toolset.flat_map(|toolset| toolset.tools_of(server)).map(Into::into).collect();
-        tools.sort_unstable();
-        tools
     }
 }
 

@@ -58,6 +58,10 @@ impl Refusal {
             Self::CursorUnknown => facts("cursor_unknown", S::OK, -32602),
             Self::ScopeInsufficient { .. } => facts("scope_insufficient", S::FORBIDDEN, 40300),
             Self::NotGranted { .. } => facts("tool_not_granted", S::FORBIDDEN, 40300),
+            Self::NetworkNotAllowed { .. } => facts("network_not_allowed", S::FORBIDDEN, 40300),
+            Self::ArgumentNotAllowed { .. } => facts("argument_not_allowed", S::FORBIDDEN, 40300),
+            Self::ToolBlocked { .. } => facts("tool_blocked", S::FORBIDDEN, 40300),
+            Self::ToolNotApproved { .. } => facts("tool_not_approved", S::FORBIDDEN, 40300),
             Self::RateLimited { .. } => facts("rate_limited_requests", S::TOO_MANY_REQUESTS, 42900),
             Self::SessionRequired => facts("session_required", S::BAD_REQUEST, 40000),
             Self::SessionUnknown => facts("session_unknown", S::NOT_FOUND, 40400),
@@ -89,6 +93,8 @@ impl Refusal {
             Self::ScopeInsufficient { scope, .. } | Self::NotGranted { scope, .. } => {
                 json!({ "required_scope": scope })
             }
+            Self::NetworkNotAllowed { grant, .. } => json!({ "grant": grant }),
+            Self::ArgumentNotAllowed { grant, pointer, .. } => json!({ "grant": grant, "pointer": pointer }),
             Self::RateLimited { limit, requests, window_s, retry_after_s, .. } => json!({
                 "scope": "agent",
                 "violated_policies": [limit],

@@ -62,7 +62,11 @@ fn all() -> Vec<Refusal> {
         Refusal::ResourceUnknown { uri: "x".to_owned(), code: -32602 },
         Refusal::CursorUnknown,
         Refusal::ScopeInsufficient { scope: scope.clone(), challenge: challenge() },
-        Refusal::NotGranted { agent: "bot".to_owned(), scope, challenge: challenge() },
+        Refusal::NotGranted { agent: "bot".to_owned(), scope: scope.clone(), challenge: challenge() },
+        Refusal::NetworkNotAllowed { scope: scope.clone(), grant: "office".to_owned() },
+        Refusal::ArgumentNotAllowed { scope: scope.clone(), grant: "docs".to_owned(), pointer: "/path".to_owned() },
+        Refusal::ToolBlocked { scope: scope.clone() },
+        Refusal::ToolNotApproved { scope },
         Refusal::RateLimited {
             agent: "bot".to_owned(),
             limit: "calls".to_owned(),

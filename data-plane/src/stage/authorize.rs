@@ -4,15 +4,18 @@
 
 mod sight;
 
-use tollgate_proto::{Name, Scope};
+use tollgate_proto::{
+    Name, Scope,
+    access::{Item, Kind, Refused, Ruling},
+};
 
 use crate::{
-    mcp::method::ListKind,
-    policy::{Permission, Policies, Server},
+    mcp::{json::Raw, method::ListKind},
+    policy::{Policies, Server},
     refusal::Refusal,
     stage::{
         identify::{Caller, identify_again},
-        route::{Needs, Route},
+        route::{Needs, Route, Use},
     },
 };
 
@@ -81,26 +84,24 @@ impl View {
         Self { caller: caller.clone(), now }
     }
 
-    /// Whether an item of a list may be used, and so be seen.
+    /// Whether an item of a list may be used, with some arguments at least, and so be seen.
     #[must_use]
     pub fn shows(&self, kind: ListKind, server: &Name, item: &str) -> bool {
-        let (is_here, wanted) = match kind {
-            ListKind::Tools => (self.caller.reach().has_tool(server, item), Scope::tool(server, item)),
+        let is_here = match kind {
+            ListKind::Tools => self.caller.reach().has_tool(server, item),
             // A toolset has none of these.
-            ListKind::Prompts | ListKind::Resources | ListKind::ResourceTemplates | ListKind::Skills => {
-                (self.caller.toolset().is_none(), Scope::Server { server: server.clone() })
-            }
+            _ => self.caller.toolset().is_none(),
         };
-        is_here && self.caller.permission(&wanted, self.now) == Permission::Allowed
+        let item = Item { kind: kind_of(kind), name: item };
+        is_here && self.caller.desk(server, self.now).decide(item, None, None).is_ok()
     }
 
     /// Whether anything of this kind can be seen of the server, so that asking for it is not in vain.
     #[must_use]
     pub fn deals_in(&self, kind: ListKind, server: &Server) -> bool {
-        match kind {
-            ListKind::Tools => self.knows(server),
-            // These are granted with the whole server, whatever their names.
-            _ => self.shows(kind, &server.name, ""),
+        match self.caller.toolset() {
+            None => self.caller.desk(&server.name, self.now).deals_in(kind_of(kind)),
+            Some(_) => kind == ListKind::Tools && self.knows(server),
         }
     }
 
@@ -108,52 +109,85 @@ impl View {
     #[must_use]
     pub fn knows(&self, server: &Server) -> bool {
         match self.caller.toolset() {
-            None => self.caller.deals_with(&server.name, self.now),
+            None => self.caller.desk(&server.name, self.now).deals(),
             Some(toolset) => toolset.tools_of(&server.name).any(|tool| self.shows(ListKind::Tools, &server.name, tool)),
         }
+    }
+}
+
+const fn kind_of(list: ListKind) -> Kind {
+    match list {
+        ListKind::Tools => Kind::Tool,
+        ListKind::Prompts => Kind::Prompt,
+        ListKind::Resources => Kind::Resource,
+        ListKind::ResourceTemplates => Kind::Template,
+        // These are granted with the whole server, whatever their names.
+        ListKind::Skills => Kind::Other,
     }
 }
 
 /// Decides. `now` in unix seconds.
 ///
 /// # Errors
-/// [`Refusal::ScopeInsufficient`] when a new token would help, [`Refusal::NotGranted`] when only a grant would.
+/// [`Refusal::ScopeInsufficient`] when a new token would help, [`Refusal::ArgumentNotAllowed`] and
+/// [`Refusal::NetworkNotAllowed`] when the same from elsewhere or otherwise would do, [`Refusal::ToolBlocked`] and
+/// [`Refusal::ToolNotApproved`] when an administrator has to look at it, [`Refusal::NotGranted`] when only a grant would.
 pub fn authorize(caller: &Caller, route: &Route, now: i64) -> Result<Permit, Refusal> {
     permit(caller, route.needs(), now)?;
     let view = View::new(caller, now);
     Ok(Permit { view, standing: Standing { caller: caller.clone(), needs: route.needs().clone() } })
 }
 
-fn permit(caller: &Caller, needs: &Needs, now: i64) -> Result<(), Refusal> {
-    let scope = match needs {
-        Needs::Nothing | Needs::Filter(_) => return Ok(()),
-        Needs::AnythingOf(server) if caller.deals_with(server, now) => return Ok(()),
-        Needs::AnythingOf(server) => &Scope::Server { server: server.clone() },
-        Needs::Scope(scope) => scope,
-    };
-    // What was begun when it was in the toolset ends with that.
-    if let Scope::Tool { server, tool } = scope
-        && !caller.reach().has_tool(server, tool)
-    {
-        return Err(Refusal::ToolUnknown { tool: tool.to_string() });
-    }
-    match caller.permission(scope, now) {
-        Permission::Allowed => Ok(()),
-        // One operation needs one scope, so that this is all that it needs.
-        Permission::NotInToken => {
-            Err(Refusal::ScopeInsufficient { scope: scope.clone(), challenge: caller.challenge(Some(scope.clone())) })
+/// Whether the caller has what is needed. `now` in unix seconds.
+///
+/// # Errors
+/// As [`authorize`].
+pub(in crate::stage) fn permit(caller: &Caller, needs: &Needs, now: i64) -> Result<(), Refusal> {
+    match needs {
+        Needs::Nothing | Needs::Filter(_) => Ok(()),
+        Needs::Use(used) => permit_use(caller, used, now),
+        Needs::AnythingOf(server, kind) => {
+            let desk = caller.desk(server, now);
+            let deals = kind.map_or_else(|| desk.deals(), |kind| desk.deals_in(kind));
+            if deals { Ok(()) } else { permit_use(caller, &Use::whole(server), now) }
         }
-        Permission::NotGranted => Err(not_granted(caller, scope, now)),
+        Needs::All(all) => all.iter().try_for_each(|needs| permit(caller, needs, now)),
+    }
+}
+
+fn permit_use(caller: &Caller, used: &Use, now: i64) -> Result<(), Refusal> {
+    // What was begun when it was in the toolset ends with that.
+    if used.kind == Kind::Tool && !caller.reach().has_tool(&used.server, &used.name) {
+        return Err(Refusal::ToolUnknown { tool: used.name.to_string() });
+    }
+    let desk = caller.desk(&used.server, now);
+    let decided = desk.decide(used.item(), used.arguments.as_ref().map(Raw::as_bytes), None);
+    decided.map(|_| ()).map_err(|refused| refusal(caller, used, refused, now))
+}
+
+fn refusal(caller: &Caller, used: &Use, refused: Refused<'_>, now: i64) -> Refusal {
+    let scope = used.item().scope(&used.server);
+    let grant = |ruling: Ruling<'_>| ruling.grant.name.to_string();
+    match refused {
+        Refused::NotGranted | Refused::Denied(_) | Refused::Expired(_) => not_granted(caller, &used.server, scope, now),
+        Refused::OutsideNetwork(ruling) => Refusal::NetworkNotAllowed { scope, grant: grant(ruling) },
+        Refused::ConditionFailed { ruling, pointer } => {
+            Refusal::ArgumentNotAllowed { scope, grant: grant(ruling), pointer: pointer.to_owned() }
+        }
+        Refused::Blocked => Refusal::ToolBlocked { scope },
+        Refused::NotApproved => Refusal::ToolNotApproved { scope },
+        // One operation needs one scope, so that this is all that it needs.
+        Refused::NotInToken => Refusal::ScopeInsufficient { challenge: caller.challenge(Some(scope.clone())), scope },
     }
 }
 
 /// The challenge names the scope where the agent deals with this server already, so that an administrator who is asked
 /// for more may say yes. A stranger to the server is not sent to ask, and neither is a user: their consent gives nothing
 /// that the agent was not granted, and a client that is told of a scope leads them through it in vain.
-fn not_granted(caller: &Caller, scope: &Scope, now: i64) -> Refusal {
-    let may_ask = caller.user().is_none() && scope.server().is_some_and(|server| caller.knows(server, now));
+fn not_granted(caller: &Caller, server: &Name, scope: Scope, now: i64) -> Refusal {
+    let may_ask = caller.user().is_none() && caller.desk(server, now).knows();
     let asked = may_ask.then(|| scope.clone());
-    Refusal::NotGranted { agent: caller.agent().name.clone(), scope: scope.clone(), challenge: caller.challenge(asked) }
+    Refusal::NotGranted { agent: caller.agent().name.clone(), scope, challenge: caller.challenge(asked) }
 }
 
 #[cfg(test)]

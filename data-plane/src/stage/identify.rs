@@ -11,16 +11,19 @@ mod reach;
 mod strangers;
 mod tokens;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, header::AUTHORIZATION};
-use tollgate_proto::{Name, Scope, ServerId, UserId};
+use tollgate_proto::{
+    Name, Scope, ServerId, UserId,
+    access::{Asker, Desk},
+};
 
 use crate::{
     call::Call,
     endpoint::Target,
     gateway::Gateway,
-    policy::{Agent, Permission, Policies, Server, Snapshot, Tenant, Toolset, User},
+    policy::{Agent, Policies, Server, Snapshot, Tenant, Toolset, User},
     refusal::{Challenge, Refusal, TokenFault},
     stage::read::Read,
 };
@@ -41,6 +44,7 @@ pub struct Caller {
     user: Option<Arc<User>>,
     reach: Reach,
     token: Arc<AccessToken>,
+    peer: IpAddr,
 }
 
 impl Caller {
@@ -91,23 +95,17 @@ impl Caller {
         self.tenant.servers.values().filter(|server| self.reach.has_server(&server.name))
     }
 
-    /// What the agent's grants and the token say together of `wanted`, at `now` in unix seconds. It is the same at
-    /// every endpoint.
+    /// What it has to do with a server, at `now` in unix seconds. It is the same at every endpoint.
     #[must_use]
-    pub fn permission(&self, wanted: &Scope, now: i64) -> Permission {
-        self.agent.permission(&self.tenant.toolsets, &self.token.scopes(), wanted, now)
-    }
-
-    /// Whether the agent's grants speak of this server at all, at `now` in unix seconds.
-    #[must_use]
-    pub fn knows(&self, server: &Name, now: i64) -> bool {
-        self.agent.knows(&self.tenant.toolsets, server, now)
-    }
-
-    /// Whether both the agent's grants and the token speak of this server, at `now` in unix seconds.
-    #[must_use]
-    pub fn deals_with(&self, server: &Name, now: i64) -> bool {
-        self.knows(server, now) && self.token.scopes().iter().any(|scope| self.tenant.toolsets.concerns(scope, server))
+    pub fn desk<'a>(&'a self, server: &'a Name, now: i64) -> Desk<'a, 'a> {
+        let asker = Asker {
+            agent: self.agent.id,
+            role: self.user.as_ref().map(|user| &*user.role),
+            token: self.token.scopes(),
+            peer: Some(self.peer),
+            now,
+        };
+        self.tenant.book.desk(asker, server)
     }
 
     /// The endpoint's URL: the resource that the token is for.
@@ -157,7 +155,7 @@ pub async fn identify(call: &mut Call, gateway: &Gateway, snapshot: &Snapshot, r
     if !tenant.is_resource(token.audience(), &endpoint.target) {
         return Err(refused(TokenFault::Audience));
     }
-    Ok(Caller { tenant: Arc::clone(tenant), agent, user, reach, token })
+    Ok(Caller { tenant: Arc::clone(tenant), agent, user, reach, token, peer: call.peer() })
 }
 
 /// Looks again at a caller whose answer is still under way: the same caller by the policy and the revocations of now.
@@ -173,7 +171,7 @@ pub fn identify_again(caller: &Caller, snapshot: &Snapshot, policies: &Policies)
     let refused = |fault| Refusal::Unauthenticated { fault, challenge: caller.challenge(None) };
     let (agent, user) = Holder::of(tenant, &token).standing(tenant, &token, policies).map_err(refused)?;
     let reach = Reach::of(tenant, &caller.reach.target())?;
-    Ok(Caller { tenant: Arc::clone(tenant), agent, user, reach, token })
+    Ok(Caller { tenant: Arc::clone(tenant), agent, user, reach, token, peer: caller.peer })
 }
 
 /// Whose token it is, as far as the policy knows them.

@@ -3,13 +3,13 @@
 //! Invariant: after this stage nothing looks at a name that the agent wrote: the errand holds the server, and the
 //! tool as that server names it.
 
+mod needs;
 mod resolve;
 mod subscription;
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
-use tollgate_proto::{Name, Scope};
 
 use crate::{
     call::Call,
@@ -30,6 +30,9 @@ use crate::{
     },
     store::{Class, SessionId, Store},
 };
+
+use needs::needs_of;
+pub use needs::{Needs, Use};
 
 /// Evidence of what a call asks for.
 #[derive(Debug)]
@@ -159,19 +162,6 @@ pub enum Carried {
     Response(Response),
 }
 
-/// What the caller must be allowed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Needs {
-    /// To be identified is enough.
-    Nothing,
-    /// One scope.
-    Scope(Scope),
-    /// Anything at all of this server: for what is the caller's own, such as a task that its call has made.
-    AnythingOf(Name),
-    /// Nothing, but the answer shows only what may be used.
-    Filter(ListKind),
-}
-
 /// The session that a legacy message belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRef {
@@ -274,7 +264,7 @@ fn one_server(
 ) -> Result<Errand, Refusal> {
     let carried = match (classified, message) {
         (Classified::Modern { method: method @ Method::SubscriptionsListen, .. }, Message::Request(request)) => {
-            let request = subscription::narrowed(caller, server, request, chrono::Utc::now().timestamp());
+            let request = subscription::narrowed(caller, &server.name, request, chrono::Utc::now().timestamp());
             carried(request, method, Era::Modern, HeaderMap::new())
         }
         (Classified::Modern { method, .. }, Message::Request(request)) if method.carries() == Carries::TaskId => {
@@ -382,31 +372,6 @@ fn carried(request: Request, method: Method, era: Era, params: HeaderMap) -> Car
 fn mirrored_params(headers: &HeaderMap) -> HeaderMap {
     let mirrors = headers.iter().filter(|(name, _)| name.as_str().starts_with(header::PARAM_PREFIX));
     mirrors.map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
-fn needs_of(errand: &Errand) -> Needs {
-    let ToServer { server, message } = match errand {
-        // Of each server as much is heard as the caller may use.
-        Errand::Here(_) | Errand::Listen(_) | Errand::Legs(_) => return Needs::Nothing,
-        Errand::Merge(merge) => return Needs::Filter(merge.kind),
-        Errand::Server(to) => to,
-    };
-    match message {
-        Carried::Request { tool: Some(tool), .. } => Needs::Scope(Scope::tool(&server.name, tool)),
-        Carried::Request { method: Method::SubscriptionsListen, request, .. } if subscription::is_for_all(request) => {
-            Needs::AnythingOf(server.name.clone())
-        }
-        Carried::Task { task, .. } => Needs::Scope(Scope::tool(&server.name, &task.tool)),
-        Carried::Request { method, .. } => match method.carries() {
-            Carries::List(kind) => Needs::Filter(kind),
-            Carries::TaskId => Needs::AnythingOf(server.name.clone()),
-            _ if matches!(method, Method::Discover | Method::LoggingSetLevel) => Needs::Nothing,
-            // Prompts, resources and their completions are granted with the whole server.
-            _ => Needs::Scope(Scope::Server { server: server.name.clone() }),
-        },
-        Carried::Stream { .. } => Needs::AnythingOf(server.name.clone()),
-        Carried::Initialize { .. } | Carried::Notification(_) | Carried::Response(_) => Needs::Nothing,
-    }
 }
 
 /// Looking around is counted apart from doing, so that lists never eat the budget of calls. `server/discover` is

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Book,
+    Book, Selections,
     catalog::Catalog,
     condition::{Condition, ConditionError, Expressions},
     grant::{Grant, Rule, Rules, Terms},
@@ -144,7 +144,7 @@ impl Draft {
 }
 
 /// The tools of each toolset by server, sorted. What a toolset selects of a server that is gone nobody can use.
-fn toolsets(policy: &wire::TenantPolicy) -> Result<HashMap<Name, HashMap<Name, Box<[Box<str>]>>>, BookError> {
+fn toolsets(policy: &wire::TenantPolicy) -> Result<HashMap<Name, Selections>, BookError> {
     let servers = policy.servers.iter().map(|server| Ok((server.id.as_str(), server.name.parse()?)));
     let servers = servers.collect::<Result<HashMap<&str, Name>, NameError>>()?;
     let mut toolsets = HashMap::with_capacity(policy.toolsets.len());

@@ -4,8 +4,13 @@
 
 use std::sync::Arc;
 
-use super::{Asker, Book, Kind, Ruling, catalog::Entries, concerns, grant::Holds};
-use crate::{Name, Scope};
+use super::{
+    Kind, Ruling,
+    catalog::Entries,
+    desk::{Desk, concerns},
+    grant::Holds,
+};
+use crate::Scope;
 
 /// What decides what of one kind is seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,32 +28,24 @@ enum Voice {
     Carries,
 }
 
-impl Book {
+impl Desk<'_, '_> {
     /// What decides what is seen of this kind; `None`: nothing is. Resources include templates.
     #[must_use]
-    pub fn seen(&self, asker: &Asker<'_>, server: &Name, kind: Kind) -> Option<Seen> {
-        if !self.deals_in(asker, server, kind) {
-            return None;
-        }
-        let voice = |Ruling { grant, scope }: Ruling<'_>| match grant.holds(asker, None) {
-            Holds::Yes if grant.deny => Some((Voice::Denies, scope.clone())),
-            Holds::Yes | Holds::Perhaps if !grant.deny => Some((Voice::Allows, scope.clone())),
+    pub fn seen(&self, kind: Kind) -> Option<Seen> {
+        let catalog = self.catalog.filter(|_| self.deals_in(kind))?;
+        let voice = |Ruling { grant, scope }| match grant.holds(&self.asker, None) {
+            Holds::Yes if grant.deny => Some((Voice::Denies, scope)),
+            Holds::Yes | Holds::Perhaps if !grant.deny => Some((Voice::Allows, scope)),
             _ => None,
         };
-        let granted = self.rulings(asker, server).filter_map(voice);
-        let carried = asker.token.iter().filter(|scope| self.reaches(scope, server)).cloned();
-        let scopes = granted.chain(carried.map(|scope| (Voice::Carries, scope)));
-        let scopes = scopes.filter(|(_, scope)| concerns(scope, kind)).map(|(voice, scope)| {
-            let tools = scope.toolset().and_then(|name| self.toolsets.get(name)?.get(server));
-            let tools = tools.cloned().unwrap_or_default();
-            (voice, scope, tools)
-        });
-        let scopes = scopes.collect();
-        let catalog = self.servers.get(server);
+        let carried = self.asker.token.iter().filter(|scope| self.is_of_server(scope));
+        let scopes = self.rulings().filter_map(voice).chain(carried.map(|scope| (Voice::Carries, scope)));
+        let scopes = scopes.filter(|(_, scope)| concerns(scope, kind));
         let kinds = [Some(kind), (kind == Kind::Resource).then_some(Kind::Template)];
-        let entries =
-            catalog.into_iter().flat_map(|it| kinds.into_iter().flatten().filter_map(|kind| it.entries(kind)));
-        let entries = entries.cloned().collect();
-        Some(Seen { scopes, pinned: catalog.is_some_and(|catalog| catalog.pinned), entries })
+        Some(Seen {
+            scopes: scopes.map(|(voice, scope)| (voice, scope.clone(), self.selected(scope).into())).collect(),
+            pinned: catalog.pinned,
+            entries: kinds.into_iter().flatten().filter_map(|kind| catalog.entries(kind).cloned()).collect(),
+        })
     }
 }

@@ -374,7 +374,7 @@ fn a_policy_with_one_fault_is_refused_whole() {
 #[test]
 fn what_is_seen_differs_where_a_list_might() {
     let a: Name = "a".parse().expect("a name");
-    let seen = |scene: &Scene| scene.book().seen(&scene.asker(), &a, Kind::Tool);
+    let seen = |scene: &Scene| scene.book().desk(scene.asker(), &a).seen(Kind::Tool);
     let of_tools = |tools: &[(&str, &str)]| Scene::new().with_toolset("t", tools).allow(&["a:x", "toolset/t"]);
     let base = || of_tools(&[("a", "x")]);
     assert_eq!(seen(&Scene::new()), None);

@@ -3,10 +3,6 @@ use tollgate_proto::{ServerId, TenantId, policy::v1 as wire};
 use super::*;
 use crate::policy::{SnapshotError, Tenant};
 
-fn scope(text: &str) -> Scope {
-    text.parse().expect("a scope")
-}
-
 fn server(name: &str) -> wire::Server {
     let instance = wire::Instance { id: tollgate_proto::InstanceId::new().to_string(), ..wire::Instance::default() };
     let instances = vec![wire::Instance { url: "http://127.0.0.1:9/mcp".to_owned(), ..instance }];
@@ -72,27 +68,4 @@ fn a_policy_with_a_toolset_that_is_not_clear_is_refused_whole() {
     ] {
         assert_eq!(tenant(&servers, tools).unwrap_err().to_string(), said);
     }
-}
-
-#[test]
-fn the_scope_of_a_toolset_stands_for_its_tools_and_for_nothing_else() {
-    let (tracker, chat) = (server("tracker"), server("chat"));
-    let tools = vec![selected(&tracker, "list", "all"), selected(&chat, "post", "list")];
-    let toolsets = tenant(&[tracker, chat], tools).unwrap().toolsets;
-    let held = scope("toolset/triage");
-    for (wanted, is_covered) in [
-        ("tracker:list", true),
-        ("chat:post", true),
-        ("tracker:all", false),
-        ("chat:list", false),
-        ("chat:*", false),
-        ("files:list", false),
-        ("toolset/other", false),
-    ] {
-        assert_eq!(toolsets.covers(&held, &scope(wanted)), is_covered, "{wanted}");
-        assert!(!toolsets.covers(&scope("toolset/gone"), &scope(wanted)), "{wanted}");
-    }
-    assert!(toolsets.concerns(&held, &"chat".parse().unwrap()));
-    assert!(!toolsets.concerns(&held, &"files".parse().unwrap()));
-    assert!(!toolsets.concerns(&scope("toolset/gone"), &"chat".parse().unwrap()));
 }

@@ -3,11 +3,14 @@
 //!
 //! Invariant: two sights are equal only if the same offer of the server gives the same lists.
 
-use tollgate_proto::{InstanceId, Scope};
+use tollgate_proto::{
+    InstanceId,
+    access::{Kind, Seen},
+};
 
 use super::View;
 use crate::{
-    mcp::{method::ListKind, version::Era},
+    mcp::version::Era,
     policy::{Server, Toolset, toolset::Shown},
     store::ChangedList,
 };
@@ -15,17 +18,12 @@ use crate::{
 /// What a caller may use of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sight {
-    tools: Tools,
-    is_whole: bool,
-    registered: Registered,
-}
-
-/// What says which of the server's tools it may use, and how they are shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Tools {
-    grants: Vec<(bool, Scope, Vec<Box<str>>)>,
+    tools: Option<Seen>,
     /// At a toolset's endpoint: the server's tools as they are shown.
     shown: Vec<(Box<str>, Shown)>,
+    prompts: Option<Seen>,
+    resources: Option<Seen>,
+    registered: Registered,
 }
 
 /// How a server is registered, as far as its offer depends on it.
@@ -40,12 +38,14 @@ impl Sight {
     #[must_use]
     pub fn of(view: &View, server: &Server) -> Option<Self> {
         let View { caller, now } = view;
+        let (desk, toolset) = (caller.desk(&server.name, *now), caller.toolset());
+        // A toolset has tools alone.
+        let beside_tools = |kind| desk.seen(kind).filter(|_| toolset.is_none());
         view.knows(server).then(|| Self {
-            tools: Tools {
-                grants: caller.agent().grants_on(&caller.tenant().toolsets, &server.name, *now),
-                shown: caller.toolset().map(|toolset| shown(toolset, server)).unwrap_or_default(),
-            },
-            is_whole: view.deals_in(ListKind::Prompts, server),
+            tools: desk.seen(Kind::Tool),
+            shown: toolset.map(|toolset| shown(toolset, server)).unwrap_or_default(),
+            prompts: beside_tools(Kind::Prompt),
+            resources: beside_tools(Kind::Resource),
             registered: Registered {
                 era: server.era,
                 instances: server.instances.iter().map(|it| (it.id, it.url.to_string())).collect(),
@@ -56,11 +56,7 @@ impl Sight {
     /// Whether anything of this list can be in it.
     #[must_use]
     pub const fn has(&self, list: ChangedList) -> bool {
-        match list {
-            ChangedList::Tools => true,
-            // These are granted with the whole server.
-            ChangedList::Prompts | ChangedList::Resources => self.is_whole,
-        }
+        self.seen(list).is_some()
     }
 
     /// Whether the server is registered as it was.
@@ -72,10 +68,21 @@ impl Sight {
     /// The lists that may differ between the two.
     pub fn changed(before: Option<&Self>, after: Option<&Self>) -> impl Iterator<Item = ChangedList> {
         let is_new = before.map(|it| &it.registered) != after.map(|it| &it.registered);
-        let tools = is_new || before.map(|it| &it.tools) != after.map(|it| &it.tools);
-        let whole = |sight: Option<&Self>| sight.is_some_and(|it| it.is_whole);
-        let rest = whole(before) != whole(after) || (is_new && whole(after));
-        ChangedList::ALL.into_iter().filter(move |list| if *list == ChangedList::Tools { tools } else { rest })
+        let is_shown_anew = before.map(|it| &it.shown) != after.map(|it| &it.shown);
+        let changed = ChangedList::ALL.map(|list| {
+            let [old, new] = [before, after].map(|sight| sight.and_then(|it| it.seen(list)));
+            let is_changed = old != new || (is_new && new.is_some());
+            (list, is_changed || (list == ChangedList::Tools && is_shown_anew))
+        });
+        changed.into_iter().filter_map(|(list, is_changed)| is_changed.then_some(list))
+    }
+
+    const fn seen(&self, list: ChangedList) -> Option<&Seen> {
+        match list {
+            ChangedList::Tools => self.tools.as_ref(),
+            ChangedList::Prompts => self.prompts.as_ref(),
+            ChangedList::Resources => self.resources.as_ref(),
+        }
     }
 }
 

@@ -3,27 +3,32 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tollgate_proto::{GrantId, ServerId};
+use tollgate_proto::{
+    GrantId, ServerId, TeamId,
+    access::Book,
+    policy::v1::{self as wire, grant::To},
+};
 
 use super::*;
 use crate::{
-    policy::{Toolset, Toolsets, snapshot::Grant},
+    policy::{Toolset, Toolsets},
     stage::identify::{Reach, tests::caller},
 };
 
 const NOW: i64 = 1_800_000_000;
 const SERVERS: [&str; 2] = ["a", "b"];
 const TOOLS: [&str; 3] = ["x", "y", "z"];
+/// Two tools of one server and one of the other, each under the own name of another.
+const SELECTED: [(&str, &str, &str); 3] = [("a", "x", "y"), ("a", "y", "b__x"), ("b", "x", "x")];
 
 fn server(name: &str) -> Arc<Server> {
     let (name, display_name) = (name.parse().unwrap(), String::new());
     Arc::new(Server { id: ServerId::new(), name, display_name, era: None, instances: Vec::new() })
 }
 
-/// Two tools of one server and one of the other, each under the own name of another.
 fn toolset() -> Arc<Toolset> {
     let mut toolset = Toolset::new("t".parse().unwrap(), String::new(), String::new());
-    for (server, tool, name) in [("a", "x", "y"), ("a", "y", "b__x"), ("b", "x", "x")] {
+    for (server, tool, name) in SELECTED {
         toolset.select(&server.parse().unwrap(), tool, name, "").unwrap();
     }
     Arc::new(toolset)
@@ -33,32 +38,90 @@ fn scopes(texts: &[&str]) -> Arc<[Scope]> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
+fn grant(scopes: &[&str]) -> wire::Grant {
+    let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+    wire::Grant { id: GrantId::new().to_string(), name: "some".to_owned(), scopes, ..wire::Grant::default() }
+}
+
+/// The tenant's policy as far as it is about access, with these grants to its agent.
+fn policy(agent: &str, grants: &[wire::Grant]) -> wire::TenantPolicy {
+    let ids = SERVERS.map(|_| ServerId::new().to_string());
+    let servers = SERVERS.iter().zip(&ids);
+    let servers =
+        servers.map(|(name, id)| wire::Server { id: id.clone(), name: (*name).to_owned(), ..wire::Server::default() });
+    let selected = SELECTED.map(|(server, tool, name)| wire::ToolsetTool {
+        server_id: ids[usize::from(server == "b")].clone(),
+        tool: tool.to_owned(),
+        name: name.to_owned(),
+        description: String::new(),
+    });
+    let to = Some(To::AgentId(agent.to_owned()));
+    wire::TenantPolicy {
+        agents: vec![wire::Agent {
+            id: agent.to_owned(),
+            team_id: TeamId::new().to_string(),
+            ..wire::Agent::default()
+        }],
+        servers: servers.collect(),
+        toolsets: vec![wire::Toolset { name: "t".to_owned(), tools: selected.to_vec(), ..wire::Toolset::default() }],
+        grants: grants.iter().map(|grant| wire::Grant { to: to.clone(), ..grant.clone() }).collect(),
+        ..wire::TenantPolicy::default()
+    }
+}
+
 /// The same caller at each endpoint of its tenant.
-fn everywhere(grants: &[(Vec<&str>, bool)], token: &[&str]) -> Vec<Caller> {
+fn everywhere(grants: &[wire::Grant], token: &[&str]) -> Vec<Caller> {
+    everywhere_under(grants, token, |_| {})
+}
+
+fn everywhere_under(grants: &[wire::Grant], token: &[&str], change: fn(&mut wire::TenantPolicy)) -> Vec<Caller> {
     let toolset = toolset();
-    let grant = |(texts, deny): &(Vec<&str>, bool)| Grant {
-        id: GrantId::new(),
-        scopes: scopes(texts),
-        deny: *deny,
-        expires_at: None,
-    };
     let at = |reach| {
         caller(reach, scopes(token), |tenant, agent| {
             tenant.servers = SERVERS.iter().map(|name| (name.parse().unwrap(), server(name))).collect();
             tenant.toolsets = Toolsets::from_iter([Arc::clone(&toolset)]);
-            agent.grants = grants.iter().map(grant).collect();
+            let mut policy = policy(&agent.id.to_string(), grants);
+            change(&mut policy);
+            tenant.book = Book::read(&policy).unwrap();
         })
     };
     let servers = SERVERS.iter().map(|name| Reach::Server(server(name)));
     servers.chain([Reach::Everything, Reach::Toolset(Arc::clone(&toolset))]).map(at).collect()
 }
 
-fn any_scope() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec!["a:*", "a:x", "a:y", "a:z", "b:*", "b:x", "toolset/t", "toolset/gone"])
+/// At the endpoint of every server.
+fn federated(grants: &[wire::Grant], token: &[&str]) -> Caller {
+    everywhere(grants, token).swap_remove(2)
 }
 
-fn any_grants() -> impl Strategy<Value = Vec<(Vec<&'static str>, bool)>> {
-    prop::collection::vec((prop::collection::vec(any_scope(), 1..3), prop::bool::weighted(0.2)), 0..4)
+fn tool(server: &str, tool: &str) -> Needs {
+    used(server, Kind::Tool, tool, "{}")
+}
+
+fn used(server: &str, kind: Kind, name: &str, arguments: &str) -> Needs {
+    let arguments = crate::mcp::json::parse(&arguments.to_owned().into(), &crate::mcp::json::Bounds::AGENT).unwrap();
+    Needs::Use(Use::of(&server.parse().unwrap(), kind, name, Some(arguments)))
+}
+
+fn any_scope() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "a:*",
+        "a:x",
+        "a:y",
+        "a:z",
+        "b:*",
+        "b:x",
+        "a:*x",
+        "a:@prompt/x",
+        "toolset/t",
+        "toolset/gone",
+    ])
+}
+
+fn any_grants() -> impl Strategy<Value = Vec<wire::Grant>> {
+    let any_grant = (prop::collection::vec(any_scope(), 1..3), prop::bool::weighted(0.2))
+        .prop_map(|(scopes, deny)| wire::Grant { deny, ..grant(&scopes) });
+    prop::collection::vec(any_grant, 0..4)
 }
 
 proptest! {
@@ -67,22 +130,22 @@ proptest! {
         grants in any_grants(),
         token in prop::collection::vec(any_scope(), 0..3),
     ) {
-        for (slug, tool) in SERVERS.iter().flat_map(|slug| TOOLS.iter().map(move |tool| (slug, tool))) {
+        for (slug, name) in SERVERS.iter().flat_map(|slug| TOOLS.iter().map(move |tool| (slug, tool))) {
             let server = server(slug);
-            let needs = Needs::Scope(Scope::tool(&server.name, tool));
+            let needs = tool(slug, name);
             let mut decisions = Vec::new();
             for caller in everywhere(&grants, &token) {
                 let view = View { caller: caller.clone(), now: NOW };
                 let decided = permit(&caller, &needs, NOW);
-                let shown = view.shows(ListKind::Tools, &server.name, tool);
-                prop_assert_eq!(shown, decided.is_ok(), "{}:{} at {:?}", slug, tool, caller.reach().target());
+                let shown = view.shows(ListKind::Tools, &server.name, name);
+                prop_assert_eq!(shown, decided.is_ok(), "{}:{} at {:?}", slug, name, caller.reach().target());
                 prop_assert!(!shown || view.knows(&server), "the server is asked for what it may show");
                 match decided.map_err(|refusal| refusal.facts().reason) {
-                    Err("tool_unknown") => prop_assert!(!caller.reach().has_tool(&server.name, tool)),
+                    Err("tool_unknown") => prop_assert!(!caller.reach().has_tool(&server.name, name)),
                     decision => decisions.push(decision),
                 }
             }
-            prop_assert!(decisions.windows(2).all(|pair| pair[0] == pair[1]), "{}:{} {:?}", slug, tool, decisions);
+            prop_assert!(decisions.windows(2).all(|pair| pair[0] == pair[1]), "{}:{} {:?}", slug, name, decisions);
         }
     }
 
@@ -103,17 +166,91 @@ proptest! {
 
 #[test]
 fn what_is_missing_is_named_as_one_tool_of_a_server() {
-    let at_toolset = |grants: &[(Vec<&str>, bool)], token: &[&str]| {
+    let at_toolset = |grants: &[wire::Grant], token: &[&str]| {
         let caller = everywhere(grants, token).pop().unwrap();
-        permit(&caller, &Needs::Scope("a:x".parse().unwrap()), NOW).unwrap_err()
+        permit(&caller, &tool("a", "x"), NOW).unwrap_err()
     };
-    let Refusal::ScopeInsufficient { scope, challenge } = at_toolset(&[(vec!["toolset/t"], false)], &["b:x"]) else {
+    let Refusal::ScopeInsufficient { scope, challenge } = at_toolset(&[grant(&["toolset/t"])], &["b:x"]) else {
         panic!("a token with the scope would do")
     };
     assert_eq!((scope.to_string().as_str(), challenge.scope), ("a:x", Some(scope.clone())));
     assert!(challenge.resource_metadata.ends_with("/.well-known/oauth-protected-resource/t/acme/toolsets/t"));
-    let Refusal::NotGranted { scope, challenge, .. } = at_toolset(&[(vec!["b:x"], false)], &["toolset/t"]) else {
+    let Refusal::NotGranted { scope, challenge, .. } = at_toolset(&[grant(&["b:x"])], &["toolset/t"]) else {
         panic!("only a grant would do")
     };
     assert_eq!((scope.to_string().as_str(), challenge.scope), ("a:x", None), "the agent is a stranger to that server");
+}
+
+#[test]
+fn prompts_and_resources_are_granted_by_name() {
+    let caller = federated(&[grant(&["a:@prompt/re*", "a:@resource/file:///docs/*"])], &["a:*"]);
+    let view = View { caller: caller.clone(), now: NOW };
+    let a = server("a");
+    for (list, kind, name, is_allowed) in [
+        (ListKind::Prompts, Kind::Prompt, "review", true),
+        (ListKind::Prompts, Kind::Prompt, "plan", false),
+        (ListKind::Resources, Kind::Resource, "file:///docs/x", true),
+        (ListKind::Resources, Kind::Resource, "file:///etc/x", false),
+        (ListKind::Tools, Kind::Tool, "review", false),
+        (ListKind::Skills, Kind::Other, "review", false),
+    ] {
+        assert_eq!(permit(&caller, &used("a", kind, name, "{}"), NOW).is_ok(), is_allowed, "{kind:?} {name}");
+        assert_eq!(view.shows(list, &a.name, name), is_allowed, "{kind:?} {name}");
+    }
+    assert!(view.deals_in(ListKind::Prompts, &a) && view.deals_in(ListKind::ResourceTemplates, &a) && view.knows(&a));
+    assert!(!view.deals_in(ListKind::Tools, &a) && !view.deals_in(ListKind::Skills, &a) && !view.knows(&server("b")));
+    let refused = permit(&caller, &used("a", Kind::Prompt, "plan", "{}"), NOW).unwrap_err();
+    assert_eq!(refused.data()["required_scope"], "a:@prompt/plan");
+}
+
+#[test]
+fn a_refusal_names_the_grant_and_the_argument_or_that_it_is_the_network() {
+    let conditional = |test| wire::Grant {
+        conditions: vec![wire::Condition { pointer: "/path".to_owned(), test: Some(test) }],
+        ..grant(&["a:x"])
+    };
+    let docs = conditional(wire::condition::Test::Prefix("/docs/".to_owned()));
+    let caller = federated(&[docs], &["a:*"]);
+    permit(&caller, &used("a", Kind::Tool, "x", r#"{"path":"/docs/x"}"#), NOW).unwrap();
+    assert!(View::new(&caller, NOW).shows(ListKind::Tools, &"a".parse().unwrap(), "x"));
+    let refused = permit(&caller, &used("a", Kind::Tool, "x", r#"{"path":"/etc/x"}"#), NOW).unwrap_err();
+    assert_eq!((refused.facts().reason, &refused.data()["pointer"]), ("argument_not_allowed", &"/path".into()));
+    assert_eq!(refused.data()["grant"], "some");
+
+    let elsewhere = wire::Grant { networks: vec!["198.51.100.0/24".to_owned()], ..grant(&["a:x"]) };
+    let caller = federated(&[elsewhere], &["a:*"]);
+    let refused = permit(&caller, &tool("a", "x"), NOW).unwrap_err();
+    assert_eq!((refused.facts().reason, &refused.data()["grant"]), ("network_not_allowed", &"some".into()));
+    assert!(!View::new(&caller, NOW).shows(ListKind::Tools, &"a".parse().unwrap(), "x"));
+}
+
+#[test]
+fn what_waits_for_approval_is_neither_shown_nor_called() {
+    let at =
+        |change: fn(&mut wire::TenantPolicy)| everywhere_under(&[grant(&["a:*"])], &["a:*"], change).swap_remove(2);
+    let held = at(|policy| policy.servers[0].approval = wire::Approval::Pinned.into());
+    let blocked = at(|policy| {
+        policy.servers[0].catalog.push(wire::CatalogItem {
+            kind: wire::ItemKind::Tool.into(),
+            name: "x".to_owned(),
+            blocked: true,
+            ..wire::CatalogItem::default()
+        })
+    });
+    for (caller, reason) in [(held, "tool_not_approved"), (blocked, "tool_blocked")] {
+        let refused = permit(&caller, &tool("a", "x"), NOW).unwrap_err();
+        assert_eq!(refused.facts().reason, reason);
+        assert!(!View::new(&caller, NOW).shows(ListKind::Tools, &"a".parse().unwrap(), "x"));
+    }
+}
+
+#[test]
+fn each_part_of_what_is_needed_must_be_allowed() {
+    let caller = federated(&[grant(&["a:x"])], &["a:*"]);
+    let any = |kind| Needs::AnythingOf("a".parse().unwrap(), kind);
+    permit(&caller, &Needs::All(vec![any(None), any(Some(Kind::Tool)), tool("a", "x")]), NOW).unwrap();
+    for needs in [any(Some(Kind::Prompt)), tool("a", "y"), Needs::AnythingOf("b".parse().unwrap(), None)] {
+        let refused = permit(&caller, &Needs::All(vec![any(None), needs.clone()]), NOW).unwrap_err();
+        assert_eq!(refused.facts().reason, "tool_not_granted", "{needs:?}");
+    }
 }

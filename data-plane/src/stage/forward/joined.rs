@@ -39,6 +39,7 @@ use crate::{
     mcp::{
         json,
         message::{Edit, Notification, Request},
+        method::ListKind,
         uris,
         version::Era,
     },
@@ -173,7 +174,7 @@ impl Joined {
     async fn acknowledge(&mut self) {
         let Guest::Subscription { request, filter } = &self.guest else { return };
         let id = request.id.clone();
-        let allowed = wanted::allowed(filter, &sights(&self.places));
+        let allowed = wanted::allowed(filter, &self.view(), &sights(&self.places));
         self.voice = Voice::Subscription { id: id.clone(), filter: allowed.clone() };
         let deadline = Instant::now() + ACKNOWLEDGED_WITHIN;
         let listening = self.places.iter().filter(|(_, place)| place.to.is_some());
@@ -239,7 +240,8 @@ impl Joined {
         if let (Guest::Subscription { filter: asked, .. }, Voice::Subscription { filter, .. }) =
             (&self.guest, &mut self.voice)
         {
-            *filter = wanted::allowed(asked, &sights(&self.places));
+            let view = View::new(&self.caller, self.ask.gateway().now());
+            *filter = wanted::allowed(asked, &view, &sights(&self.places));
         }
     }
 
@@ -268,7 +270,7 @@ impl Joined {
             Said::Changed(list) if place.sight.has(list) => {
                 self.pace.heard(From::Server, server, list, Instant::now());
             }
-            Said::Updated(notification) if place.sight.has(ChangedList::Resources) => {
+            Said::Updated(notification) if self.may_use(place, &notification) => {
                 let uri = notification.params.uri().map(|uri| uris::wrapped(&place.server.name, uri));
                 let edited = notification.edited(&Edit { uri: uri.as_deref(), ..Edit::default() });
                 self.out.extend(edited.and_then(|notification| self.updated(&notification)));
@@ -282,6 +284,16 @@ impl Joined {
             Said::Message(data) => self.out.push_back(data),
             Said::Changed(_) | Said::Updated(_) | Said::Listens(_) | Said::Failed(_) => {}
         }
+    }
+
+    fn view(&self) -> View {
+        View::new(&self.caller, self.ask.gateway().now())
+    }
+
+    /// Whether the resource may be used that has changed.
+    fn may_use(&self, place: &Place, updated: &Notification) -> bool {
+        let uri = updated.params.uri();
+        uri.is_some_and(|uri| self.view().shows(ListKind::Resources, &place.server.name, uri))
     }
 
     /// A resource has changed, under the URI that it has here.
@@ -320,6 +332,6 @@ impl Joined {
 }
 
 /// What the caller may use of each server.
-fn sights(places: &BTreeMap<ServerId, Place>) -> Vec<(&Server, &Sight)> {
-    places.values().map(|place| (&*place.server, &place.sight)).collect()
+fn sights(places: &BTreeMap<ServerId, Place>) -> Vec<&Sight> {
+    places.values().map(|place| &place.sight).collect()
 }

@@ -150,22 +150,23 @@ impl United {
         let has = |profile: &&Profile, capability: &str| {
             profile.capabilities.get(capability).is_some_and(|value| value.kind() == Kind::Object)
         };
-        let whole = |profile: &&Profile| view.deals_in(ListKind::Prompts, &profile.server);
-        let offers = |capability| self.profiles.iter().filter(whole).any(|profile| has(&profile, capability));
+        let deals_in = |kind| move |profile: &&Profile| view.deals_in(kind, &profile.server);
+        let offers =
+            |capability, kind| self.profiles.iter().filter(deals_in(kind)).any(|profile| has(&profile, capability));
         // Where nobody has said anything, tools are what there will be.
         written.object("tools", |tools| tools.boolean("listChanged", true));
-        if offers("prompts") {
+        if offers("prompts", ListKind::Prompts) {
             written.object("prompts", |prompts| prompts.boolean("listChanged", true));
         }
-        if offers("resources") {
+        if offers("resources", ListKind::Resources) {
             written.object("resources", |resources| {
                 resources.boolean("listChanged", true);
-                if self.profiles.iter().filter(whole).any(Profile::takes_subscriptions) {
+                if self.profiles.iter().filter(deals_in(ListKind::Resources)).any(Profile::takes_subscriptions) {
                     resources.boolean("subscribe", true);
                 }
             });
         }
-        if offers("completions") {
+        if offers("completions", ListKind::Prompts) || offers("completions", ListKind::Resources) {
             written.object("completions", |_| {});
         }
         if self.profiles.iter().any(|profile| has(&profile, "logging")) {

@@ -101,8 +101,8 @@ impl AccessToken {
 
     /// What it carries.
     #[must_use]
-    pub fn scopes(&self) -> Arc<[Scope]> {
-        Arc::clone(&self.scopes)
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
     }
 
     /// What it can be revoked by.

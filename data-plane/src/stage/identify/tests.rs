@@ -18,7 +18,7 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde_json::{Value, json};
-use tollgate_proto::{AgentId, AuthorizationId, Scope, TeamId, TenantId, UserId};
+use tollgate_proto::{AgentId, AuthorizationId, Scope, TeamId, TenantId, UserId, access::Book};
 use tonic::transport::Endpoint;
 use uuid::Uuid;
 
@@ -77,10 +77,10 @@ fn tenant(key: DecodingKey, agent: AgentId, client_id: &str, user: UserId) -> Te
         name: "bot".to_owned(),
         team,
         active: true,
-        grants: Vec::new(),
         limits: Vec::new(),
     };
-    let user = User { id: user, email: "ada@example.com".to_owned(), team: None, active: true };
+    let user =
+        User { id: user, email: "ada@example.com".to_owned(), team: None, role: "operator".into(), active: true };
     Tenant {
         id: TenantId::new(),
         name: "acme".parse().unwrap(),
@@ -95,6 +95,7 @@ fn tenant(key: DecodingKey, agent: AgentId, client_id: &str, user: UserId) -> Te
         users: HashMap::from([(user.id, Arc::new(user))]),
         servers: BTreeMap::new(),
         toolsets: Toolsets::default(),
+        book: Book::default(),
         sealing: SealingKeys::default(),
         passed_headers: Vec::new(),
     }
@@ -120,7 +121,7 @@ pub(in crate::stage) fn caller(
         expires_at: NOW + 900,
         scopes,
     };
-    Caller { tenant: Arc::new(tenant), agent: Arc::new(held), user: None, reach, token: Arc::new(token) }
+    Caller { tenant: Arc::new(tenant), agent: Arc::new(held), user: None, reach, token: Arc::new(token), peer: PEER }
 }
 
 fn header() -> Header {

@@ -1,57 +1,85 @@
 //! What a subscription may ask for: `subscriptions/listen` without what its caller may not use (MCP 2026-07-28,
 //! basic/patterns/subscriptions: a server honours a subset, and says which).
 //!
-//! Invariant: who may not use a whole server hears nothing of its prompts and resources, only that its tools changed.
+//! Invariant: of a member of the filter as much is asked of the server as its caller may use, and it is looked at again
+//! with every policy while the subscription lasts.
 
-use tollgate_proto::Scope;
+use tollgate_proto::{Name, access::Kind};
 
+use super::needs::{Needs, Use};
 use crate::{
     mcp::{
         json::{Bounds, Object, Raw},
         message::{Message, Request, read_upstream, write_request},
     },
-    policy::{Permission, Server},
-    stage::identify::Caller,
+    stage::{authorize::permit, identify::Caller},
 };
 
 const FILTER: &str = "notifications";
-/// What anybody may hear who may use anything of a server.
-const HEARD_BY_ALL: [&str; 2] = ["toolsListChanged", "taskIds"];
+/// The member that lists resources one by one.
+const URIS: &str = "resourceSubscriptions";
 
-/// The request with as much of its filter as the caller may have. `now` in unix seconds.
-pub fn narrowed(caller: &Caller, server: &Server, request: Request, now: i64) -> Request {
-    let whole = Scope::Server { server: server.name.clone() };
-    let may_use_all = caller.permission(&whole, now) == Permission::Allowed;
-    match filter(&request) {
-        Some(filter) if !may_use_all && !is_heard_by_all(&filter) => without_the_rest(&request, &filter),
-        _ => request,
-    }
+/// What somebody must be allowed who subscribes to all that is asked for.
+pub fn needs(server: &Name, request: &Request) -> Needs {
+    let filter = filter(request).unwrap_or_default();
+    let members = filter.iter().flat_map(|(key, wanted)| needs_of(server, key, wanted));
+    Needs::All(std::iter::once(Needs::AnythingOf(server.clone(), None)).chain(members).collect())
 }
 
-/// Whether nothing is asked for that needs the whole server.
-pub fn is_for_all(request: &Request) -> bool {
-    filter(request).is_none_or(|filter| is_heard_by_all(&filter))
+/// The request with as much of its filter as the caller may have. `now` in unix seconds.
+pub fn narrowed(caller: &Caller, server: &Name, request: Request, now: i64) -> Request {
+    let may_have = |needs: &Needs| permit(caller, needs, now).is_ok();
+    match filter(&request) {
+        Some(filter) if !filter.iter().all(|(key, wanted)| needs_of(server, key, wanted).iter().all(may_have)) => {
+            without_the_rest(&request, server, &filter, may_have)
+        }
+        _ => request,
+    }
 }
 
 fn filter(request: &Request) -> Option<Object> {
     request.params.get(FILTER).and_then(Raw::object)
 }
 
-fn is_heard_by_all(filter: &Object) -> bool {
-    filter.iter().all(|(kind, _)| HEARD_BY_ALL.contains(&kind))
+/// What somebody must be allowed who hears of one member of the filter.
+fn needs_of(server: &Name, key: &str, wanted: &Raw) -> Vec<Needs> {
+    match (key, uris(key, wanted)) {
+        // Anybody may hear of these who may use anything of the server.
+        ("toolsListChanged" | "taskIds", _) => Vec::new(),
+        ("promptsListChanged", _) => vec![Needs::AnythingOf(server.clone(), Some(Kind::Prompt))],
+        ("resourcesListChanged", _) => vec![Needs::AnythingOf(server.clone(), Some(Kind::Resource))],
+        (_, Some(uris)) => uris.iter().map(|uri| of_uri(server, uri)).collect(),
+        _ => vec![Needs::Use(Use::whole(server))],
+    }
 }
 
-fn without_the_rest(request: &Request, filter: &Object) -> Request {
+fn of_uri(server: &Name, uri: &str) -> Needs {
+    Needs::Use(Use::of(server, Kind::Resource, uri, Some(Raw::empty_object())))
+}
+
+/// The resources that are subscribed to, where this member lists them.
+fn uris(key: &str, wanted: &Raw) -> Option<Vec<String>> {
+    let uris = wanted.array().filter(|_| key == URIS)?;
+    uris.iter().map(|uri| uri.as_str().map(String::from)).collect()
+}
+
+fn without_the_rest(request: &Request, server: &Name, filter: &Object, may_have: impl Fn(&Needs) -> bool) -> Request {
     let written = write_request(&request.id, &request.method, |params| {
         for (key, value) in request.params.iter() {
-            if key == FILTER {
-                params.object(key, |kept| {
-                    let for_all = filter.iter().filter(|(kind, _)| HEARD_BY_ALL.contains(kind));
-                    for_all.for_each(|(kind, wanted)| kept.raw(kind, wanted));
-                });
-            } else {
+            if key != FILTER {
                 params.raw(key, value);
+                continue;
             }
+            params.object(key, |kept| {
+                for (key, wanted) in filter.iter() {
+                    if needs_of(server, key, wanted).iter().all(&may_have) {
+                        kept.raw(key, wanted);
+                    } else if let Some(uris) = uris(key, wanted) {
+                        let allowed = uris.iter().filter(|uri| may_have(&of_uri(server, uri)));
+                        kept.array(key, |kept| allowed.for_each(|uri| kept.raw(&Raw::text(uri))));
+                    }
+                }
+            });
         }
     });
     match read_upstream(&written, &Bounds::UPSTREAM) {
@@ -76,20 +104,31 @@ mod tests {
         }
     }
 
+    fn server() -> Name {
+        "demo".parse().expect("a name")
+    }
+
     #[test]
-    fn only_what_concerns_tools_is_for_all() {
+    fn what_concerns_tools_and_tasks_is_for_all_and_what_is_unheard_of_for_who_has_everything() {
+        let anything = Needs::AnythingOf(server(), None);
         for filter in ["{}", r#"{"toolsListChanged":true}"#, r#"{"taskIds":["t"],"toolsListChanged":true}"#] {
-            assert!(is_for_all(&listen(filter)), "{filter}");
+            assert_eq!(needs(&server(), &listen(filter)), Needs::All(vec![anything.clone()]), "{filter}");
         }
-        for filter in [r#"{"promptsListChanged":true}"#, r#"{"resourceSubscriptions":["a:b"]}"#, r#"{"unheardOf":1}"#] {
-            assert!(!is_for_all(&listen(filter)), "{filter}");
+        let whole = Needs::Use(Use::whole(&server()));
+        for filter in [r#"{"unheardOf":1}"#, r#"{"resourceSubscriptions":[1]}"#, r#"{"resourceSubscriptions":"a:b"}"#] {
+            assert_eq!(
+                needs(&server(), &listen(filter)),
+                Needs::All(vec![anything.clone(), whole.clone()]),
+                "{filter}"
+            );
         }
     }
 
     #[test]
     fn the_rest_is_left_out_and_everything_else_stays() {
-        let asked = listen(r#"{"resourceSubscriptions":["a:b"],"toolsListChanged":true}"#);
-        let narrowed = without_the_rest(&asked, &filter(&asked).expect("a filter"));
-        assert_eq!(narrowed, listen(r#"{"toolsListChanged":true}"#));
+        let asked = listen(r#"{"resourceSubscriptions":["a:b","a:c"],"unheardOf":1,"toolsListChanged":true}"#);
+        let allowed = of_uri(&server(), "a:c");
+        let narrowed = without_the_rest(&asked, &server(), &filter(&asked).expect("a filter"), |it| *it == allowed);
+        assert_eq!(narrowed, listen(r#"{"resourceSubscriptions":["a:c"],"toolsListChanged":true}"#));
     }
 }

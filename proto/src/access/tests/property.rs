@@ -117,12 +117,8 @@ fn stage(outcome: &str) -> usize {
 
 /// Changes the one thing that a refusal names, and nothing else.
 fn lift(scene: &mut Scene, wanted: &str, outcome: &str) {
-    let scope = {
-        let (server, what) = wanted.split_once(':').expect("an item of a server");
-        let (server, item) = (server.parse().expect("a name"), item(what));
-        Attempt { asker: scene.asker(), server: &server, item, arguments: None, observed: None }.scope().to_string()
-    };
-    let (_, what) = wanted.split_once(':').expect("an item of a server");
+    let (server, what) = wanted.split_once(':').expect("an item of a server");
+    let scope = item(what).scope(&server.parse().expect("a name")).to_string();
     let kind = match item(what).kind {
         Kind::Tool => wire::ItemKind::Tool,
         Kind::Prompt => wire::ItemKind::Prompt,
@@ -183,8 +179,9 @@ proptest! {
                 prop_assert!(called || !shown || !unconditional, "{} is shown in vain", wanted);
             }
             let (server, kind) = (server.parse().expect("a name"), item(what).kind);
-            prop_assert!(!shown || book.deals_in(&scene.asker(), &server, kind), "{} is not asked for", wanted);
-            prop_assert!(!shown || book.knows(&scene.asker(), &server), "{} is of a stranger", wanted);
+            let desk = book.desk(scene.asker(), &server);
+            prop_assert!(!shown || (desk.deals_in(kind) && desk.deals()), "{} is not asked for", wanted);
+            prop_assert!(!shown || desk.knows(), "{} is of a stranger", wanted);
         }
     }
 

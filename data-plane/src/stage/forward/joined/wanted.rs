@@ -5,39 +5,42 @@
 
 use crate::{
     bridge::to_legacy::listen::Filter,
-    mcp::uris,
+    mcp::{method::ListKind, uris},
     policy::Server,
-    stage::{authorize::Sight, forward::tasks::Task, identify::Caller},
+    stage::{
+        authorize::{Sight, View},
+        forward::tasks::Task,
+        identify::Caller,
+    },
     store::ChangedList,
 };
 
 /// The part that is for this server, as it knows its resources; tasks keep the agent's ids. `now` in unix seconds.
 pub(super) fn of_server(asked: &Filter, caller: &Caller, server: &Server, sight: &Sight, now: i64) -> Filter {
-    let is_whole = sight.has(ChangedList::Resources);
+    let view = View::new(caller, now);
     let own = |uri: &str| {
         let (name, own) = uris::unwrapped(uri)?;
-        (is_whole && name == server.name).then(|| own.into())
+        (name == server.name && view.shows(ListKind::Resources, &name, &own)).then(|| own.into())
     };
     let is_own = |id: &str| Task::open(caller, now, id).is_some_and(|task| task.server == server.id);
     Filter {
         tools: asked.tools,
         prompts: asked.prompts && sight.has(ChangedList::Prompts),
-        resources: asked.resources && is_whole,
+        resources: asked.resources && sight.has(ChangedList::Resources),
         uris: asked.uris.iter().filter_map(|uri| own(uri)).collect(),
         task_ids: asked.task_ids.iter().filter(|id| is_own(id)).cloned().collect(),
     }
 }
 
-/// What of it the caller may hear of at these servers.
-pub(super) fn allowed(asked: &Filter, servers: &[(&Server, &Sight)]) -> Filter {
-    let whole = || servers.iter().filter(|(_, sight)| sight.has(ChangedList::Resources));
-    let is_any_whole = whole().next().is_some();
+/// What of it the caller may hear of at the servers that it has these sights of.
+pub(super) fn allowed(asked: &Filter, view: &View, sights: &[&Sight]) -> Filter {
+    let has = |list| sights.iter().any(|sight| sight.has(list));
     let may_be_heard =
-        |uri: &str| uris::unwrapped(uri).is_some_and(|(name, _)| whole().any(|(server, _)| server.name == name));
+        |uri: &str| uris::unwrapped(uri).is_some_and(|(name, own)| view.shows(ListKind::Resources, &name, &own));
     Filter {
         tools: asked.tools,
-        prompts: asked.prompts && is_any_whole,
-        resources: asked.resources && is_any_whole,
+        prompts: asked.prompts && has(ChangedList::Prompts),
+        resources: asked.resources && has(ChangedList::Resources),
         uris: asked.uris.iter().filter(|uri| may_be_heard(uri)).cloned().collect(),
         task_ids: asked.task_ids.clone(),
     }
@@ -75,12 +78,5 @@ mod tests {
         let allowed = Filter { tools: true, ..uris(&["tollgate://a/x", "tollgate://b/y", "tollgate://b/z"]) };
         let promised = honoured(&allowed, &[uris(&["tollgate://b/z"]), uris(&["tollgate://a/x", "tollgate://a/else"])]);
         assert_eq!(promised, Filter { tools: true, ..uris(&["tollgate://a/x", "tollgate://b/z"]) });
-    }
-
-    #[test]
-    fn without_a_server_only_the_tools_are_promised() {
-        let asked = Filter { tools: true, prompts: true, resources: true, ..uris(&["tollgate://a/x"]) };
-        let promised = allowed(&asked, &[]);
-        assert_eq!(promised, Filter { tools: true, ..Filter::default() });
     }
 }
