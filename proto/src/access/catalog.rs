@@ -87,14 +87,18 @@ impl Catalog {
     }
 
     /// Whether its definition is one that may be used, where approval is needed. A resource that is not listed by itself
-    /// is approved with its template.
+    /// is approved with its template; one that no template makes has no definition, and came with a result.
     pub(super) fn is_approved(&self, item: Item<'_>, observed: Option<&[u8; 32]>) -> bool {
         if !self.pinned || item.kind == Kind::Other {
             return true;
         }
         match self.entry(item) {
             Some(entry) => entry.is_as_approved(observed),
-            None => self.templates_of(item).any(|entry| entry.approved_digest.is_some()),
+            None if item.kind == Kind::Resource => {
+                let mut templates = self.templates_of(item).peekable();
+                templates.peek().is_none() || templates.any(|entry| entry.approved_digest.is_some())
+            }
+            None => false,
         }
     }
 

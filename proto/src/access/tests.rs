@@ -333,7 +333,7 @@ fn a_resource_is_what_its_template_is_unless_it_is_listed_itself() {
         ("a:@resource/docs:/x", "allowed by grant-0 a:*"),
         ("a:@resource/docs:/held", "not approved"),
         ("a:@resource/new:/x", "not approved"),
-        ("a:@resource/other:/x", "not approved"),
+        ("a:@resource/other:/x", "allowed by grant-0 a:*"),
         ("a:@resource/secret:/x", "blocked"),
         ("a:@resource/secret:/open", "allowed by grant-0 a:*"),
         ("a:@template/secret:/{name}", "blocked"),
