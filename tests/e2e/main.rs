@@ -4,6 +4,7 @@
 
 mod scene;
 
+mod access;
 mod audit_log;
 mod authorization;
 mod bad_requests;

@@ -53,7 +53,7 @@ async fn a_grant_to_a_team_counts_for_its_agents() {
 }
 
 #[tokio::test]
-async fn resources_and_prompts_need_the_whole_server() {
+async fn resources_and_prompts_do_not_come_with_a_tool() {
     let tollgate = Deployment::dev().start().await;
     let all = tollgate.agent("all").grant("demo:*").create().await.at_server("demo").await;
     let one = tollgate.agent("one").grant("demo:echo").create().await.at_server("demo").await;
