@@ -139,6 +139,14 @@ impl Item<'_> {
     }
 }
 
+impl Attempt<'_> {
+    /// The scope that names what is wanted and nothing else.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.item.scope(self.server)
+    }
+}
+
 impl Book {
     /// Whether it may be used. Where the arguments or the peer are not known: whether it might be.
     ///

@@ -55,7 +55,8 @@ impl Catalog {
         };
         Ok(Self {
             number,
-            pinned: sent.approval == i32::from(Approval::Pinned),
+            // What a later version calls approval is taken for the strictest that is known.
+            pinned: !matches!(Approval::try_from(sent.approval), Ok(Approval::Unspecified | Approval::Notify)),
             tools: of(ItemKind::Tool)?,
             prompts: of(ItemKind::Prompt)?,
             resources: of(ItemKind::Resource)?,
@@ -86,15 +87,15 @@ impl Catalog {
         }
     }
 
-    /// Whether its definition is one that may be used, where approval is needed. A resource that is not listed by itself
-    /// is approved with its template; one that no template makes has no definition, and came with a result.
+    /// Whether its definition is one that may be used, where approval is needed. A resource that no list has is approved
+    /// with its template; one that no template makes either has no definition, and came with a result.
     pub(super) fn is_approved(&self, item: Item<'_>, observed: Option<&[u8; 32]>) -> bool {
         if !self.pinned || item.kind == Kind::Other {
             return true;
         }
         match self.entry(item) {
             Some(entry) => entry.is_as_approved(observed),
-            None if item.kind == Kind::Resource => {
+            None if item.kind == Kind::Resource && observed.is_none() => {
                 let mut templates = self.templates_of(item).peekable();
                 templates.peek().is_none() || templates.any(|entry| entry.approved_digest.is_some())
             }

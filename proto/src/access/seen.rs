@@ -15,12 +15,21 @@ use crate::Scope;
 /// What decides what of one kind is seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// Whether they allow, deny, or are carried by the token; and which tools they stand for where they are toolsets'.
-    scopes: Vec<(Voice, Scope, Box<[Box<str>]>)>,
+    scopes: Vec<Said>,
     pinned: bool,
     entries: Vec<Arc<Entries>>,
 }
 
+/// One scope that has a say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Said {
+    voice: Voice,
+    scope: Scope,
+    /// The tools that it stands for, where it is a toolset's.
+    tools: Box<[Box<str>]>,
+}
+
+/// Whether a scope allows, denies, or is carried by the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Voice {
     Allows,
@@ -42,8 +51,10 @@ impl Desk<'_, '_> {
         let scopes = self.rulings().filter_map(voice).chain(carried.map(|scope| (Voice::Carries, scope)));
         let scopes = scopes.filter(|(_, scope)| concerns(scope, kind));
         let kinds = [Some(kind), (kind == Kind::Resource).then_some(Kind::Template)];
+        let said =
+            |(voice, scope): (Voice, &Scope)| Said { voice, scope: scope.clone(), tools: self.selected(scope).into() };
         Some(Seen {
-            scopes: scopes.map(|(voice, scope)| (voice, scope.clone(), self.selected(scope).into())).collect(),
+            scopes: scopes.map(said).collect(),
             pinned: catalog.pinned,
             entries: kinds.into_iter().flatten().filter_map(|kind| catalog.entries(kind).cloned()).collect(),
         })

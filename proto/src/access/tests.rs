@@ -311,6 +311,9 @@ fn a_pinned_server_lets_use_what_was_approved_and_is_still_that() {
     }
     assert!(pinned.outcome_of("a:x", None, Some(&DIGEST)).starts_with("allowed"));
     assert_eq!(pinned.outcome_of("a:x", None, Some(&[8; 32])), "not approved");
+    let mut later = Scene::new().with_catalog(wire::Approval::Notify, &items).allow(&["a:*"]);
+    later.policy.servers[0].approval = i32::MAX;
+    assert_eq!(later.outcome("a:new", None), "not approved", "by a mode of a later version");
     for approval in [wire::Approval::Unspecified, wire::Approval::Notify] {
         let open = Scene::new().with_catalog(approval, &items).allow(&["a:*"]);
         assert!(open.allows("a:new") && open.allows("a:unknown"));
@@ -340,6 +343,7 @@ fn a_resource_is_what_its_template_is_unless_it_is_listed_itself() {
     ] {
         assert_eq!(pinned.outcome(wanted, None), outcome, "{wanted}");
     }
+    assert_eq!(pinned.outcome_of("a:@resource/other:/x", None, Some(&DIGEST)), "not approved", "a list has it by now");
 }
 
 #[test]

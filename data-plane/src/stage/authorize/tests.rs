@@ -235,7 +235,7 @@ fn what_waits_for_approval_is_neither_shown_nor_called() {
             name: "x".to_owned(),
             blocked: true,
             ..wire::CatalogItem::default()
-        })
+        });
     });
     for (caller, reason) in [(held, "tool_not_approved"), (blocked, "tool_blocked")] {
         let refused = permit(&caller, &tool("a", "x"), NOW).unwrap_err();
