@@ -12,7 +12,7 @@ use url::Url;
 use crate::{
     authority::{self, Authority, AuthorityError},
     bootstrap,
-    config::{Config, Enrolment},
+    config::{Config, Enrolment, POLICY_LEASE},
     db::{Db, OpenError},
     fetch::Fetcher,
     grpc, identity_providers, jobs, listener, oauth, ops, policy, router,
@@ -39,6 +39,8 @@ pub struct App {
     pub(crate) authority: OnceCell<Authority>,
     /// Proxies that say for whom they speak.
     pub trusted_proxies: TrustedProxies,
+    /// How long a data plane may take its policy for current without another heartbeat.
+    pub policy_lease: Duration,
     /// How long the body of a request may take.
     pub body_timeout: Duration,
     /// Wakes the policy streams when a tenant's policy changed.
@@ -84,6 +86,7 @@ impl App {
             enrolment,
             authority: OnceCell::new(),
             trusted_proxies: TrustedProxies::default(),
+            policy_lease: POLICY_LEASE,
             body_timeout: BODY_TIMEOUT,
             policy_changes: policy::Changes::new(),
             signing_keys: oauth::KeyRing::default(),
@@ -191,7 +194,8 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     let tasks = TaskTracker::new();
     let urls = Urls { control, data: base(&config.public_data_url) };
     let app = App::new(db, config.master_key, urls, config.enrolment);
-    let app = Arc::new(App { trusted_proxies: config.trusted_proxies, ..app });
+    let (trusted_proxies, policy_lease) = (config.trusted_proxies, config.policy_lease);
+    let app = Arc::new(App { trusted_proxies, policy_lease, ..app });
     bootstrap::run(&app, config.admin_token_file.as_deref()).await?;
     let certificates = grpc::Certificates::new(authority::of(&app).await?)?;
 

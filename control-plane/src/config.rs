@@ -11,6 +11,9 @@ use url::Url;
 
 use crate::seal::MasterKey;
 
+/// How long a policy is current without another heartbeat, unless told.
+pub const POLICY_LEASE: Duration = Duration::from_secs(10);
+
 /// Settings of one control-plane process.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -30,6 +33,8 @@ pub struct Config {
     pub master_key: MasterKey,
     /// How data planes join.
     pub enrolment: Enrolment,
+    /// How long a data plane may take its policy for current without another heartbeat.
+    pub policy_lease: Duration,
     /// Proxies in front of the HTTP listener, whose word on where a request is from is taken.
     pub trusted_proxies: TrustedProxies,
     /// Where the first start writes the administrator's token (mode 0600).

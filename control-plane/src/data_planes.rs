@@ -12,7 +12,7 @@ pub mod standing;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashSet, error::Error, time::Duration};
+use std::{collections::HashMap, error::Error, time::Duration};
 
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -23,7 +23,10 @@ use tokio::{
 use tollgate_proto::{DataPlaneId, TenantId};
 use utoipa::ToSchema;
 
-use crate::db::{Db, TenantTx};
+use crate::{
+    db::{Db, TenantTx},
+    policy::Connected,
+};
 
 /// How often an open stream renews `last_seen_at`; a data plane counts as connected for 5 s after.
 const SEEN_EVERY: Duration = Duration::from_secs(2);
@@ -50,6 +53,19 @@ pub struct Answer {
     pub revision: u64,
     /// What became of it.
     pub verdict: Verdict,
+}
+
+/// What keeps being true of a data plane while its stream is open.
+#[derive(Debug)]
+pub struct Seen {
+    /// Who it is.
+    pub data_plane: DataPlaneId,
+    /// The version that it says to be.
+    pub version: String,
+    /// How long its policy is current without another heartbeat.
+    pub lease: Duration,
+    /// Knows how fast it enforces revocations.
+    pub connected: Connected,
 }
 
 /// How far a tenant's policy has come.
@@ -87,36 +103,36 @@ pub async fn policy_status(tx: &mut TenantTx) -> Result<PolicyStatus, sqlx::Erro
     Ok(PolicyStatus { revision, data_planes: sql::data_planes(tx, tenant).await? })
 }
 
-/// Every data plane that was sent away.
+/// Every data plane that was sent away, and how long ago.
 ///
 /// # Errors
 /// When Postgres is away.
-pub async fn revoked(connection: &mut PgConnection) -> Result<HashSet<DataPlaneId>, sqlx::Error> {
+pub async fn revoked(connection: &mut PgConnection) -> Result<HashMap<DataPlaneId, Duration>, sqlx::Error> {
     Ok(sql::revoked(connection).await?.into_iter().collect())
 }
 
 /// Keeps one data plane's record while its stream is open: that it is there, and each of its answers. Ends once
 /// `answers` is closed and written. While Postgres is away answers wait; there is at most one for each policy that
 /// was sent, and nothing is found to send without Postgres.
-pub async fn keep_record(db: Db, data_plane: DataPlaneId, version: String, mut answers: UnboundedReceiver<Answer>) {
-    let mut seen = interval(SEEN_EVERY);
-    seen.set_missed_tick_behavior(MissedTickBehavior::Delay);
+pub async fn keep_record(db: Db, seen: Seen, mut answers: UnboundedReceiver<Answer>) {
+    let mut again = interval(SEEN_EVERY);
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut unwritten = Vec::new();
     let mut failing = false;
     let mut open = true;
     while open {
         tokio::select! {
             received = answers.recv_many(&mut unwritten, ANSWERS_AT_ONCE) => open = received > 0,
-            _ = seen.tick() => {}
+            _ = again.tick() => {}
         }
-        match write(&db, data_plane, &version, &unwritten).await {
+        match write(&db, &seen, &unwritten).await {
             Ok(()) => {
                 unwritten.clear();
                 failing = false;
             }
             Err(error) => {
                 if !failing {
-                    tracing::warn!(%data_plane, error = &error as &dyn Error, "cannot record what a data plane said");
+                    tracing::warn!(data_plane = %seen.data_plane, error = &error as &dyn Error, "cannot record what a data plane said");
                 }
                 failing = true;
             }
@@ -124,9 +140,11 @@ pub async fn keep_record(db: Db, data_plane: DataPlaneId, version: String, mut a
     }
 }
 
-async fn write(db: &Db, data_plane: DataPlaneId, version: &str, answers: &[Answer]) -> Result<(), sqlx::Error> {
+async fn write(db: &Db, seen: &Seen, answers: &[Answer]) -> Result<(), sqlx::Error> {
+    let data_plane = seen.data_plane;
+    let revocations = seen.connected.revocation_times_of(data_plane);
     let mut tx = db.platform().await?;
-    sql::see(&mut tx, data_plane, version).await?;
+    sql::see(&mut tx, seen, revocations.as_ref()).await?;
     for answer in answers {
         // Revisions come from a signed column, so that a larger one is none of ours.
         let Ok(revision) = i64::try_from(answer.revision) else { continue };

@@ -64,4 +64,4 @@ pub mod usage;
 pub mod users;
 
 pub use app::{App, ControlPlane, StartError, start};
-pub use config::{Config, Enrolment};
+pub use config::{Config, Enrolment, POLICY_LEASE};

@@ -22,5 +22,6 @@ pub fn routes(app: Arc<App>) -> Router {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], app.metrics.render(app.db.pool())).into_response()
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], app.metrics.render(app.db.pool(), app.policy_changes.connected()))
+        .into_response()
 }

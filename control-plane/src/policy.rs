@@ -4,7 +4,8 @@
 //! - `publish.rs` follows the database and keeps the newest policy of every tenant in [`Changes`], compiled once per
 //!   process, and its revocations (`live.rs`).
 //! - `stream.rs` brings each data plane up to [`Changes`] and keeps it there; `ledger.rs` is its memory of what the
-//!   data plane holds. Revocations go ahead of policies and wait for nobody; `connected.rs` counts who has applied them.
+//!   data plane holds. Revocations go ahead of policies and wait for nobody; `connected.rs` counts who has applied
+//!   them, `enforcement.rs` how fast.
 //! - `inquiries.rs` are questions that go the other way: what data planes know of sessions.
 //! - `introspect.rs` tells data planes what an opaque token says.
 //!
@@ -13,6 +14,7 @@
 
 mod compile;
 mod connected;
+mod enforcement;
 mod inquiries;
 pub(crate) mod introspect;
 mod ledger;
@@ -27,6 +29,7 @@ mod tests;
 
 pub use compile::{CompileError, compile};
 pub use connected::Connected;
+pub use enforcement::RevocationTimes;
 pub use inquiries::Silence;
 pub use live::Live;
 pub use publish::{Changes, Known, follow_changes};

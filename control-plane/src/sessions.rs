@@ -6,7 +6,7 @@
 //! Invariant: nothing of a session is kept here but the audit of its end, and the ids that sessions are used with are
 //! not known here at all.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{cmp::Reverse, collections::BTreeMap, time::Instant};
 
 use serde::Serialize;
 use serde_json::json;
@@ -132,7 +132,9 @@ pub async fn end(app: &App, caller: &Caller, id: &str) -> Result<Session, ApiErr
     // Begun before: nothing is ended that could not be written down.
     let mut tx = app.db.tenant(caller.tenant).await?;
     let what = What::EndSession(EndSession { handle: handle.to_string() });
+    let began_at = Instant::now();
     let session = Answers::to(app, caller, &what, Some(&mut tx)).await?.only(id)?;
+    app.metrics.revocation_enforced("session", began_at.elapsed());
     let event = audit::Event {
         actor: &caller.actor,
         action: "session.end",

@@ -1,6 +1,7 @@
 //! Prometheus metrics of the control plane, base units, one registry for each process.
 //!
-//! Invariant: the number of series is bounded: every label value is one of a fixed set.
+//! Invariant: the number of series is bounded: every label value is one of a fixed set, or the id of a data plane that is
+//! connected.
 
 use std::{
     sync::atomic::{AtomicI64, AtomicU64},
@@ -12,6 +13,12 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
+
+use crate::policy::Connected;
+
+mod revocations;
+
+use revocations::Revocations;
 
 /// 1 ms to about 8 s.
 const REQUEST_BUCKETS: [f64; 14] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 6.0, 8.0];
@@ -28,6 +35,7 @@ pub struct Metrics {
     pool_connections: Gauge<i64, AtomicI64>,
     pool_idle: Gauge<i64, AtomicI64>,
     jobs_ran_at: Gauge<f64, AtomicU64>,
+    revocations: Revocations,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -85,6 +93,7 @@ impl Metrics {
         );
         registry.register("tollgate_database_connections", "Connections to Postgres", pool_connections.clone());
         registry.register("tollgate_database_connections_idle", "Those that nobody uses now", pool_idle.clone());
+        let revocations = Revocations::register(&mut registry);
         Self {
             registry,
             oauth_requests,
@@ -95,6 +104,7 @@ impl Metrics {
             pool_connections,
             pool_idle,
             jobs_ran_at,
+            revocations,
         }
     }
 
@@ -127,9 +137,15 @@ impl Metrics {
         self.jobs_ran_at.set(chrono::Utc::now().timestamp_millis() as f64 / 1000.0);
     }
 
+    /// Notes how long a data plane took to enforce a revocation of this kind.
+    pub fn revocation_enforced(&self, kind: &'static str, took: Duration) {
+        self.revocations.enforced(kind, took);
+    }
+
     /// The registry in the OpenMetrics text format.
     #[must_use]
-    pub fn render(&self, pool: &sqlx::PgPool) -> String {
+    pub fn render(&self, pool: &sqlx::PgPool, connected: &Connected) -> String {
+        self.revocations.set(connected);
         self.pool_connections.set(i64::from(pool.size()));
         self.pool_idle.set(i64::try_from(pool.num_idle()).unwrap_or(i64::MAX));
         let mut text = String::new();

@@ -25,10 +25,12 @@ use crate::{
 pub mod api;
 pub mod client_registration;
 mod sql;
+pub mod staleness;
 #[cfg(test)]
 mod tests;
 
 use client_registration::{ClientRegistration, RegistrationPolicy};
+use staleness::Staleness;
 
 const NETWORKS_MAX: usize = 64;
 const TOKEN_TTL: Bounds = Bounds { seconds: 60..=86_400, text: "from `1m` to `24h`" };
@@ -79,6 +81,9 @@ pub struct TenantSpec {
     /// told: they keep the one they have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub always_rotate_refresh_tokens: Option<bool>,
+    /// What holds while data planes hear of no control plane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub staleness: Option<Staleness>,
 }
 
 /// What the server says about a tenant.
@@ -118,6 +123,8 @@ pub struct EffectiveTenant {
     pub strict_code_reuse: bool,
     /// Whether the refresh tokens of clients that sign with keys of their own rotate too.
     pub always_rotate_refresh_tokens: bool,
+    /// What holds while data planes hear of no control plane.
+    pub staleness: Staleness,
 }
 
 /// What a tenant's spec means.
@@ -133,6 +140,7 @@ pub struct Meaning {
     strict_assertion_audience: bool,
     strict_code_reuse: bool,
     always_rotate_refresh_tokens: bool,
+    staleness: staleness::Meaning,
 }
 
 impl TenantSpec {
@@ -180,7 +188,9 @@ impl Kind for TenantSpec {
         let local_sign_in = self.local_sign_in();
         let ttl_s = seconds("/spec/access_token_ttl", self.access_token_ttl(), &TOKEN_TTL, faults);
         let rotation_s = seconds("/spec/signing_key_rotation", self.signing_key_rotation(), &KEY_ROTATION, faults);
-        Ok(ttl_s.zip(rotation_s).map(|(access_token_ttl_s, signing_key_rotation_s)| Meaning {
+        let staleness = self.staleness.clone().unwrap_or_default().interpret(faults);
+        let whole = ttl_s.zip(rotation_s).zip(staleness);
+        Ok(whole.map(|((access_token_ttl_s, signing_key_rotation_s), staleness)| Meaning {
             display_name,
             access_token_ttl_s,
             access_token_format: self.access_token_format.unwrap_or_default(),
@@ -191,6 +201,7 @@ impl Kind for TenantSpec {
             strict_assertion_audience: self.strict_assertion_audience.unwrap_or_default(),
             strict_code_reuse: self.strict_code_reuse.unwrap_or_default(),
             always_rotate_refresh_tokens: self.always_rotate_refresh_tokens.unwrap_or_default(),
+            staleness,
         }))
     }
 
@@ -213,6 +224,7 @@ impl Kind for TenantSpec {
                 strict_assertion_audience: self.strict_assertion_audience.unwrap_or_default(),
                 strict_code_reuse: self.strict_code_reuse.unwrap_or_default(),
                 always_rotate_refresh_tokens: self.always_rotate_refresh_tokens.unwrap_or_default(),
+                staleness: self.staleness.clone().unwrap_or_default().effective(),
             },
             policy: row.facts.clone(),
             issuer,

@@ -6,6 +6,7 @@
 pub mod access;
 mod egress;
 mod enrollment_token;
+pub mod feature;
 pub mod header;
 mod id;
 pub mod introduction;

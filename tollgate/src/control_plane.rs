@@ -1,5 +1,7 @@
 //! The role `tollgate control-plane`.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 use tollgate_control_plane::{Config, Enrolment, seal::MasterKey, start};
 
@@ -9,6 +11,9 @@ use crate::{
     settings::{Args, Reader, Role, Settings},
     shutdown, terminal,
 };
+
+/// Heartbeats come every second, and one may be late.
+const POLICY_LEASE_MIN: Duration = Duration::from_secs(2);
 
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
@@ -44,6 +49,7 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
     let master_key = read_master_key(&mut reader);
     let shared_token = reader.enrollment_token().map(|token| SecretString::from(token.secret()));
     let certificate_life = reader.duration("certificate_life");
+    let policy_lease = read_policy_lease(&mut reader);
     let trusted_proxies = reader.parsed_or_default("trusted_proxies");
     let admin_token_file = reader.path("admin_token_file");
     let log = reader.required("log");
@@ -57,12 +63,22 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
             public_data_url: public_data_url?,
             master_key: master_key?,
             enrolment: Enrolment { shared_token, certificate_life: certificate_life? },
+            policy_lease: policy_lease?,
             trusted_proxies,
             admin_token_file,
         };
         Some((config, log?))
     };
     reader.finish(complete())
+}
+
+fn read_policy_lease(reader: &mut Reader) -> Option<Duration> {
+    let lease = reader.duration("policy_lease")?;
+    if lease < POLICY_LEASE_MIN {
+        reader.problem("`policy_lease` must be `2s` at least: heartbeats come every second".to_owned());
+        return None;
+    }
+    Some(lease)
 }
 
 fn read_master_key(reader: &mut Reader) -> Option<MasterKey> {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use secrecy::{ExposeSecret as _, SecretString};
-use tollgate_control_plane::{Config, ControlPlane, Enrolment, authority};
+use tollgate_control_plane::{Config, ControlPlane, Enrolment, POLICY_LEASE, authority};
 use tollgate_proto::{EnrollmentToken, TrustedProxies};
 use url::Url;
 
@@ -192,7 +192,7 @@ async fn start(
         store_timeout: args.store_timeout,
         upstream_timeout: args.upstream_timeout,
         drain_timeout: DRAIN_TIMEOUT,
-        other_metrics: Arc::new(move || app.metrics.render(app.db.pool())),
+        other_metrics: Arc::new(move || app.metrics.render(app.db.pool(), app.policy_changes.connected())),
     };
     let data = stack.data.insert(data_plane::start_local(settings).await?);
 
@@ -232,6 +232,7 @@ async fn start_control_plane(
         public_data_url: addresses.data_url(),
         master_key: dir.master_key()?,
         enrolment: Enrolment { shared_token: Some(enrollment_token), certificate_life: CERTIFICATE_LIFE },
+        policy_lease: POLICY_LEASE,
         trusted_proxies: TrustedProxies::default(),
         admin_token_file: Some(dir.admin_token_file()),
     };

@@ -54,6 +54,17 @@ pub(super) fn duration(ms: &f64, _: &dyn Values) -> Result<String> {
     Ok(duration_text(*ms))
 }
 
+/// How long ago that was: `45 ms`, `3.4 s`, `12 min`, `3 h`.
+#[askama::filter_fn]
+pub(super) fn age(since: &DateTime<Utc>, _: &dyn Values) -> Result<String> {
+    let age = (Utc::now() - since).to_std().unwrap_or_default();
+    Ok(match age.as_secs() {
+        0..60 => duration_text(f64::from(u32::try_from(age.as_millis()).unwrap_or(u32::MAX))),
+        seconds @ 60..7_200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3_600),
+    })
+}
+
 /// How much of a call's time was Tollgate's.
 #[askama::filter_fn]
 pub(super) fn overhead(call: &UsageRecord, _: &dyn Values) -> Result<String> {

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     app::App,
     caller::{InstallationCaller, Role},
-    data_planes::standing::{self, DataPlane, Standing},
+    data_planes::standing::{self, DataPlane, FleetRevocations, Standing},
     enrollment_tokens::{self, EnrollmentToken, EnrollmentTokenRequest},
     error::ApiError,
 };
@@ -31,6 +31,7 @@ const PAGE: &str = "/fleet";
 struct FleetPage {
     shell: Shell,
     data_planes: Vec<DataPlane>,
+    revocations: FleetRevocations,
     tokens: Vec<EnrollmentToken>,
     may_change: bool,
     wrong: Option<String>,
@@ -100,9 +101,11 @@ pub(super) async fn revoke(
 
 async fn page(app: &App, visitor: &Visitor, wrong: Option<String>) -> Result<FleetPage, PageError> {
     let caller = InstallationCaller::from_caller(app, &visitor.caller).await?;
+    let listed = standing::list(app, &caller).await?;
     Ok(FleetPage {
         shell: Shell::new(visitor, Section::Fleet, "Fleet"),
-        data_planes: standing::list(app, &caller).await?.items,
+        data_planes: listed.items,
+        revocations: listed.revocations,
         tokens: enrollment_tokens::list(app, &caller).await?.items,
         may_change: caller.require(Role::Admin).is_ok(),
         wrong,

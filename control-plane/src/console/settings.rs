@@ -1,4 +1,5 @@
-//! Settings of the tenant: tokens, signing in, agents that register themselves, networks.
+//! Settings of the tenant: tokens, signing in, agents that register themselves, networks, what holds without a control
+//! plane.
 //!
 //! Invariant: everything here is an operation of the REST API; rules and pinned documents are shown, and changed there.
 
@@ -28,6 +29,7 @@ use crate::{
     tenants::{
         Tenant, TenantSpec,
         client_registration::{AllowOrDeny, ClientRegistration, DynamicRegistration, PrivateUseSchemes, Rule, Switch},
+        staleness::{Destructive, Staleness},
     },
 };
 
@@ -75,6 +77,14 @@ impl SettingsPage {
 
     fn rules(&self) -> &[Rule] {
         self.registration.rules.as_deref().unwrap_or_default()
+    }
+
+    fn stale(&self) -> &Staleness {
+        &self.tenant.status.effective.staleness
+    }
+
+    fn destroys_when_stale(&self) -> bool {
+        self.stale().destructive == Some(Destructive::Allow)
     }
 
     fn opaque(&self) -> bool {
@@ -138,7 +148,7 @@ impl Editable for TenantSpec {
     const LIST: (&'static str, &'static str) = ("Settings", PAGE);
 
     fn fields(choices: &Choices) -> Vec<Field> {
-        [about_tokens(), about_people(), about_agents(choices)].into_iter().flatten().collect()
+        [about_tokens(), about_people(), about_agents(choices), about_staleness()].into_iter().flatten().collect()
     }
 
     fn entries(object: &Object<Self>) -> Entries {
@@ -174,6 +184,8 @@ impl Editable for TenantSpec {
             .with("clients_max", registration.clients_max.map(|max| max.to_string()).unwrap_or_default())
             .with("unconfirmed_ttl", registration.unconfirmed_ttl.clone().unwrap_or_default())
             .with("egress_allow", effective.egress_allow.join("\n"))
+            .with("max_stale", effective.staleness.max_stale())
+            .with("stale_destructive", as_text(&json!(effective.staleness.destructive)))
     }
 
     fn spec(entries: &Entries) -> Value {
@@ -194,6 +206,10 @@ impl Editable for TenantSpec {
             "always_rotate_refresh_tokens": entries.get("always_rotate_refresh_tokens") == "yes",
             "local_sign_in": entries.get("local_sign_in") == "yes",
             "egress_allow": entries.lines("egress_allow"),
+            "staleness": {
+                "max_stale": entries.text("max_stale"),
+                "destructive": entries.text("stale_destructive"),
+            },
             "client_registration": {
                 "registration": entries.text("registration"),
                 "client_documents": entries.text("client_documents"),
@@ -211,7 +227,9 @@ impl Editable for TenantSpec {
     }
 
     fn field_at(pointer: &str) -> &'static str {
-        const FIELDS: [(&str, &str); 13] = [
+        const FIELDS: [(&str, &str); 15] = [
+            ("/spec/staleness/max_stale", "max_stale"),
+            ("/spec/staleness/destructive", "stale_destructive"),
             ("/spec/signing_key_rotation", "signing_key_rotation"),
             ("/spec/display_name", "display_name"),
             ("/spec/access_token_ttl", "access_token_ttl"),
@@ -306,6 +324,16 @@ fn about_agents(choices: &Choices) -> Vec<Field> {
             .hint("From 1h to 30d."),
         Field::new("egress_allow", "Private networks that may be reached", Control::Lines)
             .hint("One a line, as in 10.20.0.0/16: where servers, documents and identity providers may live."),
+    ]
+}
+
+fn about_staleness() -> Vec<Field> {
+    let destructive = vec![choice("deny", "Wait for the control plane"), choice("allow", "Are called like all others")];
+    vec![
+        Field::new("max_stale", "Serve without a control plane for", Control::Code)
+            .hint("As in 60m; 0s for no longer than the lease of a heartbeat, none for ever. What is revoked meanwhile is not known."),
+        Field::new("stale_destructive", "Meanwhile tools that may destroy something", Control::Select(destructive))
+            .hint("Those that nobody approved as read-only or as adding only."),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::{Json, extract::State};
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -26,11 +26,12 @@ pub struct ToDataPlane {
 
 /// Lists data planes
 ///
-/// All that were seen or sent away within the last 30 days, the newest first.
+/// All that were seen or sent away within the last 30 days, the newest first, with what each serves, since when it is
+/// stale, and how fast it enforces revocations.
 #[utoipa::path(get, path = "/api/v1/data-planes", tag = "fleet", operation_id = "data_planes.list",
     responses((status = 200, description = "The data planes", body = DataPlanePage), ReadProblems))]
-pub async fn list(State(app): State<Arc<App>>, caller: InstallationCaller) -> Result<DataPlanePage, ApiError> {
-    standing::list(&app, &caller).await
+pub async fn list(State(app): State<Arc<App>>, caller: InstallationCaller) -> Result<Json<DataPlanePage>, ApiError> {
+    standing::list(&app, &caller).await.map(Json)
 }
 
 /// Revokes a data plane

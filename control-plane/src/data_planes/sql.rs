@@ -1,25 +1,31 @@
 //! Every query on data planes and their answers.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, types::Json};
 use tollgate_proto::{DataPlaneId, EnrollmentTokenId, TenantId};
 
 use super::{
-    DataPlaneStatus,
+    DataPlaneStatus, Seen,
     enrolment::Certified,
     standing::{DataPlane, PolicyInForce, Standing},
 };
+use crate::policy::RevocationTimes;
 
 pub(super) async fn see(
     connection: &mut PgConnection,
-    data_plane: DataPlaneId,
-    version: &str,
+    seen: &Seen,
+    revocations: Option<&RevocationTimes>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO data_planes (id, version) VALUES ($1, $2)
-         ON CONFLICT (id) DO UPDATE SET version = EXCLUDED.version, last_seen_at = now()",
-        data_plane.uuid(),
-        version
+        "INSERT INTO data_planes (id, version, lease_ms, revocations) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (id) DO UPDATE SET version = EXCLUDED.version, last_seen_at = now(), lease_ms = EXCLUDED.lease_ms,
+                                        revocations = COALESCE(EXCLUDED.revocations, data_planes.revocations)",
+        seen.data_plane.uuid(),
+        seen.version,
+        i64::try_from(seen.lease.as_millis()).unwrap_or(i64::MAX),
+        revocations.map(Json) as _
     )
     .execute(connection)
     .await
@@ -217,12 +223,16 @@ pub(super) async fn count_revocation(connection: &mut PgConnection) -> Result<()
         .map(drop)
 }
 
-/// Every data plane that was revoked.
-pub(super) async fn revoked(connection: &mut PgConnection) -> Result<Vec<DataPlaneId>, sqlx::Error> {
-    sqlx::query!("SELECT id FROM data_planes WHERE revoked_at IS NOT NULL")
-        .map(|row| row.id.into())
-        .fetch_all(connection)
-        .await
+/// Every data plane that was revoked, and how long ago.
+pub(super) async fn revoked(connection: &mut PgConnection) -> Result<Vec<(DataPlaneId, Duration)>, sqlx::Error> {
+    sqlx::query!(
+        r#"SELECT id, extract(epoch FROM clock_timestamp() - revoked_at)::float8 AS "age_s!" FROM data_planes
+           WHERE revoked_at IS NOT NULL"#
+    )
+    // Below zero where the database's clock was set back.
+    .map(|row| (row.id.into(), Duration::try_from_secs_f64(row.age_s).unwrap_or_default()))
+    .fetch_all(connection)
+    .await
 }
 
 /// The data planes of the last 30 days with what each serves, the newest first.
@@ -231,6 +241,8 @@ pub(super) async fn fleet(connection: &mut PgConnection) -> Result<Vec<DataPlane
         r#"SELECT id, version, first_seen_at, last_seen_at, enrolled_at, certificate_serial, certificate_expires_at,
                   revoked_at, last_seen_at > now() - interval '5 s' AS "connected!",
                   COALESCE(certificate_expires_at <= now(), false) AS "expired!",
+                  last_seen_at + lease_ms * interval '1 ms' AS lease_ends_at, now() AS "now!",
+                  revocations AS "revocations: Json<RevocationTimes>",
                   COALESCE((SELECT jsonb_agg(jsonb_build_object(
                                 'tenant', tenants.name, 'revision', NULLIF(answers.acked_revision, 0),
                                 'newest_revision', tenants.policy_revision, 'refused_revision', answers.nacked_revision,
@@ -257,6 +269,8 @@ pub(super) async fn fleet(connection: &mut PgConnection) -> Result<Vec<DataPlane
         certificate_expires_at: row.certificate_expires_at,
         revoked_at: row.revoked_at,
         policies: row.policies.0,
+        stale_since: row.lease_ends_at.filter(|at| row.revoked_at.is_none() && *at < row.now),
+        revocations: row.revocations.map(|times| times.0),
     })
     .fetch_all(connection)
     .await

@@ -15,8 +15,7 @@ use crate::{
     audit,
     caller::{InstallationCaller, Role},
     error::ApiError,
-    page::Page,
-    policy,
+    policy::{self, RevocationTimes},
 };
 
 const NOUN: &str = "data plane";
@@ -60,6 +59,12 @@ pub struct DataPlane {
     pub revoked_at: Option<DateTime<Utc>>,
     /// What it serves, by tenant.
     pub policies: Vec<PolicyInForce>,
+    /// When the lease of its policy ended, at the latest, unless it has heard of a control plane that is not one of this
+    /// installation's database: since then it does what its tenants want of a data plane that hears nothing.
+    pub stale_since: Option<DateTime<Utc>>,
+    /// How fast it enforces revocations, as the control plane that it follows knew within the last seconds; while it is
+    /// away, as it was known last.
+    pub revocations: Option<RevocationTimes>,
 }
 
 /// What a data plane serves of one tenant.
@@ -78,7 +83,26 @@ pub struct PolicyInForce {
 }
 
 /// The data planes of the installation.
-pub type DataPlanePage = Page<DataPlane>;
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct DataPlanePage {
+    /// The data planes, the newest first.
+    pub items: Vec<DataPlane>,
+    /// Always null: there is one page.
+    pub next_cursor: Option<String>,
+    /// How fast revocations are enforced by those who are connected to the control plane that answers.
+    pub revocations: FleetRevocations,
+}
+
+/// How fast revocations are enforced.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct FleetRevocations {
+    /// Whether everyone who is connected is connected to the control plane that answers. Where that is not so, others
+    /// know the rest: the figures of each data plane are whole all the same.
+    pub complete: bool,
+    /// What it has heard.
+    #[serde(flatten)]
+    pub times: RevocationTimes,
+}
 
 impl DataPlane {
     /// How many tenants it serves at the newest revision.
@@ -108,7 +132,12 @@ impl Standing {
 pub async fn list(app: &App, caller: &InstallationCaller) -> Result<DataPlanePage, ApiError> {
     caller.require(Role::Viewer)?;
     let mut tx = app.db.platform().await?;
-    Ok(Page { items: sql::fleet(&mut tx).await?, next_cursor: None })
+    let items = sql::fleet(&mut tx).await?;
+    let connected = app.policy_changes.connected();
+    let elsewhere = |plane: &DataPlane| plane.state == Standing::Connected && !connected.has(plane.id);
+    let complete = !items.iter().any(elsewhere);
+    let revocations = FleetRevocations { complete, times: connected.revocation_times() };
+    Ok(DataPlanePage { items, next_cursor: None, revocations })
 }
 
 /// Sends a data plane away for good. Repeating it changes nothing.

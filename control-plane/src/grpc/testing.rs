@@ -96,6 +96,11 @@ impl ControlPlane {
         Self { app, addr, stopping, tasks }
     }
 
+    /// The data planes that follow it.
+    pub(crate) fn connected(&self) -> &policy::Connected {
+        self.app.policy_changes.connected()
+    }
+
     /// A connection of a data plane whose certificate is good for an hour.
     pub(crate) async fn channel(&self, data_plane: DataPlaneId) -> Channel {
         let (key, request) = signing_request();

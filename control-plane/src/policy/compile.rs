@@ -9,7 +9,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use prost::Message as _;
 use tollgate_proto::{
     TenantId,
-    policy::v1::{Server, TenantPolicy},
+    feature::{self, POLICY_BYTES_MAX},
+    policy::v1::{Server, Staleness, TenantPolicy},
 };
 
 use super::sql;
@@ -19,6 +20,9 @@ use crate::{
     sealing_keys::{self, SealingKeyError},
     servers::credential,
 };
+
+/// What the digest and the message around a policy take, and more.
+const FRAME_BYTES: usize = 1_024;
 
 /// Why a tenant's policy could not be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,12 @@ pub enum CompileError {
     /// What is presented to a server cannot be read.
     #[error("{0}")]
     Credential(String),
+    /// More than data planes take.
+    #[error("the policy has {bytes} bytes, and a data plane takes {POLICY_BYTES_MAX} at most")]
+    TooLarge {
+        /// How many it has.
+        bytes: usize,
+    },
     /// A number that the protocol cannot carry.
     #[error("{what} is {value}, which no policy can hold")]
     Number {
@@ -82,6 +92,7 @@ async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, Compi
         Ok::<_, CompileError>(Server { credential, ..row.server })
     });
     let servers = servers.collect::<Result<_, _>>()?;
+    let max_stale_s = head.max_stale_s.map(|seconds| unsigned("tenants.max_stale_s", seconds.into())).transpose()?;
     let mut policy = TenantPolicy {
         tenant_id: tenant.to_string(),
         issuer: app.urls.issuer(&head.name),
@@ -99,9 +110,16 @@ async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, Compi
         users,
         sealing_keys,
         toolsets,
-        staleness: None,
+        requires: Vec::new(),
+        staleness: Some(Staleness { allow_destructive: head.stale_destructive, max_stale_s }),
     };
-    policy.digest = hex_sha256(&policy.encode_to_vec());
+    policy.requires = feature::required_by(&policy);
+    let encoded = policy.encode_to_vec();
+    // One that no data plane takes would end the stream of each, and hold up every other tenant.
+    if encoded.len() > POLICY_BYTES_MAX - FRAME_BYTES {
+        return Err(CompileError::TooLarge { bytes: encoded.len() });
+    }
+    policy.digest = hex_sha256(&encoded);
     Ok(Some(policy))
 }
 

@@ -83,7 +83,8 @@ pub struct Known {
 struct RevokedDataPlanes {
     epoch: String,
     count: i64,
-    ids: HashSet<DataPlaneId>,
+    /// And when that was, by the clock of this process.
+    ids: HashMap<DataPlaneId, Instant>,
 }
 
 /// What is known of one tenant.
@@ -117,7 +118,13 @@ impl Known {
     /// Whether the data plane was sent away.
     #[must_use]
     pub fn is_revoked(&self, data_plane: DataPlaneId) -> bool {
-        self.revoked.ids.contains(&data_plane)
+        self.revoked.ids.contains_key(&data_plane)
+    }
+
+    /// When the data plane was sent away, if it was.
+    #[must_use]
+    pub fn revoked_at(&self, data_plane: DataPlaneId) -> Option<Instant> {
+        self.revoked.ids.get(&data_plane).copied()
     }
 
     /// Whether the tenant exists, compiled or not.
@@ -256,7 +263,10 @@ impl Follower<'_> {
     ) -> Result<(), sqlx::Error> {
         let is_told = |revoked: &RevokedDataPlanes| revoked.count == count && revoked.epoch == epoch;
         if !is_told(&self.app.policy_changes.known.borrow().revoked) {
-            let ids = data_planes::revoked(connection).await?;
+            let revoked = data_planes::revoked(connection).await?;
+            let now = Instant::now();
+            let at = |ago| now.checked_sub(ago).unwrap_or(now);
+            let ids = revoked.into_iter().map(|(id, ago)| (id, at(ago))).collect();
             let revoked = RevokedDataPlanes { epoch: epoch.to_owned(), count, ids };
             self.app.policy_changes.known.send_modify(|known| known.revoked = revoked);
         }
@@ -273,6 +283,9 @@ impl Follower<'_> {
     fn forget_all_but(&mut self, epoch: &str, found: &[TenantRevisions]) {
         let found: HashSet<TenantId> = found.iter().map(|found| found.tenant).collect();
         self.failed.retain(|tenant, _| found.contains(tenant));
+        let same_epoch = self.app.policy_changes.known.borrow().epoch == epoch;
+        let keep = |tenant| same_epoch && found.contains(&tenant);
+        self.app.policy_changes.connected().retain_committed(keep);
         self.app.policy_changes.known.send_if_modified(|known| {
             let before = known.tenants.len();
             known.tenants.retain(|tenant, _| found.contains(tenant));
@@ -311,12 +324,15 @@ impl Follower<'_> {
         if told.is_some_and(|told| told >= revision) {
             return Ok(());
         }
-        let entries = if revision == 0 {
+        let made = if revision == 0 {
             Vec::new()
         } else {
             let mut tx = self.app.db.tenant(found.tenant).await?;
             sql::revocations(&mut tx, told.unwrap_or_default().cast_signed()).await?
         };
+        let connected = self.app.policy_changes.connected();
+        connected.committed(found.tenant, made.iter().map(|made| (made.number, made.committed)));
+        let entries = made.into_iter().map(|made| (made.number, made.revocation)).collect();
         self.app.policy_changes.known.send_if_modified(|known| {
             let tenant = known.tenants.get_mut(&found.tenant);
             tenant.map(|tenant| tenant.live.get_or_insert_default().extend(revision, entries)).is_some()

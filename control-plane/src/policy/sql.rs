@@ -1,7 +1,10 @@
 //! Every query of the policy publisher. Lists are ordered by id, so that a policy's bytes depend on its rows alone.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use sqlx::PgConnection;
+use tokio::time::Instant;
 use tollgate_proto::{
     AgentId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId, ToolsetId, UserId,
     policy::v1::{
@@ -11,7 +14,10 @@ use tollgate_proto::{
 };
 use uuid::Uuid;
 
-use super::compile::{CompileError, unsigned};
+use super::{
+    compile::{CompileError, unsigned},
+    enforcement::{self, Committed},
+};
 use crate::{db::TenantTx, servers::credential::StoredSecret};
 
 pub(super) async fn bump(connection: &mut PgConnection, tenant: TenantId) -> Result<i64, sqlx::Error> {
@@ -60,17 +66,26 @@ pub(super) async fn revisions(connection: &mut PgConnection) -> Result<Revisions
     Ok(Revisions { epoch, data_planes_revoked, tenants: tenants.collect() })
 }
 
+/// A revocation, its number, and when it was made by the clock of this process.
+pub(super) struct Made {
+    pub(super) number: u64,
+    pub(super) revocation: Revocation,
+    pub(super) committed: Committed,
+}
+
 /// The live revocations of the transaction's tenant after number `told`, in the order of their numbers.
-pub(super) async fn revocations(tx: &mut TenantTx, told: i64) -> Result<Vec<(u64, Revocation)>, sqlx::Error> {
+pub(super) async fn revocations(tx: &mut TenantTx, told: i64) -> Result<Vec<Made>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query!(
-        "SELECT revision, kind, subject, issued_before, expires_at FROM revocations
-         WHERE tenant_id = $1 AND revision > $2 AND expires_at > now() ORDER BY revision",
+        r#"SELECT revision, kind, subject, issued_before, expires_at,
+                  extract(epoch FROM clock_timestamp() - at)::float8 AS "age_s!" FROM revocations
+           WHERE tenant_id = $1 AND revision > $2 AND expires_at > now() ORDER BY revision"#,
         tenant,
         told
     )
     .fetch_all(&mut **tx)
     .await?;
+    let now = Instant::now();
     let read = rows.into_iter().map(|row| {
         let what = match row.kind.as_str() {
             "token" => What::Token(row.subject),
@@ -85,7 +100,11 @@ pub(super) async fn revocations(tx: &mut TenantTx, told: i64) -> Result<Vec<(u64
         let issued_before = row.issued_before.unwrap_or_default();
         // Rounded up: it is never forgotten early.
         let expires_at = row.expires_at.timestamp() + 1;
-        Ok((row.revision.unsigned_abs(), Revocation { what: Some(what), issued_before, expires_at }))
+        // Below zero where the database's clock was set back.
+        let age = Duration::try_from_secs_f64(row.age_s).unwrap_or_default();
+        let committed = Committed { kind: enforcement::kind(&what), at: now.checked_sub(age).unwrap_or(now) };
+        let revocation = Revocation { what: Some(what), issued_before, expires_at };
+        Ok(Made { number: row.revision.unsigned_abs(), revocation, committed })
     });
     read.collect()
 }
@@ -96,12 +115,16 @@ pub(super) struct Head {
     pub(super) policy_revision: i64,
     pub(super) egress_allow: Vec<String>,
     pub(super) epoch: Uuid,
+    /// Absent: for ever.
+    pub(super) max_stale_s: Option<i32>,
+    pub(super) stale_destructive: bool,
 }
 
 pub(super) async fn head(connection: &mut PgConnection, tenant: TenantId) -> Result<Option<Head>, sqlx::Error> {
     sqlx::query_as!(
         Head,
-        "SELECT tenants.name, tenants.policy_revision, tenants.egress_allow, deployment.epoch
+        "SELECT tenants.name, tenants.policy_revision, tenants.egress_allow, deployment.epoch,
+                tenants.max_stale_s, tenants.stale_destructive
          FROM tenants CROSS JOIN deployment WHERE tenants.id = $1",
         tenant.uuid()
     )

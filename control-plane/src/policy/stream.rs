@@ -28,14 +28,14 @@ use tonic::{Status, Streaming};
 use super::{connected::Connection, inquiries::Inquiries, introspect, ledger::Ledger, live::Told, publish::Known};
 use crate::{
     app::App,
-    data_planes::{self, Answer, Verdict},
+    data_planes::{self, Answer, Seen, Verdict},
     grpc::admission::{self, Admitted},
     instance_health,
+    telemetry::Metrics,
 };
 
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
-const LEASE: Duration = Duration::from_secs(10);
 /// Messages that may wait for the data plane to read them.
 const OUTBOUND_MESSAGES: usize = 16;
 const REASON_CHARS_MAX: usize = 1_000;
@@ -70,11 +70,18 @@ impl PolicyService for PolicyStreams {
         let (app, stopping, tasks) = (Arc::clone(&self.app), self.stopping.clone(), self.tasks.clone());
         let inbound = request.into_inner();
         self.tasks.spawn(async move {
-            let converse = converse(app, tasks, admitted.data_plane(), inbound, outbound.clone());
+            let data_plane = admitted.data_plane();
+            let converse = converse(Arc::clone(&app), tasks, data_plane, inbound, outbound.clone());
             let admitted_for = async {
                 tokio::select! {
                     ended = converse => ended,
-                    status = admitted.ended() => Err(status),
+                    status = admitted.ended() => {
+                        let known = app.policy_changes.subscribe();
+                        if let Some(at) = known.borrow().revoked_at(data_plane) {
+                            app.metrics.revocation_enforced("data_plane", at.elapsed());
+                        }
+                        Err(status)
+                    }
                 }
             };
             if let Some(Err(status)) = stopping.run_until_cancelled(admitted_for).await {
@@ -107,6 +114,7 @@ struct Stream {
     reports: UnboundedSender<InstanceReport>,
     synced: bool,
     heartbeat_due: bool,
+    lease_ms: u64,
 }
 
 /// Talks to one data plane until it goes away or says what makes no sense.
@@ -123,6 +131,7 @@ async fn converse(
     let _ = known.wait_for(Known::is_complete).await;
     let (mut stream, record) = Stream::open(&app, known, data_plane, hello)?;
     tasks.spawn(record);
+    let metrics = &app.metrics;
 
     let mut heartbeat = interval(HEARTBEAT_INTERVAL);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -135,7 +144,7 @@ async fn converse(
                 }
             }
             heard = inbound.message() => match heard? {
-                Some(request) => stream.hear(request)?,
+                Some(request) => stream.hear(request, metrics)?,
                 None => return Ok(()),
             },
             _ = stream.known.changed() => stream.notice(),
@@ -187,12 +196,24 @@ impl Stream {
         }
         let version = printable(&hello.version, VERSION_CHARS_MAX);
         tracing::info!(%data_plane, version, "a data plane opened its policy stream");
-        let record = data_planes::keep_record(app.db.clone(), data_plane, version, recorded);
+        let seen =
+            Seen { data_plane, version, lease: app.policy_lease, connected: app.policy_changes.connected().clone() };
+        let record = data_planes::keep_record(app.db.clone(), seen, recorded);
         let health = instance_health::keep(app.db.clone(), data_plane, reported);
         let record = async { tokio::join!(record, health) }.map(drop);
-        let (synced, heartbeat_due) = (false, false);
-        let stream =
-            Self { data_plane, connection, told, ledger, known, answers, inquiries, reports, synced, heartbeat_due };
+        let stream = Self {
+            data_plane,
+            connection,
+            told,
+            ledger,
+            known,
+            answers,
+            inquiries,
+            reports,
+            synced: false,
+            heartbeat_due: false,
+            lease_ms: u64::try_from(app.policy_lease.as_millis()).unwrap_or(u64::MAX),
+        };
         Ok((stream, record))
     }
 
@@ -223,8 +244,7 @@ impl Stream {
             return Some(Response::Synced(Synced { epoch: known.epoch().to_owned() }));
         }
         if std::mem::take(&mut self.heartbeat_due) && known.is_current() {
-            let lease_ms = u64::try_from(LEASE.as_millis()).expect("ten seconds fit");
-            return Some(Response::Heartbeat(Heartbeat { lease_ms }));
+            return Some(Response::Heartbeat(Heartbeat { lease_ms: self.lease_ms }));
         }
         self.inquiries.next().map(Response::Question)
     }
@@ -236,7 +256,7 @@ impl Stream {
         self.ledger.compare(&known);
     }
 
-    fn hear(&mut self, request: WatchRequest) -> Result<(), Status> {
+    fn hear(&mut self, request: WatchRequest, metrics: &Metrics) -> Result<(), Status> {
         let (tenant_id, revision, verdict) = match request.message {
             Some(Request::Ack(ack)) => (ack.tenant_id, ack.revision, Verdict::Acknowledged),
             Some(Request::Nack(nack)) => {
@@ -244,7 +264,9 @@ impl Stream {
                 (nack.tenant_id, nack.revision, Verdict::Refused { reason })
             }
             Some(Request::RevocationsApplied(applied)) => {
-                self.connection.apply(tenant_of(&applied.tenant_id)?, applied.revision);
+                for (kind, took) in self.connection.apply(tenant_of(&applied.tenant_id)?, applied.revision) {
+                    metrics.revocation_enforced(kind, took);
+                }
                 return Ok(());
             }
             Some(Request::Hello(_)) => return Err(Status::invalid_argument("a policy stream has one hello")),

@@ -12,7 +12,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tollgate_proto::{
     AgentId, DataPlaneId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId, ToolsetId,
     policy::v1::{
-        Ack, Agent, Era, Grant, Held, Hello, Instance, Limit, Nack, Revocations, RevocationsApplied, Server,
+        Ack, Agent, Era, Grant, Held, Hello, Instance, Limit, Nack, Revocations, RevocationsApplied, Server, Staleness,
         TenantPolicy, Toolset, ToolsetTool, WatchRequest, WatchResponse, grant::To,
         policy_service_client::PolicyServiceClient, watch_request::Message as Say, watch_response::Message as Hear,
     },
@@ -309,6 +309,7 @@ impl Furnished {
                 description: "For support.".to_owned(),
                 tools: vec![tool("echo", "demo__echo", ""), tool("add", "sum", "Adds.")],
             }],
+            staleness: Some(Staleness { allow_destructive: false, max_stale_s: Some(3_600) }),
             ..TenantPolicy::default()
         }
     }

@@ -41,7 +41,7 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
              display_name = $5, access_token_ttl_s = $6, egress_allow = $7, client_registration = $8,
              local_sign_in = $9, strict_assertion_audience = $10,
              access_token_format = $11, signing_key_rotation_s = $12, strict_code_reuse = $13,
-             always_rotate_refresh_tokens = $14
+             always_rotate_refresh_tokens = $14, max_stale_s = $15, stale_destructive = $16
          WHERE id = $1",
         tenant,
         version.labels,
@@ -57,6 +57,8 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         meaning.signing_key_rotation_s,
         meaning.strict_code_reuse,
         meaning.always_rotate_refresh_tokens,
+        meaning.staleness.max_stale_s,
+        meaning.staleness.allows_destructive,
     )
     .execute(&mut **tx)
     .await

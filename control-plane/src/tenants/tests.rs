@@ -1,8 +1,9 @@
 use http::Method;
 use serde_json::json;
+use tollgate_proto::policy::v1::Staleness;
 use uuid::Uuid;
 
-use crate::{caller::Role, testing::run};
+use crate::{caller::Role, policy, testing::run};
 
 #[tokio::test]
 async fn a_tenant_says_where_it_is_and_what_applies() {
@@ -20,6 +21,7 @@ async fn a_tenant_says_where_it_is_and_what_applies() {
         assert_eq!(effective["egress_allow"], json!([]));
         assert_eq!(effective["local_sign_in"], true);
         assert_eq!(effective["signing_key_rotation"], "90d");
+        assert_eq!(effective["staleness"], json!({ "max_stale": "60m", "destructive": "deny" }));
         assert_eq!(status["policy"], json!({ "revision": 1, "data_planes": [] }));
         let by_id = format!("/api/v1/tenants/{}", bench.acme);
         assert_eq!(bench.get(&by_id).await.expect(200).json, tenant);
@@ -46,6 +48,32 @@ async fn a_change_of_a_tenant_needs_an_admin_and_reaches_the_policy() {
                 .expect("the tenant");
         assert_eq!(stored, (300, "opaque".to_owned(), vec!["127.0.0.0/8".to_owned()]));
         assert_eq!(bench.audit().await, ["tenant.update acme"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn how_stale_a_policy_may_be_is_the_tenants_choice_and_part_of_the_policy() {
+    run(async |bench| {
+        let compiled = async || policy::compile(&bench.app, bench.acme).await.unwrap().unwrap().staleness.unwrap();
+        assert_eq!(compiled().await, Staleness { allow_destructive: false, max_stale_s: Some(3_600) });
+        for (revision, spec, wanted) in [
+            (1, json!({ "max_stale": "15m", "destructive": "allow" }), (true, Some(900))),
+            (2, json!({ "max_stale": "none", "destructive": null }), (false, None)),
+            (3, json!({ "max_stale": "0s" }), (false, Some(0))),
+            (4, json!(null), (false, Some(3_600))),
+        ] {
+            let patch =
+                bench.call(Method::PATCH, "/api/v1/tenants/acme").header("if-match", &format!("\"{revision}\""));
+            patch.json(json!({ "spec": { "staleness": spec } })).await.expect(200);
+            let (allow_destructive, max_stale_s) = wanted;
+            assert_eq!(compiled().await, Staleness { allow_destructive, max_stale_s }, "{spec}");
+        }
+        for max_stale in ["366d", "-1s", "for ever", ""] {
+            let patch = bench.call(Method::PATCH, "/api/v1/tenants/acme").header("if-match", "\"5\"");
+            let refused = patch.json(json!({ "spec": { "staleness": { "max_stale": max_stale } } })).await.expect(422);
+            assert!(refused.problem().1[0].starts_with("/spec/staleness/max_stale "), "{max_stale}");
+        }
     })
     .await;
 }

@@ -63,6 +63,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Where the first start on an empty database writes the administrator's token (mode 0600)"),
     setting("certificate_life", "DURATION", Some("24h"), Kind::Plain, CONTROL,
         "How long a data plane's certificate is good; it is renewed when two thirds have passed"),
+    setting("policy_lease", "DURATION", Some("10s"), Kind::Plain, CONTROL,
+        "How long a data plane that hears nothing more may take its policy for current; 2s at least"),
     setting("control_url", "URL", Some("https://127.0.0.1:7401"), Kind::Plain, DATA,
         "gRPC address of the control plane, https always"),
     setting("data_addr", "ADDR", Some("127.0.0.1:7402"), Kind::Plain, DATA,

@@ -20,6 +20,8 @@ fn form<'a>(etag: &'a str, changed: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a 
         ("default_team", "core"),
         ("clients_max", "1000"),
         ("unconfirmed_ttl", "24h"),
+        ("max_stale", "60m"),
+        ("stale_destructive", "deny"),
         ("etag", etag),
     ];
     let kept = shown.into_iter().filter(|(name, _)| !changed.iter().any(|(other, _)| name == other));
@@ -51,10 +53,13 @@ async fn an_admin_changes_the_settings_and_what_the_form_does_not_show_stays() {
             ("private_use_schemes", "list"),
             ("private_use_schemes_listed", "cursor"),
             ("egress_allow", "10.0.0.0/8"),
+            ("max_stale", "none"),
+            ("stale_destructive", "allow"),
         ];
         admin.post(EDIT, &form(&etag, &changed)).await.expect(303);
         let spec = bench.call(http::Method::GET, path).send().await.json["spec"].clone();
         assert_eq!((&spec["access_token_format"], &spec["local_sign_in"]), (&json!("opaque"), &json!(false)));
+        assert_eq!(spec["staleness"], json!({ "max_stale": "none", "destructive": "allow" }));
         let registration = &spec["client_registration"];
         assert_eq!(registration["registration"], "approval");
         assert_eq!(registration["document_hosts"]["allow"], json!(["claude.ai", "vscode.dev"]));
@@ -63,6 +68,7 @@ async fn an_admin_changes_the_settings_and_what_the_form_does_not_show_stays() {
         assert_eq!(registration["rules"], rules);
         let page = admin.get("/settings").await.expect(200);
         assert!(page.text.contains("<code>agents.example.com</code>"));
+        assert!(page.text.contains("for ever") && !page.text.contains("but for tools that may destroy"));
         assert!(page.text.contains("opaque") && page.text.contains("an operator approves each agent"));
     })
     .await;
@@ -82,6 +88,8 @@ async fn what_is_wrong_with_a_setting_is_said_at_its_field() {
             ("unconfirmed_ttl", "soon"),
             ("client_credentials_hosts", "github.io"),
             ("egress_allow", "here"),
+            ("max_stale", "2y"),
+            ("stale_destructive", "perhaps"),
         ] {
             let page = admin.post(EDIT, &form(&etag, &[(field, wrong)])).await.expect(422);
             assert!(page.text.contains(&format!("id=\"{field}-wrong\"")), "{field}: {wrong}");

@@ -51,7 +51,7 @@ async fn what_was_refused_is_in_the_audit_log_with_its_reason() {
         assert_eq!(events[1].detail["error"], json!("invalid_scope"));
         assert!(!format!("{events:?}").contains("wrong"), "no secret, even a wrong one");
 
-        let metrics = bed.app.metrics.render(bed.app.db.pool());
+        let metrics = bed.app.metrics.render(bed.app.db.pool(), bed.app.policy_changes.connected());
         for (outcome, count) in [("ok", 1), ("invalid_client", 1), ("invalid_scope", 1)] {
             let line = format!("tollgate_oauth_requests_total{{endpoint=\"token\",outcome=\"{outcome}\"}} {count}");
             assert!(metrics.contains(&line), "{line} in {metrics}");

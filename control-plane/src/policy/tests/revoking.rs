@@ -1,11 +1,15 @@
 //! Revocations on their way to data planes.
 
 use chrono::{TimeDelta, Utc};
+use sqlx::AssertSqlSafe;
 use tollgate_proto::policy::v1::{Revocation, revocation::What};
 use uuid::Uuid;
 
 use super::*;
-use crate::revocations::{self, Enforced, Revoked};
+use crate::{
+    policy::RevocationTimes,
+    revocations::{self, Enforced, Revoked},
+};
 
 async fn revoke(control_plane: &ControlPlane, tenant: TenantId, what: Revoked) -> i64 {
     let mut tx = control_plane.app.db.tenant(tenant).await.unwrap();
@@ -247,6 +251,75 @@ async fn a_revocation_without_a_notification_arrives_all_the_same() {
             ))
             .await;
         assert_eq!(kids(&data_plane.hear_revocations().await), ["k1"]);
+        control_plane.stop().await;
+    })
+    .await;
+}
+
+/// Waits until the figures are as wanted: they follow the stream.
+async fn times(control_plane: &ControlPlane, id: DataPlaneId, wanted: impl Fn(&RevocationTimes) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let times = control_plane.app.policy_changes.connected().revocation_times_of(id);
+        if times.as_ref().is_some_and(&wanted) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "still {times:?}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn how_long_each_data_plane_takes_is_known_and_so_is_what_it_has_not_confirmed() {
+    run(async |database| {
+        let tenant = database.make_tenant("default").await;
+        let control_plane = ControlPlane::start(database).await;
+        let before = revoke(&control_plane, tenant, key("before")).await;
+        knows(&control_plane, tenant, before).await;
+        let mut prompt = DataPlane::hello(&control_plane, "", &[]).await;
+        prompt.sync().await;
+        times(&control_plane, prompt.id, |times| *times == RevocationTimes::default()).await;
+
+        revoke(&control_plane, tenant, key("k1")).await;
+        prompt.hear_revocations().await;
+        let timed = |times: &RevocationTimes| times.confirmed == 1 && times.p99_ms == times.worst_ms;
+        times(&control_plane, prompt.id, |times| timed(times) && times.worst_ms > Some(0.0)).await;
+
+        prompt.applies = false;
+        let revision = revoke(&control_plane, tenant, key("k2")).await;
+        let missed = prompt.hear_revocations().await;
+        let waits = |times: &RevocationTimes| times.unconfirmed == 1 && times.unconfirmed_since < Some(Utc::now());
+        times(&control_plane, prompt.id, waits).await;
+        let metrics = control_plane.app.metrics.render(control_plane.app.db.pool(), control_plane.connected());
+        let id = prompt.id.to_string();
+        for line in [
+            "tollgate_revocation_enforced_seconds_count{kind=\"key\"} 1",
+            &format!("tollgate_revocations_unconfirmed{{data_plane=\"{id}\"}} 1"),
+            "tollgate_revocation_enforced_latest_seconds{data_plane=\"_all\",quantile=\"0.99\"} ",
+        ] {
+            assert!(metrics.contains(line), "{line} is not in {metrics}");
+        }
+        drop(prompt);
+
+        // What was missed while nobody listened took as long as that lasted.
+        let before = RevocationsApplied { tenant_id: tenant.to_string(), revision: missed.revision - 1 };
+        let epoch = control_plane.app.policy_changes.subscribe().borrow().epoch().to_owned();
+        let mut back = DataPlane::hello_after(&control_plane, &epoch, &[], vec![before]).await;
+        assert_eq!(back.hear_revocations().await.revision, revision.unsigned_abs());
+        times(&control_plane, back.id, |times| times.confirmed == 1 && times.unconfirmed == 0).await;
+        assert_eq!(control_plane.connected().revocation_times().confirmed, 2);
+        let kept =
+            format!("SELECT (revocations ->> 'confirmed')::int FROM data_planes WHERE id = '{}'", back.id.uuid());
+        let deadline = Instant::now() + PATIENCE;
+        while sqlx::query_scalar::<_, Option<i32>>(AssertSqlSafe(kept.clone()))
+            .fetch_one(control_plane.app.db.pool())
+            .await
+            .unwrap_or_default()
+            != Some(1)
+        {
+            assert!(Instant::now() < deadline, "every control plane can show it");
+            sleep(Duration::from_millis(20)).await;
+        }
         control_plane.stop().await;
     })
     .await;

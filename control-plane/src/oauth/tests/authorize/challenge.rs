@@ -15,7 +15,7 @@ const ASSURED: Kind = Kind { auth_method: "client_secret_basic", ..PRE_REGISTERE
 /// How many repetitions are written down; the metric says the same.
 async fn noticed(bed: &Bed) -> i64 {
     let audited = bed.count("audit_events WHERE action = 'code_challenge.repeat'").await;
-    let metrics = bed.app.metrics.render(bed.app.db.pool());
+    let metrics = bed.app.metrics.render(bed.app.db.pool(), bed.app.policy_changes.connected());
     let line = format!("tollgate_oauth_code_challenges_repeated_total {audited}\n");
     assert!(metrics.contains(&line), "{line} in {metrics}");
     audited
