@@ -11,7 +11,7 @@ use crate::{
     listener::{self, TlsError},
     membership::{Link, Membership, MembershipError},
     ops,
-    policy::{Policies, Shelf, stream},
+    policy::{Policies, Shelf, freshness, stream},
     reaper,
     stage::{
         forward::Opening,
@@ -114,6 +114,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
     services.spawn(withdraw_once_revoked(link.clone(), Arc::clone(&gateway.policies), stopped.clone()));
     let watcher = stream::Watcher { link, id };
     services.spawn(stream::follow(watcher, Arc::clone(&gateway), stopped.clone()));
+    services.spawn(freshness::follow(Arc::clone(&gateway.policies), stopped.clone()));
     services.spawn(reaper::reap(Arc::clone(&gateway), stopped.clone()));
     services.spawn(ops::serve(Arc::clone(&gateway), config.other_metrics, ops, stopped.clone()));
     services.spawn(check::follow(Arc::clone(&gateway), stopped.clone()));

@@ -1,6 +1,7 @@
 //! Health and metrics, on a port of their own that agents never see.
 //!
-//! `/healthz`: the process lives. `/readyz`: it has a policy and may be sent calls. `/metrics`: Prometheus.
+//! `/healthz`: the process lives. `/readyz`: it has a policy that is not too old and may be sent calls. `/metrics`:
+//! Prometheus.
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc};
 
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::OtherMetrics,
     gateway::Gateway,
+    policy::{Currency, Tenant},
     telemetry::metrics::{Gauges, InstanceGauge, TenantGauges},
 };
 
@@ -56,7 +58,7 @@ pub async fn serve(
 fn answer(gateway: &Gateway, others: Option<&OtherMetrics>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     match request.uri().path() {
         "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
-        "/readyz" if gateway.is_ready() => text(StatusCode::OK, "ready\n".to_owned()),
+        "/readyz" if gateway.is_ready() => readiness(gateway),
         "/readyz" => {
             text(StatusCode::SERVICE_UNAVAILABLE, "not ready: no policy yet, revoked, or stopping\n".to_owned())
         }
@@ -74,14 +76,34 @@ fn answer(gateway: &Gateway, others: Option<&OtherMetrics>, request: &Request<In
     }
 }
 
+/// Ready, and how current the policy is. A data plane that may serve no tenant any more is not ready: others may have
+/// heard of their control plane lately.
+fn readiness(gateway: &Gateway) -> Response<Full<Bytes>> {
+    let freshness = gateway.policies.freshness();
+    if freshness.is_current() {
+        return text(StatusCode::OK, "ready\n".to_owned());
+    }
+    let age = freshness.age.map_or_else(|| "unknown".to_owned(), |age| format!("{} s", age.as_secs()));
+    let snapshot = gateway.policies.load();
+    let is_expired = |tenant: &Arc<Tenant>| tenant.staleness.currency(freshness) == Currency::Expired;
+    let (expired, all) = (snapshot.tenants().filter(|tenant| is_expired(tenant)).count(), snapshot.tenants().count());
+    let state = format!("policy stale: last heartbeat {age} ago, {expired} of {all} tenants not served\n");
+    if all > 0 && expired == all {
+        text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{state}"))
+    } else {
+        text(StatusCode::OK, format!("ready\n{state}"))
+    }
+}
+
 fn gauges(gateway: &Gateway) -> Gauges {
     let revoked: HashMap<_, _> = gateway.policies.revocations().into_iter().collect();
-    let snapshot = gateway.policies.load();
+    let (snapshot, freshness) = (gateway.policies.load(), gateway.policies.freshness());
     let tenants = snapshot.tenants().map(|tenant| {
         let revocations = revoked.get(&tenant.id);
         TenantGauges {
             tenant: tenant.name.clone(),
             policy_revision: tenant.revision,
+            currency: tenant.staleness.currency(freshness),
             revocation_revision: revocations.map_or(0, |held| held.revision()),
             revocations: revocations.map_or(0, |held| held.len()),
         }
@@ -97,7 +119,8 @@ fn gauges(gateway: &Gateway) -> Gauges {
     Gauges {
         spool_records: gateway.spool.depth(),
         spool_bytes: gateway.spool.bytes(),
-        policy_age: gateway.policies.age(),
+        policy_age: freshness.age,
+        policy_lease: freshness.rest,
         certificate_expires_at: gateway.link.certificate_expires_at(),
         tokens: gateway.tokens.remembered(),
         tenants: tenants.collect(),

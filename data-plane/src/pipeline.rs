@@ -21,6 +21,7 @@ use crate::{
     stage::{
         admit::admit,
         authorize::authorize,
+        currency::require_current,
         forward::forward,
         identify::identify,
         read::{Body, Read, read},
@@ -69,7 +70,8 @@ async fn run(gateway: &Gateway, call: &mut Call, snapshot: &Snapshot, read: Read
     let caller = identify(call, gateway, snapshot, &read).await?;
     let route = route(call, &gateway.store, &caller, read).await?;
     let permit = authorize(&caller, &route, gateway.now())?;
-    let admitted = admit(call, &gateway.store, &caller, &route, &permit).await?;
+    let current = require_current(&gateway.policies, &caller, &route)?;
+    let admitted = admit(call, &gateway.store, &caller, &route, &permit, &current).await?;
     let recorded = record(call, &gateway.spool, &route, admitted)?;
     let forwarded = forward(call, &caller, route, &permit, &recorded).await?;
     relay(gateway, &caller, &permit, forwarded).await

@@ -7,6 +7,7 @@
 pub mod access;
 mod convert;
 pub mod disk;
+pub mod freshness;
 pub mod revocations;
 pub mod snapshot;
 pub mod stream;
@@ -14,7 +15,10 @@ pub mod toolset;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -28,10 +32,16 @@ use tollgate_proto::{
 pub use access::{Access, AccessError, Credential, Identity, OauthClient, Proof};
 pub use convert::SnapshotError;
 pub use disk::Shelf;
+pub use freshness::{Currency, Freshness, Stale, Staleness};
 pub use revocations::{RevocationError, Revocations, TokenFacts};
 pub use snapshot::{Agent, Instance, Limit, Server, Snapshot, Team, Tenant, Transport, User};
 pub use tollgate_proto::Egress;
 pub use toolset::{Toolset, Toolsets};
+
+use freshness::Lease;
+
+/// How often it is written down that the control plane was heard.
+const NOTE_HEARD_EVERY_S: i64 = 10;
 
 /// How often what speaks of nothing any more is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
@@ -47,7 +57,9 @@ pub struct Policies {
     changed: watch::Sender<()>,
     synced: watch::Sender<bool>,
     shelf: Shelf,
-    heard_at: Mutex<Instant>,
+    lease: watch::Sender<Lease>,
+    /// What the shelf knows of the last heartbeat, in unix seconds.
+    heard_noted_at: AtomicI64,
     forgot_at: Mutex<Instant>,
 }
 
@@ -61,7 +73,8 @@ impl Policies {
             revoked: ArcSwap::from_pointee(Revoked::new()),
             changed: watch::Sender::new(()),
             synced: watch::Sender::new(false),
-            heard_at: Mutex::new(Instant::now()),
+            lease: watch::Sender::new(Lease::none(age(shelf.heard_at(), now), Instant::now())),
+            heard_noted_at: AtomicI64::new(i64::MIN),
             forgot_at: Mutex::new(Instant::now()),
             shelf,
         };
@@ -121,25 +134,55 @@ impl Policies {
         let _ = synced.wait_for(|synced| *synced).await;
     }
 
-    /// How long ago the control plane was last heard.
+    /// How current all of it is.
     #[must_use]
-    pub fn age(&self) -> Duration {
-        self.heard_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    pub fn freshness(&self) -> Freshness {
+        self.lease.borrow().at(Instant::now())
     }
 
-    fn heard(&self) {
-        *self.heard_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    /// Each lease from now on.
+    fn leases(&self) -> watch::Receiver<Lease> {
+        self.lease.subscribe()
     }
 
-    /// Puts a tenant's policy in force and on disk.
+    /// A heartbeat came: everything is current for so long. `now` in unix seconds.
+    fn renew(&self, length: Duration, now: i64) {
+        self.lease.send_replace(Lease::given(length, Instant::now()));
+        if now.saturating_sub(self.heard_noted_at.load(Ordering::Relaxed)) < NOTE_HEARD_EVERY_S {
+            return;
+        }
+        self.heard_noted_at.store(now, Ordering::Relaxed);
+        if let Err(error) = self.shelf.set_heard_at(now) {
+            tracing::error!(%error, "it could not be written down that the control plane was heard");
+        }
+    }
+
+    /// Has everybody look at what holds now, though nothing came.
+    fn tell(&self) {
+        self.changed.send_replace(());
+    }
+
+    /// Puts a tenant's policy in force and on disk, unless it cannot be served or a newer one is in force: control planes
+    /// see the database one after the other.
     pub(crate) fn put(&self, sent: &TenantPolicy) -> Result<(), SnapshotError> {
         let tenant = Tenant::try_from(sent.clone())?;
+        self.require_not_older(&tenant)?;
         tracing::debug!(tenant = %tenant.name, revision = tenant.revision, "policy in force");
         self.swap_in(tenant);
         if let Err(error) = self.shelf.put(sent) {
             tracing::error!(%error, "the policy is in force but could not be kept on disk");
         }
         Ok(())
+    }
+
+    fn require_not_older(&self, next: &Tenant) -> Result<(), SnapshotError> {
+        let snapshot = self.load();
+        let newer =
+            |held: &&Arc<Tenant>| held.id == next.id && held.epoch == next.epoch && held.revision > next.revision;
+        match snapshot.tenants().find(newer) {
+            Some(held) => Err(SnapshotError::Older { revision: next.revision, in_force: held.revision }),
+            None => Ok(()),
+        }
     }
 
     /// Puts in force, and on disk, what a tenant revokes. An error says that not all of it could be read; what could
@@ -242,6 +285,11 @@ impl Policies {
     fn mark_synced(&self) {
         self.synced.send_replace(true);
     }
+}
+
+/// The time since the last heartbeat, both in unix seconds. One in the future is of a clock that was set back.
+fn age(heard_at: Option<i64>, now: i64) -> Option<Duration> {
+    heard_at.map(|at| Duration::from_secs(now.saturating_sub(at).max(0).unsigned_abs()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use tollgate_proto::Scope;
 
-use crate::{mcp::era::EraError, store::StoreError};
+use crate::{mcp::era::EraError, policy::Stale, store::StoreError};
 
 mod challenge;
 mod facts;
@@ -61,6 +61,9 @@ pub enum Refusal {
     /// No policy has arrived yet.
     #[error("this data plane has no policy yet: try again in a moment")]
     NotReady,
+    /// The policy is too old for this.
+    #[error(transparent)]
+    PolicyStale(#[from] Stale),
     /// The URL names no tenant.
     #[error("there is no such tenant")]
     TenantUnknown,

@@ -5,6 +5,7 @@
 
 pub mod admit;
 pub mod authorize;
+pub mod currency;
 pub mod forward;
 pub mod identify;
 pub mod read;

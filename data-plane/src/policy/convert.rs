@@ -13,13 +13,14 @@ use jsonwebtoken::{DecodingKey, jwk::JwkSet};
 use tollgate_proto::{
     AgentId, IdError, InstanceId, LimitId, Name, NameError, ServerId, TeamId, TenantId, UserId,
     access::{Book, BookError},
+    feature,
     policy::v1 as wire,
 };
 
 use crate::{
     mcp::version::Era,
     policy::{
-        Access, AccessError, Egress,
+        Access, AccessError, Egress, Staleness,
         snapshot::{Agent, Instance, Limit, Server, Team, Tenant, Transport, User},
         toolset::{SelectionError, Toolset},
     },
@@ -29,6 +30,17 @@ use crate::{
 /// Why a tenant's policy cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
+    /// It would allow more to who does not know this.
+    #[error("it needs `{0}`, which this version of the data plane does not know: upgrade it")]
+    Feature(String),
+    /// Something newer is in force.
+    #[error("revision {revision} is older than revision {in_force}, which is in force")]
+    Older {
+        /// What came.
+        revision: u64,
+        /// What is there.
+        in_force: u64,
+    },
     /// An id that is none.
     #[error("{0}")]
     Id(#[from] IdError),
@@ -75,6 +87,9 @@ impl TryFrom<wire::TenantPolicy> for Tenant {
     type Error = SnapshotError;
 
     fn try_from(policy: wire::TenantPolicy) -> Result<Self, SnapshotError> {
+        if let Some(unknown) = feature::unknown_in(&policy) {
+            return Err(SnapshotError::Feature(unknown.to_owned()));
+        }
         let book = Book::read(&policy)?;
         let mut agents = policy.agents.into_iter().map(agent).collect::<Result<HashMap<_, _>, _>>()?;
         policy.limits.into_iter().try_for_each(|sent| limit(&mut agents, sent))?;
@@ -96,6 +111,7 @@ impl TryFrom<wire::TenantPolicy> for Tenant {
             servers: servers.into_iter().map(|(name, server)| (name, Arc::new(server))).collect(),
             book,
             sealing: sealing(&policy.sealing_keys)?,
+            staleness: Staleness::read(policy.staleness),
         })
     }
 }

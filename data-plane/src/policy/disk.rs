@@ -1,8 +1,8 @@
 //! The last good policy of every tenant and what it has revoked, kept on disk, so that a data plane that starts while
 //! no control plane answers serves what it served before, and refuses what it refused.
 //!
-//! Invariant: what does not fit its digest, or is older than what was in force before, is not believed, so nothing waits
-//! for the disk; and a tenant whose revocations cannot be believed whole is not served from disk at all. A policy has
+//! Invariant: what is not whole, or is older than what was in force before, is not believed, so nothing waits for the
+//! disk; and a tenant whose revocations cannot be believed whole is not served from disk at all. A policy has
 //! secrets in it and is sealed; revocations have none.
 
 mod journal;
@@ -15,7 +15,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
 use prost::Message as _;
 use tollgate_proto::{
     TenantId,
@@ -90,6 +89,20 @@ impl Shelf {
         self.vault.set_floor(tenant, &Floor { epoch: policy.epoch.clone(), revision: policy.revision })
     }
 
+    /// When the control plane was last heard, in unix seconds; `None`: that is not known.
+    #[must_use]
+    pub fn heard_at(&self) -> Option<i64> {
+        self.vault.heard_at()
+    }
+
+    /// Keeps when the control plane was last heard, in unix seconds.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn set_heard_at(&self, unix_s: i64) -> io::Result<()> {
+        self.vault.set_heard_at(unix_s)
+    }
+
     /// Forgets a tenant's policy. What it has revoked stays.
     ///
     /// # Errors
@@ -118,13 +131,13 @@ impl Shelf {
 
     fn read(&self, tenant: TenantId, path: &Path) -> Option<TenantPolicy> {
         let opened = fs::read(path).ok().and_then(|bytes| self.vault.open_policy(tenant, &bytes));
+        // The seal says that it is whole. Its digest may be of more than this version reads of it.
         let policy = opened.and_then(|bytes| TenantPolicy::decode(bytes.as_slice()).ok());
-        let whole = policy.filter(|policy| policy.digest == digest_of(policy));
-        if whole.is_none() {
+        if policy.is_none() {
             let path = path.display();
             tracing::error!(%path, "a policy on disk is damaged, or sealed with another key: it is not served");
         }
-        whole.filter(|policy| self.is_above_floor(tenant, policy))
+        policy.filter(|policy| self.is_above_floor(tenant, policy))
     }
 
     fn is_above_floor(&self, tenant: TenantId, policy: &TenantPolicy) -> bool {
@@ -161,12 +174,6 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-/// As the control plane makes it: SHA-256 in hex over the message without its digest.
-pub(super) fn digest_of(policy: &TenantPolicy) -> String {
-    let bare = TenantPolicy { digest: String::new(), ..policy.clone() };
-    digest(&SHA256, &bare.encode_to_vec()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

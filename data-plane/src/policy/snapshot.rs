@@ -14,7 +14,7 @@ use tollgate_proto::{AgentId, InstanceId, LimitId, Name, ServerId, TeamId, Tenan
 use crate::{
     endpoint::Target,
     mcp::version::Era,
-    policy::{Access, Egress, Toolsets},
+    policy::{Access, Egress, Staleness, Toolsets},
     seal::SealingKeys,
 };
 
@@ -87,6 +87,8 @@ pub struct Tenant {
     pub sealing: SealingKeys,
     /// Headers of agents that are passed on to any of its servers.
     pub passed_headers: Vec<HeaderName>,
+    /// What it wants while no control plane is heard.
+    pub staleness: Staleness,
 }
 
 impl Tenant {

@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tollgate_proto::{
     DataPlaneId,
+    feature::POLICY_BYTES_MAX,
     policy::v1::{
         Ack, Heartbeat, Held, Hello, Nack, Revocations, RevocationsApplied, TenantPolicy, WatchRequest,
         policy_service_client::PolicyServiceClient, watch_request, watch_response,
@@ -34,8 +35,6 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Heartbeats come every second: a stream silent for this long is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
-/// A tenant comes whole: far above what the largest is expected to take.
-const POLICY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// At most one unacknowledged policy per tenant is in flight, a few questions and one report, so this never fills.
 const ANSWERS_QUEUED: usize = 1024;
 /// Questions that are being answered. More stay without an answer: whoever asks does not wait for long.
@@ -114,7 +113,6 @@ async fn watch(
             message = stream.message() => {
                 let message = message?.ok_or_else(|| Status::unavailable("the control plane closed the stream"))?;
                 heard_at = Instant::now();
-                policies.heard();
                 match message.message {
                     Some(watch_response::Message::Question(question)) if questions.len() < QUESTIONS_MAX => {
                         questions.spawn(inquiry::answer(Arc::clone(gateway), question));
@@ -175,8 +173,10 @@ fn receive(message: watch_response::Message, policies: &Policies) -> Option<watc
         watch_response::Message::Revocations(revocations) => revoke(&revocations, policies),
         // One too many.
         watch_response::Message::Question(_) => None,
-        watch_response::Message::Heartbeat(Heartbeat { .. }) => {
-            policies.forget_expired(chrono::Utc::now().timestamp());
+        watch_response::Message::Heartbeat(Heartbeat { lease_ms }) => {
+            let now = chrono::Utc::now().timestamp();
+            policies.renew(Duration::from_millis(lease_ms), now);
+            policies.forget_expired(now);
             None
         }
     }

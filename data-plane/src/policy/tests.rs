@@ -1,5 +1,6 @@
 use std::fs;
 
+use prost::Message as _;
 use tollgate_proto::{AgentId, policy::v1::revocation::What};
 use uuid::Uuid;
 
@@ -15,17 +16,15 @@ fn open(dir: &std::path::Path, now: i64) -> Policies {
     Policies::open(Shelf::open(dir.to_owned(), dir.join("vault")).unwrap(), now)
 }
 
-/// A policy that can be served, with a digest as the control plane makes it.
+/// A policy that can be served.
 fn policy(tenant: TenantId, revision: u64) -> TenantPolicy {
-    let mut policy = TenantPolicy {
+    TenantPolicy {
         tenant_id: tenant.to_string(),
         tenant: "acme".to_owned(),
         revision,
         jwks: r#"{"keys":[]}"#.to_owned(),
         ..TenantPolicy::default()
-    };
-    policy.digest = disk::digest_of(&policy);
-    policy
+    }
 }
 
 fn revoked(tenant: TenantId, revision: u64, jti: Uuid) -> wire::Revocations {
@@ -78,10 +77,9 @@ fn what_was_revoked_is_refused_after_a_restart_until_it_has_expired() {
 
 #[test]
 fn a_tenant_whose_revocations_are_damaged_is_not_served_from_disk() {
-    let (dir, tenant, other) = (dir("damaged"), TenantId::new(), TenantId::new());
+    let (dir, tenant) = (dir("damaged"), TenantId::new());
     let policies = open(&dir, NOW);
     policies.put(&policy(tenant, 5)).unwrap();
-    policies.put(&TenantPolicy { digest: String::new(), ..policy(other, 5) }).unwrap();
     policies.revoke(&revoked(tenant, 1, Uuid::now_v7())).unwrap();
     let file = dir.join(tenant.to_string()).with_extension("revocations");
     let whole = fs::read(&file).unwrap();
@@ -93,6 +91,77 @@ fn a_tenant_whose_revocations_are_damaged_is_not_served_from_disk() {
     let complete = wire::Revocations { complete: true, ..revoked(tenant, 3, Uuid::now_v7()) };
     again.revoke(&complete).unwrap();
     assert!(open(&dir, NOW).load().tenant(&"acme".parse().unwrap()).is_some());
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn an_update_that_is_faulty_old_or_of_a_later_version_changes_nothing_and_the_next_good_one_is_served() {
+    let (dir, tenant) = (dir("poison"), TenantId::new());
+    let policies = open(&dir, NOW);
+    policies.put(&policy(tenant, 5)).unwrap();
+    let grant = |scope: &str| wire::Grant {
+        id: tollgate_proto::GrantId::new().to_string(),
+        to: Some(wire::grant::To::AgentId(AgentId::new().to_string())),
+        scopes: vec![scope.to_owned()],
+        ..wire::Grant::default()
+    };
+    let bad = [
+        TenantPolicy { grants: vec![grant("no scope at all")], ..policy(tenant, 6) },
+        TenantPolicy { egress_allow: vec!["everywhere".to_owned()], ..policy(tenant, 6) },
+        TenantPolicy { jwks: r#"{"keys":["#.to_owned(), ..policy(tenant, 6) },
+        TenantPolicy { tenant: "no slug".to_owned(), ..policy(tenant, 6) },
+        TenantPolicy { requires: vec!["telepathy".to_owned()], ..policy(tenant, 6) },
+        policy(tenant, 4),
+    ];
+    let in_force = |policies: &Policies| policies.load().tenants().map(|held| held.revision).collect::<Vec<_>>();
+    for refused in bad {
+        let reason = policies.put(&refused).unwrap_err().to_string();
+        assert!(!reason.is_empty() && reason.len() < 200, "{reason}");
+        assert_eq!(in_force(&policies), [5], "{reason}");
+        assert_eq!(in_force(&open(&dir, NOW)), [5], "on disk too: {reason}");
+    }
+    let needs = TenantPolicy { requires: vec!["telepathy".to_owned()], ..policy(tenant, 6) };
+    assert!(policies.put(&needs).unwrap_err().to_string().contains("`telepathy`"));
+    policies.put(&policy(tenant, 6)).unwrap();
+    assert_eq!(in_force(&policies), [6]);
+    // The same revision, compiled by another version; and after a restore of the database.
+    policies.put(&TenantPolicy { digest: "another".to_owned(), ..policy(tenant, 6) }).unwrap();
+    policies.put(&TenantPolicy { epoch: "restored".to_owned(), ..policy(tenant, 1) }).unwrap();
+    assert_eq!(in_force(&policies), [1]);
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn an_update_that_is_cut_anywhere_is_refused_or_is_none() {
+    let (dir, tenant) = (dir("cut"), TenantId::new());
+    let policies = open(&dir, NOW);
+    let whole = wire::WatchResponse { message: Some(wire::watch_response::Message::Policy(policy(tenant, 5))) };
+    let bytes = whole.encode_to_vec();
+    for end in 0..bytes.len() {
+        let message = wire::WatchResponse::decode(&bytes[..end]).map(|read| read.message);
+        assert!(message.is_err() || message == Ok(None), "cut at {end}");
+    }
+    assert!(policies.load().tenants().next().is_none());
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn only_a_heartbeat_makes_a_policy_current_and_a_restart_makes_none_younger() {
+    let (dir, tenant) = (dir("lease"), TenantId::new());
+    let policies = open(&dir, NOW);
+    policies.put(&policy(tenant, 5)).unwrap();
+    policies.revoke(&revoked(tenant, 1, Uuid::now_v7())).unwrap();
+    assert!(!policies.freshness().is_current());
+    assert_eq!(policies.freshness().age, None, "nothing was ever heard");
+    policies.renew(Duration::from_secs(3_600), NOW);
+    assert!(policies.freshness().is_current());
+
+    let again = open(&dir, NOW + 90);
+    assert!(!again.freshness().is_current());
+    let age = again.freshness().age.unwrap();
+    assert!((90..100).contains(&age.as_secs()), "{age:?}");
+    let set_back = open(&dir, NOW - 90).freshness().age.unwrap();
+    assert!(set_back < Duration::from_secs(10), "{set_back:?}");
     fs::remove_dir_all(dir).unwrap();
 }
 

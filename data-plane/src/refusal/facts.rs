@@ -25,6 +25,9 @@ pub struct Facts {
     pub code: i64,
 }
 
+/// The control plane may be back at any time, and is in a while at the latest.
+const STALE_RETRY_AFTER_S: u32 = 5;
+
 const fn facts(reason: &'static str, status: StatusCode, code: i64) -> Facts {
     Facts { reason, status, code }
 }
@@ -46,6 +49,7 @@ impl Refusal {
             Self::Origin => facts("origin_forbidden", S::FORBIDDEN, 40300),
             Self::Era(error) => facts(era_reason(error), error.http_status(), error.code()),
             Self::NotReady => facts("not_ready", S::SERVICE_UNAVAILABLE, 50300),
+            Self::PolicyStale(_) => facts("policy_stale", S::SERVICE_UNAVAILABLE, 50300),
             Self::TenantUnknown => facts("tenant_unknown", S::NOT_FOUND, 40400),
             Self::Unauthenticated { fault, .. } => facts(fault.reason(), S::UNAUTHORIZED, 40100),
             Self::ServerUnknown => facts("server_unknown", S::NOT_FOUND, 40400),
@@ -95,6 +99,10 @@ impl Refusal {
             }
             Self::NetworkNotAllowed { grant, .. } => json!({ "grant": grant }),
             Self::ArgumentNotAllowed { grant, pointer, .. } => json!({ "grant": grant, "pointer": pointer }),
+            Self::PolicyStale(stale) => json!({
+                "policy_age_s": stale.age.map(|age| age.as_secs()),
+                "refused": if stale.is_expired { "everything" } else { "destructive" },
+            }),
             Self::RateLimited { limit, requests, window_s, retry_after_s, .. } => json!({
                 "scope": "agent",
                 "violated_policies": [limit],
@@ -123,6 +131,9 @@ impl Refusal {
             }
             Self::RateLimited { retry_after_s, .. } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
+            }
+            Self::PolicyStale(_) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(STALE_RETRY_AFTER_S));
             }
             Self::NotReady
             | Self::StoreUnavailable

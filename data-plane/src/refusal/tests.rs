@@ -52,6 +52,7 @@ fn all() -> Vec<Refusal> {
         Refusal::StreamNotOffered,
         Refusal::Origin,
         Refusal::NotReady,
+        Refusal::PolicyStale(Stale { age: None, is_expired: true }),
         Refusal::TenantUnknown,
         Refusal::ServerUnknown,
         Refusal::ToolsetUnknown,

@@ -14,6 +14,7 @@ use crate::{
     refusal::Refusal,
     stage::{
         authorize::Permit,
+        currency::Current,
         identify::Caller,
         route::{Route, SessionRef},
     },
@@ -54,6 +55,7 @@ pub async fn admit(
     caller: &Caller,
     route: &Route,
     _permit: &Permit,
+    _current: &Current,
 ) -> Result<Admitted, Refusal> {
     let owner = owner(caller);
     let session_id = match route.session() {

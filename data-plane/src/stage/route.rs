@@ -10,6 +10,7 @@ mod subscription;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
+use tollgate_proto::Name;
 
 use crate::{
     call::Call,
@@ -194,6 +195,17 @@ impl Route {
     #[must_use]
     pub const fn leaves(&self) -> bool {
         !matches!(self.errand, Errand::Here(Here::Pong | Here::Accept | Here::EndSession))
+    }
+
+    /// The tool that is called, and its server, where that is what is asked for.
+    #[must_use]
+    pub fn tool(&self) -> Option<(&Name, &str)> {
+        match &self.errand {
+            Errand::Server(ToServer { server, message: Carried::Request { tool: Some(tool), .. } }) => {
+                Some((&server.name, tool))
+            }
+            _ => None,
+        }
     }
 
     /// What has to be done, for the stage that does it.

@@ -50,6 +50,7 @@ pub struct Metrics {
     spool_records: Gauge<i64, AtomicI64>,
     spool_bytes: Gauge<i64, AtomicI64>,
     policy_age_s: Gauge<f64, AtomicU64>,
+    policy_lease_s: Gauge<f64, AtomicU64>,
     certificate_expires_at: Gauge,
     identity: Identity,
     instances: instances::Instances,
@@ -110,7 +111,7 @@ impl Metrics {
         let overhead = Histogram::new(OVERHEAD_BUCKETS);
         let (upstream_errors, left_out, in_flight) = (Family::default(), Family::default(), Gauge::default());
         let (spool_records, spool_bytes, policy_age_s) = (Gauge::default(), Gauge::default(), Gauge::default());
-        let certificate_expires_at = Gauge::default();
+        let (policy_lease_s, certificate_expires_at) = (Gauge::default(), Gauge::default());
         registry.register_with_unit(
             "mcp_server_operation_duration",
             "Time from an agent's request to the end of its answer",
@@ -134,9 +135,15 @@ impl Metrics {
         registry.register_with_unit("tollgate_spool", "Size of the usage spool", Unit::Bytes, spool_bytes.clone());
         registry.register_with_unit(
             "tollgate_policy_age",
-            "Time since the control plane was last heard",
+            "Time since the last heartbeat of a control plane",
             Unit::Seconds,
             policy_age_s.clone(),
+        );
+        registry.register_with_unit(
+            "tollgate_policy_lease",
+            "What is left of the last heartbeat's lease; zero: the policy is stale",
+            Unit::Seconds,
+            policy_lease_s.clone(),
         );
         registry.register_with_unit(
             "tollgate_certificate_expires_at",
@@ -157,6 +164,7 @@ impl Metrics {
             spool_records,
             spool_bytes,
             policy_age_s,
+            policy_lease_s,
             certificate_expires_at,
             identity,
             instances,
@@ -238,7 +246,8 @@ impl Metrics {
     pub fn render(&self, gauges: &Gauges) -> String {
         self.spool_records.set(i64::try_from(gauges.spool_records).unwrap_or(i64::MAX));
         self.spool_bytes.set(i64::try_from(gauges.spool_bytes).unwrap_or(i64::MAX));
-        self.policy_age_s.set(gauges.policy_age.as_secs_f64());
+        self.policy_age_s.set(gauges.policy_age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
+        self.policy_lease_s.set(gauges.policy_lease.as_secs_f64());
         self.certificate_expires_at.set(gauges.certificate_expires_at.unwrap_or_default());
         self.identity.set(gauges);
         self.instances.set(&gauges.instances);

@@ -117,6 +117,12 @@ impl Catalog {
 }
 
 impl CatalogEntry {
+    /// Approved as a tool that destroys nothing.
+    #[must_use]
+    pub const fn is_harmless(&self) -> bool {
+        self.approved_digest.is_some() && (self.read_only || self.additive)
+    }
+
     fn is_as_approved(&self, observed: Option<&[u8; 32]>) -> bool {
         let approved = self.approved_digest.as_ref();
         approved.is_some_and(|approved| observed.is_none_or(|observed| observed == approved))

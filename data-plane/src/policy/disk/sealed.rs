@@ -1,7 +1,7 @@
 //! What makes a policy on disk worthless to others, and an old one worthless altogether: a key of this data plane's own,
-//! and for each tenant the revision below which nothing is believed.
+//! for each tenant the revision below which nothing is believed, and when the control plane was last heard.
 //!
-//! Both lie in a directory of their own, beside the certificate: a copy of the policies is no copy of the tenants'
+//! They lie in a directory of their own, beside the certificate: a copy of the policies is no copy of the tenants'
 //! secrets, and an older file put in the place of a newer one is not served. Who can write into both directories can put
 //! back both.
 //!
@@ -26,13 +26,16 @@ use super::{remove, replace};
 const KEY_FILE: &str = "policy-key";
 const KEY_LEN: usize = 32;
 const FLOOR: &str = "floor";
-const REVISION_LEN: usize = 8;
+const HEARD_FILE: &str = "policy-heard";
+/// Of a revision, and of a moment.
+const NUMBER_LEN: usize = 8;
 
 /// What a sealed value is for.
 #[derive(Debug, Clone, Copy)]
 enum Use {
-    Policy,
-    Floor,
+    Policy(TenantId),
+    Floor(TenantId),
+    Heard,
 }
 
 /// The directory with the key and the floors.
@@ -67,25 +70,36 @@ impl Vault {
     /// # Errors
     /// When the system's random generator fails.
     pub(super) fn seal_policy(&self, tenant: TenantId, policy: Vec<u8>) -> io::Result<Vec<u8>> {
-        self.seal(Use::Policy, tenant, policy)
+        self.seal(Use::Policy(tenant), policy)
     }
 
     /// `None` when it is damaged, another tenant's, or sealed with another key.
     pub(super) fn open_policy(&self, tenant: TenantId, sealed: &[u8]) -> Option<Vec<u8>> {
-        self.unseal(Use::Policy, tenant, sealed)
+        self.unseal(Use::Policy(tenant), sealed)
     }
 
     /// The tenant's floor. Without one nothing is believed of the tenant.
     pub(super) fn floor(&self, tenant: TenantId) -> Option<Floor> {
-        let bytes = self.unseal(Use::Floor, tenant, &fs::read(self.floor_path(tenant)).ok()?)?;
-        let (revision, epoch) = bytes.split_first_chunk::<REVISION_LEN>()?;
+        let bytes = self.unseal(Use::Floor(tenant), &fs::read(self.floor_path(tenant)).ok()?)?;
+        let (revision, epoch) = bytes.split_first_chunk::<NUMBER_LEN>()?;
         Some(Floor { epoch: String::from_utf8(epoch.to_vec()).ok()?, revision: u64::from_be_bytes(*revision) })
     }
 
     /// Puts the tenant's floor where it is to be.
     pub(super) fn set_floor(&self, tenant: TenantId, floor: &Floor) -> io::Result<()> {
         let bytes = [&floor.revision.to_be_bytes(), floor.epoch.as_bytes()].concat();
-        replace(&self.floor_path(tenant), &self.seal(Use::Floor, tenant, bytes)?)
+        replace(&self.floor_path(tenant), &self.seal(Use::Floor(tenant), bytes)?)
+    }
+
+    /// When the control plane was last heard, in unix seconds.
+    pub(super) fn heard_at(&self) -> Option<i64> {
+        let bytes = self.unseal(Use::Heard, &fs::read(self.dir.join(HEARD_FILE)).ok()?)?;
+        Some(i64::from_be_bytes(<[u8; NUMBER_LEN]>::try_from(bytes).ok()?))
+    }
+
+    /// Notes when the control plane was heard.
+    pub(super) fn set_heard_at(&self, unix_s: i64) -> io::Result<()> {
+        replace(&self.dir.join(HEARD_FILE), &self.seal(Use::Heard, unix_s.to_be_bytes().to_vec())?)
     }
 
     /// Believes nothing of the tenant that is on disk.
@@ -98,19 +112,19 @@ impl Vault {
         remove(&self.dir.join(KEY_FILE))
     }
 
-    fn seal(&self, r#use: Use, tenant: TenantId, plain: Vec<u8>) -> io::Result<Vec<u8>> {
+    fn seal(&self, r#use: Use, plain: Vec<u8>) -> io::Result<Vec<u8>> {
         let failed = |_| io::Error::other("the policy cannot be sealed");
         let mut random = [0; NONCE_LEN];
         rand::fill(&mut random).map_err(failed)?;
         let (nonce, mut text) = (Nonce::assume_unique_for_key(random), plain);
-        self.key.seal_in_place_append_tag(nonce, place(r#use, tenant), &mut text).map_err(failed)?;
+        self.key.seal_in_place_append_tag(nonce, place(r#use), &mut text).map_err(failed)?;
         Ok([random.as_slice(), &text].concat())
     }
 
-    fn unseal(&self, r#use: Use, tenant: TenantId, sealed: &[u8]) -> Option<Vec<u8>> {
+    fn unseal(&self, r#use: Use, sealed: &[u8]) -> Option<Vec<u8>> {
         let (random, text) = sealed.split_first_chunk::<NONCE_LEN>()?;
         let (nonce, mut text) = (Nonce::assume_unique_for_key(*random), text.to_vec());
-        let length = self.key.open_in_place(nonce, place(r#use, tenant), &mut text).ok()?.len();
+        let length = self.key.open_in_place(nonce, place(r#use), &mut text).ok()?.len();
         text.truncate(length);
         Some(text)
     }
@@ -135,10 +149,10 @@ fn make_key(path: &Path) -> io::Result<Vec<u8>> {
     Ok(key)
 }
 
-fn place(r#use: Use, tenant: TenantId) -> Aad<Vec<u8>> {
-    let r#use: &[u8] = match r#use {
-        Use::Policy => b"policy|",
-        Use::Floor => b"floor|",
-    };
-    Aad::from([r#use, tenant.uuid().as_bytes()].concat())
+fn place(r#use: Use) -> Aad<Vec<u8>> {
+    Aad::from(match r#use {
+        Use::Policy(tenant) => [b"policy|".as_slice(), tenant.uuid().as_bytes()].concat(),
+        Use::Floor(tenant) => [b"floor|".as_slice(), tenant.uuid().as_bytes()].concat(),
+        Use::Heard => b"heard".to_vec(),
+    })
 }

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     membership::Link,
-    policy::{Agent, Egress, Team, Tenant, Toolsets, User},
+    policy::{Agent, Egress, Staleness, Team, Tenant, Toolsets, User},
     refusal::TokenFault,
     seal::SealingKeys,
     telemetry::Metrics,
@@ -98,6 +98,7 @@ fn tenant(key: DecodingKey, agent: AgentId, client_id: &str, user: UserId) -> Te
         book: Book::default(),
         sealing: SealingKeys::default(),
         passed_headers: Vec::new(),
+        staleness: Staleness::default(),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     refusal::Refusal,
     stage::{
         authorize::Standing,
+        currency::require_unexpired,
         forward::{
             Passing,
             ask::Fault,
@@ -27,6 +28,7 @@ use crate::{
             translation::{Farewell, Parting, Step},
             watch::Watch,
         },
+        identify::Caller,
         relay, settle,
     },
     upstream::answer::AnswerFault,
@@ -199,9 +201,8 @@ impl Relay {
                 biased;
                 // The sender lives as long as the gateway, so waiting cannot fail.
                 _ = changes.changed() => {
-                    let gateway = self.call.gateway();
-                    let now = gateway.now();
-                    match self.standing.recheck(&gateway.policies, now) {
+                    let now = self.call.gateway().now();
+                    match self.recheck(now) {
                         Ok(caller) => self.passing.seen(&caller, now),
                         Err(refusal) => return Turn::End(self.cut_off(&refusal).await),
                     }
@@ -239,6 +240,14 @@ impl Relay {
                 _ = keep_alive.tick(), if self.agent_is_there => self.agent.keep_alive(),
             }
         }
+    }
+
+    /// Who calls, by the policy of now, if the call may go on.
+    fn recheck(&self, now: i64) -> Result<Caller, Refusal> {
+        let policies = &self.call.gateway().policies;
+        let caller = self.standing.recheck(policies, now)?;
+        require_unexpired(policies, &caller)?;
+        Ok(caller)
     }
 
     /// Does what the translation says; `Some` at the end of the call.

@@ -10,6 +10,7 @@ use prometheus_client::{
 use tollgate_proto::Name;
 
 use super::InstanceGauge;
+use crate::policy::Currency;
 
 /// Whether a token was remembered.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +39,10 @@ pub struct Gauges {
     pub spool_records: u64,
     /// Bytes that they take.
     pub spool_bytes: u64,
-    /// Since the control plane was last heard.
-    pub policy_age: Duration,
+    /// Since the last heartbeat; `None`: since longer than anybody knows.
+    pub policy_age: Option<Duration>,
+    /// What is left of its lease.
+    pub policy_lease: Duration,
     /// When the certificate for the control plane ends, in unix seconds; none while there is none.
     pub certificate_expires_at: Option<i64>,
     /// Good tokens that are remembered.
@@ -57,6 +60,8 @@ pub struct TenantGauges {
     pub tenant: Name,
     /// Which policy is in force.
     pub policy_revision: u64,
+    /// What that is still good for.
+    pub currency: Currency,
     /// Up to where revocations are.
     pub revocation_revision: u64,
     /// How many of them speak of something still.
@@ -85,6 +90,7 @@ pub(super) struct Identity {
     pub(super) failed: Counter,
     tokens: Gauge<i64, AtomicI64>,
     policy_revision: PerTenant,
+    policy_staleness: PerTenant,
     revocation_revision: PerTenant,
     revocations: PerTenant,
 }
@@ -102,6 +108,7 @@ impl Identity {
             failed: of(&introspections, "failed"),
             tokens: Gauge::default(),
             policy_revision: PerTenant::default(),
+            policy_staleness: PerTenant::default(),
             revocation_revision: PerTenant::default(),
             revocations: PerTenant::default(),
         };
@@ -111,6 +118,8 @@ impl Identity {
         registry.register("tollgate_tokens_remembered", "Good tokens that are remembered", identity.tokens.clone());
         let help = "Revision of the policy in force";
         registry.register("tollgate_policy_revision", help, identity.policy_revision.clone());
+        let help = "What the policy is good for: 0 everything, 1 what destroys nothing (stale), 2 nothing (expired)";
+        registry.register("tollgate_policy_staleness", help, identity.policy_staleness.clone());
         let help = "Revision up to which revocations are in force";
         registry.register("tollgate_revocation_revision", help, identity.revocation_revision.clone());
         let help = "Revocations that are held";
@@ -121,15 +130,16 @@ impl Identity {
     /// As it is now. Tenants that are served no more leave no series.
     pub(super) fn set(&self, gauges: &Gauges) {
         self.tokens.set(i64::try_from(gauges.tokens).unwrap_or(i64::MAX));
-        for family in [&self.policy_revision, &self.revocation_revision, &self.revocations] {
+        for family in [&self.policy_revision, &self.policy_staleness, &self.revocation_revision, &self.revocations] {
             family.clear();
         }
-        for TenantGauges { tenant, policy_revision, revocation_revision, revocations } in &gauges.tenants {
+        for TenantGauges { tenant, policy_revision, currency, revocation_revision, revocations } in &gauges.tenants {
             let labels = TenantLabels { tenant: tenant.to_string() };
             let set = |family: &PerTenant, value: u64| {
                 family.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
             };
             set(&self.policy_revision, *policy_revision);
+            set(&self.policy_staleness, *currency as u64);
             set(&self.revocation_revision, *revocation_revision);
             set(&self.revocations, *revocations as u64);
         }
