@@ -1,7 +1,7 @@
 # Everything a contributor runs. `make` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test conformance bench openapi sqlx
+.PHONY: help up test conformance revocations bench openapi sqlx
 
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,10 @@ test: ## install what is missing, then formatting, lints and all tests
 conformance: ## the MCP conformance suite through the gateway, both requirement sets, same era and across
 	@scripts/setup.sh test
 	@scripts/conformance.sh
+
+revocations: ## revoke COUNT tokens (10000) under load at two data planes: none is accepted after; prints the times
+	@scripts/setup.sh test
+	@COUNT=$(COUNT) scripts/revocations.sh
 
 bench: ## measure the authorization server on one core; table, JSON under target/bench/
 	@scripts/setup.sh test

@@ -101,6 +101,7 @@ async fn calls_go_on_while_the_control_plane_is_away() {
 #[tokio::test]
 async fn a_data_plane_that_restarts_alone_serves_its_last_policy() {
     let mut scene = Scene::set(Deployment::separate(1), &Era::Modern).await;
+    scene.tollgate.when_stale("60m", "allow").await;
     scene.tollgate.stop_control_plane();
     scene.tollgate.crash_data_plane(0);
     scene.tollgate.start_data_plane(0).await;

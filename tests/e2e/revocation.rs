@@ -74,6 +74,38 @@ async fn a_stream_that_runs_for_a_user_ends_when_its_client_gives_the_refresh_to
 }
 
 #[tokio::test]
+async fn whatever_is_revoked_ends_the_streams_that_are_open_with_it() {
+    let scene = Scene::modern().await;
+    let app = scene.tollgate.interactive_agent("app").grant("files:read").confidential("client_secret_post");
+    let (app, mut owner) = (app.create().await, Person::owner(&scene.tollgate).await);
+    // The key last: the next tokens are signed with it.
+    for kind in ["token", "grant_family", "user", "tenant", "key"] {
+        scene.server.set("read", Reply::text("content"));
+        // What was issued in the same second as it was revoked is refused: the next token is younger.
+        let (client, token) = loop {
+            let tokens = app.tokens(&mut owner, scene.client.url()).await;
+            let client = tokens.at(scene.client.url());
+            if client.call("read", json!({})).await.status == 200 {
+                break (client, tokens.access_token);
+            }
+        };
+        let (stream, call_id) = open_stream_of(&scene, &client).await;
+        let said = claims(&token);
+        let header = token.split('.').next().expect("a JWT has three parts");
+        let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).expect("base64url")).expect("JSON");
+        let subject = match kind {
+            "token" => &said["jti"],
+            "grant_family" => &said["gid"],
+            "user" => &said["sub"],
+            "key" => &header["kid"],
+            _ => &Value::Null,
+        };
+        revoke(&scene.tollgate, kind, subject.as_str().unwrap_or_default()).await;
+        assert_cut_off(&scene, &stream.finish().await, &call_id, "token_revoked").await;
+    }
+}
+
+#[tokio::test]
 async fn a_stream_ends_with_the_reason_when_its_grant_is_withdrawn() {
     let scene = Scene::modern().await;
     let (stream, call_id) = open_stream(&scene).await;

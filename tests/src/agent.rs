@@ -95,14 +95,28 @@ impl Agent {
     /// # Panics
     /// When the control plane cannot be reached.
     pub async fn ask_for_token(&self, parameters: &[(&str, &str)]) -> Answer {
+        let parameters = [&[("grant_type", "client_credentials")], parameters].concat();
+        self.post(&self.token_url, &parameters).await
+    }
+
+    /// Gives a token back (RFC 7009).
+    ///
+    /// # Panics
+    /// When the control plane cannot be reached.
+    pub async fn revoke(&self, token: &str) -> Answer {
+        let url = self.token_url.replace("/oauth/token", "/oauth/revoke");
+        self.post(&url, &[("token", token)]).await
+    }
+
+    async fn post(&self, url: &str, parameters: &[(&str, &str)]) -> Answer {
         let credentials = [self.client_id.as_str(), self.client_secret.as_str()].join(":");
         let basic =
             format!("Basic {}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, credentials));
         let mut form = url::form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "client_credentials").extend_pairs(parameters);
+        form.extend_pairs(parameters);
         let headers = [("authorization", basic.as_str()), ("content-type", "application/x-www-form-urlencoded")];
-        let answer = Http::default().send(Method::POST, &self.token_url, &headers, form.finish()).await;
-        answer.unwrap_or_else(|error| panic!("the token endpoint: {error:#}"))
+        let answer = Http::default().send(Method::POST, url, &headers, form.finish()).await;
+        answer.unwrap_or_else(|error| panic!("{url}: {error:#}"))
     }
 
     /// A token for a resource, with everything that is granted there.

@@ -50,6 +50,7 @@ pub struct Deployment {
     _balancer: Option<Balancer>,
     // Dropped last: nothing may still write to them.
     database_wire: Option<Relay>,
+    control_wire: Option<Relay>,
     redis: Option<Redis>,
     database: Option<Database>,
 }
@@ -227,6 +228,22 @@ impl Deployment {
     /// When it was not taken away.
     pub fn give_database_back(&self) {
         self.database_wire.as_ref().expect("the database can be taken away").mend();
+    }
+
+    /// Cuts the data planes off from the control plane.
+    ///
+    /// # Panics
+    /// When the plan did not say that this would happen.
+    pub async fn cut_off_data_planes(&self) {
+        self.control_wire.as_ref().expect("the control plane can be cut off").cut().await;
+    }
+
+    /// Lets the data planes reach the control plane again.
+    ///
+    /// # Panics
+    /// When they were not cut off.
+    pub fn reconnect_data_planes(&self) {
+        self.control_wire.as_ref().expect("the control plane can be cut off").mend();
     }
 
     /// Runs a command in Redis, which the deployment must have.

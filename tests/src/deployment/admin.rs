@@ -24,10 +24,19 @@ impl Deployment {
         if self.is_dev() {
             return;
         }
+        self.change_tenant(json!({"egress_allow": ["127.0.0.0/8"]})).await;
+    }
+
+    /// Says what holds while no control plane is heard, and waits until it is in force.
+    pub async fn when_stale(&self, max_stale: &str, destructive: &str) {
+        self.change_tenant(json!({"staleness": {"max_stale": max_stale, "destructive": destructive}})).await;
+        self.policy_in_force().await;
+    }
+
+    async fn change_tenant(&self, spec: Value) {
         let tenant = self.rest(Method::GET, "", &[], &Value::Null).await;
         let etag = tenant.header("etag").expect("a tenant has an ETag");
-        let change = json!({"spec": {"egress_allow": ["127.0.0.0/8"]}});
-        let answer = self.rest(Method::PATCH, "", &[("if-match", etag)], &change).await;
+        let answer = self.rest(Method::PATCH, "", &[("if-match", etag)], &json!({ "spec": spec })).await;
         assert_eq!(answer.status, 200, "PATCH tenant: {}", answer.text());
     }
 

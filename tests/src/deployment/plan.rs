@@ -21,6 +21,7 @@ pub struct Plan {
     redis_cluster: bool,
     embedded_postgres: bool,
     database_on_a_wire: bool,
+    control_on_a_wire: bool,
     front: Option<Front>,
     balancer: Option<Balancer>,
     environment: Vec<(String, String)>,
@@ -36,6 +37,7 @@ impl Plan {
             redis_cluster: false,
             embedded_postgres: false,
             database_on_a_wire: false,
+            control_on_a_wire: false,
             front: None,
             balancer: None,
             // Tests share two cores: a Redis that waits for one of them is not away.
@@ -81,6 +83,13 @@ impl Plan {
     #[must_use]
     pub fn with_losable_database(mut self) -> Self {
         self.database_on_a_wire = true;
+        self
+    }
+
+    /// Lets the story cut the data planes off from the only control plane.
+    #[must_use]
+    pub fn with_losable_control_plane(mut self) -> Self {
+        self.control_on_a_wire = true;
         self
     }
 
@@ -143,9 +152,14 @@ impl Plan {
             (true, true) => Some(Redis::cluster().await),
         };
         let folder = Folder::create();
+        let grpc = free_address().1;
+        let control_wire = self.control_on_a_wire.then(|| Relay::to(grpc.parse().expect("an address")));
         let (mut services, control_url, data_url) = match self.data_planes {
             None => self.dev_service(&folder, database_url, redis.as_ref()),
-            Some(count) => self.separate_services(count, &folder, database_url, redis.as_ref()),
+            Some(count) => {
+                let watched = control_wire.as_ref().map_or_else(|| grpc.clone(), Relay::address);
+                self.separate_services(count, &folder, database_url, redis.as_ref(), [grpc, watched])
+            }
         };
         for service in &mut services {
             service.start().await;
@@ -162,6 +176,7 @@ impl Plan {
             http: Http::default(),
             _balancer: self.balancer,
             database_wire,
+            control_wire,
             redis,
             database,
         };
@@ -208,13 +223,13 @@ impl Plan {
         folder: &Folder,
         database_url: Option<String>,
         redis: Option<&Redis>,
+        [grpc, watched]: [String; 2],
     ) -> (Vec<Service>, String, String) {
         let (ops_url, control) = free_address();
         let control_url = self.front.as_ref().map_or(&ops_url, |front| &front.url).clone();
         if let Some(front) = &self.front {
             front.forward_to(&ops_url);
         }
-        let (grpc_url, grpc) = free_grpc_address();
         let planes: Vec<_> = (0..data_planes).map(|_| free_address()).collect();
         let data_url = self.public_data_url(planes.iter().map(|(url, _)| url.clone()).collect());
         let mut shared = self.environment.clone();
@@ -249,7 +264,7 @@ impl Plan {
             process: None,
             log: String::new(),
         };
-        let mut grpc_urls = vec![grpc_url];
+        let mut grpc_urls = vec![format!("https://{watched}")];
         let mut services = vec![control_plane];
         if self.second_control_plane {
             let (second, grpc_url) = another(&services[0]);
