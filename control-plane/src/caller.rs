@@ -57,6 +57,9 @@ pub struct Caller {
 pub struct RoleError(String);
 
 impl Role {
+    /// All there are.
+    pub const ALL: [Self; 6] = [Self::Owner, Self::Admin, Self::Operator, Self::Finance, Self::Viewer, Self::None];
+
     /// Whether who has this role may do what `needed` may.
     #[must_use]
     pub fn includes(self, needed: Self) -> bool {
@@ -94,7 +97,7 @@ impl FromStr for Role {
     type Err = RoleError;
 
     fn from_str(text: &str) -> Result<Self, RoleError> {
-        [Self::Owner, Self::Admin, Self::Operator, Self::Finance, Self::Viewer, Self::None]
+        Self::ALL
             .into_iter()
             .find(|role| role.as_str() == text)
             .ok_or_else(|| RoleError(text.chars().take(40).collect()))
@@ -143,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_role_includes_what_it_must_and_no_more() {
-        let all = [Role::Owner, Role::Admin, Role::Operator, Role::Finance, Role::Viewer, Role::None];
+        let all = Role::ALL;
         for (role, included) in [
             (Role::Owner, &all[..]),
             (Role::Admin, &all[1..]),

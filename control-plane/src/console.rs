@@ -37,6 +37,7 @@ mod apps;
 mod assets;
 mod audit;
 mod calls;
+mod conditions;
 mod connect;
 pub(crate) mod cookie;
 pub(crate) mod csrf;

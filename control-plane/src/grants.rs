@@ -1,4 +1,4 @@
-//! Grants: what agents and teams may do.
+//! Grants: what agents, teams and people of a role may do, and what must hold for it.
 //!
 //! Invariant: a grant names servers and toolsets that exist when it is written, so that a typo does not silently grant
 //! nothing.
@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tollgate_proto::{AgentId, GrantId, Name, Scope, TeamId};
+use serde_json::{Value, json};
+use tollgate_proto::{AgentId, GrantId, Name, Scope, TeamId, policy::v1::Condition};
 use utoipa::ToSchema;
 
 use crate::{
     agents,
     app::App,
-    caller::Caller,
+    caller::{Caller, Role},
     db::TenantTx,
     error::{ApiError, Faults},
     page::Page,
@@ -22,10 +23,14 @@ use crate::{
 };
 
 pub mod api;
+mod conditions;
+mod networks;
 pub(crate) mod scopes;
 mod sql;
 #[cfg(test)]
 mod tests;
+
+pub use conditions::{ArgumentCondition, ArgumentRange};
 
 const SCOPES_MAX: usize = 200;
 
@@ -44,8 +49,10 @@ pub type GrantContent = Content<GrantSpec>;
 pub struct GrantSpec {
     /// Who gets it.
     pub to: GrantTarget,
-    /// What it is about: `server:tool`, `server:*` or `toolset/name`, 1 to 200.
-    #[schema(min_items = 1, max_items = 200, example = json!(["demo:echo", "files:*"]))]
+    /// What it is about, 1 to 200: `server:tool`, `server:get_*` for the tools that are called so, `server:@read` for
+    /// those that were approved as read-only, `server:@prompt/name`, `server:@resource/uri`, both with stars or without,
+    /// `server:*` for everything that a server offers, or `toolset/name`.
+    #[schema(min_items = 1, max_items = 200, example = json!(["demo:echo", "files:@read"]))]
     pub scopes: Vec<String>,
     /// Whether it forbids instead of allowing; a grant that forbids wins over all that allow.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,6 +61,15 @@ pub struct GrantSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "date-time")]
     pub expires_at: Option<String>,
+    /// What the arguments of a call must be like: all must hold, 20 at most. While tools are listed, and nobody knows the
+    /// arguments, a grant that allows under conditions shows its tools, and one that forbids hides none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 20)]
+    pub conditions: Option<Vec<ArgumentCondition>>,
+    /// The networks (CIDR) that a request must come from, 100 at most; from anywhere unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 100, example = json!(["10.20.0.0/16"]))]
+    pub networks: Option<Vec<String>>,
 }
 
 /// Who gets a grant: exactly one of these.
@@ -68,9 +84,9 @@ pub struct GrantTarget {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub team: Option<Name>,
-    /// A role; not in this version.
+    /// A role: every agent gets it that acts for a user who has this role, and no other.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<String>,
+    pub role: Option<Role>,
 }
 
 /// What the server says about a grant.
@@ -96,12 +112,15 @@ pub struct Meaning {
     scopes: Vec<String>,
     deny: bool,
     expires_at: Option<DateTime<Utc>>,
+    conditions: Value,
+    networks: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Recipient {
     Agent(AgentId),
     Team(TeamId),
+    Role(Role),
 }
 
 impl Kind for GrantSpec {
@@ -125,10 +144,14 @@ impl Kind for GrantSpec {
         faults: &mut Faults,
     ) -> Result<Option<Meaning>, sqlx::Error> {
         let to = recipient(&self.to, tx, faults).await?;
-        let scopes = distinct_scopes(&self.scopes, tx, faults).await?;
+        let scopes = distinct_scopes(self, tx, faults).await?;
         let expires_at = expiry(self, current, faults);
         let deny = self.deny.unwrap_or_default();
-        Ok(to.map(|to| Meaning { to, scopes, deny, expires_at }))
+        let conditions = self.conditions.as_deref().unwrap_or_default();
+        conditions::check(conditions, faults);
+        let networks = networks::read(self.networks.as_deref().unwrap_or_default(), faults);
+        let conditions = json!(conditions);
+        Ok(to.map(|to| Meaning { to, scopes, deny, expires_at, conditions, networks }))
     }
 
     async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: Meaning) -> Result<(), sqlx::Error> {
@@ -148,23 +171,33 @@ impl Removable for GrantSpec {
     }
 }
 
+/// As data planes are told.
+pub(crate) fn wire_conditions(stored: Value) -> Result<Vec<Condition>, serde_json::Error> {
+    let conditions: Vec<ArgumentCondition> = serde_json::from_value(stored)?;
+    Ok(conditions.iter().map(Condition::from).collect())
+}
+
 async fn recipient(to: &GrantTarget, tx: &mut TenantTx, faults: &mut Faults) -> Result<Option<Recipient>, sqlx::Error> {
-    if to.role.is_some() {
-        faults.not_available("/spec/to/role", "grants to roles");
-        return Ok(None);
-    }
-    match (&to.agent, &to.team) {
-        (Some(agent), None) => Ok(agents::look_up(tx, agent, "/spec/to/agent", faults).await?.map(Recipient::Agent)),
-        (None, Some(team)) => Ok(teams::look_up(tx, team, "/spec/to/team", faults).await?.map(Recipient::Team)),
+    match (&to.agent, &to.team, to.role) {
+        (Some(agent), None, None) => {
+            Ok(agents::look_up(tx, agent, "/spec/to/agent", faults).await?.map(Recipient::Agent))
+        }
+        (None, Some(team), None) => Ok(teams::look_up(tx, team, "/spec/to/team", faults).await?.map(Recipient::Team)),
+        (None, None, Some(role)) => Ok(Some(Recipient::Role(role))),
         _ => {
-            faults.add("/spec/to", "exactly_one", "name exactly one of `agent` and `team`");
+            faults.add("/spec/to", "exactly_one", "name exactly one of `agent`, `team` and `role`");
             Ok(None)
         }
     }
 }
 
 /// The scopes in their normal form, each once.
-async fn distinct_scopes(given: &[String], tx: &mut TenantTx, faults: &mut Faults) -> Result<Vec<String>, sqlx::Error> {
+async fn distinct_scopes(
+    spec: &GrantSpec,
+    tx: &mut TenantTx,
+    faults: &mut Faults,
+) -> Result<Vec<String>, sqlx::Error> {
+    let given = &spec.scopes;
     if given.is_empty() {
         faults.add("/spec/scopes", "required", "name at least one scope");
     }
@@ -173,8 +206,21 @@ async fn distinct_scopes(given: &[String], tx: &mut TenantTx, faults: &mut Fault
         return Ok(Vec::new());
     }
     let scopes = scopes::read(given, "/spec/scopes", tx, faults).await?;
+    if spec.conditions.as_ref().is_some_and(|conditions| !conditions.is_empty()) {
+        check_arguments(given, faults);
+    }
     let distinct: BTreeSet<Scope> = scopes.into_iter().collect();
     Ok(distinct.iter().map(ToString::to_string).collect())
+}
+
+/// A condition on what has no arguments never holds.
+fn check_arguments(scopes: &[String], faults: &mut Faults) {
+    for (index, scope) in scopes.iter().enumerate() {
+        if matches!(scope.parse(), Ok(Scope::Resources { .. })) {
+            let detail = format!("`{scope}` is read without arguments, so that no condition can hold");
+            faults.add(format!("/spec/scopes/{index}"), "no_arguments", detail);
+        }
+    }
 }
 
 /// Must lie ahead, unless it is what the grant had before.

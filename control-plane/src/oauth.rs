@@ -8,7 +8,7 @@
 //! - asking a user: `authorize.rs`, with `transaction.rs` (the request, sealed) and `consent.rs` (what was allowed);
 //! - asking for tokens: `token.rs`, one file below it for each grant type, over `form.rs`, `client_auth.rs` (and
 //!   `assertion.rs`, `client_keys.rs`), `target.rs` (for which endpoint), `scope_policy.rs` (to do what)
-//!   and `toolsets.rs` (which scopes stand for which);
+//!   and `toolsets.rs` (which scopes stand for which); `wording.rs` is what people read of scopes;
 //!   `authorizations.rs` are the grant families, `access_token.rs` writes tokens with a key of `keys.rs`;
 //! - asking about tokens and ending them: `introspect.rs`, `revoke.rs`;
 //! - around all of it: `observed.rs` (metrics, audit of refusals), `error.rs` (every refusal), `purge.rs`.
@@ -62,6 +62,7 @@ mod target;
 pub mod token;
 mod toolsets;
 mod transaction;
+pub(crate) mod wording;
 
 #[cfg(test)]
 pub(crate) mod testing;

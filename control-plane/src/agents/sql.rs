@@ -16,7 +16,8 @@ pub(super) async fn select(tx: &mut TenantTx, which: Which<'_>) -> Result<Vec<Ro
                       'state', state, 'origin', origin, 'document_url', document_url,
                       'display_name', display_name, 'redirect_uris', redirect_uris,
                       'granted', EXISTS(SELECT FROM grants g
-                                        WHERE (g.agent_id = a.id OR g.team_id = a.team_id) AND NOT g.deny
+                                        WHERE (g.agent_id = a.id OR g.team_id = a.team_id
+                                               OR (g.role IS NOT NULL AND a.type = 'interactive')) AND NOT g.deny
                                           AND (g.expires_at IS NULL OR g.expires_at > now())),
                       'credentials', (SELECT count(*) FROM agent_credentials c
                                       WHERE c.agent_id = a.id AND (c.expires_at IS NULL OR c.expires_at > now()))
@@ -44,7 +45,8 @@ pub(super) async fn awaiting_decision(tx: &mut TenantTx) -> Result<Vec<Row>, sql
                       'granted', granted, 'credentials', 0) AS "facts!"
            FROM agents a,
                 LATERAL (SELECT EXISTS(SELECT FROM grants g
-                                       WHERE (g.agent_id = a.id OR g.team_id = a.team_id) AND NOT g.deny
+                                       WHERE (g.agent_id = a.id OR g.team_id = a.team_id
+                                              OR (g.role IS NOT NULL AND a.type = 'interactive')) AND NOT g.deny
                                          AND (g.expires_at IS NULL OR g.expires_at > now())) AS granted) AS standing
            WHERE origin <> 'admin' AND (state = 'waiting' OR (state = 'active' AND NOT granted))
            ORDER BY id DESC"#,
@@ -60,7 +62,8 @@ pub(super) async fn count_awaiting_decision(tx: &mut TenantTx) -> Result<i64, sq
              AND (state = 'waiting'
                   OR (state = 'active'
                       AND NOT EXISTS (SELECT FROM grants g
-                                      WHERE (g.agent_id = a.id OR g.team_id = a.team_id) AND NOT g.deny
+                                      WHERE (g.agent_id = a.id OR g.team_id = a.team_id
+                                             OR (g.role IS NOT NULL AND a.type = 'interactive')) AND NOT g.deny
                                         AND (g.expires_at IS NULL OR g.expires_at > now()))))"#,
     )
     .fetch_one(&mut **tx)

@@ -7,20 +7,26 @@ use axum::{extract::State, response::Response};
 use serde_json::{Value, json};
 
 use super::{
-    all, filters,
+    all, conditions, filters,
     form::{Choice, Choices, Control, Deletable, Editable, Entries, Field},
     page::{PageError, Section, Shell, show},
     visitor::Visitor,
 };
 use crate::{
     app::App,
-    grants::{Grant, GrantSpec},
+    caller::Role,
+    grants::{Grant, GrantSpec, GrantTarget},
     limits::{Limit, LimitSpec},
     resource::Object,
     teams::{Team, TeamSpec},
 };
 
 const LIST: (&str, &str) = ("Access", "/access");
+/// Choices of a grant's form, which the style sheet knows. No object can be called so.
+const TO_AGENT: &str = "to_agent";
+const TO_TEAM: &str = "to_team";
+const TO_ROLE: &str = "to_role";
+const CONDITIONAL: &str = "conditional_grant";
 
 #[derive(Template)]
 #[template(path = "access.html")]
@@ -46,44 +52,95 @@ impl Editable for GrantSpec {
     const LIST: (&'static str, &'static str) = LIST;
 
     fn fields(choices: &Choices) -> Vec<Field> {
+        let choice = |value: &str, label: &str| Choice { value: value.to_owned(), label: label.to_owned() };
+        let to = vec![
+            choice(TO_AGENT, "An agent"),
+            choice(TO_TEAM, "A team: all its agents"),
+            choice(TO_ROLE, "A role: every agent that acts for a user who has it"),
+        ];
+        let when = vec![choice("", "Always"), choice(CONDITIONAL, "Only for some arguments or networks")];
         vec![
-            Field::new("agent", "Agent", Control::Select(Choice::none_or("No single agent", &choices.agents)))
-                .hint("Who gets it: an agent, or a team with all its agents."),
-            Field::new("team", "Team", Control::Select(Choice::none_or("No team", &choices.teams))),
+            Field::new("to", "Who gets it", Control::Select(to)),
+            Field::new("agent", "Agent", Control::Select(Choice::none_or("Choose an agent", &choices.agents)))
+                .only_for(TO_AGENT),
+            Field::new("team", "Team", Control::Select(Choice::none_or("Choose a team", &choices.teams)))
+                .only_for(TO_TEAM),
+            Field::new("role", "Role", Control::Select(Choice::none_or("Choose a role", &Role::ALL.map(|it| it.to_string()))))
+                .only_for(TO_ROLE),
             Field::new("scopes", "Scopes", Control::Lines)
-                .hint("One a line: server:tool for one tool, server:* for everything a server offers, toolset/name for a toolset.")
+                .hint(
+                    "One a line: server:tool for one tool, server:get_* for the tools that are called so, server:@read for \
+                     those approved as read-only, server:@prompt/name, server:@resource/uri, server:* for everything a \
+                     server offers, toolset/name for a toolset.",
+                )
                 .required(),
             Field::new("deny", "Forbid instead of allow", Control::Check)
                 .hint("A grant that forbids wins over every grant that allows."),
+            Field::new("when", "When it counts", Control::Select(when)),
+            Field::new("conditions", "Arguments", Control::Lines)
+                .hint(
+                    "One a line, and all must hold: /path prefix /srv/, /amount range 0..100, /repo in [\"a\", \"b\"], \
+                     /dry_run equals true, /name matches ^[a-z]+$.",
+                )
+                .only_for(CONDITIONAL),
+            Field::new("networks", "Networks", Control::Lines)
+                .hint("Those that requests come from, one a line, as in 10.20.0.0/16. Empty for anywhere.")
+                .only_for(CONDITIONAL),
             Field::new("expires_at", "Ends at", Control::Code)
                 .hint("In UTC, as in 2027-01-31T18:00:00Z. Empty for no end."),
         ]
     }
 
     fn entries(object: &Object<Self>) -> Entries {
+        let GrantSpec { to, scopes, deny, expires_at, conditions, networks } = &object.spec;
         let name = |name: &Option<tollgate_proto::Name>| name.as_ref().map(ToString::to_string).unwrap_or_default();
+        let recipient = match to {
+            GrantTarget { team: Some(_), .. } => TO_TEAM,
+            GrantTarget { role: Some(_), .. } => TO_ROLE,
+            GrantTarget { .. } => TO_AGENT,
+        };
+        let conditions = conditions::lines(conditions.as_deref().unwrap_or_default());
+        let networks = networks.as_deref().unwrap_or_default();
         Entries::default()
-            .with("agent", name(&object.spec.to.agent))
-            .with("team", name(&object.spec.to.team))
-            .with("scopes", object.spec.scopes.join("\n"))
-            .with("deny", if object.spec.deny == Some(true) { "yes" } else { "" })
-            .with("expires_at", object.spec.expires_at.clone().unwrap_or_default())
+            .with("to", recipient)
+            .with("agent", name(&to.agent))
+            .with("team", name(&to.team))
+            .with("role", to.role.map(Role::as_str).unwrap_or_default())
+            .with("scopes", scopes.join("\n"))
+            .with("deny", if *deny == Some(true) { "yes" } else { "" })
+            .with("when", if conditions.is_empty() && networks.is_empty() { "" } else { CONDITIONAL })
+            .with("conditions", conditions.join("\n"))
+            .with("networks", networks.join("\n"))
+            .with("expires_at", expires_at.clone().unwrap_or_default())
     }
 
+    /// What is entered where it is not shown does not count.
     fn spec(entries: &Entries) -> Value {
+        let chosen = |choice: &str, value: Value| if ["", choice].contains(&entries.get("to")) { value } else { Value::Null };
+        let lines = |name: &str| Some(entries.lines(name)).filter(|it| entries.get("when") == CONDITIONAL && !it.is_empty());
         json!({
-            "to": { "agent": entries.text("agent"), "team": entries.text("team") },
+            "to": {
+                "agent": chosen(TO_AGENT, entries.text("agent")),
+                "team": chosen(TO_TEAM, entries.text("team")),
+                "role": chosen(TO_ROLE, entries.text("role")),
+            },
             "scopes": entries.lines("scopes"),
             "deny": (entries.get("deny") == "yes").then_some(true),
+            "conditions": lines("conditions").map(|lines| conditions::read(&lines)),
+            "networks": lines("networks"),
             "expires_at": entries.text("expires_at"),
         })
     }
 
     fn field_at(pointer: &str) -> &'static str {
         match pointer {
+            "/spec/to/agent" => "agent",
             "/spec/to/team" => "team",
-            _ if pointer.starts_with("/spec/to") => "agent",
+            "/spec/to/role" => "role",
+            _ if pointer.starts_with("/spec/to") => "to",
             _ if pointer.starts_with("/spec/scopes") => "scopes",
+            _ if pointer.starts_with("/spec/conditions") => "conditions",
+            _ if pointer.starts_with("/spec/networks") => "networks",
             _ if pointer.starts_with("/spec/expires_at") => "expires_at",
             _ => "",
         }

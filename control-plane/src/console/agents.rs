@@ -341,6 +341,7 @@ async fn detail(app: &App, visitor: &Visitor, name: &str, wrong: Option<String>)
     grants.retain(|grant| {
         grant.spec.to.agent.as_ref().is_some_and(|to| to.as_str() == agent.name)
             || grant.spec.to.team.as_ref() == Some(&agent.spec.team)
+            || (grant.spec.to.role.is_some() && agent.spec.r#type == AgentType::Interactive)
     });
     let mut limits = all::<LimitSpec>(app, visitor).await?;
     limits.retain(|limit| limit.spec.to.agent.as_ref().is_some_and(|to| to.as_str() == agent.name));

@@ -16,7 +16,10 @@ use super::{
 use crate::{
     app::App,
     error::ApiError,
-    oauth::consent::{self, AllowedApp},
+    oauth::{
+        consent::{self, AllowedApp},
+        wording,
+    },
 };
 
 const PATH: &str = "/account/apps";
@@ -58,14 +61,7 @@ pub(super) async fn withdraw(State(app): State<Arc<App>>, posted: Posted<Withdra
 impl AllowedApp {
     /// A scope in words.
     fn words(scope: &Scope) -> String {
-        match scope {
-            Scope::Tool { server, tool } => format!("{server}: {tool}"),
-            Scope::Tools { server, pattern } => format!("{server}: tools called {pattern}"),
-            Scope::ReadOnly { server } => format!("{server}: tools that only read"),
-            Scope::Prompts { server, pattern } => format!("{server}: prompt {pattern}"),
-            Scope::Resources { server, pattern } => format!("{server}: resource {pattern}"),
-            Scope::Server { server } => format!("Everything that {server} offers"),
-            Scope::Toolset { name } => format!("Everything in the toolset {name}"),
-        }
+        let name = scope.server().or(scope.toolset()).map(ToString::to_string);
+        wording::in_words(scope, &name.unwrap_or_default())
     }
 }

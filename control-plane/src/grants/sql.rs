@@ -26,16 +26,18 @@ pub(super) async fn select(tx: &mut TenantTx, which: Which<'_>) -> Result<Vec<Ro
 
 pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Meaning) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    let (agent, team) = match meaning.to {
-        Recipient::Agent(id) => (Some(id.uuid()), None),
-        Recipient::Team(id) => (None, Some(id.uuid())),
+    let (agent, team, role) = match meaning.to {
+        Recipient::Agent(id) => (Some(id.uuid()), None, None),
+        Recipient::Team(id) => (None, Some(id.uuid()), None),
+        Recipient::Role(role) => (None, None, Some(role.as_str())),
     };
     sqlx::query!(
         "INSERT INTO grants (tenant_id, id, name, labels, spec, revision, created_by,
-                             agent_id, team_id, scopes, deny, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                             agent_id, team_id, role, scopes, deny, expires_at, conditions, networks)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
          ON CONFLICT (id) DO UPDATE SET labels = $4, spec = $5, revision = $6, updated_at = now(),
-             agent_id = $8, team_id = $9, scopes = $10, deny = $11, expires_at = $12",
+             agent_id = $8, team_id = $9, role = $10, scopes = $11, deny = $12, expires_at = $13, conditions = $14,
+             networks = $15",
         tenant,
         version.id,
         version.name,
@@ -45,9 +47,12 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         version.actor,
         agent,
         team,
+        role,
         &meaning.scopes,
         meaning.deny,
         meaning.expires_at,
+        meaning.conditions,
+        &meaning.networks,
     )
     .execute(&mut **tx)
     .await

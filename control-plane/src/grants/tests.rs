@@ -1,8 +1,11 @@
-use serde_json::{Value, json};
-
 use http::Method;
+use serde_json::{Value, json};
+use tollgate_proto::policy::v1::{JsonValues, NumberRange, condition::Test, grant::To};
 
-use crate::testing::{Bench, run};
+use crate::{
+    policy::compile,
+    testing::{Bench, run},
+};
 
 async fn world(bench: &Bench) {
     bench.put("teams/platform", json!({ "spec": {} })).await.expect(201);
@@ -18,8 +21,16 @@ async fn faults(bench: &Bench, spec: Value) -> Vec<String> {
 async fn a_grant_shows_what_was_sent() {
     run(async |bench| {
         world(bench).await;
-        for to in [json!({ "agent": "ci-bot" }), json!({ "team": "platform" })] {
-            let spec = json!({ "to": to, "scopes": ["demo:echo", "demo:*"], "deny": false, "expires_at": "2999-01-01T00:00:00+01:00" });
+        for to in [json!({ "agent": "ci-bot" }), json!({ "team": "platform" }), json!({ "role": "none" })] {
+            let spec = json!({
+                "to": to, "deny": false, "expires_at": "2999-01-01T00:00:00+01:00",
+                "scopes": ["demo:echo", "demo:*", "demo:get_*", "demo:@read", "demo:@prompt/re*"],
+                "conditions": [
+                    { "pointer": "/amount", "range": { "min": 0, "max": 99.5 } },
+                    { "pointer": "/who", "equals": null },
+                ],
+                "networks": ["10.0.0.0/8", "fd00::/8"],
+            });
             let created = bench.call(Method::PUT, "grants/g").header("if-match", "*").json(json!({ "spec": spec }));
             assert_eq!(created.await.expect(412).problem().0, "precondition_failed");
             let created = bench.put("grants/g", json!({ "spec": spec })).await.expect(201);
@@ -36,7 +47,7 @@ async fn every_fault_of_a_grant_is_named_where_it_is() {
     run(async |bench| {
         world(bench).await;
         let to = json!({ "agent": "ci-bot" });
-        let scopes = json!(["demo:echo", "nowhere:echo", "demo", "demo:@read", "nowhere:*"]);
+        let scopes = json!(["demo:echo", "nowhere:echo", "demo", "demo:@write", "nowhere:@prompt/x"]);
         let expected = [
             "/spec/scopes/2 scope",
             "/spec/scopes/3 scope",
@@ -52,7 +63,10 @@ async fn every_fault_of_a_grant_is_named_where_it_is() {
             (json!({ "to": to, "scopes": ["demo:*"], "expires_at": "tomorrow" }), "/spec/expires_at time"),
             (json!({ "to": {}, "scopes": ["demo:*"] }), "/spec/to exactly_one"),
             (json!({ "to": { "agent": "ci-bot", "team": "platform" }, "scopes": ["demo:*"] }), "/spec/to exactly_one"),
-            (json!({ "to": { "role": "owner" }, "scopes": ["demo:*"] }), "/spec/to/role not_available"),
+            (json!({ "to": { "agent": "ci-bot", "role": "owner" }, "scopes": ["demo:*"] }), "/spec/to exactly_one"),
+            (json!({ "to": { "role": "boss" }, "scopes": ["demo:*"] }), "/spec/to/role shape"),
+            // What gives an agent everything of a server is written in one way.
+            (json!({ "to": to, "scopes": ["demo:**"] }), "/spec/scopes/0 scope"),
             (json!({ "to": { "agent": "nobody" }, "scopes": ["demo:*"] }), "/spec/to/agent agent_unknown"),
             (json!({ "to": { "team": "nobody" }, "scopes": ["demo:*"] }), "/spec/to/team team_unknown"),
             (json!({ "to": { "agent": "No Name" }, "scopes": ["demo:*"] }), "/spec/to/agent shape"),
@@ -82,6 +96,110 @@ async fn a_grant_that_has_ended_can_be_edited_but_not_made() {
         patch("\"1\"", json!({ "deny": true })).await.expect(200);
         let refused = patch("\"2\"", json!({ "expires_at": "2021-01-01T00:00:00Z" })).await.expect(422);
         assert_eq!(refused.problem().0, "time_past");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_fault_of_a_condition_or_network_is_named_where_it_is() {
+    run(async |bench| {
+        world(bench).await;
+        let with = async |field: &str, value: Value| {
+            let mut spec = json!({ "to": { "agent": "ci-bot" }, "scopes": ["demo:*"] });
+            spec[field] = value;
+            faults(bench, spec).await
+        };
+        for (condition, expected) in [
+            (json!({ "pointer": "path", "prefix": "/srv" }), "/spec/conditions/0/pointer json_pointer"),
+            (json!({ "pointer": "", "equals": {} }), "/spec/conditions/0/pointer json_pointer"),
+            (json!({ "pointer": "/a~2", "equals": 1 }), "/spec/conditions/0/pointer json_pointer"),
+            (json!({ "pointer": "/a~", "equals": 1 }), "/spec/conditions/0/pointer json_pointer"),
+            (json!({ "pointer": "/a" }), "/spec/conditions/0 exactly_one"),
+            (json!({ "pointer": "/a", "equals": null, "prefix": "x" }), "/spec/conditions/0 exactly_one"),
+            (json!({ "pointer": "/a", "in": [] }), "/spec/conditions/0/in required"),
+            (json!({ "pointer": "/a", "in": vec![1; 101] }), "/spec/conditions/0/in too_many"),
+            (json!({ "pointer": "/a", "prefix": "" }), "/spec/conditions/0/prefix required"),
+            (json!({ "pointer": "/a", "prefix": "x".repeat(1025) }), "/spec/conditions/0/prefix too_long"),
+            (json!({ "pointer": "/a", "matches": "(" }), "/spec/conditions/0/matches regex"),
+            (json!({ "pointer": "/a", "matches": "(?:x{1000}){1000}" }), "/spec/conditions/0/matches regex"),
+            (json!({ "pointer": "/a", "range": {} }), "/spec/conditions/0/range required"),
+            (json!({ "pointer": "/a", "range": { "min": 2, "max": 1 } }), "/spec/conditions/0/range range_empty"),
+        ] {
+            assert_eq!(with("conditions", json!([condition])).await, [expected], "{condition}");
+        }
+        let many = vec![json!({ "pointer": "/a", "equals": 1 }); 21];
+        assert_eq!(with("conditions", json!(many)).await, ["/spec/conditions too_many"]);
+        let networks = json!(["10.0.0.0/8", "10.0.0.1/8", "10.0.0.1", "fd00::/8", "everywhere"]);
+        let expected =
+            ["/spec/networks/1 network_host_bits", "/spec/networks/2 network", "/spec/networks/4 network"];
+        assert_eq!(with("networks", networks).await, expected);
+        assert_eq!(with("networks", json!(vec!["10.0.0.0/8"; 101])).await, ["/spec/networks too_many"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_has_no_arguments_cannot_be_granted_under_conditions() {
+    run(async |bench| {
+        world(bench).await;
+        let spec = json!({
+            "to": { "agent": "ci-bot" }, "scopes": ["demo:echo", "demo:@resource/file:///*"],
+            "conditions": [{ "pointer": "/a", "equals": 1 }],
+        });
+        assert_eq!(faults(bench, spec).await, ["/spec/scopes/1 no_arguments"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn data_planes_are_told_what_must_hold_for_a_grant() {
+    run(async |bench| {
+        world(bench).await;
+        let conditions = json!([
+            { "pointer": "/a", "equals": "x" },
+            { "pointer": "/b", "in": [1, "y", null] },
+            { "pointer": "/c/0", "prefix": "/srv/" },
+            { "pointer": "/d", "matches": "^a+$" },
+            { "pointer": "/e", "range": { "max": 3 } },
+        ]);
+        let spec = json!({
+            "to": { "role": "viewer" }, "scopes": ["demo:echo"], "conditions": conditions,
+            "networks": ["10.0.0.0/8", "2001:db8::/32"],
+        });
+        bench.put("grants/g", json!({ "spec": spec })).await.expect(201);
+        let policy = compile(&bench.app, bench.acme).await.expect("a policy").expect("a tenant");
+        let [grant] = policy.grants.as_slice() else { panic!("{:?}", policy.grants) };
+        assert_eq!(grant.to, Some(To::Role("viewer".to_owned())));
+        assert_eq!(grant.networks, ["10.0.0.0/8", "2001:db8::/32"]);
+        let told: Vec<_> = grant.conditions.iter().map(|it| (it.pointer.as_str(), it.test.clone())).collect();
+        let values = ["1", "\"y\"", "null"].map(str::to_owned).to_vec();
+        let expected = [
+            ("/a", Test::Equals("\"x\"".to_owned())),
+            ("/b", Test::OneOf(JsonValues { values })),
+            ("/c/0", Test::Prefix("/srv/".to_owned())),
+            ("/d", Test::Matches("^a+$".to_owned())),
+            ("/e", Test::Range(NumberRange { min: None, max: Some(3.0) })),
+        ];
+        assert_eq!(told, expected.map(|(pointer, test)| (pointer, Some(test))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_user_s_role_reaches_data_planes_as_it_changes() {
+    run(async |bench| {
+        let new = json!({ "email": "ada@acme.test", "spec": { "role": "viewer" } });
+        bench.post("users", new).await.expect(201);
+        let role = async || {
+            let policy = compile(&bench.app, bench.acme).await.expect("a policy").expect("a tenant");
+            policy.users.iter().find(|user| user.email == "ada@acme.test").map(|user| user.role.clone())
+        };
+        assert_eq!(role().await.as_deref(), Some("viewer"));
+        let before = bench.policy_revision().await;
+        let promoted = bench.call(Method::PATCH, "users/ada@acme.test").header("if-match", "*");
+        promoted.json(json!({ "spec": { "role": "finance" } })).await.expect(200);
+        assert_eq!(role().await.as_deref(), Some("finance"));
+        assert!(bench.policy_revision().await > before);
     })
     .await;
 }

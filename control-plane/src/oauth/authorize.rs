@@ -167,7 +167,7 @@ async fn consider(app: &App, issuer: Issuer, headers: &HeaderMap, encoded: &str)
     }
     let mut tx = app.db.tenant(asked.issuer.tenant).await?;
     let remembered = visit.remembered(&mut tx).await?;
-    let offer = match Offer::make(&mut tx, asked.client.agent, &request, &remembered).await? {
+    let offer = match Offer::make(&mut tx, asked.client.agent, session.user.id, &request, &remembered).await? {
         Ok(offer) => offer.without(&remembered),
         Err(fault) => return onward::refuse(app, headers, &asked, Some(&session), &fault),
     };

@@ -275,7 +275,10 @@ mod tests {
     }
 
     fn some_scopes() -> impl Strategy<Value = Vec<Scope>> {
-        let text = prop_oneof![4 => "[ab]:([xyz]|\\*)", 1 => "toolset/(mix|some|gone)"];
+        let text = prop_oneof![
+            4 => "[ab]:([xyz]|\\*|[xyz]\\*|@read|@prompt/[xy]\\*?|@resource/[xy]\\*?)",
+            1 => "toolset/(mix|some|gone)",
+        ];
         prop::collection::vec(text.prop_map(|text| text.parse().expect("a scope")), 0..5)
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Standing {
     pub(super) use_noted: bool,
     /// What grants to it and to its team allow, now.
     pub(super) allowed: Vec<Scope>,
-    /// What they deny, now.
+    /// What they deny, now, whatever the arguments are and wherever a request comes from.
     pub(super) denied: Vec<Scope>,
     /// Whether the server that was asked about exists.
     pub(super) server_exists: bool,
@@ -147,6 +147,7 @@ pub(super) async fn standing(
                   ARRAY(SELECT DISTINCT unnest(scopes) FROM grants
                         WHERE ($3::bytea IS NULL OR credential.id IS NOT NULL)
                           AND (agent_id = agents.id OR team_id = agents.team_id) AND deny
+                          AND conditions = '[]' AND networks = '{}'
                           AND (expires_at IS NULL OR expires_at > now())) AS "denied!",
                   EXISTS(SELECT FROM servers WHERE name = $4) AS "server_exists!"
            FROM agents

@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use tollgate_proto::Scope;
+use tollgate_proto::{Scope, UserId};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
@@ -134,18 +134,32 @@ async fn admit(
     Ok((standing, opened.transaction(app).await?))
 }
 
-/// What a token for `target` may say: what operators granted the client, within what a user consented to where it acts
-/// for one, and of that what is requested.
+/// A user's part in what a token may say.
+struct Consent<'a> {
+    /// Who.
+    user: UserId,
+    /// What they allowed the client.
+    scopes: &'a [Scope],
+}
+
+/// What a token for `target` may say: what operators granted the client, and the role of the user where it acts for one,
+/// within what that user consented to, and of that what is requested.
 async fn within_grants(
     tx: &mut TenantTx,
     standing: &Standing,
     target: &Target,
-    consented: Option<&[Scope]>,
+    consent: Option<Consent<'_>>,
     requested: Option<&str>,
 ) -> Result<Vec<Scope>, IssueError> {
     let requested = scope_policy::parse(requested)?;
     let requested = requested.as_deref();
-    let (allowed, denied) = (&standing.allowed, &standing.denied);
+    let (of_role, denied_role) = match &consent {
+        Some(consent) => sql::role_grants(tx, consent.user).await?,
+        None => (Vec::new(), Vec::new()),
+    };
+    let allowed = &[standing.allowed.as_slice(), &of_role].concat();
+    let denied = &[standing.denied.as_slice(), &denied_role].concat();
+    let consented = consent.map(|consent| consent.scopes);
     let asked_for = consented.unwrap_or_default().iter().chain(requested.unwrap_or_default());
     let toolsets = Toolsets::read(tx, allowed.iter().chain(denied).chain(asked_for), slice::from_ref(target)).await?;
     if target.toolset().is_some_and(|name| !toolsets.contain(name)) {

@@ -77,23 +77,21 @@ impl Toolsets {
         }
     }
 
-    /// What of `wanted` is held: all of it, or the tools of it that are.
+    /// What of `wanted` is held: all of it, or the scopes that lie within it. Where two patterns overlap, and neither lies
+    /// within the other, that is nothing: no scope says what they share.
     pub(super) fn narrowed(&self, wanted: &Scope, held: &[Scope]) -> Vec<Scope> {
         if self.covered(wanted, held) {
             return vec![wanted.clone()];
         }
-        let tools: BTreeSet<&Scope> = match wanted {
-            Scope::Server { .. } => {
-                held.iter().flat_map(|held| self.spread(held)).filter(|it| wanted.covers(it)).collect()
-            }
+        let part: BTreeSet<&Scope> = match wanted {
             Scope::Toolset { name } => self.tools(name).filter(|tool| self.covered(tool, held)).collect(),
-            _ => BTreeSet::new(),
+            _ => held.iter().flat_map(|held| self.spread(held)).filter(|it| wanted.covers(it)).collect(),
         };
-        tools.into_iter().cloned().collect()
+        part.into_iter().cloned().collect()
     }
 
-    /// What is left of the scopes. Of a toolset it is the tools that are not denied; the rest of a whole server stays
-    /// one scope, since only the data plane knows what it offers.
+    /// What is left of the scopes. Of a toolset it is the tools that are not denied; the rest of a whole server or of a
+    /// pattern stays one scope, since only the data plane knows what fits it.
     pub(super) fn without_denied(&self, scopes: &[Scope], denied: &[Scope]) -> Vec<Scope> {
         let is_left = |scope: &Scope| !self.covered(scope, denied);
         let left = |scope: &Scope| match scope {
@@ -120,9 +118,9 @@ impl Toolsets {
     /// The scopes without those that another one covers, in a stable order.
     pub(super) fn without_covered(&self, scopes: &BTreeSet<Scope>) -> Vec<Scope> {
         let covers = |other: &Scope, scope: &Scope| match (other, scope) {
-            (Scope::Server { .. }, _) => self.covered(scope, std::slice::from_ref(other)),
-            (Scope::Toolset { .. }, Scope::Tool { .. }) => self.holds(other, scope),
-            _ => false,
+            (Scope::Toolset { .. }, _) => self.holds(other, scope),
+            (Scope::Tool { .. }, _) => false,
+            _ => self.covered(scope, std::slice::from_ref(other)),
         };
         let redundant = |scope: &Scope| scopes.iter().any(|other| other != scope && covers(other, scope));
         scopes.iter().filter(|scope| !redundant(scope)).cloned().collect()
@@ -133,7 +131,7 @@ impl Toolsets {
         scope.toolset().and_then(|name| self.0.get(name)).is_some_and(|toolset| toolset.tools.contains(tool))
     }
 
-    /// The scope itself, or the tools that it stands for.
+    /// The scope itself, or the tools of the toolset that it is.
     fn spread<'a>(&'a self, scope: &'a Scope) -> Box<dyn Iterator<Item = &'a Scope> + 'a> {
         match scope {
             Scope::Toolset { name } => Box::new(self.tools(name)),
@@ -195,6 +193,23 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn what_is_asked_for_as_a_pattern_is_narrowed_to_what_lies_within_it() {
+        let narrowed =
+            |wanted: &str, held: &[&str]| triage().narrowed(&wanted.parse().expect("a scope"), &scopes(held));
+        assert_eq!(narrowed("github:open", &["github:o*"]), scopes(&["github:open"]));
+        assert_eq!(narrowed("github:o*", &["github:*"]), scopes(&["github:o*"]));
+        assert_eq!(narrowed("github:*", &["github:o*", "github:@read"]), scopes(&["github:o*", "github:@read"]));
+        assert_eq!(narrowed("github:l*", &["toolset/triage", "github:list_all"]), scopes(&["github:list", "github:list_all"]));
+        assert_eq!(narrowed("toolset/triage", &["github:*s*", "mail:s*"]), scopes(&["github:list", "mail:send"]));
+        let docs = ["github:@resource/docs/*", "github:@prompt/review"];
+        assert_eq!(narrowed("github:@resource/docs/a", &docs), scopes(&["github:@resource/docs/a"]));
+        assert_eq!(narrowed("github:@resource/*", &docs), scopes(&["github:@resource/docs/*"]));
+        for (wanted, held) in [("github:*n", "github:o*"), ("github:@read", "github:list"), ("github:list", "github:@read")] {
+            assert!(narrowed(wanted, &[held]).is_empty(), "{wanted} of {held}");
+        }
+    }
+
+    #[test]
     fn a_denial_of_one_tool_leaves_the_others_of_a_toolset() {
         let left = |denied: &[&str]| triage().without_denied(&scopes(&["toolset/triage"]), &scopes(denied));
         assert_eq!(left(&["github:*"]), scopes(&["mail:send"]));
@@ -206,6 +221,7 @@ pub(super) mod tests {
     fn a_scope_that_another_one_covers_is_not_said_twice() {
         let said = |of: &[&str]| triage().without_covered(&scopes(of).into_iter().collect());
         assert_eq!(said(&["toolset/triage", "mail:send", "mail:read"]), scopes(&["mail:read", "toolset/triage"]));
+        assert_eq!(said(&["mail:s*", "mail:send", "mail:sent_*", "mail:@read"]), scopes(&["mail:s*", "mail:@read"]));
         let one_server = holding(&[("mine", &["mail:send"]), ("same", &["mail:send"])]);
         let said = |of: &[&str]| one_server.without_covered(&scopes(of).into_iter().collect());
         assert_eq!(said(&["mail:*", "toolset/mine"]), scopes(&["mail:*"]));

@@ -18,7 +18,7 @@ use super::{
     compile::{CompileError, unsigned},
     enforcement::{self, Committed},
 };
-use crate::{db::TenantTx, servers::credential::StoredSecret};
+use crate::{db::TenantTx, grants::wire_conditions, servers::credential::StoredSecret};
 
 pub(super) async fn bump(connection: &mut PgConnection, tenant: TenantId) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
@@ -155,7 +155,7 @@ pub(super) async fn agents(connection: &mut PgConnection, tenant: TenantId) -> R
 
 pub(super) async fn users(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<User>, sqlx::Error> {
     sqlx::query!(
-        r#"SELECT users.id, users.email, users.team_id, users.state,
+        r#"SELECT users.id, users.email, users.team_id, users.state, users.role,
                   teams.name AS "team?", teams.cost_center AS "cost_center?"
            FROM users LEFT JOIN teams ON teams.tenant_id = users.tenant_id AND teams.id = users.team_id
            WHERE users.tenant_id = $1 ORDER BY users.id"#,
@@ -168,7 +168,7 @@ pub(super) async fn users(connection: &mut PgConnection, tenant: TenantId) -> Re
         team: row.team.unwrap_or_default(),
         cost_center: row.cost_center.unwrap_or_default(),
         active: row.state == "active",
-        role: String::new(),
+        role: row.role,
     })
     .fetch_all(connection)
     .await
@@ -258,26 +258,30 @@ fn era(text: &str) -> Era {
 }
 
 pub(super) async fn grants(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<Grant>, sqlx::Error> {
-    sqlx::query!(
-        "SELECT id, name, agent_id, team_id, scopes, deny, expires_at FROM grants WHERE tenant_id = $1 ORDER BY id",
+    let rows = sqlx::query!(
+        "SELECT id, name, agent_id, team_id, role, scopes, deny, expires_at, conditions, networks
+         FROM grants WHERE tenant_id = $1 ORDER BY id",
         tenant.uuid()
     )
-    .map(|row| Grant {
-        id: GrantId::from(row.id).to_string(),
-        name: row.name,
-        to: row
-            .agent_id
-            .map(|agent| To::AgentId(AgentId::from(agent).to_string()))
-            .or_else(|| row.team_id.map(|team| To::TeamId(TeamId::from(team).to_string()))),
-        scopes: row.scopes,
-        deny: row.deny,
-        // Rounded down: a grant never outlives its expiry. Zero would mean for ever.
-        expires_at: row.expires_at.map_or(0, |at| at.timestamp().max(1)),
-        conditions: Vec::new(),
-        networks: Vec::new(),
-    })
     .fetch_all(connection)
-    .await
+    .await?;
+    let read = rows.into_iter().map(|row| {
+        let to = (row.agent_id.map(|agent| To::AgentId(AgentId::from(agent).to_string())))
+            .or_else(|| row.team_id.map(|team| To::TeamId(TeamId::from(team).to_string())))
+            .or(row.role.map(To::Role));
+        Ok(Grant {
+            id: GrantId::from(row.id).to_string(),
+            name: row.name,
+            to,
+            scopes: row.scopes,
+            deny: row.deny,
+            // Rounded down: a grant never outlives its expiry. Zero would mean for ever.
+            expires_at: row.expires_at.map_or(0, |at| at.timestamp().max(1)),
+            conditions: wire_conditions(row.conditions).map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+            networks: row.networks,
+        })
+    });
+    read.collect()
 }
 
 pub(super) async fn toolsets(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<Toolset>, sqlx::Error> {

@@ -140,6 +140,26 @@ struct Grant {
     scopes: Vec<Scope>,
     deny: Option<bool>,
     expires_at: Option<String>,
+    conditions: Option<Vec<Condition>>,
+    networks: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Condition {
+    pointer: String,
+    equals: Option<Value>,
+    r#in: Option<Vec<Value>>,
+    prefix: Option<String>,
+    matches: Option<String>,
+    range: Option<Range>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Range {
+    min: Option<f64>,
+    max: Option<f64>,
 }
 
 #[derive(Deserialize)]

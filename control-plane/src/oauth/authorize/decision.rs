@@ -115,7 +115,7 @@ async fn allow(visit: &Visit<'_>, question: &Question, reply: &Reply) -> Answer 
         return visit.show_nothing(because);
     }
     let mut tx = app.db.tenant(asked.issuer.tenant).await?;
-    let offer = match Offer::make(&mut tx, asked.client.agent, request, &Remembered::new()).await? {
+    let offer = match Offer::make(&mut tx, asked.client.agent, session.user.id, request, &Remembered::new()).await? {
         Ok(offer) => offer,
         Err(fault) => return onward::refuse(app, headers, asked, Some(session), &fault),
     };

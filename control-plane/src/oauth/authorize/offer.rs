@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate_proto::{AgentId, Name, Scope};
+use tollgate_proto::{AgentId, Name, Scope, UserId};
 
 use super::{fault::RequestFault, request::AuthorizationRequest, sql};
 use crate::{
@@ -52,10 +52,11 @@ impl Offer {
     pub(super) async fn make(
         tx: &mut TenantTx,
         agent: AgentId,
+        user: UserId,
         request: &AuthorizationRequest,
         remembered: &Remembered,
     ) -> Result<Result<Self, RequestFault>, sqlx::Error> {
-        let (allowed, denied) = sql::grants(tx, agent).await?;
+        let (allowed, denied) = sql::grants(tx, agent, user).await?;
         let requested = request.scopes.as_deref();
         let remembered = remembered.iter().flat_map(|(_, scopes)| scopes);
         let spoken_of = || allowed.iter().chain(&denied).chain(requested.unwrap_or_default());

@@ -22,7 +22,10 @@ use super::{
 };
 use crate::{
     console::page::{Lone, PageError, show_with},
-    oauth::observed::Refused,
+    oauth::{
+        observed::Refused,
+        wording::{self, Wording},
+    },
 };
 
 /// What the user is asked.
@@ -100,9 +103,9 @@ pub(super) struct Group {
 pub(super) struct Line {
     /// As the form sends it.
     pub(super) scope: String,
-    /// The tool; none for everything.
-    pub(super) tool: Option<String>,
-    /// What people call the tool's server, where the heading does not say.
+    /// What of the server; none for everything.
+    pub(super) wording: Option<Wording>,
+    /// What people call the server, where the heading does not say.
     pub(super) server: Option<String>,
 }
 
@@ -163,12 +166,12 @@ impl Nothing {
 pub(super) fn groups(offer: &Offer) -> Vec<Group> {
     let mut groups: BTreeMap<Heading<'_>, Vec<Line>> = BTreeMap::new();
     for (heading, scope) in offer.boxes() {
-        let tool = match scope {
-            Scope::Tool { tool, .. } => Some(tool.to_string()),
-            _ => None,
-        };
         let of = matches!(heading, Heading::Toolset(_)).then(|| scope.server().map(|server| offer.title(server)));
-        groups.entry(heading).or_default().push(Line { scope: scope.to_string(), tool, server: of.flatten() });
+        groups.entry(heading).or_default().push(Line {
+            scope: scope.to_string(),
+            wording: Wording::of(scope),
+            server: of.flatten(),
+        });
     }
     let group = |(heading, lines)| match heading {
         Heading::Server(name) => Group { title: offer.title(name), is_toolset: false, lines },
@@ -179,15 +182,8 @@ pub(super) fn groups(offer: &Offer) -> Vec<Group> {
 
 /// A scope in words.
 pub(super) fn in_words(scope: &Scope, offer: &Offer) -> String {
-    match scope {
-        Scope::Tool { server, tool } => format!("{}: {tool}", offer.title(server)),
-        Scope::Tools { server, pattern } => format!("{}: tools called {pattern}", offer.title(server)),
-        Scope::ReadOnly { server } => format!("{}: tools that only read", offer.title(server)),
-        Scope::Prompts { server, pattern } => format!("{}: prompt {pattern}", offer.title(server)),
-        Scope::Resources { server, pattern } => format!("{}: resource {pattern}", offer.title(server)),
-        Scope::Server { server } => format!("Everything that {} offers", offer.title(server)),
-        Scope::Toolset { name } => format!("Everything in the toolset {}", offer.toolsets.title(name)),
-    }
+    let title = scope.toolset().map(|name| offer.toolsets.title(name)).or(scope.server().map(|name| offer.title(name)));
+    wording::in_words(scope, &title.unwrap_or_default())
 }
 
 /// What the user was shown, for the audit.
@@ -211,9 +207,9 @@ pub(super) fn said(page: &ConsentPage) -> Vec<String> {
 impl Line {
     /// What the tick box says, without its heading.
     pub(super) fn words(&self, title: &str) -> String {
-        match (&self.server, &self.tool) {
-            (Some(server), Some(tool)) => format!("{title}: {server}: {tool}"),
-            (None, Some(tool)) => format!("{title}: {tool}"),
+        match (&self.server, &self.wording) {
+            (Some(server), Some(wording)) => format!("{title}: {server}: {wording}"),
+            (None, Some(wording)) => format!("{title}: {wording}"),
             (_, None) => format!("Everything that {title} offers"),
         }
     }

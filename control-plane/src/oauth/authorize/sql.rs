@@ -2,22 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use tollgate_proto::{AgentId, Name, Scope};
+use tollgate_proto::{AgentId, Name, Scope, UserId};
 
 use crate::{db::TenantTx, oauth::sql::parsed};
 
-/// What grants to an agent and to its team allow and deny now.
-pub(super) async fn grants(tx: &mut TenantTx, agent: AgentId) -> Result<(Vec<Scope>, Vec<Scope>), sqlx::Error> {
+/// What grants to an agent, to its team and to the role of the user that it acts for allow and deny now. What is denied
+/// under conditions only is not denied yet.
+pub(super) async fn grants(
+    tx: &mut TenantTx,
+    agent: AgentId,
+    user: UserId,
+) -> Result<(Vec<Scope>, Vec<Scope>), sqlx::Error> {
     let row = sqlx::query!(
         r#"SELECT ARRAY(SELECT DISTINCT unnest(scopes) FROM grants
-                        WHERE (agent_id = agents.id OR team_id = agents.team_id) AND NOT deny
+                        WHERE (agent_id = agents.id OR team_id = agents.team_id OR role = users.role) AND NOT deny
                           AND (expires_at IS NULL OR expires_at > now())) AS "allowed!",
                   ARRAY(SELECT DISTINCT unnest(scopes) FROM grants
-                        WHERE (agent_id = agents.id OR team_id = agents.team_id) AND deny
+                        WHERE (agent_id = agents.id OR team_id = agents.team_id OR role = users.role) AND deny
+                          AND conditions = '[]' AND networks = '{}'
                           AND (expires_at IS NULL OR expires_at > now())) AS "denied!"
-           FROM agents WHERE tenant_id = $1 AND id = $2"#,
+           FROM agents JOIN users ON users.tenant_id = agents.tenant_id AND users.id = $3
+           WHERE agents.tenant_id = $1 AND agents.id = $2"#,
         tx.tenant().uuid(),
-        agent.uuid()
+        agent.uuid(),
+        user.uuid()
     )
     .fetch_one(&mut **tx)
     .await?;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use tollgate_proto::{AuthorizationId, Name, Scope, UserId};
 
-use super::{IssueError, Issuing, Order};
+use super::{Consent, IssueError, Issuing, Order};
 use crate::{
     app::App,
     audit,
@@ -72,7 +72,8 @@ impl Family {
         requested: Option<&str>,
     ) -> Result<Issuing, IssueError> {
         let target = self.target(app, issuer, form)?;
-        let scopes = super::within_grants(tx, standing, &target, Some(&self.consented), requested).await?;
+        let consent = Consent { user: self.user, scopes: &self.consented };
+        let scopes = super::within_grants(tx, standing, &target, Some(consent), requested).await?;
         let order = Order {
             standing,
             on_behalf: Some(OnBehalf {

@@ -1,8 +1,8 @@
 //! Queries that use codes and refresh tokens. Each is one statement: what it uses is used in it, and the family is
-//! locked in it, so that it waits for a revocation and sees that one's outcome.
+//! locked in it, so that it waits for a revocation and sees that one's outcome. And what a user's role is granted.
 
 use sqlx::types::chrono::{DateTime, Utc};
-use tollgate_proto::{AgentId, AuthorizationId};
+use tollgate_proto::{AgentId, AuthorizationId, Scope, UserId};
 use uuid::Uuid;
 
 use super::{
@@ -181,6 +181,26 @@ pub(super) async fn stolen(
     .fetch_optional(&mut **tx)
     .await?;
     Ok(id.map(AuthorizationId::from))
+}
+
+/// What grants to the role of a user allow and deny now, for every agent that acts for them. What is denied under
+/// conditions only is not denied yet.
+pub(super) async fn role_grants(tx: &mut TenantTx, user: UserId) -> Result<(Vec<Scope>, Vec<Scope>), sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT ARRAY(SELECT DISTINCT unnest(scopes) FROM grants
+                        WHERE grants.role = users.role AND NOT deny
+                          AND (expires_at IS NULL OR expires_at > now())) AS "allowed!",
+                  ARRAY(SELECT DISTINCT unnest(scopes) FROM grants
+                        WHERE grants.role = users.role AND deny
+                          AND conditions = '[]' AND networks = '{}'
+                          AND (expires_at IS NULL OR expires_at > now())) AS "denied!"
+           FROM users WHERE tenant_id = $1 AND id = $2"#,
+        tx.tenant().uuid(),
+        user.uuid()
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok((parsed(&row.allowed)?, parsed(&row.denied)?))
 }
 
 impl FamilyRow {
