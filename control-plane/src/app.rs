@@ -10,6 +10,7 @@ use tollgate_proto::TrustedProxies;
 use url::Url;
 
 use crate::{
+    access_checks,
     authority::{self, Authority, AuthorityError},
     bootstrap,
     config::{Config, Enrolment, POLICY_LEASE},
@@ -73,6 +74,8 @@ pub struct App {
     pub registration_pace: oauth::RegistrationPace,
     /// How tenants let agents register themselves, as their metadata says it.
     pub registration_policies: oauth::Policies,
+    /// What policies say of access, for who asks without trying.
+    pub access_books: access_checks::Books,
 }
 
 impl App {
@@ -103,6 +106,7 @@ impl App {
             verifiers: oauth::Verifiers::default(),
             registration_pace: oauth::RegistrationPace::default(),
             registration_policies: oauth::Policies::default(),
+            access_books: access_checks::Books::default(),
         }
     }
 }

@@ -37,6 +37,7 @@ mod apps;
 mod assets;
 mod audit;
 mod calls;
+mod checks;
 mod conditions;
 mod connect;
 pub(crate) mod cookie;
@@ -97,6 +98,7 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/agents/{name}/approve", post(waiting::approve))
         .route("/waiting", get(waiting::show_waiting))
         .route("/access", get(access::show_access))
+        .route("/access/check", get(checks::show_check))
         .route("/access/keys", get(keys::show_keys))
         .route("/access/keys/rotate", post(keys::rotate))
         .route("/access/keys/{kid}/revoke", post(keys::revoke))

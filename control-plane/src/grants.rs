@@ -192,11 +192,7 @@ async fn recipient(to: &GrantTarget, tx: &mut TenantTx, faults: &mut Faults) -> 
 }
 
 /// The scopes in their normal form, each once.
-async fn distinct_scopes(
-    spec: &GrantSpec,
-    tx: &mut TenantTx,
-    faults: &mut Faults,
-) -> Result<Vec<String>, sqlx::Error> {
+async fn distinct_scopes(spec: &GrantSpec, tx: &mut TenantTx, faults: &mut Faults) -> Result<Vec<String>, sqlx::Error> {
     let given = &spec.scopes;
     if given.is_empty() {
         faults.add("/spec/scopes", "required", "name at least one scope");

@@ -16,6 +16,7 @@
 //! Invariant: a change that data planes must see bumps its tenant's policy revision in the same transaction
 //! (`policy::bump`), and every change by a caller writes its audit event there too (`audit::record`).
 
+pub mod access_checks;
 pub mod agents;
 pub mod api_keys;
 pub mod app;

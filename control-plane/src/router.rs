@@ -17,7 +17,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    agents,
+    access_checks, agents,
     app::App,
     audit, client_address, console, data_planes, enrollment_tokens,
     error::ApiError,
@@ -80,6 +80,7 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(initial_access_tokens::api::remove))
         .routes(routes!(grants::api::list, grants::api::create))
         .routes(routes!(grants::api::get, grants::api::replace, grants::api::patch, grants::api::remove))
+        .routes(routes!(access_checks::api::create))
         .routes(routes!(limits::api::list, limits::api::create))
         .routes(routes!(limits::api::get, limits::api::replace, limits::api::patch, limits::api::remove))
         .routes(routes!(users::api::list, users::api::create))

@@ -12,6 +12,7 @@ mod bad_servers;
 mod bad_tokens;
 mod batches;
 mod bridge_to_legacy;
+mod can_i;
 mod command_line;
 mod compatibility;
 mod conformance;

@@ -62,10 +62,12 @@ pub(crate) struct Args {
     client: ClientArgs,
 }
 
+/// Something of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Target {
-    server: String,
-    tool: String,
+pub(crate) struct Target {
+    pub(crate) server: String,
+    /// Its tool, or whatever else of it is meant.
+    pub(crate) tool: String,
 }
 
 impl std::fmt::Display for Target {
@@ -137,7 +139,8 @@ fn readable(result: &Value) -> String {
     blocks.join("\n")
 }
 
-fn parse_target(text: &str) -> Result<Target, String> {
+/// Reads `demo/add`.
+pub(crate) fn parse_target(text: &str) -> Result<Target, String> {
     match text.split_once('/') {
         Some((server, tool)) if !server.is_empty() && !tool.is_empty() => {
             Ok(Target { server: server.to_owned(), tool: tool.to_owned() })
@@ -146,7 +149,8 @@ fn parse_target(text: &str) -> Result<Target, String> {
     }
 }
 
-fn parse_argument(text: &str) -> Result<(String, Value), String> {
+/// Reads `a=2`.
+pub(crate) fn parse_argument(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text.split_once('=').ok_or("write a name, an equals sign and a value, as in a=2")?;
     if name.is_empty() {
         return Err("the name before the equals sign is empty".to_owned());

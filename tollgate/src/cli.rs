@@ -3,8 +3,8 @@
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
-    agents, apply, audit, authorizations, call, control_plane, data_plane, data_planes, demo_server, dev, doctor,
-    enrollment_tokens, export,
+    agents, apply, audit, authorizations, call, can_i, control_plane, data_plane, data_planes, demo_server, dev,
+    doctor, enrollment_tokens, export,
     failure::{Exit, Failure},
     get, initial_access_tokens, keys, plan, revoke, sessions, settings, sign_in_link, tenant, usage, users,
 };
@@ -53,6 +53,7 @@ pub(crate) enum Command {
     DataPlanes(data_planes::Args),
     EnrollmentTokens(enrollment_tokens::Args),
     Call(call::Args),
+    CanI(can_i::Args),
     Usage(usage::Args),
     Audit(audit::Args),
     SignInLink(sign_in_link::Args),
@@ -89,6 +90,7 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::DataPlanes(args) => data_planes::run(args).await,
         Command::EnrollmentTokens(args) => enrollment_tokens::run(args).await,
         Command::Call(args) => call::run(args).await,
+        Command::CanI(args) => can_i::run(args).await,
         Command::Usage(args) => usage::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::SignInLink(args) => sign_in_link::run(args).await,

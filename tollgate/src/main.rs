@@ -18,6 +18,7 @@ mod apply;
 mod audit;
 mod authorizations;
 mod call;
+mod can_i;
 mod cli;
 mod control_plane;
 mod convergence;

@@ -18,6 +18,8 @@ const pages = [
   ['an agent', '/agents/demo-agent'],
   ['a new agent', '/new/agent'],
   ['Access', '/access'],
+  ['a check of access', '/access/check?agent=demo-agent&server=demo&name=reset_counter'],
+  ['a check that cannot be made', '/access/check?agent=demo-agent&server=demo&name=echo&from=here'],
   ['a new grant', '/new/grant'],
   ['a new limit', '/new/limit'],
   ['a new team', '/new/team'],
@@ -184,6 +186,49 @@ for (const javaScriptEnabled of [true, false]) {
       assert.ok(secret, `no secret is shown: ${shown}`);
       await page.goto(`${consoleUrl}/agents/robot-${suffix}`);
       assert.ok(!(await page.content()).includes(secret), 'it is shown once');
+    });
+
+    test('the simulator says whether and why', async () => {
+      await page.goto(`${consoleUrl}/access`);
+      await page.selectOption('form[action="/access/check"] #agent', 'demo-agent');
+      await page.selectOption('form[action="/access/check"] #server', 'demo');
+      await page.fill('form[action="/access/check"] #name', 'reset_counter');
+      await page.click('form[action="/access/check"] button');
+      const answer = await page.locator('#answer').innerText();
+      assert.match(answer, /refused/);
+      assert.match(answer, /tool_not_granted/);
+      await page.fill('#name', 'echo');
+      await page.click('form[action="/access/check"] button');
+      assert.match(await page.locator('#answer').innerText(), /allowed[^]*grant/i);
+    });
+
+    test('an agent\'s page says which tools it may use', async () => {
+      await page.goto(`${consoleUrl}/agents/demo-agent`);
+      const row = page.locator('section[aria-labelledby="matrix-title"] tr', { hasText: 'echo' }).first();
+      assert.match(await row.innerText(), /allowed/);
+    });
+
+    test('a grant asks for what its choices need', async () => {
+      await page.goto(`${consoleUrl}/new/grant`);
+      assert.ok(await page.locator('#agent').isVisible());
+      for (const field of ['#team', '#role', '#conditions', '#networks']) {
+        assert.ok(!(await page.locator(field).isVisible()), field);
+      }
+      await page.selectOption('#to', 'to_role');
+      await page.selectOption('#when', 'conditional_grant');
+      assert.ok(!(await page.locator('#agent').isVisible()));
+      await page.fill('#name', `viewers-may-${suffix}`);
+      await page.selectOption('#role', 'viewer');
+      await page.fill('#scopes', 'demo:add');
+      await page.fill('#conditions', '/a range 0..10');
+      await page.fill('#networks', '10.0.0.0/8');
+      assert.deepEqual(await accessibilityFaults(page), []);
+      await submit(page);
+      await page.goto(`${consoleUrl}/access`);
+      const row = await page.locator(`#grant-viewers-may-${suffix}`).innerText();
+      assert.match(row, /role viewer/);
+      assert.match(row, /\/a range 0\.\.10/);
+      assert.match(row, /from 10\.0\.0\.0\/8/);
     });
 
     test('a grant is created and removed', async () => {

@@ -7,8 +7,10 @@ use axum::{extract::State, response::Response};
 use serde_json::{Value, json};
 
 use super::{
-    all, conditions, filters,
-    form::{Choice, Choices, Control, Deletable, Editable, Entries, Field},
+    all,
+    checks::{Asked, CheckForm},
+    conditions, filters,
+    form::{self, Choice, Choices, Control, Deletable, Editable, Entries, Field},
     page::{PageError, Section, Shell, show},
     visitor::Visitor,
 };
@@ -35,6 +37,8 @@ struct AccessPage {
     grants: Vec<Grant>,
     limits: Vec<Limit>,
     teams: Vec<Team>,
+    /// The simulator's.
+    form: CheckForm,
 }
 
 /// `GET /access`.
@@ -44,6 +48,7 @@ pub(super) async fn show_access(State(app): State<Arc<App>>, visitor: Visitor) -
         grants: all::<GrantSpec>(&app, &visitor).await?,
         limits: all::<LimitSpec>(&app, &visitor).await?,
         teams: all::<TeamSpec>(&app, &visitor).await?,
+        form: CheckForm { asked: Asked::default(), choices: form::choices(&app, &visitor).await? },
     })
 }
 
@@ -58,6 +63,7 @@ impl Editable for GrantSpec {
             choice(TO_TEAM, "A team: all its agents"),
             choice(TO_ROLE, "A role: every agent that acts for a user who has it"),
         ];
+        let roles = Role::ALL.map(|role| role.to_string());
         let when = vec![choice("", "Always"), choice(CONDITIONAL, "Only for some arguments or networks")];
         vec![
             Field::new("to", "Who gets it", Control::Select(to)),
@@ -65,13 +71,12 @@ impl Editable for GrantSpec {
                 .only_for(TO_AGENT),
             Field::new("team", "Team", Control::Select(Choice::none_or("Choose a team", &choices.teams)))
                 .only_for(TO_TEAM),
-            Field::new("role", "Role", Control::Select(Choice::none_or("Choose a role", &Role::ALL.map(|it| it.to_string()))))
-                .only_for(TO_ROLE),
+            Field::new("role", "Role", Control::Select(Choice::none_or("Choose a role", &roles))).only_for(TO_ROLE),
             Field::new("scopes", "Scopes", Control::Lines)
                 .hint(
-                    "One a line: server:tool for one tool, server:get_* for the tools that are called so, server:@read for \
-                     those approved as read-only, server:@prompt/name, server:@resource/uri, server:* for everything a \
-                     server offers, toolset/name for a toolset.",
+                    "One a line: server:tool for one tool, server:get_* for the tools that are called so, server:@read \
+                     for those approved as read-only, server:@prompt/name, server:@resource/uri, server:* for \
+                     everything a server offers, toolset/name for a toolset.",
                 )
                 .required(),
             Field::new("deny", "Forbid instead of allow", Control::Check)
@@ -116,8 +121,10 @@ impl Editable for GrantSpec {
 
     /// What is entered where it is not shown does not count.
     fn spec(entries: &Entries) -> Value {
-        let chosen = |choice: &str, value: Value| if ["", choice].contains(&entries.get("to")) { value } else { Value::Null };
-        let lines = |name: &str| Some(entries.lines(name)).filter(|it| entries.get("when") == CONDITIONAL && !it.is_empty());
+        let chosen =
+            |choice: &str, value: Value| if ["", choice].contains(&entries.get("to")) { value } else { Value::Null };
+        let lines =
+            |name: &str| Some(entries.lines(name)).filter(|it| entries.get("when") == CONDITIONAL && !it.is_empty());
         json!({
             "to": {
                 "agent": chosen(TO_AGENT, entries.text("agent")),

@@ -10,6 +10,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde_json::{Value, json};
+use tollgate_proto::Name;
 use zeroize::Zeroizing;
 
 use super::{
@@ -24,6 +25,7 @@ use super::{
     yaml,
 };
 use crate::{
+    access_checks::matrix::{self, Matrix},
     agents::{
         Agent, AgentSpec, AgentState, AgentType, AuthMethod, Origin,
         credentials::{self, Credential},
@@ -64,6 +66,8 @@ struct DetailPage {
     agent: Agent,
     credentials: Vec<Credential>,
     grants: Vec<Grant>,
+    /// What the grants come to; none when the policy cannot be read.
+    matrix: Option<Matrix>,
     limits: Vec<Limit>,
     calls: Calls,
     snippets: Vec<Snippet>,
@@ -209,6 +213,13 @@ impl DetailPage {
         uses_secrets(&self.agent)
     }
 
+    /// Where the simulator asks about a tool.
+    fn check_address(&self, server: &Name, tool: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("agent", &self.agent.name).append_pair("server", server.as_str()).append_pair("name", tool);
+        format!("/access/check?{}", query.finish())
+    }
+
     fn origin(&self) -> &'static str {
         match self.agent.status.origin {
             Origin::Admin => "made here",
@@ -335,6 +346,12 @@ impl Deletable for AgentSpec {
                                 then on. The records of its calls stay.";
 }
 
+/// Without it the page has all the rest to show.
+async fn matrix(app: &App, visitor: &Visitor, agent: &str) -> Option<Matrix> {
+    let found = matrix::of(app, &visitor.caller, agent).await;
+    found.inspect_err(|error| tracing::warn!(%error, agent, "cannot say what an agent may use")).ok()
+}
+
 async fn detail(app: &App, visitor: &Visitor, name: &str, wrong: Option<String>) -> Result<DetailPage, PageError> {
     let agent: Agent = resource::get(app, &visitor.caller, name).await?;
     let mut grants = all::<GrantSpec>(app, visitor).await?;
@@ -355,6 +372,7 @@ async fn detail(app: &App, visitor: &Visitor, name: &str, wrong: Option<String>)
         shell: Shell::new(visitor, Section::Agents, agent.name.clone()).under("Agents", "/agents"),
         credentials: credentials::list(app, &visitor.caller, name).await?.items,
         grants,
+        matrix: matrix(app, visitor, &agent.name).await,
         limits,
         calls: Calls::latest(app, visitor, &filter, RECENT_CALLS).await?,
         snippets: connect::snippets(&agent.status.client_id, &endpoint),

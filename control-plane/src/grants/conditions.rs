@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Number, Value};
-use tollgate_proto::policy::v1::{self as wire, condition::Test};
+use tollgate_proto::{
+    access::ConditionError,
+    policy::v1::{self as wire, condition::Test},
+};
 use utoipa::ToSchema;
 
 use crate::error::Faults;
@@ -89,7 +92,18 @@ impl ArgumentCondition {
             }
             Test::OneOf(_) => {}
             Test::Prefix(text) => check_length(&format!("{at}/prefix"), &text, faults),
-            Test::Matches(text) => check_length(&format!("{at}/matches"), &text, faults),
+            Test::Matches(text) => {
+                check_length(&format!("{at}/matches"), &text, faults);
+                if let Err(ConditionError::Expression(_, why)) = wire::Condition::from(self).check() {
+                    // Of several lines: the first ones point into the expression, the last one says what is wrong.
+                    let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                    faults.add(
+                        format!("{at}/matches"),
+                        "regex",
+                        format!("no regular expression that can be used: {why}"),
+                    );
+                }
+            }
             Test::Range(range) => check_range(&format!("{at}/range"), range, faults),
         }
     }

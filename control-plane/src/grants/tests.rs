@@ -130,8 +130,7 @@ async fn every_fault_of_a_condition_or_network_is_named_where_it_is() {
         let many = vec![json!({ "pointer": "/a", "equals": 1 }); 21];
         assert_eq!(with("conditions", json!(many)).await, ["/spec/conditions too_many"]);
         let networks = json!(["10.0.0.0/8", "10.0.0.1/8", "10.0.0.1", "fd00::/8", "everywhere"]);
-        let expected =
-            ["/spec/networks/1 network_host_bits", "/spec/networks/2 network", "/spec/networks/4 network"];
+        let expected = ["/spec/networks/1 network_host_bits", "/spec/networks/2 network", "/spec/networks/4 network"];
         assert_eq!(with("networks", networks).await, expected);
         assert_eq!(with("networks", json!(vec!["10.0.0.0/8"; 101])).await, ["/spec/networks too_many"]);
     })
@@ -186,7 +185,7 @@ async fn data_planes_are_told_what_must_hold_for_a_grant() {
 }
 
 #[tokio::test]
-async fn a_user_s_role_reaches_data_planes_as_it_changes() {
+async fn a_users_role_reaches_data_planes_as_it_changes() {
     run(async |bench| {
         let new = json!({ "email": "ada@acme.test", "spec": { "role": "viewer" } });
         bench.post("users", new).await.expect(201);

@@ -18,6 +18,7 @@ mod refresh_token;
 mod register;
 mod revoke;
 mod round_trips;
+mod scopes;
 mod tenant_rules;
 mod token;
 mod toolsets;

@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use tollgate_proto::{Scope, UserId};
+use tollgate_proto::Scope;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
@@ -37,6 +37,7 @@ mod operator;
 mod refresh_token;
 mod sql;
 
+use family::Family;
 pub use operator::{OperatorRequest, issue_for_operator};
 
 const TOKEN_TYPE: &str = "Bearer";
@@ -134,32 +135,22 @@ async fn admit(
     Ok((standing, opened.transaction(app).await?))
 }
 
-/// A user's part in what a token may say.
-struct Consent<'a> {
-    /// Who.
-    user: UserId,
-    /// What they allowed the client.
-    scopes: &'a [Scope],
-}
-
 /// What a token for `target` may say: what operators granted the client, and the role of the user where it acts for one,
-/// within what that user consented to, and of that what is requested.
+/// within what that user consented to, and of that what is requested. Without a family the client acts for itself.
 async fn within_grants(
     tx: &mut TenantTx,
     standing: &Standing,
     target: &Target,
-    consent: Option<Consent<'_>>,
+    family: Option<&Family>,
     requested: Option<&str>,
 ) -> Result<Vec<Scope>, IssueError> {
     let requested = scope_policy::parse(requested)?;
     let requested = requested.as_deref();
-    let (of_role, denied_role) = match &consent {
-        Some(consent) => sql::role_grants(tx, consent.user).await?,
-        None => (Vec::new(), Vec::new()),
-    };
-    let allowed = &[standing.allowed.as_slice(), &of_role].concat();
-    let denied = &[standing.denied.as_slice(), &denied_role].concat();
-    let consented = consent.map(|consent| consent.scopes);
+    let of_role = family.map(|family| (family.role_allowed.as_slice(), family.role_denied.as_slice()));
+    let (of_role, denied_role) = of_role.unwrap_or_default();
+    let allowed = &[&standing.allowed, of_role].concat();
+    let denied = &[&standing.denied, denied_role].concat();
+    let consented = family.map(|family| family.consented.as_slice());
     let asked_for = consented.unwrap_or_default().iter().chain(requested.unwrap_or_default());
     let toolsets = Toolsets::read(tx, allowed.iter().chain(denied).chain(asked_for), slice::from_ref(target)).await?;
     if target.toolset().is_some_and(|name| !toolsets.contain(name)) {

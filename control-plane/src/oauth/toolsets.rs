@@ -199,12 +199,17 @@ pub(super) mod tests {
         assert_eq!(narrowed("github:open", &["github:o*"]), scopes(&["github:open"]));
         assert_eq!(narrowed("github:o*", &["github:*"]), scopes(&["github:o*"]));
         assert_eq!(narrowed("github:*", &["github:o*", "github:@read"]), scopes(&["github:o*", "github:@read"]));
-        assert_eq!(narrowed("github:l*", &["toolset/triage", "github:list_all"]), scopes(&["github:list", "github:list_all"]));
+        assert_eq!(
+            narrowed("github:l*", &["toolset/triage", "github:list_all"]),
+            scopes(&["github:list", "github:list_all"])
+        );
         assert_eq!(narrowed("toolset/triage", &["github:*s*", "mail:s*"]), scopes(&["github:list", "mail:send"]));
         let docs = ["github:@resource/docs/*", "github:@prompt/review"];
         assert_eq!(narrowed("github:@resource/docs/a", &docs), scopes(&["github:@resource/docs/a"]));
         assert_eq!(narrowed("github:@resource/*", &docs), scopes(&["github:@resource/docs/*"]));
-        for (wanted, held) in [("github:*n", "github:o*"), ("github:@read", "github:list"), ("github:list", "github:@read")] {
+        for (wanted, held) in
+            [("github:*n", "github:o*"), ("github:@read", "github:list"), ("github:list", "github:@read")]
+        {
             assert!(narrowed(wanted, &[held]).is_empty(), "{wanted} of {held}");
         }
     }

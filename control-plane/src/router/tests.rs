@@ -43,11 +43,17 @@ fn body(method: &Method, path: &str) -> Value {
     };
     match *method {
         Method::PUT => json!({ "spec": spec }),
+        Method::POST if asks(path) => json!({ "agent": "ci-bot", "server": "demo", "tool": "echo" }),
         Method::POST if path.ends_with("-tokens") || path.contains(':') => json!({}),
         Method::POST if path.ends_with("/users") => json!({ "email": "a@b.test", "spec": { "role": "viewer" } }),
         Method::POST if parts.next().is_none() => json!({ "name": "x", "spec": spec }),
         _ => json!({}),
     }
+}
+
+/// Whether a `POST` there only asks.
+fn asks(path: &str) -> bool {
+    path.ends_with("/access-checks")
 }
 
 #[test]
@@ -132,6 +138,7 @@ async fn every_change_is_refused_to_those_who_only_read() {
                     // No data plane is there to be asked for sessions.
                     Method::GET if path.ends_with("/sessions") => assert_eq!(answer.status, 503),
                     Method::GET => assert!([200, 404].contains(&answer.status.as_u16()), "{method} {path}"),
+                    Method::POST if asks(&path) => assert_eq!(answer.problem().0, "not_found", "{path}"),
                     _ => assert_eq!(answer.status, 403, "{role}: {method} {path}: {:#}", answer.json),
                 }
             }

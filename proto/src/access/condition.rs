@@ -57,6 +57,16 @@ pub enum ConditionError {
 #[derive(Debug, Default)]
 pub(super) struct Expressions(HashMap<String, Regex>);
 
+impl wire::Condition {
+    /// Whether it can be tested.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn check(&self) -> Result<(), ConditionError> {
+        Condition::read(self, &mut Expressions::default()).map(drop)
+    }
+}
+
 impl Condition {
     pub(super) fn read(sent: &wire::Condition, expressions: &mut Expressions) -> Result<Self, ConditionError> {
         let pointer =

@@ -61,6 +61,9 @@ fn a_mistake_names_its_line() {
     assert!(mistakes(&text).contains("t.yaml:14: `Agents` is no kind"), "{}", mistakes(&text));
     let text = FILE.replace("name: sum}", "rename: sum}");
     assert!(mistakes(&text).contains("t.yaml:21: toolset/sums: unknown field `rename`"), "{}", mistakes(&text));
+    let conditions = "[\"demo:add\"]\n  conditions: [{pointer: /a, like: 3}]";
+    let text = FILE.replace("[\"demo:add\", \"demo:*\"]", conditions);
+    assert!(mistakes(&text).contains("grant/bot-tools: unknown field `like`"), "{}", mistakes(&text));
     let text = FILE.replace("name: bot}", "name: Bot}");
     assert!(mistakes(&text).contains("`Bot` is no name"), "{}", mistakes(&text));
     let text = FILE.replace("kind: Limit", "kind: [");
@@ -91,8 +94,16 @@ fn kinds_are_known_in_singular_and_plural_and_any_case() {
 
 #[test]
 fn what_is_written_reads_back_the_same() {
-    let spec =
-        json!({ "to": { "agent": "bot" }, "scopes": ["demo:*", "demo:a:b"], "expires_at": "2026-12-01T00:00:00Z" });
+    let spec = json!({
+        "to": { "role": "viewer" }, "scopes": ["demo:*", "demo:a:b", "demo:get_*", "demo:@read"],
+        "expires_at": "2026-12-01T00:00:00Z", "networks": ["10.0.0.0/8", "::/0"],
+        "conditions": [
+            { "pointer": "/a", "equals": null },
+            { "pointer": "/b", "in": ["no", 1, "1"] },
+            { "pointer": "/c", "range": { "min": -1, "max": 0.5 } },
+            { "pointer": "/d", "matches": "^[a-z]+: \"$" },
+        ],
+    });
     let envelope = json!({ "name": "bot-tools", "labels": { "owner": "yes" }, "spec": spec });
     let text = write(Kind::Grant, &envelope).expect("writes");
     let objects = read(&text, "t.yaml").expect("reads");

@@ -190,3 +190,72 @@ async fn search_finds_objects_by_name_and_id_and_calls_by_id() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn whoever_may_look_may_ask_what_an_agent_could_do() {
+    run(async |bench| {
+        let mut operator = Browser::of(bench, Role::Operator).await;
+        operator.post("/new/team", &[("name", "core")]).await.expect(303);
+        operator.post("/new/server", &SERVER).await.expect(303);
+        operator.post("/new/agent", &[("name", "bot"), ("team", "core")]).await.expect(303);
+        let grants: [&[(&str, &str)]; 2] = [
+            &[("name", "some"), ("agent", "bot"), ("scopes", "files:read\nfiles:drop\nfiles:get_*")],
+            &[("name", "never"), ("team", "core"), ("scopes", "files:drop"), ("deny", "yes")],
+        ];
+        for grant in grants {
+            operator.post("/new/grant", grant).await.expect(303);
+        }
+        let mut viewer = Browser::of(bench, Role::Viewer).await;
+        let form = viewer.get("/access").await.expect(200).text;
+        assert!(form.contains("<form class=\"filters\" action=\"/access/check\">"), "{form}");
+        let mut ask = async |rest: &str| viewer.get(&format!("/access/check?agent=bot&server=files{rest}")).await;
+        let begun = ask("").await.expect(200).text;
+        assert!(begun.contains("<option value=\"bot\" selected>") && !begun.contains("id=\"answer\""), "{begun}");
+        let allowed = ask("&kind=tool&name=get_it&user=&arguments=&from=").await.expect(200).text;
+        for part in [">allowed<", "href=\"/access#grant-some\"", "files:get_*", "policy"] {
+            assert!(allowed.to_lowercase().contains(part), "{part}: {allowed}");
+        }
+        let refused = ask("&name=drop").await.expect(200).text;
+        for part in [">refused<", "tool_not_granted", "href=\"/access#grant-never\""] {
+            assert!(refused.contains(part), "{part}: {refused}");
+        }
+        let mut viewer = Browser::of(bench, Role::Viewer).await;
+        for (rest, field) in
+            [("&name=a&from=here", "from"), ("&name=a&arguments=b", "arguments"), ("&name=a&user=nobody", "user")]
+        {
+            let wrong = viewer.get(&format!("/access/check?agent=bot&server=files{rest}")).await.expect(422).text;
+            assert!(wrong.contains(&format!("<a href=\"#{field}\">")), "{rest}: {wrong}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agents_page_says_of_each_known_tool_whether_and_why_it_may_be_used() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::Operator).await;
+        browser.post("/new/team", &[("name", "core")]).await.expect(303);
+        browser.post("/new/server", &SERVER).await.expect(303);
+        browser.post("/new/server", &[("name", "other"), SERVER[1]]).await.expect(303);
+        browser.post("/new/agent", &[("name", "bot"), ("team", "core")]).await.expect(303);
+        let page = browser.get("/agents/bot").await.expect(200).text;
+        assert!(page.contains("no grant in force lets it use anything"), "{page}");
+        let grants: [&[(&str, &str)]; 2] = [
+            &[("name", "some"), ("agent", "bot"), ("scopes", "files:read\nfiles:drop")],
+            &[("name", "never"), ("team", "core"), ("scopes", "files:drop"), ("deny", "yes")],
+        ];
+        for grant in grants {
+            browser.post("/new/grant", grant).await.expect(303);
+        }
+        let page = browser.get("/agents/bot").await.expect(200).text;
+        for part in [
+            "grant `some` allows it by `files:read`",
+            "grant `never` forbids `files:drop`",
+            "/access/check?agent=bot&#38;server=files&#38;name=read",
+            "Of 1 other server it may use nothing.",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+    })
+    .await;
+}

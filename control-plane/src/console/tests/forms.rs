@@ -1,5 +1,6 @@
 //! Forms that create, edit and delete.
 
+use serde_json::json;
 use tollgate_proto::policy::v1::server::Credential;
 
 use super::{Browser, SERVER, hidden};
@@ -66,17 +67,18 @@ async fn a_servers_transport_is_chosen_and_shown() {
 async fn an_edit_changes_what_the_form_shows_and_nothing_else() {
     run(async |bench| {
         let mut browser = Browser::of(bench, Role::Operator).await;
-        let spec = serde_json::json!({ "instances": [{ "url": "https://a.example.com/mcp" }], "catalog": { "approval": "trust" } });
-        let body = serde_json::json!({ "name": "files", "labels": { "old": "1", "kept": "2" }, "spec": spec });
+        let spec = json!({ "instances": [{ "url": "https://a.example.com/mcp" }], "catalog": { "approval": "trust" } });
+        let body = json!({ "name": "files", "labels": { "old": "1", "kept": "2" }, "spec": spec });
         bench.post("servers", body).await.expect(201);
         let form = browser.get("/servers/files/edit").await.expect(200);
         let etag = hidden(&form.text, "etag").expect("a version");
-        let entered = [("instances", "https://b.example.com/mcp"), ("labels", "kept=2\nnew=3"), ("etag", etag.as_str())];
+        let entered =
+            [("instances", "https://b.example.com/mcp"), ("labels", "kept=2\nnew=3"), ("etag", etag.as_str())];
         browser.post("/servers/files/edit", &entered).await.expect(303);
         let json = bench.get("servers/files").await.expect(200).json;
         assert_eq!(json["spec"]["instances"][0]["url"], "https://b.example.com/mcp");
         assert_eq!(json["spec"]["catalog"]["approval"], "trust", "a field that the form does not show stays");
-        assert_eq!(json["labels"], serde_json::json!({ "kept": "2", "new": "3" }));
+        assert_eq!(json["labels"], json!({ "kept": "2", "new": "3" }));
 
         let stale = browser.post("/servers/files/edit", &entered).await.expect(409);
         assert!(stale.text.contains("Somebody else changed this server"));
@@ -127,7 +129,7 @@ async fn grants_limits_and_teams_have_forms() {
         let changed = [("team", "core"), ("scopes", "files:*"), ("etag", etag.as_str())];
         browser.post("/grants/all/edit", &changed).await.expect(303);
         let spec = bench.get("grants/all").await.json["spec"].clone();
-        assert_eq!(spec, serde_json::json!({ "to": { "team": "core" }, "scopes": ["files:*"] }));
+        assert_eq!(spec, json!({ "to": { "team": "core" }, "scopes": ["files:*"] }));
         let form = browser.get("/teams/core/delete").await.expect(200);
         let etag = hidden(&form.text, "etag").expect("a version");
         let owned = browser.post("/teams/core/delete", &[("etag", &etag)]).await.expect(409);
@@ -213,11 +215,56 @@ async fn the_secrets_of_a_servers_credential_are_entered_and_never_filled_in() {
         ];
         browser.post("/servers/files/edit", &oauth).await.expect(303);
         let spec = bench.get("servers/files").await.expect(200).json["spec"]["credential"].clone();
-        let expected = serde_json::json!({
+        let expected = json!({
             "type": "oauth_client_credentials", "client_id": "tollgate", "scopes": ["a", "b"],
         });
         assert_eq!(spec, expected);
         assert!(browser.get("/servers/files").await.expect(200).text.contains("client secret"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_grant_to_a_role_under_conditions_is_entered_and_comes_back() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::Operator).await;
+        browser.post("/new/server", &SERVER).await.expect(303);
+        let grant = [
+            ("name", "viewers"),
+            ("to", "to_role"),
+            ("agent", "left-over"),
+            ("role", "viewer"),
+            ("scopes", "files:get_*"),
+            ("when", "conditional_grant"),
+            ("conditions", "/amount range 0..10\n/who equals ada"),
+            ("networks", "10.0.0.0/8"),
+        ];
+        browser.post("/new/grant", &grant).await.expect(303);
+        let spec = json!({
+            "to": { "role": "viewer" }, "scopes": ["files:get_*"], "networks": ["10.0.0.0/8"],
+            "conditions": [
+                { "pointer": "/amount", "range": { "min": 0, "max": 10 } },
+                { "pointer": "/who", "equals": "ada" },
+            ],
+        });
+        assert_eq!(bench.get("grants/viewers").await.json["spec"], spec);
+        let page = browser.get("/access").await.expect(200).text;
+        for part in ["role viewer", "/amount range 0..10", "/who equals &#34;ada&#34;", "from 10.0.0.0/8"] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        let form = browser.get("/grants/viewers/edit").await.expect(200).text;
+        for chosen in ["to_role", "conditional_grant", "viewer"] {
+            assert!(form.contains(&format!("<option value=\"{chosen}\" selected>")), "{chosen}");
+        }
+        let wrong = [grant[0], grant[1], grant[3], grant[4], grant[5], ("conditions", "/amount like 3")];
+        let page = browser.post("/new/grant", &wrong).await.expect(422);
+        assert!(page.text.contains("id=\"conditions-wrong\""), "{}", page.text);
+
+        let etag = hidden(&form, "etag").expect("a version");
+        let always = [grant[1], grant[3], grant[4], ("when", ""), grant[6], grant[7], ("etag", etag.as_str())];
+        browser.post("/grants/viewers/edit", &always).await.expect(303);
+        let spec = json!({ "to": { "role": "viewer" }, "scopes": ["files:get_*"] });
+        assert_eq!(bench.get("grants/viewers").await.json["spec"], spec);
     })
     .await;
 }

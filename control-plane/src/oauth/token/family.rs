@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use tollgate_proto::{AuthorizationId, Name, Scope, UserId};
 
-use super::{Consent, IssueError, Issuing, Order};
+use super::{IssueError, Issuing, Order};
 use crate::{
     app::App,
     audit,
@@ -43,6 +43,10 @@ pub(super) struct Family {
     pub(super) servers: Vec<Name>,
     /// Unix seconds: tokens for the user that were issued before are void.
     pub(super) tokens_valid_from: i64,
+    /// What grants to the user's role allow, now.
+    pub(super) role_allowed: Vec<Scope>,
+    /// What they deny, now, whatever the arguments are and wherever a request comes from.
+    pub(super) role_denied: Vec<Scope>,
 }
 
 impl Family {
@@ -72,8 +76,7 @@ impl Family {
         requested: Option<&str>,
     ) -> Result<Issuing, IssueError> {
         let target = self.target(app, issuer, form)?;
-        let consent = Consent { user: self.user, scopes: &self.consented };
-        let scopes = super::within_grants(tx, standing, &target, Some(consent), requested).await?;
+        let scopes = super::within_grants(tx, standing, &target, Some(&self), requested).await?;
         let order = Order {
             standing,
             on_behalf: Some(OnBehalf {

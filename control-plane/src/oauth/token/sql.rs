@@ -1,8 +1,8 @@
 //! Queries that use codes and refresh tokens. Each is one statement: what it uses is used in it, and the family is
-//! locked in it, so that it waits for a revocation and sees that one's outcome. And what a user's role is granted.
+//! locked in it, so that it waits for a revocation and sees that one's outcome.
 
 use sqlx::types::chrono::{DateTime, Utc};
-use tollgate_proto::{AgentId, AuthorizationId, Scope, UserId};
+use tollgate_proto::{AgentId, AuthorizationId};
 use uuid::Uuid;
 
 use super::{
@@ -31,6 +31,8 @@ struct FamilyRow {
     scopes: Vec<String>,
     servers: Vec<String>,
     tokens_valid_from: i64,
+    role_allowed: Vec<String>,
+    role_denied: Vec<String>,
     rotated: bool,
 }
 
@@ -62,6 +64,12 @@ pub(super) async fn redeem_code(
                SELECT tenant_id, $5, id, now() + make_interval(days => $6) FROM family WHERE $5::bytea IS NOT NULL)
            SELECT family.id, family.user_id, family.authenticated_at, family.resources, family.scopes,
                   users.tokens_valid_from,
+                  ARRAY(SELECT DISTINCT unnest(grants.scopes) FROM grants
+                        WHERE role = users.role AND NOT deny
+                          AND (grants.expires_at IS NULL OR grants.expires_at > now())) AS "role_allowed!",
+                  ARRAY(SELECT DISTINCT unnest(grants.scopes) FROM grants
+                        WHERE role = users.role AND deny AND conditions = '[]' AND networks = '{}'
+                          AND (grants.expires_at IS NULL OR grants.expires_at > now())) AS "role_denied!",
                   ARRAY(SELECT name FROM servers WHERE $7 || name = ANY(family.resources)) AS "servers!",
                   true AS "rotated!"
            FROM family
@@ -136,6 +144,12 @@ pub(super) async fn refresh(
                SELECT tenant_id, $7, id, $3, now() + make_interval(days => $2) FROM family WHERE rotated)
            SELECT family.id, family.user_id, family.authenticated_at, family.resources, family.scopes,
                   users.tokens_valid_from,
+                  ARRAY(SELECT DISTINCT unnest(grants.scopes) FROM grants
+                        WHERE role = users.role AND NOT deny
+                          AND (grants.expires_at IS NULL OR grants.expires_at > now())) AS "role_allowed!",
+                  ARRAY(SELECT DISTINCT unnest(grants.scopes) FROM grants
+                        WHERE role = users.role AND deny AND conditions = '[]' AND networks = '{}'
+                          AND (grants.expires_at IS NULL OR grants.expires_at > now())) AS "role_denied!",
                   ARRAY(SELECT name FROM servers WHERE $8 || name = ANY(family.resources)) AS "servers!",
                   family.rotated AS "rotated!"
            FROM family
@@ -183,26 +197,6 @@ pub(super) async fn stolen(
     Ok(id.map(AuthorizationId::from))
 }
 
-/// What grants to the role of a user allow and deny now, for every agent that acts for them. What is denied under
-/// conditions only is not denied yet.
-pub(super) async fn role_grants(tx: &mut TenantTx, user: UserId) -> Result<(Vec<Scope>, Vec<Scope>), sqlx::Error> {
-    let row = sqlx::query!(
-        r#"SELECT ARRAY(SELECT DISTINCT unnest(scopes) FROM grants
-                        WHERE grants.role = users.role AND NOT deny
-                          AND (expires_at IS NULL OR expires_at > now())) AS "allowed!",
-                  ARRAY(SELECT DISTINCT unnest(scopes) FROM grants
-                        WHERE grants.role = users.role AND deny
-                          AND conditions = '[]' AND networks = '{}'
-                          AND (expires_at IS NULL OR expires_at > now())) AS "denied!"
-           FROM users WHERE tenant_id = $1 AND id = $2"#,
-        tx.tenant().uuid(),
-        user.uuid()
-    )
-    .fetch_one(&mut **tx)
-    .await?;
-    Ok((parsed(&row.allowed)?, parsed(&row.denied)?))
-}
-
 impl FamilyRow {
     fn family(self) -> Result<Family, sqlx::Error> {
         Ok(Family {
@@ -213,6 +207,8 @@ impl FamilyRow {
             consented: parsed(&self.scopes)?,
             servers: parsed(&self.servers)?,
             tokens_valid_from: self.tokens_valid_from,
+            role_allowed: parsed(&self.role_allowed)?,
+            role_denied: parsed(&self.role_denied)?,
         })
     }
 }

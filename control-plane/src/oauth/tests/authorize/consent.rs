@@ -299,3 +299,36 @@ async fn a_client_that_has_changed_is_asked_about_again() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn every_form_of_a_scope_is_asked_for_in_words_and_a_role_gives_what_it_is_granted() {
+    run(async |bed| {
+        servers(bed).await;
+        let granted = ["demo:get_*", "demo:@read", "demo:@prompt/tour", "files:@resource/file:///*"];
+        let app = App::new(bed, "editor", PRE_REGISTERED, &granted).await;
+        let person = Person::new(bed, "ada@acme.test").await;
+        sqlx::query(
+            "INSERT INTO grants (tenant_id, id, name, role, scopes, created_by)
+             SELECT tenant_id, gen_random_uuid(), 'role', role, '{demo:look}', 'test' FROM users",
+        )
+        .execute(&mut *sql(bed).await)
+        .await
+        .expect("a grant to the user's role");
+        let html = person.open(&app.ask()).await.text();
+        for words in [
+            "<span>tools whose name fits <code>get_*</code></span>",
+            "<span>tools approved as read-only</span>",
+            "<span>the prompt <code>tour</code></span>",
+            "<span>resources whose address fits <code>file:///*</code></span>",
+            "<span><code>look</code></span>",
+        ] {
+            assert!(html.contains(words), "{words}: {html}");
+        }
+        let mut asked = ticked(&html);
+        asked.sort();
+        let mut expected: Vec<&str> = granted.into_iter().chain(["demo:look"]).collect();
+        expected.sort();
+        assert_eq!(asked, expected);
+    })
+    .await;
+}

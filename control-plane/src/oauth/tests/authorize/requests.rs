@@ -122,7 +122,7 @@ fn faulty(ask: &Ask) -> Vec<(&'static str, Ask)> {
         ("invalid_request", ask.clone().with("code_challenge", &CHALLENGE.replace('-', "+"))),
         ("invalid_scope", ask.clone().with("scope", "openid")),
         ("invalid_scope", ask.clone().with("scope", "demo:echo \"quoted\"")),
-        ("invalid_scope", ask.clone().with("scope", "demo:@read")),
+        ("invalid_scope", ask.clone().with("scope", "demo:@write")),
         ("invalid_target", ask.clone().with("resource", "mcp")),
         ("invalid_target", ask.clone().with("resource", "https://gw/t/acme/mcp#x")),
         ("invalid_target", ask.clone().with("resource", "https://elsewhere.example/mcp")),
