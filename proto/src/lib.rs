@@ -4,6 +4,7 @@
 //! This crate does no I/O and depends on neither plane; both planes depend on it and never on each other.
 
 pub mod access;
+pub mod definition;
 mod egress;
 mod enrollment_token;
 pub mod feature;
