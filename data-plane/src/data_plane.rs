@@ -6,6 +6,7 @@ use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    catalog::{self, Catalog},
     config::Config,
     gateway::Gateway,
     listener::{self, TlsError},
@@ -100,6 +101,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
         tokens: Tokens::new(Introspector::new(link.clone())),
         store,
         upstreams: Arc::new(Upstreams::new(config.upstream_timeout)),
+        catalog: Catalog::default(),
         opening: Opening::default(),
         spool,
         metrics: Metrics::new(),
@@ -119,6 +121,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
     services.spawn(ops::serve(Arc::clone(&gateway), config.other_metrics, ops, stopped.clone()));
     services.spawn(check::follow(Arc::clone(&gateway), stopped.clone()));
     services.spawn(offers::follow(Arc::clone(&gateway), stopped.clone()));
+    services.spawn(catalog::follow(Arc::clone(&gateway), stopped.clone()));
     calls.spawn(listener::serve(Arc::clone(&gateway), mcp, tls, stopping.clone()));
     let drain_timeout = config.drain_timeout;
     Ok(DataPlane { gateway, mcp_addr, ops_addr, stopping, stopped, calls, services, shipping, drain_timeout })

@@ -8,6 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tollgate_proto::TrustedProxies;
 
 use crate::{
+    catalog::Catalog,
     membership::Link,
     policy::{Policies, Snapshot},
     refusal::Refusal,
@@ -26,6 +27,7 @@ pub struct Gateway {
     pub(crate) tokens: Tokens,
     pub(crate) store: Store,
     pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) catalog: Catalog,
     pub(crate) opening: Opening,
     pub(crate) spool: Spool,
     pub(crate) metrics: Metrics,

@@ -1,5 +1,5 @@
-//! What operators want to know of sessions, and the sessions that they end. The control plane asks over the policy
-//! stream; the answers are in the store.
+//! What operators want to know of sessions, the sessions that they end, and what servers offer. The control plane asks
+//! over the policy stream; the answers are in the store, or at the server.
 //!
 //! Invariant: a question is answered from its own tenant's sessions, and no answer holds what a session is used with: the
 //! ids that agents and servers know it by, or anything that was said in it.
@@ -11,11 +11,13 @@ use prost::Message as _;
 use tollgate_proto::{
     AgentId, ServerId, SessionHandle,
     policy::v1::{
-        Era, LegState, ListSessions, Question, Reply, Session as Shown, SessionKind, SessionLeg, question::What,
+        Era, LegState, ListSessions, Question, ReadCatalog, Reply, Session as Shown, SessionKind, SessionLeg,
+        question::What, watch_request::Message,
     },
 };
 
 use crate::{
+    catalog,
     endpoint::Target,
     gateway::Gateway,
     mcp::{
@@ -45,23 +47,27 @@ const CLIENT_CHARS_MAX: usize = 100;
 enum Unanswered {
     #[error("it has no policy of this tenant yet")]
     NoTenant,
+    #[error("its policy has no such server yet")]
+    NoServer,
     #[error("the question cannot be read: a newer data plane may answer it")]
     NotUnderstood,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The answer to one question. What it asks to end is over by then; servers are told afterwards.
-pub async fn answer(gateway: Arc<Gateway>, question: Question) -> Reply {
-    let id = question.id;
-    let reply = match look(&gateway, question).await {
+/// The answer to one question: a reply, and before it the reports that were asked for. What it asks to end is over by
+/// then; servers are told afterwards.
+pub async fn answer(gateway: Arc<Gateway>, question: Question) -> Vec<Message> {
+    let (id, mut answers) = (question.id, Vec::new());
+    let reply = match look(&gateway, question, &mut answers).await {
         Ok(reply) => reply,
         Err(unanswered) => Reply { failure: unanswered.to_string(), ..Reply::default() },
     };
-    Reply { question: id, ..reply }
+    answers.push(Message::Reply(Reply { question: id, ..reply }));
+    answers
 }
 
-async fn look(gateway: &Arc<Gateway>, question: Question) -> Result<Reply, Unanswered> {
+async fn look(gateway: &Arc<Gateway>, question: Question, reports: &mut Vec<Message>) -> Result<Reply, Unanswered> {
     let snapshot = gateway.policies.load();
     let tenant_id = question.tenant_id.parse().map_err(|_| Unanswered::NotUnderstood)?;
     let tenant = snapshot.tenants().find(|tenant| tenant.id == tenant_id).ok_or(Unanswered::NoTenant)?;
@@ -73,7 +79,13 @@ async fn look(gateway: &Arc<Gateway>, question: Question) -> Result<Reply, Unans
             Ok(only(found.map(|listed| show(tenant, &listed))))
         }
         What::EndSession(end) => Ok(only(end_session(gateway, tenant, handle(&end.handle)?).await?)),
-        What::ReadCatalog(_) => Err(Unanswered::NotUnderstood),
+        What::ReadCatalog(ReadCatalog { server_id }) => {
+            let id: ServerId = server_id.parse().map_err(|_| Unanswered::NotUnderstood)?;
+            let server = tenant.servers.values().find(|server| server.id == id).ok_or(Unanswered::NoServer)?;
+            let read = catalog::answer(gateway, tenant, server, question.id).await;
+            reports.extend(read.reports.into_iter().map(Message::CatalogReport));
+            Ok(Reply { failure: read.failure, ..Reply::default() })
+        }
     }
 }
 

@@ -16,6 +16,7 @@
 
 pub mod bridge;
 pub mod call;
+mod catalog;
 pub mod config;
 pub mod data_plane;
 pub mod endpoint;

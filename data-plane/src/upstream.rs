@@ -10,6 +10,7 @@ pub mod credential;
 mod health;
 mod instance;
 pub mod link;
+pub mod observed;
 pub mod offers;
 pub mod report;
 pub mod schemas;
@@ -40,6 +41,7 @@ pub use connect::{GuardedConnector, client_tls};
 pub use health::Standing;
 pub use instance::{InFlight, Instances};
 pub use link::Links;
+pub use observed::Observed;
 pub use schemas::Schemas;
 
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
@@ -58,6 +60,7 @@ pub struct Upstreams {
     links: Arc<Links>,
     credentials: Credentials,
     offers: Offers,
+    observed: Arc<Observed>,
     timeout: Duration,
 }
 
@@ -98,6 +101,7 @@ impl Upstreams {
             links: Arc::default(),
             credentials: Credentials::default(),
             offers: Offers::default(),
+            observed: Arc::default(),
             timeout,
         }
     }
@@ -130,6 +134,12 @@ impl Upstreams {
     #[must_use]
     pub const fn offers(&self) -> &Offers {
         &self.offers
+    }
+
+    /// Which definitions servers were last seen to give.
+    #[must_use]
+    pub const fn observed(&self) -> &Arc<Observed> {
+        &self.observed
     }
 
     /// The instance that a new call or session goes to.

@@ -164,6 +164,12 @@ impl Book {
         Desk::new(self, asker, server)
     }
 
+    /// Whether anything is known of what the server offers.
+    #[must_use]
+    pub fn has_catalog(&self, server: &Name) -> bool {
+        self.servers.get(server).is_some_and(|catalog| !catalog.is_empty())
+    }
+
     /// What is known of an item by the catalog.
     #[must_use]
     pub fn catalogued(&self, server: &Name, item: Item<'_>) -> Option<&CatalogEntry> {

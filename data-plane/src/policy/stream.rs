@@ -24,6 +24,7 @@ use tollgate_proto::{
 use tonic::{Status, transport::Channel};
 
 use crate::{
+    catalog,
     gateway::Gateway,
     inquiry,
     membership::{Link, is_revocation},
@@ -105,6 +106,7 @@ async fn watch(
     let mut client = PolicyServiceClient::new(channel).max_decoding_message_size(POLICY_BYTES_MAX);
     let mut stream = client.watch(ReceiverStream::new(outgoing)).await?.into_inner();
     reporter.begin();
+    let mut catalog = catalog::listen(gateway);
     let (mut questions, mut heard_at) = (JoinSet::new(), Instant::now());
     let mut reports = interval(REPORT_EVERY);
     reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -122,7 +124,8 @@ async fn watch(
                     None => {}
                 }
             }
-            Some(Ok(reply)) = questions.join_next() => send(watch_request::Message::Reply(reply))?,
+            Some(Ok(answers)) = questions.join_next() => answers.into_iter().try_for_each(&send)?,
+            Some(report) = catalog.recv() => send(watch_request::Message::CatalogReport(report))?,
             _ = reports.tick() => {
                 let now_ms = chrono::Utc::now().timestamp_millis();
                 for report in reporter.report(gateway.upstreams.instances(), &policies.load(), now_ms) {

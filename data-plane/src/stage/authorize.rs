@@ -93,7 +93,8 @@ impl View {
             _ => self.caller.toolset().is_none(),
         };
         let item = Item { kind: kind_of(kind), name: item };
-        is_here && self.caller.desk(server, self.now).decide(item, None, None).is_ok()
+        let seen = self.caller.observed(server, item);
+        is_here && self.caller.desk(server, self.now).decide(item, None, seen.as_ref()).is_ok()
     }
 
     /// Whether anything of this kind can be seen of the server, so that asking for it is not in vain.
@@ -161,7 +162,8 @@ fn permit_use(caller: &Caller, used: &Use, now: i64) -> Result<(), Refusal> {
         return Err(Refusal::ToolUnknown { tool: used.name.to_string() });
     }
     let desk = caller.desk(&used.server, now);
-    let decided = desk.decide(used.item(), used.arguments.as_ref().map(Raw::as_bytes), None);
+    let seen = caller.observed(&used.server, used.item());
+    let decided = desk.decide(used.item(), used.arguments.as_ref().map(Raw::as_bytes), seen.as_ref());
     decided.map(|_| ()).map_err(|refused| refusal(caller, used, refused, now))
 }
 

@@ -17,6 +17,7 @@ pub mod linked;
 pub mod merge;
 mod mirror;
 pub mod news;
+pub mod offer;
 mod sessionless;
 mod single;
 pub mod speech;

@@ -16,7 +16,7 @@ use std::{net::IpAddr, sync::Arc};
 use http::{HeaderMap, header::AUTHORIZATION};
 use tollgate_proto::{
     Name, Scope, ServerId, UserId,
-    access::{Asker, Desk},
+    access::{Asker, Desk, Item},
 };
 
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     policy::{Agent, Policies, Server, Snapshot, Tenant, Toolset, User},
     refusal::{Challenge, Refusal, TokenFault},
     stage::read::Read,
+    upstream::Observed,
 };
 
 pub use access_token::AccessToken;
@@ -45,6 +46,7 @@ pub struct Caller {
     reach: Reach,
     token: Arc<AccessToken>,
     peer: IpAddr,
+    observed: Arc<Observed>,
 }
 
 impl Caller {
@@ -108,6 +110,12 @@ impl Caller {
         self.tenant.book.desk(asker, server)
     }
 
+    /// The digest of the definition that this data plane last saw a server give of something.
+    #[must_use]
+    pub fn observed(&self, server: &Name, item: Item<'_>) -> Option<[u8; 32]> {
+        self.observed.digest(self.tenant.servers.get(server)?.id, item)
+    }
+
     /// The endpoint's URL: the resource that the token is for.
     #[must_use]
     pub fn resource(&self) -> String {
@@ -155,7 +163,8 @@ pub async fn identify(call: &mut Call, gateway: &Gateway, snapshot: &Snapshot, r
     if !tenant.is_resource(token.audience(), &endpoint.target) {
         return Err(refused(TokenFault::Audience));
     }
-    Ok(Caller { tenant: Arc::clone(tenant), agent, user, reach, token, peer: call.peer() })
+    let observed = Arc::clone(gateway.upstreams.observed());
+    Ok(Caller { tenant: Arc::clone(tenant), agent, user, reach, token, peer: call.peer(), observed })
 }
 
 /// Looks again at a caller whose answer is still under way: the same caller by the policy and the revocations of now.
@@ -171,7 +180,8 @@ pub fn identify_again(caller: &Caller, snapshot: &Snapshot, policies: &Policies)
     let refused = |fault| Refusal::Unauthenticated { fault, challenge: caller.challenge(None) };
     let (agent, user) = Holder::of(tenant, &token).standing(tenant, &token, policies).map_err(refused)?;
     let reach = Reach::of(tenant, &caller.reach.target())?;
-    Ok(Caller { tenant: Arc::clone(tenant), agent, user, reach, token, peer: caller.peer })
+    let (tenant, observed) = (Arc::clone(tenant), Arc::clone(&caller.observed));
+    Ok(Caller { tenant, agent, user, reach, token, peer: caller.peer, observed })
 }
 
 /// Whose token it is, as far as the policy knows them.

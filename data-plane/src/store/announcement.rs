@@ -30,6 +30,13 @@ pub enum Announcement {
         #[serde(default)]
         told: Option<String>,
     },
+    /// A data plane has read a definition of this server that it did not know: the others read the server too.
+    OfferChanged {
+        /// Whose server it is.
+        tenant: TenantId,
+        /// The server.
+        server: ServerId,
+    },
     /// Something about a legacy session has changed that a data plane which serves it may hold in memory.
     SessionChanged {
         /// Whose session it is.

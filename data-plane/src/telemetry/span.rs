@@ -113,6 +113,12 @@ impl Tracing {
         CallSpan { context: parent.with_span(span) }
     }
 
+    /// For what Tollgate asks of servers beside all calls: each request begins a trace of its own.
+    #[must_use]
+    pub fn aside(&self) -> CallSpan {
+        CallSpan { context: Context::new() }
+    }
+
     /// Opens the span of one request to a server.
     #[must_use]
     pub fn upstream(&self, call: &CallSpan, method: &str, tool: &str, address: Option<(&str, u16)>) -> UpstreamSpan {

@@ -73,6 +73,7 @@ async fn round(upstreams: &Upstreams, snapshot: &Snapshot) {
     }
     upstreams.instances.retain(|id| known.contains(&id));
     upstreams.credentials.retain(|id| servers.contains(&id));
+    upstreams.observed.retain(|id| servers.contains(&id));
     let checks = due.into_iter().map(|(tenant, server, instance)| async move {
         check(upstreams, &tenant, &server, &instance).await;
     });

@@ -136,11 +136,16 @@ impl Offers {
     pub fn heard(&self, announcement: &Announcement) {
         match announcement {
             Announcement::ListChanged { server, list, .. } => {
-                self.forget(|question| question.server == *server && lists(*list).contains(&question.method));
+                self.changed(*server, *list);
             }
             Announcement::Missed => self.forget(|_| true),
-            Announcement::SessionChanged { .. } | Announcement::Heard { .. } => {}
+            Announcement::OfferChanged { .. } | Announcement::SessionChanged { .. } | Announcement::Heard { .. } => {}
         }
+    }
+
+    /// Forgets a list that has changed.
+    pub fn changed(&self, server: ServerId, list: ChangedList) {
+        self.forget(|question| question.server == server && lists(list).contains(&question.method));
     }
 
     /// What only one caller at a time asks: whoever finds it locked waits, and may find the answer kept.

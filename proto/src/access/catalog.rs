@@ -75,6 +75,11 @@ impl Catalog {
         }
     }
 
+    /// Whether nothing is known of the offer.
+    pub(super) fn is_empty(&self) -> bool {
+        [&self.tools, &self.prompts, &self.resources, &self.templates].into_iter().all(|entries| entries.is_empty())
+    }
+
     pub(super) fn entry(&self, item: Item<'_>) -> Option<&CatalogEntry> {
         self.entries(item.kind)?.get(item.name)
     }

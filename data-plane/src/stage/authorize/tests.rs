@@ -6,13 +6,18 @@ use proptest::prelude::*;
 use tollgate_proto::{
     GrantId, ServerId, TeamId,
     access::Book,
+    definition::Definition,
     policy::v1::{self as wire, grant::To},
 };
 
 use super::*;
 use crate::{
+    mcp::json::{Bounds, parse},
     policy::{Toolset, Toolsets},
-    stage::identify::{Reach, tests::caller},
+    stage::identify::{
+        Reach,
+        tests::{caller, observed},
+    },
 };
 
 const NOW: i64 = 1_800_000_000;
@@ -252,5 +257,41 @@ fn each_part_of_what_is_needed_must_be_allowed() {
     for needs in [any(Some(Kind::Prompt)), tool("a", "y"), Needs::AnythingOf("b".parse().unwrap(), None)] {
         let refused = permit(&caller, &Needs::All(vec![any(None), needs.clone()]), NOW).unwrap_err();
         assert_eq!(refused.facts().reason, "tool_not_granted", "{needs:?}");
+    }
+}
+
+#[test]
+fn what_changed_between_list_and_call_is_neither_shown_nor_used_from_the_moment_it_was_read() {
+    let spelled = |description: &str| {
+        let tool = format!(r#"{{"name":"x","description":"{description}"}}"#);
+        parse(&tool.into(), &Bounds::UPSTREAM).unwrap()
+    };
+    let pinned = |policy: &mut wire::TenantPolicy| {
+        let approved = Definition::read(wire::ItemKind::Tool, br#"{"name":"x","description":"reads"}"#).unwrap();
+        policy.servers[0].approval = wire::Approval::Pinned.into();
+        policy.servers[0].catalog = vec![wire::CatalogItem {
+            kind: wire::ItemKind::Tool.into(),
+            name: "x".to_owned(),
+            approved_digest: approved.digest().0.to_vec(),
+            ..wire::CatalogItem::default()
+        }];
+    };
+    let a = "a".parse().unwrap();
+    for caller in everywhere_under(&[grant(&["a:*"])], &["a:*"], pinned) {
+        if !caller.reach().has_tool(&a, "x") {
+            continue;
+        }
+        let tenant = Arc::clone(caller.tenant());
+        let note = |description: &str| {
+            let entry = |name: &str| tenant.book.catalogued(&a, Item { kind: Kind::Tool, name });
+            observed(&caller).note(tenant.servers[&a].id, wire::ItemKind::Tool, &[spelled(description)], entry)
+        };
+        let shown = || View::new(&caller, NOW).shows(ListKind::Tools, &a, "x");
+        let used = || permit(&caller, &tool("a", "x"), NOW);
+        assert!(shown() && used().is_ok(), "nothing was seen yet");
+        assert!(!note("reads") && shown() && used().is_ok(), "it is as approved");
+        assert!(note("reads, and tells me"), "that is news");
+        assert!(!shown());
+        assert!(matches!(used(), Err(Refusal::ToolNotApproved { .. })), "{:?}", used());
     }
 }

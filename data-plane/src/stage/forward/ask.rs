@@ -10,13 +10,14 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method as Verb, StatusCode,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use tollgate_proto::{CallId, Name, ServerId};
+use tollgate_proto::{AgentId, CallId, Name, ServerId, policy::v1::ItemKind};
 
 use super::linked;
 use crate::{
     call::Call,
+    catalog,
     gateway::Gateway,
-    mcp::{header, message::MetaValue, method::Method, version::ProtocolVersion},
+    mcp::{header, json::Raw, message::MetaValue, method::Method, version::ProtocolVersion},
     policy::{Egress, Instance, Server, Tenant, Transport},
     refusal::Refusal,
     stage::{admit::Admitted, identify::Caller},
@@ -50,6 +51,8 @@ pub struct Ask {
     passed: Arc<HeaderMap>,
     /// From the first request to the last thing that was heard.
     busy: Arc<Mutex<Option<(Instant, Instant)>>>,
+    /// For Tollgate itself: whoever asks so notes by themselves what is listed.
+    is_own: bool,
 }
 
 /// Writes a body with these entries set in `params._meta`.
@@ -80,6 +83,23 @@ impl Ask {
             call_id: call.id(),
             passed: Arc::clone(call.passed_headers()),
             busy: Arc::default(),
+            is_own: false,
+        }
+    }
+
+    /// For Tollgate itself, on behalf of no call: nothing of an agent is passed on, and its sessions are nobody else's.
+    pub fn own(gateway: &Arc<Gateway>, tenant: &Arc<Tenant>) -> Self {
+        let call_id = CallId::new();
+        Self {
+            gateway: Arc::clone(gateway),
+            tenant: Arc::clone(tenant),
+            owner: Owner { tenant: tenant.id, agent: AgentId::new(), user: None },
+            hearer: call_id.to_string().into(),
+            span: gateway.tracing.aside(),
+            call_id,
+            passed: Arc::default(),
+            busy: Arc::default(),
+            is_own: true,
         }
     }
 
@@ -230,6 +250,14 @@ impl Ask {
                 tracing::warn!(%call_id, %error, "other data planes were not told that a list has changed");
             }
         });
+    }
+
+    /// Notes what a server has just listed: what of it is not approved is held from now on.
+    pub fn note_listed(&self, server: &Server, kind: ItemKind, listed: &[Raw]) {
+        let catalogued = catalog::entries(&self.tenant, server, kind);
+        if !self.is_own && self.gateway.upstreams.observed().note(server.id, kind, listed, catalogued) {
+            catalog::spread(&self.gateway, self.tenant.id, server.id, kind);
+        }
     }
 
     /// The answer lacks these servers, for these reasons: telemetry says so.

@@ -28,11 +28,14 @@ use crate::{
     mcp::{
         header,
         message::{Message, Notification, Request, RequestId, Response},
-        method::ServerNotice,
+        method::{Carries, ListKind, Method, ServerNotice},
         sse,
     },
     telemetry::span::UpstreamSpan,
-    upstream::answer::{self, AnswerFault, Body, Events, Received},
+    upstream::{
+        answer::{self, AnswerFault, Body, Events, Received},
+        observed::item_kind,
+    },
 };
 
 use source::Source;
@@ -68,6 +71,8 @@ pub struct Exchange {
     task_ids: Option<Box<TaskIds>>,
     /// Whether the agent hears what the server says beside the answer.
     is_heard: bool,
+    /// What the answer lists.
+    list: Option<ListKind>,
 }
 
 /// What a server says, with the event that carried it.
@@ -89,8 +94,12 @@ impl Exchange {
     /// # Errors
     /// How the server failed.
     pub async fn open(ask: &Ask, speech: &Speech, id: RequestId, outgoing: Outgoing<'_>) -> Result<Self, Fault> {
+        let list = match Method::parse(outgoing.method).map(Method::carries) {
+            Some(Carries::List(kind)) => Some(kind),
+            _ => None,
+        };
         let received = ask.send(&speech.instance, outgoing).await?;
-        Ok(Self::over(ask, speech, Some(id), received))
+        Ok(Self { list, ..Self::over(ask, speech, Some(id), received) })
     }
 
     /// The exchange of a request whose answer's head has arrived.
@@ -160,6 +169,7 @@ impl Exchange {
             resumed: 0,
             task_ids: None,
             is_heard: false,
+            list: None,
         }
     }
 
@@ -387,11 +397,21 @@ impl Exchange {
         }
     }
 
+    /// Whatever a server lists is noted here, as the server says it.
+    fn listed(&self, response: &Response) {
+        let (Some(list), Some(speech), Ok(result)) = (self.list, &self.speech, &response.outcome) else { return };
+        let items = result.object().and_then(|members| members.get(list.member())?.array());
+        if let (Some(kind), Some(items)) = (item_kind(list), items) {
+            self.ask.note_listed(&speech.server, kind, &items);
+        }
+    }
+
     fn checked(&self, response: Response) -> Result<Response, AnswerFault> {
         let response = match &self.id {
             Some(id) => answer::answers(response, id)?,
             None => response,
         };
+        self.listed(&response);
         Ok(match &self.task_ids {
             Some(ids) => ids.in_response(response),
             None => response,

@@ -8,6 +8,7 @@
 pub mod cursor;
 mod pages;
 mod trail;
+mod walk;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,8 +23,8 @@ use crate::{
 };
 
 pub use cursor::Place;
-pub use pages::{label, pages};
 pub use trail::Trail;
+pub use walk::{Bounds, WalkFault, label, walk};
 
 /// Of one server, for all that one page of the merged list needs of it.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -10,7 +10,7 @@ use http::HeaderMap;
 
 use super::{
     ask::{Ask, Fault},
-    merge,
+    merge::{self, Bounds},
     speech::{Speech, Tongue},
 };
 use crate::{
@@ -22,11 +22,12 @@ use crate::{
         version::Era,
     },
     refusal::Refusal,
-    upstream::schemas::Listed,
+    upstream::{answer::AnswerFault, schemas::Listed},
 };
 
 /// How long a call waits for the list that says which headers it has.
 const DEADLINE: Duration = Duration::from_secs(10);
+const BOUNDS: Bounds = Bounds { pages: 10_000, items: 100_000, bytes: 32 * 1024 * 1024 };
 
 /// The call as far as its headers go.
 #[derive(Debug, Clone, Copy)]
@@ -118,8 +119,9 @@ async fn learn(ask: &Ask, speech: &Speech, listed: &Listed, moment: Instant) -> 
     if listed.is_newer_than(moment) {
         return Ok(());
     }
-    let pages = tokio::time::timeout(DEADLINE, merge::pages(ask, speech)).await;
-    let tools = pages.map_err(|_elapsed| crate::upstream::answer::AnswerFault::Timeout(DEADLINE))??;
+    let mut tools = Vec::new();
+    let walked = merge::walk(ask, speech, ListKind::Tools, &BOUNDS, &mut tools);
+    tokio::time::timeout(DEADLINE, walked).await.map_err(|_elapsed| AnswerFault::Timeout(DEADLINE))??;
     listed.learn(tools, true);
     Ok(())
 }

@@ -34,6 +34,7 @@ use crate::{
     refusal::TokenFault,
     seal::SealingKeys,
     telemetry::Metrics,
+    upstream::Observed,
 };
 
 const ISSUER: &str = "http://control/t/acme";
@@ -122,7 +123,13 @@ pub(in crate::stage) fn caller(
         expires_at: NOW + 900,
         scopes,
     };
-    Caller { tenant: Arc::new(tenant), agent: Arc::new(held), user: None, reach, token: Arc::new(token), peer: PEER }
+    let (tenant, agent, token) = (Arc::new(tenant), Arc::new(held), Arc::new(token));
+    Caller { tenant, agent, user: None, reach, token, peer: PEER, observed: Arc::default() }
+}
+
+/// What the data plane has observed by which this caller is judged.
+pub(in crate::stage) fn observed(caller: &Caller) -> &Observed {
+    &caller.observed
 }
 
 fn header() -> Header {

@@ -67,6 +67,7 @@ impl Store {
         self.heard.announcer.tell(announcement.clone());
         let tenant = match announcement {
             Announcement::ListChanged { tenant, .. }
+            | Announcement::OfferChanged { tenant, .. }
             | Announcement::SessionChanged { tenant, .. }
             | Announcement::Heard { tenant, .. } => tenant,
             // Whoever missed something knows it by itself.

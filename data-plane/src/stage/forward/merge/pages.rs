@@ -5,39 +5,33 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-
 use super::{
     super::{
-        ask::{Ask, Fault, Outgoing},
+        ask::{Ask, Fault},
         speech::{self, Speech, Tongue},
     },
-    Exchange, Listed, Missing, PAGE_ITEMS, Page, Place, Trail,
+    Listed, Missing, PAGE_ITEMS, Page, Place,
+    walk::{Asking, METHOD_NOT_FOUND, ask_for, invalid, items, label, next_cursor},
 };
 use crate::{
     bridge::{to_legacy, to_modern},
     mcp::{
-        json::{self, Kind, Object, ObjectWriter, Raw},
-        message::{MetaValue, RequestId, write_request},
-        method::{ListKind, Method},
-        version::{Era, ProtocolVersion},
+        json::{self, Kind, Raw},
+        method::ListKind,
+        version::Era,
     },
     policy::Server,
     refusal::Refusal,
     stage::{admit::Admitted, authorize::View, identify::Caller, route::Merge},
-    upstream::{answer::AnswerFault, offers::Question},
+    upstream::offers::Question,
 };
 
 /// Pages of one server that one page of a merged list asks for at most: it comes out shorter then.
 const PAGES_AT_ONCE: usize = 100;
 /// Of all these pages together.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
-/// A server's cursor travels within ours.
-const CURSOR_BYTES_MAX: usize = 4 * 1024;
 /// JSON-RPC: what MCP servers answer to a cursor that they do not know.
 const INVALID_PARAMS: i64 = -32602;
-/// JSON-RPC: the method is not there.
-const METHOD_NOT_FOUND: i64 = -32601;
 
 /// Reads one server's list.
 pub struct Reader<'a> {
@@ -184,124 +178,4 @@ struct Answered {
     ttl: Duration,
     /// Whether the server is of the modern era.
     is_modern: bool,
-}
-
-/// What came of a request of our own, when it was no result.
-enum Asking {
-    /// An error, with its code.
-    Answered(Option<i64>),
-    /// Nothing that can be used.
-    Fault(Fault),
-}
-
-impl From<Fault> for Asking {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-/// The tools of all pages, for whoever has to know them all.
-///
-/// # Errors
-/// How the server failed; a list that has no end or grows beyond measure is a failure too.
-pub async fn pages(ask: &Ask, speech: &Speech) -> Result<Vec<Raw>, Fault> {
-    let (mut tools, mut bytes, mut cursor) = (Vec::new(), 0, None::<String>);
-    let (mut trail, mut walked) = (Trail::default(), HashSet::new());
-    loop {
-        let asked = ask_for(ask, speech, Method::ToolsList, cursor.as_deref()).await;
-        let result = asked.map_err(|asking| match asking {
-            Asking::Fault(fault) => fault,
-            Asking::Answered(_) => invalid("an error instead of its list"),
-        })?;
-        let members = result.object().ok_or_else(|| invalid("a result that is no object"))?;
-        tools.extend(items(ListKind::Tools, &members)?);
-        bytes += result.as_bytes().len();
-        if bytes > BYTES_MAX {
-            return Err(invalid("a list that is too large"));
-        }
-        let Some(next) = next_cursor(&members)? else { return Ok(tools) };
-        let stepped = trail.step(&next).ok().filter(|_| walked.insert(next.clone()));
-        trail = stepped.ok_or_else(|| invalid("a list without end"))?;
-        cursor = Some(next);
-    }
-}
-
-/// What an item of a list is known by at its server. One that has none is known to no grant.
-#[must_use]
-pub fn label(kind: ListKind, item: &Raw) -> String {
-    let member = match kind {
-        ListKind::Tools | ListKind::Prompts => "name",
-        ListKind::Resources | ListKind::Skills => "uri",
-        ListKind::ResourceTemplates => "uriTemplate",
-    };
-    let members = item.object().unwrap_or_default();
-    members.get(member).and_then(|label| label.as_str().map(String::from)).unwrap_or_default()
-}
-
-/// A request of Tollgate's own; `fill` writes what params have beside `_meta`.
-fn server_request(
-    id: &RequestId,
-    method: Method,
-    is_modern: bool,
-    meta: &[(&str, MetaValue<'_>)],
-    fill: impl FnOnce(&mut ObjectWriter<'_>),
-) -> Bytes {
-    write_request(id, method.as_str(), |params| {
-        fill(params);
-        params.object("_meta", |entries| {
-            if is_modern {
-                introduce(entries);
-            }
-            for (key, value) in meta {
-                if let MetaValue::Text(text) = value {
-                    entries.text(key, text);
-                }
-            }
-        });
-    })
-}
-
-async fn ask_for(ask: &Ask, speech: &Speech, method: Method, cursor: Option<&str>) -> Result<Raw, Asking> {
-    let id = RequestId::Text(uuid::Uuid::new_v4().to_string().into());
-    let is_modern = matches!(speech.tongue, Tongue::Modern);
-    let write = |meta: &[(&str, MetaValue<'_>)]| {
-        server_request(&id, method, is_modern, meta, |params| {
-            if let Some(cursor) = cursor {
-                params.text("cursor", cursor);
-            }
-        })
-    };
-    let name = method.as_str();
-    let outgoing = Outgoing { headers: speech.plain_headers(name), method: name, tool: "", write: &write };
-    let answered = Exchange::open(ask, speech, id.clone(), outgoing).await?.answer().await.map_err(Fault::from)?;
-    let code = answered.error_code();
-    answered.outcome.map_err(|_| Asking::Answered(code))
-}
-
-fn items(kind: ListKind, members: &Object) -> Result<Vec<Raw>, Fault> {
-    let items = members.get(kind.member()).and_then(Raw::array);
-    items.ok_or_else(|| invalid(&format!("a result without `{}`", kind.member())))
-}
-
-/// An empty text is a cursor too: only its absence ends the list.
-fn next_cursor(members: &Object) -> Result<Option<String>, Fault> {
-    let next = members.get("nextCursor").and_then(|next| next.as_str().map(String::from));
-    match next {
-        Some(next) if next.len() > CURSOR_BYTES_MAX => Err(invalid("a cursor that is too long")),
-        next => Ok(next),
-    }
-}
-
-/// What a modern request says of its client: here Tollgate itself, which can be asked nothing.
-fn introduce(entries: &mut ObjectWriter<'_>) {
-    entries.text("io.modelcontextprotocol/protocolVersion", ProtocolVersion::NEWEST_MODERN.as_str());
-    entries.object("io.modelcontextprotocol/clientCapabilities", |_| {});
-    entries.object("io.modelcontextprotocol/clientInfo", |info| {
-        info.text("name", "tollgate");
-        info.text("version", env!("CARGO_PKG_VERSION"));
-    });
-}
-
-fn invalid(what: &str) -> Fault {
-    AnswerFault::Invalid(what.to_owned()).into()
 }
