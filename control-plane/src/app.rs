@@ -12,7 +12,7 @@ use url::Url;
 use crate::{
     access_checks,
     authority::{self, Authority, AuthorityError},
-    bootstrap,
+    bootstrap, catalog,
     config::{Config, Enrolment, POLICY_LEASE},
     db::{Db, OpenError},
     fetch::Fetcher,
@@ -56,6 +56,8 @@ pub struct App {
     pub sign_ins: users::SignIns,
     /// Refused OAuth requests on their way into the audit log.
     pub oauth_trail: oauth::Trail,
+    /// What data planes report of servers' offers, on its way into the catalog.
+    pub catalog_reports: catalog::Reports,
     /// What Prometheus reads.
     pub metrics: Metrics,
     /// Asks hosts that others name.
@@ -97,6 +99,7 @@ impl App {
             token_failures: oauth::Failures::default(),
             sign_ins: users::SignIns::new(),
             oauth_trail: oauth::Trail::new(),
+            catalog_reports: catalog::Reports::new(),
             metrics: Metrics::new(),
             fetcher: Fetcher::new(),
             client_documents: oauth::ClientDocuments::default(),
@@ -205,6 +208,8 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
 
     tasks.spawn(policy::follow_changes(Arc::clone(&app), stopping.clone()));
     tasks.spawn(jobs::follow(Arc::clone(&app), stopping.clone()));
+    tasks.spawn(catalog::Reports::keep(Arc::clone(&app), stopping.clone()));
+    tasks.spawn(catalog::follow(Arc::clone(&app), stopping.clone()));
     tasks.spawn(oauth::Trail::keep(Arc::clone(&app), stopping.clone()));
     tasks.spawn(grpc::serve(Arc::clone(&app), grpc, certificates, stopping.clone()));
     tasks.spawn(listener::serve(http, router::build(Arc::clone(&app)), stopping.clone()));

@@ -128,6 +128,20 @@ pub enum ApiError {
     /// `If-Match` or `If-None-Match` does not hold.
     #[error("the object is not in the state that the request expects: read it again")]
     PreconditionFailed,
+    /// Approving a definition that the server does not have any more.
+    #[error("the definition of {name} is another one than the one that was seen: look at it again")]
+    DefinitionChanged {
+        /// `server:item`.
+        name: String,
+    },
+    /// Approving a tool that could be taken for another.
+    #[error("the name of {name} reads like that of {other}, which is approved: block that one first")]
+    NameCollides {
+        /// `server:tool`.
+        name: String,
+        /// The other one.
+        other: String,
+    },
     /// Nobody knows what is in the data planes' store, or some of it.
     #[error("{0}")]
     DataPlanesSilent(String),
@@ -202,6 +216,8 @@ impl ApiError {
             Self::Conflict => (StatusCode::CONFLICT, "conflict"),
             Self::PreconditionRequired => (StatusCode::PRECONDITION_REQUIRED, "precondition_required"),
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
+            Self::DefinitionChanged { .. } => (StatusCode::PRECONDITION_FAILED, "definition_changed"),
+            Self::NameCollides { .. } => (StatusCode::CONFLICT, "name_collides"),
             Self::DataPlanesSilent(_) => (StatusCode::SERVICE_UNAVAILABLE, "data_planes_silent"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tollgate_proto::TenantId;
 
-use crate::{app::App, instance_health, oauth, revocations, users::provider_logout};
+use crate::{app::App, catalog, instance_health, oauth, revocations, users::provider_logout};
 
 mod sql;
 #[cfg(test)]
@@ -60,6 +60,7 @@ async fn tend(app: &App, tenant: TenantId) {
     note(app, tenant, "signing_keys.tend", oauth::keys::rotation::tend(app, tenant).await);
     note(app, tenant, "revocations.purge", revocations::purge(app, tenant).await);
     note(app, tenant, "instance_health.purge", instance_health::purge(app, tenant).await);
+    note(app, tenant, "catalog.purge", catalog::purge(app, tenant).await);
     note(app, tenant, "provider_logout.purge", provider_logout::purge(app, tenant).await);
 }
 

@@ -19,7 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     access_checks, agents,
     app::App,
-    audit, client_address, console, data_planes, enrollment_tokens,
+    audit, catalog, client_address, console, data_planes, enrollment_tokens,
     error::ApiError,
     grants, identity_providers, initial_access_tokens, limits, oauth,
     request::{self, body},
@@ -69,6 +69,11 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(teams::api::get, teams::api::replace, teams::api::patch, teams::api::remove))
         .routes(routes!(servers::api::list, servers::api::create))
         .routes(routes!(servers::api::get, servers::api::replace, servers::api::patch, servers::api::remove))
+        .route("/api/v1/tenants/{tenant}/servers/{name}", post(servers::api::act))
+        .routes(routes!(catalog::api::list))
+        .routes(routes!(catalog::api::approve_all))
+        .routes(routes!(catalog::api::get))
+        .route("/api/v1/tenants/{tenant}/catalog-items/{id}", post(catalog::api::act))
         .routes(routes!(toolsets::api::list, toolsets::api::create))
         .routes(routes!(toolsets::api::get, toolsets::api::replace, toolsets::api::patch, toolsets::api::remove))
         .routes(routes!(agents::api::list, agents::api::create))

@@ -4,12 +4,13 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tollgate_proto::{Name, ServerId, TeamId, TenantId};
+use tollgate_proto::{Name, ServerId, TeamId, TenantId, policy::v1 as wire};
 use utoipa::ToSchema;
 
 use crate::{
     app::App,
     caller::Caller,
+    catalog::{self, CatalogStatus},
     db::TenantTx,
     error::{ApiError, Faults},
     page::Page,
@@ -65,7 +66,7 @@ pub struct ServerSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 16, example = json!(["X-Request-Id"]))]
     pub passed_headers: Option<Vec<String>>,
-    /// What becomes of tools it offers; `{approval: trust}` unless told, and nothing else in this version.
+    /// What becomes of definitions that are new or have changed; `{approval: trust}` unless told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catalog: Option<Catalog>,
 }
@@ -106,23 +107,24 @@ pub enum Era {
     Modern,
 }
 
-/// What becomes of tools that a server offers.
+/// What becomes of what a server offers.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Catalog {
-    /// Whether tools are looked at before they may be used.
+    /// What becomes of a definition that is new or has changed.
     pub approval: Approval,
 }
 
-/// Whether tools are looked at before they may be used.
+/// What becomes of a definition that is new or has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Approval {
-    /// They are used as offered.
+    /// It is in force at once.
     Trust,
-    /// Changes are reported; not in this version.
+    /// It is in force at once, and waits for somebody to look at it.
     Notify,
-    /// Changes wait for approval; not in this version.
+    /// It waits until somebody approves it: meanwhile agents see the approved definition's item only if the server still
+    /// says so, and nothing of one that was never approved.
     Pinned,
 }
 
@@ -135,6 +137,8 @@ pub struct ServerStatus {
     pub effective: EffectiveServer,
     /// How its instances do, in their order.
     pub instances: Vec<InstanceStatus>,
+    /// What is known of what it offers.
+    pub catalog: CatalogStatus,
     /// Which secrets of its credential are stored. They are never shown.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<ShownSecret>,
@@ -164,6 +168,8 @@ pub struct EffectiveServer {
     pub transport: Transport,
     /// Which protocol it speaks.
     pub era: Era,
+    /// What becomes of a definition that is new or has changed.
+    pub approval: Approval,
 }
 
 /// What a server's spec means.
@@ -171,6 +177,7 @@ pub struct EffectiveServer {
 pub struct Meaning {
     transport: &'static str,
     era: &'static str,
+    approval: Approval,
     team: Option<TeamId>,
     instances: Vec<InstanceSpec>,
     secrets: credential::Meaning,
@@ -181,6 +188,7 @@ pub struct Meaning {
 struct Facts {
     secrets: Vec<ShownSecret>,
     instances: Vec<instances::Known>,
+    catalog: CatalogStatus,
 }
 
 impl ShownSecret {
@@ -214,6 +222,36 @@ impl Era {
     }
 }
 
+impl Approval {
+    /// As the database and the API write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trust => "trust",
+            Self::Notify => "notify",
+            Self::Pinned => "pinned",
+        }
+    }
+
+    /// As the database has it: what it does not know is pinned.
+    pub(crate) fn of(text: &str) -> Self {
+        match text {
+            "trust" => Self::Trust,
+            "notify" => Self::Notify,
+            _ => Self::Pinned,
+        }
+    }
+
+    /// As the protocol has it.
+    pub(crate) const fn wire(self) -> wire::Approval {
+        match self {
+            Self::Trust => wire::Approval::Unspecified,
+            Self::Notify => wire::Approval::Notify,
+            Self::Pinned => wire::Approval::Pinned,
+        }
+    }
+}
+
 impl ServerSpec {
     /// What applies where it is silent.
     #[must_use]
@@ -223,7 +261,8 @@ impl ServerSpec {
             (Transport::Sse, Era::Auto) => Era::Legacy,
             (_, era) => era,
         };
-        EffectiveServer { transport, era }
+        let approval = self.catalog.as_ref().map_or(Approval::Trust, |catalog| catalog.approval);
+        EffectiveServer { transport, era, approval }
     }
 }
 
@@ -258,8 +297,8 @@ impl Kind for ServerSpec {
             Some(team) => teams::look_up(tx, team, "/spec/team", faults).await?,
             None => None,
         };
-        let EffectiveServer { transport, era } = self.effective();
-        Ok(Some(Meaning { transport: transport.as_str(), era: era.as_str(), team, instances, secrets }))
+        let EffectiveServer { transport, era, approval } = self.effective();
+        Ok(Some(Meaning { transport: transport.as_str(), era: era.as_str(), approval, team, instances, secrets }))
     }
 
     fn seal(meaning: &mut Meaning, app: &App, tenant: TenantId, id: ServerId) -> Result<(), ApiError> {
@@ -267,14 +306,15 @@ impl Kind for ServerSpec {
     }
 
     async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: Meaning) -> Result<(), sqlx::Error> {
-        sql::save(tx, version, &meaning).await
+        sql::save(tx, version, &meaning).await?;
+        catalog::settle(tx, version.id.into(), meaning.approval).await
     }
 
     fn status(&self, row: &Row, app: &App, caller: &Caller) -> Result<ServerStatus, ApiError> {
         let mcp = app.urls.server(&caller.tenant_name, &row.name);
-        let Facts { secrets, instances } = Facts::deserialize(&row.facts).map_err(ApiError::internal)?;
+        let Facts { secrets, instances, catalog } = Facts::deserialize(&row.facts).map_err(ApiError::internal)?;
         let instances = instances.into_iter().map(InstanceStatus::from).collect();
-        Ok(ServerStatus { urls: ServerUrls { mcp }, effective: self.effective(), instances, secrets })
+        Ok(ServerStatus { urls: ServerUrls { mcp }, effective: self.effective(), instances, catalog, secrets })
     }
 }
 
@@ -296,13 +336,10 @@ pub async fn unknown(tx: &mut TenantTx, names: &[String]) -> Result<Vec<String>,
     sql::unknown(tx, names).await
 }
 
-/// Notes what does not go together, and what this version does not have.
+/// Notes what does not go together.
 fn fitting(spec: &ServerSpec, faults: &mut Faults) {
     if (spec.transport, spec.era) == (Some(Transport::Sse), Some(Era::Modern)) {
         faults.add("/spec/era", "conflict", "a server of the transport `sse` is of the legacy era");
-    }
-    if spec.catalog.as_ref().is_some_and(|catalog| catalog.approval != Approval::Trust) {
-        faults.not_available("/spec/catalog/approval", "an approval other than `trust`");
     }
 }
 

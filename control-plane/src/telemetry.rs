@@ -32,6 +32,9 @@ pub struct Metrics {
     audit_dropped: Counter,
     challenges_repeated: Counter,
     jobs: Family<JobLabels, Counter>,
+    catalog_reports: Family<OutcomeLabels, Counter>,
+    catalog_reads: Family<OutcomeLabels, Counter>,
+    catalog_waiting: Gauge<i64, AtomicI64>,
     pool_connections: Gauge<i64, AtomicI64>,
     pool_idle: Gauge<i64, AtomicI64>,
     jobs_ran_at: Gauge<f64, AtomicU64>,
@@ -55,6 +58,11 @@ struct JobLabels {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -70,6 +78,9 @@ impl Metrics {
         let oauth_duration = Family::new_with_constructor((|| Histogram::new(REQUEST_BUCKETS)) as fn() -> Histogram);
         let (audit_dropped, challenges_repeated) = (Counter::default(), Counter::default());
         let (jobs, jobs_ran_at) = (Family::default(), Gauge::default());
+        let catalog_reports = Family::default();
+        let catalog_reads = Family::default();
+        let catalog_waiting = Gauge::default();
         let (pool_connections, pool_idle) = (Gauge::default(), Gauge::default());
         let help = "Requests to the authorization server, by endpoint and OAuth error code (`ok` when there was none)";
         registry.register("tollgate_oauth_requests", help, oauth_requests.clone());
@@ -91,6 +102,12 @@ impl Metrics {
             Unit::Seconds,
             jobs_ran_at.clone(),
         );
+        let help = "Lists of servers that data planes have read, by what they were: `news`, `nothing_new`, or `failed` to be written";
+        registry.register("tollgate_catalog_reports", help, catalog_reports.clone());
+        let help = "Times that a data plane was asked to read what a server offers, by outcome";
+        registry.register("tollgate_catalog_reads", help, catalog_reads.clone());
+        let help = "Definitions of all tenants that wait for somebody to decide or to look, as of the last half minute";
+        registry.register("tollgate_catalog_waiting", help, catalog_waiting.clone());
         registry.register("tollgate_database_connections", "Connections to Postgres", pool_connections.clone());
         registry.register("tollgate_database_connections_idle", "Those that nobody uses now", pool_idle.clone());
         let revocations = Revocations::register(&mut registry);
@@ -101,6 +118,9 @@ impl Metrics {
             audit_dropped,
             challenges_repeated,
             jobs,
+            catalog_reports,
+            catalog_reads,
+            catalog_waiting,
             pool_connections,
             pool_idle,
             jobs_ran_at,
@@ -122,6 +142,22 @@ impl Metrics {
     /// Counts an authorization whose client has sent its PKCE challenge before.
     pub fn code_challenge_repeated(&self) {
         self.challenges_repeated.inc();
+    }
+
+    /// Counts a list that a data plane has read.
+    pub fn catalog_report(&self, outcome: &'static str) {
+        self.catalog_reports.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Counts a question for what a server offers.
+    pub fn catalog_read(&self, succeeded: bool) {
+        let outcome = if succeeded { "ok" } else { "error" };
+        self.catalog_reads.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Notes how many definitions wait for somebody.
+    pub fn catalog_waiting(&self, count: i64) {
+        self.catalog_waiting.set(count);
     }
 
     /// Counts a run of a background job.

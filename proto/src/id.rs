@@ -140,6 +140,10 @@ id!(
     ToolsetId, "tls", "toolset"
 );
 id!(
+    /// One thing that a server offers.
+    CatalogItemId, "itm", "catalog item"
+);
+id!(
     /// One running copy of a server.
     InstanceId, "ins", "instance"
 );

@@ -19,9 +19,9 @@ mod trusted_proxies;
 pub use egress::Egress;
 pub use enrollment_token::{EnrollmentToken, FINGERPRINT_LEN, TokenError};
 pub use id::{
-    AgentId, ApiKeyId, AuthorizationId, CallId, CredentialId, DataPlaneId, EnrollmentTokenId, GrantId, IdError,
-    IdentityProviderId, InitialAccessTokenId, InstanceId, LimitId, SealingKeyId, ServerId, SessionHandle, TeamId,
-    TenantId, ToolsetId, UserId,
+    AgentId, ApiKeyId, AuthorizationId, CallId, CatalogItemId, CredentialId, DataPlaneId, EnrollmentTokenId, GrantId,
+    IdError, IdentityProviderId, InitialAccessTokenId, InstanceId, LimitId, SealingKeyId, ServerId, SessionHandle,
+    TeamId, TenantId, ToolsetId, UserId,
 };
 pub use name::{Name, NameError};
 pub use scope::{Pattern, PatternError, Scope, ScopeError};

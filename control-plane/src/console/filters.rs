@@ -5,13 +5,14 @@
 
 #![allow(unreachable_pub, reason = "the filter attribute makes public structs")]
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 
 use askama::{Result, Values};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{
     instance_health::Health,
+    invisible,
     servers::{Era, ServerSpec, Transport},
     usage::UsageRecord,
 };
@@ -145,30 +146,7 @@ pub(super) fn outcome_words(outcome: impl Display, _: &dyn Values) -> Result<Str
 }
 
 pub(super) fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for (index, char) in text.chars().enumerate() {
-        if index == UNTRUSTED_CHARS_MAX {
-            shown.push('…');
-            break;
-        }
-        if deceives(char) {
-            // Writing to a string does not fail.
-            let _ = write!(shown, "‹U+{:04X}›", u32::from(char));
-        } else {
-            shown.push(char);
-        }
-    }
-    shown
-}
-
-/// Characters that have no glyph of their own or change how their neighbours are shown.
-fn deceives(char: char) -> bool {
-    char.is_control()
-        || matches!(char,
-            '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' |
-            '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' |
-            '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF9}'..='\u{FFFB}' |
-            '\u{E0000}'..='\u{E0FFF}')
+    invisible::visible(text, UNTRUSTED_CHARS_MAX)
 }
 
 pub(super) fn grouped(number: i64) -> String {

@@ -78,6 +78,7 @@ async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, Compi
     let agents = sql::agents(&mut tx, tenant).await?;
     let servers = sql::servers(&mut tx, tenant).await?;
     let secrets = sql::server_secrets(&mut tx, tenant).await?;
+    let mut catalog = sql::catalog(&mut tx, tenant).await?;
     let grants = sql::grants(&mut tx, tenant).await?;
     let limits = sql::limits(&mut tx, tenant).await?;
     let toolsets = sql::toolsets(&mut tx, tenant).await?;
@@ -89,7 +90,8 @@ async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, Compi
     let servers = servers.into_iter().map(|row| {
         let compiled = credential::compile(&app.master_key, tenant, row.id, row.credential, &secrets);
         let credential = compiled.map_err(|error| CompileError::Credential(error.to_string()))?;
-        Ok::<_, CompileError>(Server { credential, ..row.server })
+        let catalog = catalog.remove(&row.id).unwrap_or_default();
+        Ok::<_, CompileError>(Server { credential, catalog, ..row.server })
     });
     let servers = servers.collect::<Result<_, _>>()?;
     let max_stale_s = head.max_stale_s.map(|seconds| unsigned("tenants.max_stale_s", seconds.into())).transpose()?;

@@ -76,6 +76,27 @@ impl Connected {
         Enforced { applied: all.values().filter(|progress| applied(progress)).count(), connected: all.len() }
     }
 
+    /// Whether nobody is connected.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    /// Asks one of them, and the next where one is busy or goes away.
+    ///
+    /// # Errors
+    /// What the last one that was asked did; [`Silence::Gone`] when nobody is connected.
+    pub(crate) async fn ask_one(&self, tenant: TenantId, what: &What) -> Result<Reply, Silence> {
+        let askers: Vec<_> = self.0.borrow().values().map(|progress| progress.asker.clone()).collect();
+        let mut said = Err(Silence::Gone);
+        for asker in askers {
+            said = asker.ask(tenant, what.clone()).await;
+            if !matches!(said, Err(Silence::Busy | Silence::Gone)) {
+                break;
+            }
+        }
+        said
+    }
+
     /// Asks all of them at once; each has the same short time.
     pub(crate) async fn ask(&self, tenant: TenantId, what: &What) -> Vec<(DataPlaneId, Result<Reply, Silence>)> {
         let askers: Vec<_> =

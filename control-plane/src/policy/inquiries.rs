@@ -1,4 +1,4 @@
-//! Questions to data planes about sessions, on their way over one policy stream.
+//! Questions to data planes about sessions and servers, on their way over one policy stream.
 //!
 //! Invariant: a question goes out when the stream has nothing else to say, and everything about it is bounded: how many
 //! wait, how many are unanswered, and how long whoever asks waits.
@@ -25,6 +25,8 @@ mod tests;
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The same where the data plane has to ask a server first, for everything that it offers.
+const PATIENCE_WITH_SERVERS: Duration = Duration::from_secs(15);
 /// Questions that wait for their turn.
 const WAITING_MAX: usize = 16;
 /// Questions that wait for their answer; a data plane leaves some without one.
@@ -37,7 +39,7 @@ pub enum Silence {
     #[error("it has too many other questions to answer")]
     Busy,
     /// It took too long.
-    #[error("it did not answer within {} s", PATIENCE.as_secs())]
+    #[error("it did not answer in time")]
     Late,
     /// Its stream ended meanwhile.
     #[error("it went away")]
@@ -71,11 +73,12 @@ impl Asker {
     /// Asks, and waits for the answer.
     pub(super) async fn ask(&self, tenant: TenantId, what: What) -> Result<Reply, Silence> {
         let (reply, answer) = oneshot::channel();
+        let patience = if matches!(what, What::ReadCatalog(_)) { PATIENCE_WITH_SERVERS } else { PATIENCE };
         self.0.try_send(Asked { tenant, what, reply }).map_err(|error| match error {
             TrySendError::Full(_) => Silence::Busy,
             TrySendError::Closed(_) => Silence::Gone,
         })?;
-        let reply = timeout(PATIENCE, answer).await.map_err(|_| Silence::Late)?.map_err(|_| Silence::Gone)?;
+        let reply = timeout(patience, answer).await.map_err(|_| Silence::Late)?.map_err(|_| Silence::Gone)?;
         if reply.failure.is_empty() { Ok(reply) } else { Err(Silence::Failed(reply.failure)) }
     }
 }

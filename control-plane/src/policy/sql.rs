@@ -1,6 +1,6 @@
 //! Every query of the policy publisher. Lists are ordered by id, so that a policy's bytes depend on its rows alone.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use tollgate_proto::{
     AgentId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId, ToolsetId, UserId,
     policy::v1::{
-        Agent, Era, Grant, Instance, Limit, Revocation, Server, Toolset, ToolsetTool, Transport, User, grant::To,
-        revocation::What,
+        Agent, CatalogItem, Era, Grant, Instance, Limit, Revocation, Server, Toolset, ToolsetTool, Transport, User,
+        grant::To, revocation::What,
     },
 };
 use uuid::Uuid;
@@ -18,7 +18,12 @@ use super::{
     compile::{CompileError, unsigned},
     enforcement::{self, Committed},
 };
-use crate::{db::TenantTx, grants::wire_conditions, servers::credential::StoredSecret};
+use crate::{
+    catalog::ItemKind,
+    db::TenantTx,
+    grants::wire_conditions,
+    servers::{Approval, credential::StoredSecret},
+};
 
 pub(super) async fn bump(connection: &mut PgConnection, tenant: TenantId) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
@@ -191,7 +196,7 @@ pub(super) async fn servers(connection: &mut PgConnection, tenant: TenantId) -> 
     .into_iter()
     .peekable();
     let servers = sqlx::query!(
-        r#"SELECT id, name, display_name, transport, era, spec -> 'credential' AS credential,
+        r#"SELECT id, name, display_name, transport, era, approval, spec -> 'credential' AS credential,
                   coalesce((SELECT array_agg(lower(header)) FROM jsonb_array_elements_text(spec -> 'passed_headers') header),
                            '{}') AS "passed_headers!"
            FROM servers WHERE tenant_id = $1 ORDER BY id"#,
@@ -222,7 +227,7 @@ pub(super) async fn servers(connection: &mut PgConnection, tenant: TenantId) -> 
                 instances: instances_of(row.id),
                 passed_headers: row.passed_headers,
                 credential: None,
-                approval: 0,
+                approval: Approval::of(&row.approval).wire().into(),
                 catalog: Vec::new(),
             };
             ServerRow { server, id, credential: row.credential }
@@ -243,6 +248,33 @@ pub(super) async fn server_secrets(
         })
         .fetch_all(connection)
         .await
+}
+
+/// What every server offers, or has offered.
+pub(super) async fn catalog(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+) -> Result<HashMap<ServerId, Vec<CatalogItem>>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT server_id, kind, name, approved_digest, blocked, read_only, additive FROM catalog_items
+         WHERE tenant_id = $1 ORDER BY server_id, kind, name",
+        tenant.uuid()
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut catalog: HashMap<ServerId, Vec<CatalogItem>> = HashMap::new();
+    for row in rows {
+        let kind = ItemKind::of(&row.kind).map(ItemKind::wire).unwrap_or_default();
+        catalog.entry(row.server_id.into()).or_default().push(CatalogItem {
+            kind: kind.into(),
+            name: row.name,
+            approved_digest: row.approved_digest.unwrap_or_default(),
+            blocked: row.blocked,
+            read_only: row.read_only,
+            additive: row.additive,
+        });
+    }
+    Ok(catalog)
 }
 
 fn transport(text: &str) -> Transport {

@@ -28,6 +28,7 @@ use tonic::{Status, Streaming};
 use super::{connected::Connection, inquiries::Inquiries, introspect, ledger::Ledger, live::Told, publish::Known};
 use crate::{
     app::App,
+    catalog,
     data_planes::{self, Answer, Seen, Verdict},
     grpc::admission::{self, Admitted},
     instance_health,
@@ -112,6 +113,7 @@ struct Stream {
     answers: UnboundedSender<Answer>,
     inquiries: Inquiries,
     reports: UnboundedSender<InstanceReport>,
+    catalog: catalog::Reports,
     synced: bool,
     heartbeat_due: bool,
     lease_ms: u64,
@@ -210,6 +212,7 @@ impl Stream {
             answers,
             inquiries,
             reports,
+            catalog: app.catalog_reports.clone(),
             synced: false,
             heartbeat_due: false,
             lease_ms: u64::try_from(app.policy_lease.as_millis()).unwrap_or(u64::MAX),
@@ -279,8 +282,12 @@ impl Stream {
                 let _ = self.reports.send(report);
                 return Ok(());
             }
+            Some(Request::CatalogReport(report)) => {
+                self.catalog.hear(self.data_plane, report);
+                return Ok(());
+            }
             // Something that a newer data plane says beside the rest.
-            Some(Request::CatalogReport(_)) | None => return Ok(()),
+            None => return Ok(()),
         };
         let tenant = tenant_of(&tenant_id)?;
         if !self.ledger.answer(&self.known.borrow(), tenant, revision) {

@@ -5,7 +5,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use crate::{agents, error::Problem, oauth, tenants, users};
+use crate::{agents, catalog, error::Problem, oauth, servers, tenants, users};
 
 /// The document without the paths of routes.
 pub(super) fn document() -> utoipa::openapi::OpenApi {
@@ -25,6 +25,7 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
         (name = "tenants", description = "The isolation boundary: its own issuer, keys, users and policy"),
         (name = "teams", description = "Cost centres that own agents and servers"),
         (name = "servers", description = "Registered MCP servers"),
+        (name = "catalog", description = "What servers offer, as last seen and as approved"),
         (name = "agents", description = "OAuth clients that call tools, and their secrets"),
         (name = "grants", description = "What agents and teams may do"),
         (name = "limits", description = "How much an agent may ask for"),
@@ -39,7 +40,8 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
     components(schemas(Problem)),
     // Actions on one object, behind the one route of their kind's `act`.
     paths(agents::api::suspend, agents::api::activate, agents::api::approve, agents::api::revoke, agents::api::token,
-        users::api::create_sign_in_link, users::api::revoke, oauth::keys::api::revoke, tenants::api::revoke_tokens),
+        users::api::create_sign_in_link, users::api::revoke, oauth::keys::api::revoke, tenants::api::revoke_tokens,
+        servers::api::read_catalog, catalog::api::approve, catalog::api::block, catalog::api::reset),
     modifiers(&Bearer)
 )]
 struct Root;

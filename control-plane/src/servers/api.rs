@@ -9,6 +9,7 @@ use super::{NewServer, Server, ServerContent, ServerPage, ServerSpec};
 use crate::{
     app::App,
     caller::Caller,
+    catalog,
     error::{ApiError, ReadProblems, WriteProblems},
     page::PageQuery,
     request::{Body, Path, Query},
@@ -101,4 +102,25 @@ pub async fn remove(
 ) -> Result<StatusCode, ApiError> {
     resource::remove::<ServerSpec>(&app, &caller, &at.name, &precondition).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Dispatches `POST …/servers/{name}:{action}`, since a route cannot end in a suffix of a parameter. Each action is
+/// documented where it is done.
+pub async fn act(State(app): State<Arc<App>>, caller: Caller, Path(at): Path<Named>) -> Result<Server, ApiError> {
+    let (name, action) = at.name.rsplit_once(':').ok_or(ApiError::MethodNotAllowed)?;
+    match action {
+        "read-catalog" => read_catalog(&app, &caller, name).await,
+        _ => Err(ApiError::NoRoute),
+    }
+}
+
+/// Reads what a server offers
+///
+/// Has a data plane ask the server for everything, and answers when that is in the catalog: `status.catalog` says what
+/// was read. 503 when no data plane could.
+#[utoipa::path(post, path = "/api/v1/tenants/{tenant}/servers/{name}:read-catalog", tag = "servers",
+    operation_id = "servers.read_catalog", params(Named),
+    responses((status = 200, description = "The server", body = Server, headers(("ETag" = String))), WriteProblems))]
+pub(crate) async fn read_catalog(app: &App, caller: &Caller, name: &str) -> Result<Server, ApiError> {
+    catalog::read_now(app, caller, name).await
 }

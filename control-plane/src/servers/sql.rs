@@ -27,7 +27,18 @@ pub(super) async fn select(tx: &mut TenantTx, which: Which<'_>) -> Result<Vec<Ro
                                 JOIN data_planes d ON d.id = h.data_plane_id
                                                    AND d.last_seen_at > now() - interval '5 s'
                                 WHERE h.instance_id = i.id), '[]')) ORDER BY i.position)
-                       FROM server_instances i WHERE i.server_id = servers.id), '[]')) AS "facts!"
+                       FROM server_instances i WHERE i.server_id = servers.id), '[]'),
+                  'catalog', (SELECT jsonb_build_object(
+                       'approved', count(*) FILTER (WHERE c.state = 'approved' AND c.gone_at IS NULL),
+                       'pending', count(*) FILTER (WHERE c.state = 'pending' AND c.gone_at IS NULL),
+                       'blocked', count(*) FILTER (WHERE c.state = 'blocked' AND c.gone_at IS NULL),
+                       'waiting', count(*) FILTER (WHERE c.waiting),
+                       'reads', coalesce(
+                           (SELECT jsonb_agg(
+                                jsonb_build_object('kind', r.kind, 'read_at', r.read_at, 'offered', r.offered_count,
+                                                   'refused', r.refused_count, 'refusals', r.refused) ORDER BY r.kind)
+                            FROM catalog_reads r WHERE r.server_id = servers.id), '[]'))
+                       FROM catalog_items c WHERE c.server_id = servers.id)) AS "facts!"
            FROM servers
            WHERE ($1::uuid IS NULL OR id = $1) AND ($2::text IS NULL OR name = $2) AND ($3::text IS NULL OR name > $3)
            ORDER BY name LIMIT $4"#,
@@ -53,10 +64,10 @@ pub(super) async fn unknown(tx: &mut TenantTx, names: &[String]) -> Result<Vec<S
 pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Meaning) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
-        "INSERT INTO servers (tenant_id, id, name, labels, spec, revision, created_by, era, team_id, transport)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        "INSERT INTO servers (tenant_id, id, name, labels, spec, revision, created_by, era, team_id, transport, approval)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          ON CONFLICT (id) DO UPDATE SET labels = $4, spec = $5, revision = $6, updated_at = now(),
-             era = $8, team_id = $9, transport = $10",
+             era = $8, team_id = $9, transport = $10, approval = $11",
         tenant,
         version.id,
         version.name,
@@ -67,6 +78,7 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         meaning.era,
         meaning.team.map(TeamId::uuid),
         meaning.transport,
+        meaning.approval.as_str(),
     )
     .execute(&mut **tx)
     .await?;

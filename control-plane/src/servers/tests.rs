@@ -13,14 +13,15 @@ async fn a_server_shows_what_was_sent_and_what_applies() {
         let spec = json!({ "instances": [{ "url": "http://127.0.0.1:3001/mcp" }], "credential": { "type": "none" } });
         let created = bench.post("servers", json!({ "name": "demo", "spec": spec })).await.expect(201);
         assert_eq!(created.json["spec"], spec);
-        let effective = json!({ "transport": "streamable-http", "era": "auto" });
+        let effective = json!({ "transport": "streamable-http", "era": "auto", "approval": "trust" });
+        let catalog = json!({ "approved": 0, "pending": 0, "blocked": 0, "waiting": 0, "reads": [] });
         let urls = json!({ "mcp": "http://data.test/t/acme/mcp/demo" });
         let id = &created.json["status"]["instances"][0]["id"];
         let instance = json!({
             "id": id, "url": "http://127.0.0.1:3001/mcp", "draining": false, "health": "unknown", "since": null,
             "era": null, "protocol_version": null, "last_error": null, "data_planes": [],
         });
-        let status = json!({ "urls": urls, "effective": effective, "instances": [instance] });
+        let status = json!({ "urls": urls, "effective": effective, "instances": [instance], "catalog": catalog });
         assert_eq!(created.json["status"], status);
 
         let patch = bench.call(Method::PATCH, "servers/demo").header("if-match", "\"1\"");
@@ -37,7 +38,10 @@ async fn a_server_with_a_separate_event_stream_is_legacy_unless_told_otherwise()
         let spec = json!({ "instances": [{ "url": "http://127.0.0.1:3001/sse" }], "transport": "sse" });
         let created = bench.put("servers/old", json!({ "spec": spec })).await.expect(201);
         assert_eq!(created.json["spec"], spec);
-        assert_eq!(created.json["status"]["effective"], json!({ "transport": "sse", "era": "legacy" }));
+        assert_eq!(
+            created.json["status"]["effective"],
+            json!({ "transport": "sse", "era": "legacy", "approval": "trust" })
+        );
         let told = async || {
             let policy = policy::compile(&bench.app, bench.acme).await.expect("it compiles").expect("a policy");
             (policy.servers[0].transport(), policy.servers[0].era())
@@ -123,7 +127,6 @@ async fn every_fault_of_a_server_is_named_where_it_is() {
             faults,
             [
                 "/spec/era conflict",
-                "/spec/catalog/approval not_available",
                 "/spec/instances/1/url url",
                 "/spec/instances/2/url duplicate",
                 "/spec/instances/3/url url",
