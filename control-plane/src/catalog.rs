@@ -241,6 +241,14 @@ impl ItemState {
     }
 }
 
+impl CatalogItemDetail {
+    /// The current definition, on lines of its own. Invisible characters are written as JSON escapes.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        difference::lines(self.definition.get())
+    }
+}
+
 impl CatalogItem {
     /// For people and the audit log: `server:name`.
     #[must_use]

@@ -37,6 +37,7 @@ mod apps;
 mod assets;
 mod audit;
 mod calls;
+mod catalog;
 mod checks;
 mod conditions;
 mod connect;
@@ -87,6 +88,13 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/search", get(search::show_results))
         .route("/servers", get(servers::show_list))
         .route("/servers/{name}", get(servers::show_detail))
+        .route("/servers/{name}/read-catalog", post(catalog::read_now))
+        .route("/catalog", get(catalog::show_list))
+        .route("/catalog/approve", post(catalog::approve_all))
+        .route("/catalog/{id}", get(catalog::show_detail))
+        .route("/catalog/{id}/approve", post(catalog::approve))
+        .route("/catalog/{id}/block", post(catalog::block))
+        .route("/catalog/{id}/reset", post(catalog::reset))
         .route("/toolsets", get(toolsets::show_list))
         .route("/toolsets/{name}", get(toolsets::show_detail))
         .route("/agents", get(agents::show_list))

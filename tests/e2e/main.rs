@@ -13,6 +13,7 @@ mod bad_tokens;
 mod batches;
 mod bridge_to_legacy;
 mod can_i;
+mod catalog;
 mod command_line;
 mod compatibility;
 mod conformance;

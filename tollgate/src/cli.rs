@@ -3,8 +3,8 @@
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
-    agents, apply, audit, authorizations, call, can_i, control_plane, data_plane, data_planes, demo_server, dev,
-    doctor, enrollment_tokens, export,
+    agents, apply, audit, authorizations, call, can_i, catalog, control_plane, data_plane, data_planes, demo_server,
+    dev, doctor, enrollment_tokens, export,
     failure::{Exit, Failure},
     get, initial_access_tokens, keys, plan, revoke, sessions, settings, sign_in_link, tenant, usage, users,
 };
@@ -49,6 +49,7 @@ pub(crate) enum Command {
     InitialAccessTokens(initial_access_tokens::Args),
     Revoke(revoke::Args),
     Keys(keys::Args),
+    Catalog(catalog::Args),
     Sessions(sessions::Args),
     DataPlanes(data_planes::Args),
     EnrollmentTokens(enrollment_tokens::Args),
@@ -86,6 +87,7 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::InitialAccessTokens(args) => initial_access_tokens::run(args).await,
         Command::Revoke(args) => revoke::run(args).await,
         Command::Keys(args) => keys::run(args).await,
+        Command::Catalog(args) => catalog::run(args).await,
         Command::Sessions(args) => sessions::run(args).await,
         Command::DataPlanes(args) => data_planes::run(args).await,
         Command::EnrollmentTokens(args) => enrollment_tokens::run(args).await,

@@ -19,6 +19,7 @@ mod audit;
 mod authorizations;
 mod call;
 mod can_i;
+mod catalog;
 mod cli;
 mod control_plane;
 mod convergence;

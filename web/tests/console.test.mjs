@@ -8,6 +8,8 @@ import { accessibilityFaults, consoleUrl, launch, signIn, watchedPage } from './
 const pages = [
   ['Home', '/'],
   ['Servers', '/servers'],
+  ['the catalog', '/catalog'],
+  ['what waits in the catalog', '/catalog?server=demo&waiting=on'],
   ['Toolsets', '/toolsets'],
   ['a new toolset', '/new/toolset'],
   ['a server', '/servers/demo'],

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     agents::{self, AgentSpec},
     app::App,
+    catalog,
     data_planes::{self, PolicyStatus},
     grants::GrantSpec,
     page::PageQuery,
@@ -48,6 +49,8 @@ struct HomePage {
     mcp_url: String,
     /// How many agents registered themselves and wait for somebody to decide.
     waiting: i64,
+    /// How many definitions wait for somebody to decide, or to look at them.
+    definitions: i64,
 }
 
 /// `GET /`.
@@ -70,6 +73,7 @@ pub(super) async fn show_home(State(app): State<Arc<App>>, visitor: Visitor) -> 
         policy: data_planes::policy_status(&mut tx).await?,
         calls,
         waiting: agents::count_awaiting_decision(&mut tx).await?,
+        definitions: catalog::count_waiting(&mut tx).await?,
         mcp_url: app.urls.federated(&visitor.caller.tenant_name),
     })
 }

@@ -152,10 +152,14 @@ pub(crate) enum Done {
     UserRevoked,
     SessionEnded,
     DataPlaneRevoked,
+    DefinitionApproved,
+    ItemBlocked,
+    DecisionReset,
+    CatalogRead,
 }
 
 impl Done {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 22] = [
         Self::Created,
         Self::Saved,
         Self::Deleted,
@@ -174,6 +178,10 @@ impl Done {
         Self::UserRevoked,
         Self::SessionEnded,
         Self::DataPlaneRevoked,
+        Self::DefinitionApproved,
+        Self::ItemBlocked,
+        Self::DecisionReset,
+        Self::CatalogRead,
     ];
 
     const fn code(self) -> &'static str {
@@ -194,6 +202,10 @@ impl Done {
             Self::UserActivated => "user-activated",
             Self::UserRevoked => "user-revoked",
             Self::DataPlaneRevoked => "data-plane-revoked",
+            Self::DefinitionApproved => "definition-approved",
+            Self::ItemBlocked => "item-blocked",
+            Self::DecisionReset => "decision-reset",
+            Self::CatalogRead => "catalog-read",
             Self::Withdrawn => "withdrawn",
             Self::SessionEnded => "session-ended",
         }
@@ -219,6 +231,10 @@ impl Done {
             Self::UserRevoked => "Revoked. They are signed out, and no token that acts for them is good any longer.",
             Self::SessionEnded => "Ended. The next request in it is told to begin anew.",
             Self::DataPlaneRevoked => "Revoked. It serves nobody any more.",
+            Self::DefinitionApproved => "Approved. Agents see it as far as it is granted to them.",
+            Self::ItemBlocked => "Blocked. No agent sees or uses it.",
+            Self::DecisionReset => "Taken back. What holds is what the server's approval says.",
+            Self::CatalogRead => "Read. The catalog is what the server offers now.",
             Self::Withdrawn => "Taken back. The application has to ask you again.",
         }
     }

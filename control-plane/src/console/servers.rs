@@ -28,7 +28,7 @@ use crate::{
     grants::{Grant, GrantSpec},
     page::PageQuery,
     resource::{self, Object},
-    servers::{Era, InstanceSpec, Server, ServerSpec, Transport},
+    servers::{Approval, Era, InstanceSpec, Server, ServerSpec, Transport},
     usage::{self, Dimension},
 };
 
@@ -128,6 +128,16 @@ impl Editable for ServerSpec {
                     choice("modern", "Modern: 2026-07-28"),
                 ]),
             ),
+            Field::new(
+                "approval",
+                "New and changed definitions",
+                Control::Select(vec![
+                    choice("", "Trust: in force at once"),
+                    choice("notify", "Notify: in force at once, and listed for somebody to look at"),
+                    choice("pinned", "Pinned: held until somebody approves them"),
+                ]),
+            )
+            .hint("What becomes of tools, prompts and resources when the server says something new of them."),
             Field::new("team", "Team", Control::Select(Choice::none_or("No team", &choices.teams)))
                 .hint("Who answers for it."),
         ]
@@ -144,7 +154,12 @@ impl Editable for ServerSpec {
             Some(Era::Auto) | None => "",
         };
         let transport = if object.spec.transport == Some(Transport::Sse) { "sse" } else { "" };
+        let approval = match object.spec.effective().approval {
+            Approval::Trust => "",
+            other => other.as_str(),
+        };
         credential::entries(&object.spec)
+            .with("approval", approval)
             .with("instances", lines.join("\n"))
             .with("transport", transport)
             .with("era", era)
@@ -152,11 +167,13 @@ impl Editable for ServerSpec {
     }
 
     fn spec(entries: &Entries) -> Value {
+        let approval = entries.text("approval");
         let instances: Vec<Value> = entries.lines("instances").into_iter().map(instance).collect();
         json!({
             "instances": instances,
             "transport": entries.text("transport"),
             "era": entries.text("era"),
+            "catalog": approval.is_string().then(|| json!({ "approval": approval })),
             "team": entries.text("team"),
             "credential": credential::spec(entries),
             "passed_headers": credential::passed_headers(entries),
@@ -168,6 +185,7 @@ impl Editable for ServerSpec {
             Some("instances") => "instances",
             Some("transport") => "transport",
             Some("era") => "era",
+            Some("catalog") => "approval",
             Some("team") => "team",
             Some("credential") => credential::field_at(pointer),
             Some("passed_headers") => "passed_headers",

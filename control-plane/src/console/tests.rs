@@ -11,6 +11,7 @@ use crate::{
 
 mod access;
 mod apps;
+mod catalog;
 mod fleet;
 mod forms;
 mod people;

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     agents::{self, Agent, AgentState},
     app::App,
+    catalog,
 };
 
 const PAGE: &str = "/waiting";
@@ -28,6 +29,8 @@ const PAGE: &str = "/waiting";
 struct WaitingPage {
     shell: Shell,
     agents: Vec<Agent>,
+    /// How many definitions wait as well.
+    definitions: i64,
 }
 
 impl WaitingPage {
@@ -39,8 +42,9 @@ impl WaitingPage {
 /// `GET /waiting`.
 pub(super) async fn show_waiting(State(app): State<Arc<App>>, visitor: Visitor) -> Result<Response, PageError> {
     let agents = agents::awaiting_decision(&app, &visitor.caller).await?;
+    let definitions = catalog::count_waiting(&mut app.db.tenant(visitor.caller.tenant).await?).await?;
     let shell = Shell::new(&visitor, Section::Agents, "Waiting").under("Agents", "/agents");
-    show(&WaitingPage { shell, agents })
+    show(&WaitingPage { shell, agents, definitions })
 }
 
 /// `POST /agents/{name}/approve`.
