@@ -174,7 +174,7 @@ impl CatalogQuery {
 
     /// Of the same list from `cursor` on.
     fn address(&self, cursor: Option<&str>) -> String {
-        let mut address = form_urlencoded::Serializer::new("/catalog?".to_owned());
+        let mut address = form_urlencoded::Serializer::new(String::new());
         let pairs = [
             ("server", &*self.server),
             ("kind", &self.kind),
@@ -184,7 +184,7 @@ impl CatalogQuery {
             ("cursor", cursor.unwrap_or_default()),
         ];
         address.extend_pairs(pairs.into_iter().filter(|(_, value)| !value.is_empty()));
-        address.finish()
+        format!("/catalog?{}", address.finish())
     }
 }
 

@@ -132,7 +132,7 @@ impl Editable for ServerSpec {
                 "approval",
                 "New and changed definitions",
                 Control::Select(vec![
-                    choice("", "Trust: in force at once"),
+                    choice("trust", "Trust: in force at once"),
                     choice("notify", "Notify: in force at once, and listed for somebody to look at"),
                     choice("pinned", "Pinned: held until somebody approves them"),
                 ]),
@@ -154,12 +154,8 @@ impl Editable for ServerSpec {
             Some(Era::Auto) | None => "",
         };
         let transport = if object.spec.transport == Some(Transport::Sse) { "sse" } else { "" };
-        let approval = match object.spec.effective().approval {
-            Approval::Trust => "",
-            other => other.as_str(),
-        };
         credential::entries(&object.spec)
-            .with("approval", approval)
+            .with("approval", object.spec.effective().approval.as_str())
             .with("instances", lines.join("\n"))
             .with("transport", transport)
             .with("era", era)
@@ -167,17 +163,21 @@ impl Editable for ServerSpec {
     }
 
     fn spec(entries: &Entries) -> Value {
-        let approval = entries.text("approval");
         let instances: Vec<Value> = entries.lines("instances").into_iter().map(instance).collect();
-        json!({
+        let mut spec = json!({
             "instances": instances,
             "transport": entries.text("transport"),
             "era": entries.text("era"),
-            "catalog": approval.is_string().then(|| json!({ "approval": approval })),
             "team": entries.text("team"),
             "credential": credential::spec(entries),
             "passed_headers": credential::passed_headers(entries),
-        })
+        });
+        // Without a word on it, what was said before stays.
+        let approval = entries.text("approval");
+        if approval.is_string() {
+            spec["catalog"] = json!({ "approval": approval });
+        }
+        spec
     }
 
     fn field_at(pointer: &str) -> &'static str {
