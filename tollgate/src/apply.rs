@@ -44,11 +44,30 @@ Prints a line for each object: created, updated or unchanged.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Where objects are declared.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Files {
     /// YAML file; `-` reads standard input
     #[arg(short, long = "file", value_name = "FILE", required = true)]
     file: Vec<PathBuf>,
-    #[command(flatten)]
-    client: ClientArgs,
+}
+
+impl Files {
+    /// Reads them, in the order of application.
+    pub(crate) fn read(&self) -> Result<Vec<Object>, Failure> {
+        let mut objects = Vec::new();
+        for file in &self.file {
+            objects.extend(read_file(file)?);
+        }
+        objects.sort_by_key(|object| object.kind);
+        Ok(objects)
+    }
 }
 
 /// What is stored under an object's name, next to what was declared.
@@ -61,22 +80,12 @@ pub(crate) enum Standing {
 
 /// Applies the files and waits until the data planes follow.
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
-    let objects = read_files(&args.file)?;
+    let objects = args.files.read()?;
     let api = ApiClient::from_args(&args.client)?;
     for line in apply_in_order(&api, &objects).await? {
         eprintln!("{line}");
     }
     Ok(())
-}
-
-/// Reads files, in the order of application.
-pub(crate) fn read_files(files: &[PathBuf]) -> Result<Vec<Object>, Failure> {
-    let mut objects = Vec::new();
-    for file in files {
-        objects.extend(read_file(file)?);
-    }
-    objects.sort_by_key(|object| object.kind);
-    Ok(objects)
 }
 
 /// Reads one file, or standard input for `-`.

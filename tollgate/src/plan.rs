@@ -2,13 +2,11 @@
 //!
 //! Invariant: nothing is written, and no secret is printed.
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
 
 use crate::{
     api_client::{ApiClient, ClientArgs, Stored},
-    apply::{self, Standing},
+    apply::{self, Files, Standing},
     failure::{Exit, Failure},
     manifest::{Object, secret},
     terminal,
@@ -26,16 +24,15 @@ would change; 2: something would. A secret is sent each time and cannot be compa
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// YAML file; `-` reads standard input
-    #[arg(short, long = "file", value_name = "FILE", required = true)]
-    file: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     #[command(flatten)]
     client: ClientArgs,
 }
 
 /// Compares the files with what is stored.
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
-    let objects = apply::read_files(&args.file)?;
+    let objects = args.files.read()?;
     let api = ApiClient::from_args(&args.client)?;
     let (mut creates, mut updates) = (0, 0);
     for object in &objects {

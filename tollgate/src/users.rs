@@ -75,11 +75,10 @@ struct Profile {
 
 impl Profile {
     /// As members of the spec: an empty one takes away what was there.
-    fn members(self) -> impl Iterator<Item = (&'static str, Value)> {
+    fn spec(self) -> Map<String, Value> {
         let members = [("team", self.team), ("display_name", self.display_name)];
-        members.into_iter().filter_map(|(name, given)| {
-            given.map(|text| (name, if text.is_empty() { Value::Null } else { text.into() }))
-        })
+        let given = members.into_iter().filter_map(|(name, given)| Some((name.to_owned(), given?)));
+        given.map(|(name, text)| (name, if text.is_empty() { Value::Null } else { text.into() })).collect()
     }
 }
 
@@ -87,7 +86,7 @@ impl Profile {
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     match args.action {
         Action::Create { email, role, profile, client } => {
-            let mut spec = spec(profile);
+            let mut spec = profile.spec();
             spec.insert("role".to_owned(), role.into());
             ApiClient::from_args(&client)?
                 .post(&["users"], &json!({ "email": email, "spec": spec }))
@@ -97,7 +96,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
             Ok(())
         }
         Action::Update { email, role, state, profile, client } => {
-            let mut spec = spec(profile);
+            let mut spec = profile.spec();
             let members = [("role", role), ("state", state)];
             spec.extend(members.into_iter().filter_map(|(name, given)| Some((name.to_owned(), given?.into()))));
             update(&ApiClient::from_args(&client)?, &email, spec).await
@@ -131,8 +130,4 @@ async fn stored(api: &ApiClient, email: &str) -> Result<Stored, Failure> {
     found.ok_or_else(|| {
         Failure::new("there is no such user").exit(Exit::NotFound).cure("`tollgate get users` lists them")
     })
-}
-
-fn spec(profile: Profile) -> Map<String, Value> {
-    profile.members().map(|(name, value)| (name.to_owned(), value)).collect()
 }
