@@ -351,21 +351,22 @@ impl Listener {
         self.stream = None;
         let store = &self.ask.gateway().store;
         let _ended = store.end_lease(self.owner, self.session, self.me).await;
-        // The subscriptions run out in the store, and the server's with its session: nobody waits for a server that hangs.
-        if timeout(UNSUBSCRIBED_WITHIN, self.unsubscribe()).await.is_err() {
-            tracing::debug!("a server was not told in time that nobody listens");
-        }
-    }
-
-    async fn unsubscribe(&self) {
-        let store = &self.ask.gateway().store;
+        let mut unheard = Vec::new();
         for uri in &self.filter.uris {
-            let left = store.leave(self.owner, self.subscription(uri), self.me).await;
-            if left == Ok(0)
-                && let Err(fault) = self.resource(Method::ResourcesUnsubscribe, uri).await
-            {
-                tracing::debug!(%fault, "a server was not told that nobody listens");
+            if store.leave(self.owner, self.subscription(uri), self.me).await == Ok(0) {
+                unheard.push(uri);
             }
+        }
+        // The server's subscriptions run out with its session: nobody waits for a server that hangs.
+        let tell = async {
+            for uri in unheard {
+                if let Err(fault) = self.resource(Method::ResourcesUnsubscribe, uri).await {
+                    tracing::debug!(%fault, "a server was not told that nobody listens");
+                }
+            }
+        };
+        if timeout(UNSUBSCRIBED_WITHIN, tell).await.is_err() {
+            tracing::debug!("a server was not told in time that nobody listens");
         }
     }
 
