@@ -228,7 +228,8 @@ fn everything(transport: &str, port: u16) -> Command {
 pub async fn run_browser_tests(file: &str, settings: &[(&str, &str)]) -> CommandOutput {
     let mut command = node();
     command
-        .args(["--test", "--test-reporter=tap"])
+        // A page that hangs fails its test, with a name, long before anybody gives up on the run.
+        .args(["--test", "--test-reporter=tap", "--test-timeout=300000"])
         .arg(repository_root().join("web/tests").join(file))
         .env("TOLLGATE_TEST_MODULES", environment().join("web"))
         .envs(settings.iter().copied());
