@@ -140,9 +140,9 @@ impl DataPlane {
         self.ops_addr
     }
 
-    /// Waits until every tenant's policy has arrived once.
+    /// Waits until every tenant's policy has arrived once, and the control plane was heard or does not answer.
     pub async fn ready(&self) {
-        self.gateway.policies.synced().await;
+        self.gateway.policies.ready().await;
     }
 
     /// Accepts no more, lets running calls end, delivers what is spooled. Takes the drain timeout, where calls go on for so

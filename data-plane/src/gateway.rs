@@ -39,10 +39,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Whether calls can be served: a policy has arrived and nothing is being stopped.
+    /// Whether calls should be sent here: a policy has arrived, the control plane was heard or does not answer, and nothing
+    /// is being stopped.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.policies.is_synced() && !self.stopping.is_cancelled()
+        self.policies.is_ready() && !self.stopping.is_cancelled()
     }
 
     /// The policy in force.

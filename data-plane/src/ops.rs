@@ -59,9 +59,10 @@ fn answer(gateway: &Gateway, others: Option<&OtherMetrics>, request: &Request<In
     match request.uri().path() {
         "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
         "/readyz" if gateway.is_ready() => readiness(gateway),
-        "/readyz" => {
-            text(StatusCode::SERVICE_UNAVAILABLE, "not ready: no policy yet, revoked, or stopping\n".to_owned())
-        }
+        "/readyz" => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready: no policy yet, just started, revoked, or stopping\n".to_owned(),
+        ),
         "/metrics" => {
             let mut metrics = gateway.metrics.render(&gauges(gateway));
             if let Some(others) = others {

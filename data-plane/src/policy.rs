@@ -23,7 +23,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout_at};
 use tollgate_proto::{
     TenantId,
     policy::v1::{self as wire, TenantPolicy},
@@ -127,11 +127,21 @@ impl Policies {
         *self.synced.borrow()
     }
 
-    /// Waits until every tenant's policy has arrived once.
-    pub async fn synced(&self) {
-        let mut synced = self.synced.subscribe();
-        // The sender lives as long as `self`, so waiting cannot fail.
+    /// Whether calls should be sent here: as [`Self::ready`].
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.is_synced() && self.lease.borrow().heard_until().is_none_or(|until| until <= Instant::now())
+    }
+
+    /// Waits until every tenant's policy has arrived once, and the control plane was heard or does not answer.
+    pub async fn ready(&self) {
+        let (mut synced, mut lease) = (self.synced.subscribe(), self.lease.subscribe());
+        // The senders live as long as `self`, so waiting cannot fail.
         let _ = synced.wait_for(|synced| *synced).await;
+        let until = lease.borrow().heard_until();
+        if let Some(until) = until {
+            let _ = timeout_at(until.into(), lease.wait_for(|lease| lease.heard_until().is_none())).await;
+        }
     }
 
     /// How current all of it is.

@@ -18,6 +18,10 @@ use tollgate_proto::policy::v1 as wire;
 
 use super::Policies;
 
+/// How long a data plane that has a policy on disk waits for its control plane before it says that it is ready: where
+/// that answers, nothing is refused for a stale policy because a data plane was restarted.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
+
 /// What the last heartbeat gave.
 #[derive(Debug, Clone, Copy)]
 pub struct Lease {
@@ -75,6 +79,11 @@ impl Lease {
     #[must_use]
     pub const fn given(length: Duration, now: Instant) -> Self {
         Self { since: now, age: Some(Duration::ZERO), length }
+    }
+
+    /// When the first heartbeat need not be waited for any more; `None`: it was heard.
+    pub(super) fn heard_until(&self) -> Option<Instant> {
+        self.length.is_zero().then(|| self.since + HEARD_WITHIN)
     }
 
     /// How current the policy is at `now`.
@@ -156,7 +165,7 @@ impl fmt::Display for Stale {
 /// any more, until `stopping`.
 pub async fn follow(policies: Arc<Policies>, stopping: CancellationToken) {
     let (mut lease, mut changes) = (policies.leases(), policies.changes());
-    let mut was_current = true;
+    let mut was_current = false;
     loop {
         let freshness = policies.freshness();
         if was_current != freshness.is_current() {

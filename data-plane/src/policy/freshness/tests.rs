@@ -70,6 +70,13 @@ fn a_policy_from_disk_is_stale_from_the_start_and_as_old_as_it_was() {
 }
 
 #[test]
+fn the_first_heartbeat_is_waited_for_a_moment() {
+    let now = Instant::now();
+    assert_eq!(Lease::none(None, now).heard_until(), Some(now + HEARD_WITHIN));
+    assert_eq!(Lease::given(seconds(10), now).heard_until(), None);
+}
+
+#[test]
 fn the_next_change_is_the_end_of_the_lease_and_then_that_of_each_tenant() {
     let tenants = [wants(false, Some(60)), wants(false, Some(40)), wants(false, None)];
     let next = |age| heard(age).changes_in(tenants.iter());
