@@ -33,6 +33,9 @@ mod guard;
 
 use guard::Guard;
 
+/// The session in which the gateway reads for its catalog, at a legacy server.
+const READING: &str = "reading";
+
 /// What a tool does when it is called.
 #[derive(Debug, Clone)]
 pub enum Reply {
@@ -273,12 +276,17 @@ async fn answer(
         return turned_away;
     }
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
-    lock(&stage.seen).push(Seen {
-        http_method: method.to_string(),
-        headers: headers.clone(),
-        message: message.clone(),
-        body: String::from_utf8_lossy(&body).into_owned(),
-    });
+    // What the gateway reads for its catalog, whenever it does, is no part of a story and moves no script on.
+    let is_reading =
+        headers.contains_key("tollgate-purpose") || headers.get("mcp-session-id").is_some_and(|id| id == READING);
+    if !is_reading {
+        lock(&stage.seen).push(Seen {
+            http_method: method.to_string(),
+            headers: headers.clone(),
+            message: message.clone(),
+            body: String::from_utf8_lossy(&body).into_owned(),
+        });
+    }
     if method == Method::DELETE {
         return StatusCode::OK.into_response();
     }
@@ -303,11 +311,13 @@ async fn answer(
     }
     let id = message["id"].clone();
     let method = message["method"].as_str().unwrap_or_default();
-    if let Some(reply) = next(&stage.methods, method) {
+    let reply = if is_reading { now(&stage.methods, method) } else { next(&stage.methods, method) };
+    if let Some(reply) = reply {
         return perform(&message, reply).await;
     }
     match (&stage.era, method) {
         (Era::Modern, "server/discover") => result(&id, &discovered()),
+        (Era::Legacy, "initialize") if is_reading => welcome(READING, &id, &message),
         (Era::Legacy, "initialize") => stage.initialized(&id, &message),
         (Era::Legacy, _) if !headers.contains_key("mcp-session-id") => {
             failure(StatusCode::BAD_REQUEST, &id, -32000, "Bad Request: no session")
@@ -326,12 +336,7 @@ async fn answer(
 impl Stage {
     fn initialized(&self, id: &Value, message: &Value) -> Response {
         let session = self.sessions.fetch_add(1, Ordering::Relaxed);
-        let welcome = json!({
-            "protocolVersion": message["params"]["protocolVersion"],
-            "capabilities": {"tools": {}},
-            "serverInfo": {"name": "scripted", "version": "1"},
-        });
-        ([("mcp-session-id", format!("scripted-{session}"))], result(id, &welcome)).into_response()
+        welcome(&format!("scripted-{session}"), id, message)
     }
 
     fn has_forgotten(&self, headers: &HeaderMap) -> bool {
@@ -363,7 +368,24 @@ impl Stage {
     }
 }
 
-/// What the script says now; the first of two replies gives way to the second.
+/// The answer to `initialize`, which opens this session.
+fn welcome(session: &str, id: &Value, message: &Value) -> Response {
+    let welcome = json!({
+        "protocolVersion": message["params"]["protocolVersion"],
+        "capabilities": {"tools": {}},
+        "serverInfo": {"name": "scripted", "version": "1"},
+    });
+    ([("mcp-session-id", session.to_owned())], result(id, &welcome)).into_response()
+}
+
+/// What would be played next, and still will be.
+fn now(script: &Mutex<BTreeMap<String, Reply>>, name: &str) -> Option<Reply> {
+    match lock(script).get(name)?.clone() {
+        Reply::Then(first, _) => Some(*first),
+        reply => Some(reply),
+    }
+}
+
 fn next(script: &Mutex<BTreeMap<String, Reply>>, name: &str) -> Option<Reply> {
     let mut script = lock(script);
     let reply = script.get(name)?.clone();

@@ -16,7 +16,7 @@ use super::*;
 use crate::{
     inquiry,
     membership::Link,
-    policy::{Policies, Shelf, disk},
+    policy::{Policies, Shelf},
     stage::{
         forward::Opening,
         identify::{Introspector, Tokens},
@@ -75,7 +75,7 @@ impl Bench {
             approval: wire::Approval::Notify.into(),
             ..wire::Server::default()
         };
-        let mut policy = TenantPolicy {
+        TenantPolicy {
             tenant_id: self.tenant.to_string(),
             tenant: "acme".to_owned(),
             revision: 1,
@@ -83,9 +83,7 @@ impl Bench {
             egress_allow: vec!["127.0.0.0/8".to_owned()],
             servers: vec![server],
             ..TenantPolicy::default()
-        };
-        policy.digest = disk::digest_of(&policy);
-        policy
+        }
     }
 
     /// What the control plane is told when it asks: names of each kind, and why something is missing.

@@ -26,6 +26,8 @@ pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// `Tollgate-Call-Id`: what the call is known by, on every answer.
 pub const CALL_ID: HeaderName = HeaderName::from_static("tollgate-call-id");
+/// `Tollgate-Purpose`: what a request to a server is for that is part of no call.
+pub const PURPOSE: HeaderName = HeaderName::from_static("tollgate-purpose");
 /// What the headers that mirror arguments begin with: `Mcp-Param-{Name}`.
 pub const PARAM_PREFIX: &str = "mcp-param-";
 

@@ -210,7 +210,11 @@ impl Ask {
         if let Some(state) = &tracestate {
             put(&mut headers, TRACESTATE, state);
         }
-        put(&mut headers, header::CALL_ID, &self.call_id.to_string());
+        if self.is_own {
+            put(&mut headers, header::PURPOSE, "catalog");
+        } else {
+            put(&mut headers, header::CALL_ID, &self.call_id.to_string());
+        }
         instance.access.pass(&self.passed, &mut headers);
         if let Some(link) = linked::named(&headers) {
             return linked::request(self, instance, link, verb, headers, body, span).await;
