@@ -75,8 +75,10 @@ fn without_the_rest(request: &Request, server: &Name, filter: &Object, may_have:
                     if needs_of(server, key, wanted).iter().all(&may_have) {
                         kept.raw(key, wanted);
                     } else if let Some(uris) = uris(key, wanted) {
-                        let allowed = uris.iter().filter(|uri| may_have(&of_uri(server, uri)));
-                        kept.array(key, |kept| allowed.for_each(|uri| kept.raw(&Raw::text(uri))));
+                        let mut allowed = uris.iter().filter(|uri| may_have(&of_uri(server, uri))).peekable();
+                        if allowed.peek().is_some() {
+                            kept.array(key, |kept| allowed.for_each(|uri| kept.raw(&Raw::text(uri))));
+                        }
                     }
                 }
             });
@@ -130,5 +132,7 @@ mod tests {
         let allowed = of_uri(&server(), "a:c");
         let narrowed = without_the_rest(&asked, &server(), &filter(&asked).expect("a filter"), |it| *it == allowed);
         assert_eq!(narrowed, listen(r#"{"resourceSubscriptions":["a:c"],"toolsListChanged":true}"#));
+        let none = without_the_rest(&asked, &server(), &filter(&asked).expect("a filter"), |_| false);
+        assert_eq!(none, listen(r#"{"toolsListChanged":true}"#));
     }
 }
