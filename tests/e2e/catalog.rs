@@ -7,6 +7,8 @@ use crate::scene::{Refused, Scene, assert_refusal};
 
 const HELD: Refused = Refused { status: 403, code: 40300, reason: "tool_not_approved" };
 
+const BLOCKED: Refused = Refused { status: 403, code: 40300, reason: "tool_blocked" };
+
 /// The server's tools, of which `read` says this of itself.
 fn tools(description: &str) -> Reply {
     let tool = |name: &str, text: &str| json!({"name": name, "description": text, "inputSchema": {"type": "object"}});
@@ -71,7 +73,7 @@ async fn a_blocked_tool_is_hidden_and_a_server_is_read_when_somebody_asks() {
     scene.tollgate.command(&["catalog", "block", "files/read"]).await.success();
     scene.tollgate.policy_in_force().await;
     assert_eq!(scene.client.tool_names().await, [""; 0]);
-    assert_refusal(&scene.client.call("read", json!({})).await, HELD);
+    assert_refusal(&scene.client.call("read", json!({})).await, BLOCKED);
     scene.tollgate.command(&["catalog", "reset", "files/read"]).await.success();
     scene.tollgate.policy_in_force().await;
     assert_eq!(scene.client.call("read", json!({})).await.text(), "content");

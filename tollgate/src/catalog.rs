@@ -136,8 +136,10 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
             eprintln!("{} is {} again", name(&reset), reset["state"].as_str().unwrap_or_default());
         }
         Action::Read { server, client } => {
-            let read = ApiClient::from_args(&client)?.post(&["servers", &format!("{server}:read-catalog")], &json!({}));
-            let read = read.await.map_err(|failure| failure.during(format!("cannot read what {server} offers")))?;
+            let read = ApiClient::from_args(&client)?
+                .post(&["servers", &format!("{server}:read-catalog")], &json!({}))
+                .await
+                .map_err(|failure| failure.during(format!("cannot read what {server} offers")))?;
             let catalog = &read["status"]["catalog"];
             eprintln!(
                 "{} approved, {} pending, {} blocked",

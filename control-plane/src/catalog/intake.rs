@@ -204,8 +204,7 @@ pub(super) async fn take_in(
     sql::bring_back(&mut tx, list, &news.back).await?;
     let gone = sql::mark_gone(&mut tx, list, &names).await?;
     sql::record_read(&mut tx, list, data_plane, (entries.len(), refused), &offer.refusals).await?;
-    let in_force = !news.changed.is_empty() && owner.approval != Approval::Pinned;
-    if !news.new.is_empty() || in_force {
+    if !read.is_empty() {
         policy::bump(&mut tx).await?;
     }
     tx.commit().await?;

@@ -78,7 +78,7 @@ impl Connected {
 
     /// Whether nobody is connected.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+        self.progress.borrow().is_empty()
     }
 
     /// Asks one of them, and the next where one is busy or goes away.
@@ -86,7 +86,7 @@ impl Connected {
     /// # Errors
     /// What the last one that was asked did; [`Silence::Gone`] when nobody is connected.
     pub(crate) async fn ask_one(&self, tenant: TenantId, what: &What) -> Result<Reply, Silence> {
-        let askers: Vec<_> = self.0.borrow().values().map(|progress| progress.asker.clone()).collect();
+        let askers: Vec<_> = self.progress.borrow().values().map(|progress| progress.asker.clone()).collect();
         let mut said = Err(Silence::Gone);
         for asker in askers {
             said = asker.ask(tenant, what.clone()).await;

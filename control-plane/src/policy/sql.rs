@@ -256,8 +256,10 @@ pub(super) async fn catalog(
     tenant: TenantId,
 ) -> Result<HashMap<ServerId, Vec<CatalogItem>>, sqlx::Error> {
     let rows = sqlx::query!(
-        "SELECT server_id, kind, name, approved_digest, blocked, read_only, additive FROM catalog_items
-         WHERE tenant_id = $1 ORDER BY server_id, kind, name",
+        "SELECT server_id, kind, name, blocked, read_only, additive,
+                -- What was last seen as another is not what was approved, wherever that was seen.
+                CASE WHEN digest = approved_digest THEN approved_digest END AS approved_digest
+         FROM catalog_items WHERE tenant_id = $1 ORDER BY server_id, kind, name",
         tenant.uuid()
     )
     .fetch_all(connection)
