@@ -76,7 +76,7 @@ mod tests {
         let of = |grants: &[Grant], servers: &[Server]| {
             required_by(&TenantPolicy { grants: grants.to_vec(), servers: servers.to_vec(), ..TenantPolicy::default() })
         };
-        assert_eq!(of(&[narrowed.clone()], &[]), ["grant_conditions"]);
+        assert_eq!(of(std::slice::from_ref(&narrowed), &[]), ["grant_conditions"]);
         assert_eq!(of(&[], &[pinned]), ["approval"]);
         let server = Server { catalog: vec![blocked], ..Server::default() };
         assert_eq!(of(&[narrowed], &[server]), ["grant_conditions", "approval"]);

@@ -201,8 +201,11 @@ proptest! {
         }
     }
 
+    // What a deny speaks of keeps its name: under another one it would be something else, which nothing denies.
     #[test]
     fn a_new_name_never_widens(scene in any_scene(), which in 0_usize..3) {
+        let named = ["a:", "toolset/t", "nothing"][which];
+        prop_assume!(!scene.policy.grants.iter().any(|it| it.deny && it.scopes.iter().any(|scope| scope.starts_with(named))));
         let before = ITEMS.map(|wanted| scene.outcome(wanted, Some("{}")).starts_with("allowed"));
         let mut scene = scene;
         match which {
