@@ -158,7 +158,7 @@ async fn apply_refuses_what_it_does_not_understand() {
         ("apiVersion: tollgate/v1\nkind: Team\nmetadata: {name: x}\nspec: {colour: red}\n", "colour"),
         ("apiVersion: tollgate/v1\nkind: Team\nmetadata: {name: Not A Name}\nspec: {}\n", "name"),
         (
-            "apiVersion: tollgate/v1\nkind: Grant\nmetadata: {name: x}\nspec: {to: {role: admin}, scopes: ['a:b']}\n",
+            "apiVersion: tollgate/v1\nkind: Grant\nmetadata: {name: x}\nspec: {to: {role: boss}, scopes: ['a:b']}\n",
             "role",
         ),
     ];

@@ -143,7 +143,10 @@ async fn a_server_that_is_registered_as_one_is_approached_as_one() {
     let tollgate = Deployment::separate(2).start().await;
     tollgate.allow_loopback_servers().await;
     tollgate.apply(&manifest(&server.url())).await;
-    assert_eq!(tollgate.get("servers/old").await["status"]["effective"], json!({"transport": "sse", "era": "legacy"}));
+    assert_eq!(
+        tollgate.get("servers/old").await["status"]["effective"],
+        json!({"transport": "sse", "era": "legacy", "approval": "trust"})
+    );
     let agent = tollgate.agent("ci").grant("old:*").create().await;
     let client = agent.at_server("old").await;
     for client in [&client, &client.clone().through(tollgate.data_plane_url(1))] {

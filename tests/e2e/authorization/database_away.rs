@@ -26,6 +26,7 @@ async fn clients_are_told_to_come_again_and_lose_nothing() {
     let tokens = app.tokens(&mut office.owner, &resource).await;
     let back = office.owner.allow(&app.authorize_url(&[("resource", &resource)])).await;
     let code = tollgate_tests::code_of(&back);
+    office.tollgate.when_stale("none", "allow").await;
 
     // What is away is reported, and says so in the log.
     office.tollgate.expect_error_log("");
