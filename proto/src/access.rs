@@ -122,8 +122,8 @@ pub enum Refused<'b> {
     Blocked,
     /// Its server's definitions need approval, and what it is now was not approved.
     NotApproved,
-    /// It is granted, but the token does not carry it: a new token would.
-    NotInToken,
+    /// The grant allows it, but the token does not carry it: a new token would.
+    NotInToken(Ruling<'b>),
 }
 
 impl Item<'_> {

@@ -46,7 +46,7 @@ pub(super) fn answer(edition: &Edition, standing: &Standing<'_>, attempt: &Attem
 /// The `reason` of the refusal, as data planes tell it.
 const fn reason(why: &Refused<'_>) -> &'static str {
     match why {
-        Refused::NotInToken => "scope_insufficient",
+        Refused::NotInToken(_) => "scope_insufficient",
         Refused::NotApproved => "tool_not_approved",
         Refused::Blocked => "tool_blocked",
         Refused::OutsideNetwork(_) => "network_not_allowed",
@@ -71,8 +71,9 @@ const fn ruling_of<'r, 'b>(why: &'r Refused<'b>) -> Option<&'r Ruling<'b>> {
         Refused::Denied(ruling)
         | Refused::Expired(ruling)
         | Refused::OutsideNetwork(ruling)
+        | Refused::NotInToken(ruling)
         | Refused::ConditionFailed { ruling, .. } => Some(ruling),
-        Refused::NotGranted | Refused::Blocked | Refused::NotApproved | Refused::NotInToken => None,
+        Refused::NotGranted | Refused::Blocked | Refused::NotApproved => None,
     }
 }
 
@@ -115,8 +116,9 @@ fn sentence(edition: &Edition, why: &Refused<'_>, attempt: &Attempt<'_>) -> Stri
         }
         Refused::Blocked => "an administrator has blocked it".to_owned(),
         Refused::NotApproved => "no definition of it is approved, and its server's need approval".to_owned(),
-        Refused::NotInToken => {
-            format!("it is granted, but the token carries no scope that speaks of `{}`", scope_of(attempt))
+        Refused::NotInToken(ruling) => {
+            let (grant, scope) = (grant(ruling), scope_of(attempt));
+            format!("grant `{grant}` allows it, but the token carries no scope that speaks of `{scope}`")
         }
     }
 }

@@ -179,7 +179,14 @@ fn refusal(caller: &Caller, used: &Use, refused: Refused<'_>, now: i64) -> Refus
         Refused::Blocked => Refusal::ToolBlocked { scope },
         Refused::NotApproved => Refusal::ToolNotApproved { scope },
         // One operation needs one scope, so that this is all that it needs.
-        Refused::NotInToken => Refusal::ScopeInsufficient { challenge: caller.challenge(Some(scope.clone())), scope },
+        Refused::NotInToken(ruling) => {
+            let asked = match ruling.scope {
+                // Tokens are issued by what scopes say, and that does not tell which tools only read.
+                only_reading @ Scope::ReadOnly { .. } => only_reading.clone(),
+                _ => scope.clone(),
+            };
+            Refusal::ScopeInsufficient { challenge: caller.challenge(Some(asked)), scope }
+        }
     }
 }
 

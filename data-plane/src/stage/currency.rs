@@ -5,7 +5,7 @@
 
 use tollgate_proto::{
     Name,
-    access::{Book, CatalogEntry, Item, Kind},
+    access::{Book, Item, Kind},
 };
 
 use crate::{
@@ -25,7 +25,10 @@ pub struct Current(());
 pub fn require_current(policies: &Policies, caller: &Caller, route: &Route) -> Result<Current, Refusal> {
     if route.leaves() {
         let tenant = caller.tenant();
-        let may_destroy = route.tool().is_some_and(|(server, tool)| may_destroy(&tenant.book, server, tool));
+        let may_destroy = route.tool().is_some_and(|(server, tool)| {
+            let observed = caller.observed(server, Item { kind: Kind::Tool, name: tool });
+            may_destroy(&tenant.book, server, tool, observed.as_ref())
+        });
         tenant.staleness.permits(policies.freshness(), may_destroy)?;
     }
     Ok(Current(()))
@@ -40,10 +43,10 @@ pub fn require_unexpired(policies: &Policies, caller: &Caller) -> Result<(), Ref
     Ok(caller.tenant().staleness.permits(policies.freshness(), false)?)
 }
 
-/// Whether a tool is anything but one that is approved as destroying nothing.
-fn may_destroy(book: &Book, server: &Name, tool: &str) -> bool {
+/// Whether a tool is anything but one that is approved as destroying nothing; `observed` is the digest of what it is now.
+fn may_destroy(book: &Book, server: &Name, tool: &str, observed: Option<&[u8; 32]>) -> bool {
     let entry = book.catalogued(server, Item { kind: Kind::Tool, name: tool });
-    !entry.is_some_and(CatalogEntry::is_harmless)
+    !entry.is_some_and(|entry| entry.is_harmless(observed))
 }
 
 #[cfg(test)]
@@ -74,8 +77,10 @@ mod tests {
         let server = Server { id, name: "files".to_owned(), catalog, ..Server::default() };
         let book = Book::read(&TenantPolicy { servers: vec![server], ..TenantPolicy::default() }).unwrap();
         let files: Name = "files".parse().unwrap();
-        let destroys = ["read", "append", "delete", "claims", "ask"].map(|tool| may_destroy(&book, &files, tool));
+        let destroys = ["read", "append", "delete", "claims", "ask"].map(|tool| may_destroy(&book, &files, tool, None));
         assert_eq!(destroys, [false, false, true, true, true]);
-        assert!(may_destroy(&book, &"others".parse().unwrap(), "read"));
+        assert!(may_destroy(&book, &"others".parse().unwrap(), "read", None));
+        assert!(!may_destroy(&book, &files, "read", Some(&[7; 32])));
+        assert!(may_destroy(&book, &files, "read", Some(&[8; 32])), "it has become another one");
     }
 }

@@ -113,6 +113,11 @@ impl Catalog {
         self.tools.get(tool).is_some_and(|entry| entry.read_only && entry.is_as_approved(observed))
     }
 
+    /// Whether a tool was approved as one that only reads, whatever has become of it.
+    pub(super) fn was_to_read(&self, tool: &str) -> bool {
+        self.tools.get(tool).is_some_and(|entry| entry.read_only)
+    }
+
     /// The templates that a resource may be made by.
     fn templates_of(&self, item: Item<'_>) -> impl Iterator<Item = &CatalogEntry> {
         let templates = (item.kind == Kind::Resource).then_some(&self.templates).into_iter();
@@ -122,10 +127,11 @@ impl Catalog {
 }
 
 impl CatalogEntry {
-    /// Approved as a tool that destroys nothing.
+    /// Whether it was approved as a tool that destroys nothing, and is still that. `observed` is the digest of the
+    /// definition that the server has given last; none: it has not been looked at.
     #[must_use]
-    pub const fn is_harmless(&self) -> bool {
-        self.approved_digest.is_some() && (self.read_only || self.additive)
+    pub fn is_harmless(&self, observed: Option<&[u8; 32]>) -> bool {
+        (self.read_only || self.additive) && self.is_as_approved(observed)
     }
 
     fn is_as_approved(&self, observed: Option<&[u8; 32]>) -> bool {

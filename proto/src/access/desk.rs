@@ -52,7 +52,7 @@ impl<'b, 'a> Desk<'b, 'a> {
             return Err(Refused::NotApproved);
         }
         let is_carried = self.asker.token.iter().any(|scope| self.names(scope, item, observed, false));
-        if is_carried { Ok(ruling) } else { Err(Refused::NotInToken) }
+        if is_carried { Ok(ruling) } else { Err(Refused::NotInToken(ruling)) }
     }
 
     /// Whether any grant in force lets the agent use anything of the server, whatever the token carries.
@@ -147,7 +147,7 @@ impl<'b, 'a> Desk<'b, 'a> {
             (Scope::Tool { tool, .. }, Kind::Tool) => **tool == *name,
             (Scope::ReadOnly { .. }, Kind::Tool) => {
                 // What has changed since it was approved is not what was approved, but it stays what was denied.
-                self.catalog.is_some_and(|catalog| catalog.only_reads(name, observed.filter(|_| !deny)))
+                self.catalog.is_some_and(|of| if deny { of.was_to_read(name) } else { of.only_reads(name, observed) })
             }
             (Scope::Resources { pattern, .. }, Kind::Template) if !deny => pattern.meets(name),
             (Scope::Tools { pattern, .. }, Kind::Tool)

@@ -109,7 +109,7 @@ impl Scene {
             Err(Refused::NotGranted) => "not granted".to_owned(),
             Err(Refused::Blocked) => "blocked".to_owned(),
             Err(Refused::NotApproved) => "not approved".to_owned(),
-            Err(Refused::NotInToken) => "not in token".to_owned(),
+            Err(Refused::NotInToken(_)) => "not in token".to_owned(),
         }
     }
 
@@ -285,20 +285,19 @@ fn a_toolset_stands_for_its_tools_in_grants_and_tokens() {
 #[test]
 fn what_only_reads_is_what_was_approved_as_that() {
     let reads = |name, is_approved, read_only| wire::CatalogItem { read_only, ..tool(name, is_approved) };
-    let items = [reads("get", true, true), reads("claims", false, true), reads("set", true, false)];
+    let items = [reads("get", true, true), reads("changed", false, true), reads("set", true, false)];
     let scene = Scene::new().with_catalog(wire::Approval::Unspecified, &items).allow(&["a:@read"]);
     assert!(scene.allows("a:get"));
-    for other in ["a:claims", "a:set", "a:unknown", "a:@prompt/get", "b:get"] {
+    for other in ["a:changed", "a:set", "a:unknown", "a:@prompt/get", "b:get"] {
         assert!(!scene.allows(other), "{other}");
     }
     assert_eq!(scene.outcome_of("a:get", None, Some(&DIGEST)), "allowed by grant-0 a:@read");
     assert_eq!(scene.outcome_of("a:get", None, Some(&[8; 32])), "not granted", "it is not what was approved");
     let denied = Scene::new().with_catalog(wire::Approval::Unspecified, &items).allow(&["a:*"]).deny(&["a:@read"]);
-    assert_eq!(
-        denied.outcome_of("a:get", None, Some(&[8; 32])),
-        "denied by grant-1 a:@read",
-        "nothing is let in by a change"
-    );
+    for (changed, observed) in [("a:get", Some(&[8; 32])), ("a:changed", None)] {
+        let outcome = denied.outcome_of(changed, None, observed);
+        assert_eq!(outcome, "denied by grant-1 a:@read", "nothing is let in by a change");
+    }
 }
 
 #[test]

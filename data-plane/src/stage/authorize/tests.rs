@@ -187,6 +187,23 @@ fn what_is_missing_is_named_as_one_tool_of_a_server() {
 }
 
 #[test]
+fn a_token_for_a_tool_that_only_reads_is_asked_for_as_it_is_granted() {
+    let callers = everywhere_under(&[grant(&["a:@read"])], &["b:x"], |policy| {
+        policy.servers[0].catalog.push(wire::CatalogItem {
+            kind: wire::ItemKind::Tool.into(),
+            name: "x".to_owned(),
+            approved_digest: vec![7; 32],
+            read_only: true,
+            ..wire::CatalogItem::default()
+        });
+    });
+    let Err(Refusal::ScopeInsufficient { scope, challenge }) = permit(&callers[0], &tool("a", "x"), NOW) else {
+        panic!("a token with the scope would do")
+    };
+    assert_eq!((scope.to_string().as_str(), challenge.scope), ("a:x", Some("a:@read".parse().unwrap())));
+}
+
+#[test]
 fn prompts_and_resources_are_granted_by_name() {
     let caller = federated(&[grant(&["a:@prompt/re*", "a:@resource/file:///docs/*"])], &["a:*"]);
     let view = View { caller: caller.clone(), now: NOW };
