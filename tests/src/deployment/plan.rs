@@ -47,7 +47,9 @@ impl Plan {
     }
 
     pub(super) fn separate(data_planes: usize) -> Self {
-        Self { data_planes: Some(data_planes), with_redis: true, ..Self::dev() }
+        let plan = Self { data_planes: Some(data_planes), with_redis: true, ..Self::dev() };
+        // Nor is a control plane away whose heartbeat waits for a core.
+        plan.env("TOLLGATE_POLICY_LEASE", "60s")
     }
 
     /// Keeps sessions and counters in a Redis.
