@@ -36,6 +36,7 @@ mod legacy_listening;
 mod limits;
 mod mirrored_headers;
 mod modern_statuses;
+mod outages;
 mod policy;
 mod proxies;
 mod real_clients;

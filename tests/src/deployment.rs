@@ -27,10 +27,12 @@ use crate::{
 
 mod admin;
 mod fleet;
+mod outage;
 mod plan;
 mod service;
 mod verdict;
 
+pub use outage::Part;
 pub use plan::Plan;
 use service::Service;
 

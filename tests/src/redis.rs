@@ -19,7 +19,7 @@ const BUS: u16 = 10_000;
 #[derive(Debug)]
 pub struct Redis {
     ports: Vec<u16>,
-    _servers: Vec<Process>,
+    servers: Vec<Process>,
     /// Where the nodes of a cluster keep what they know of each other.
     _folder: Option<Folder>,
 }
@@ -33,7 +33,20 @@ impl Redis {
         let port = free_port();
         let server = Process::spawn("redis-server", server(port));
         listens(port).await;
-        Self { ports: vec![port], _servers: vec![server], _folder: None }
+        Self { ports: vec![port], servers: vec![server], _folder: None }
+    }
+
+    /// `kill -9`, with all that it held.
+    pub(crate) fn crash(&mut self) {
+        self.servers.drain(..).for_each(|mut server| server.crash());
+    }
+
+    /// Starts the one that was there again, and waits until it answers.
+    pub(crate) async fn restart(&mut self) {
+        let [port] = self.ports[..] else { panic!("a cluster is not restarted") };
+        assert!(self.servers.is_empty(), "Redis runs already");
+        self.servers.push(Process::spawn("redis-server", server(port)));
+        listens(port).await;
     }
 
     /// Runs a command and returns the lines of its answer.
@@ -75,7 +88,7 @@ impl Redis {
             })
             .await;
         }
-        Self { ports, _servers: servers, _folder: Some(folder) }
+        Self { ports, servers, _folder: Some(folder) }
     }
 
     /// How to connect to it: the URLs of all nodes, with commas between them.

@@ -35,6 +35,9 @@ pub struct UsageRecord {
     pub outcome: String,
     /// Whether a server saw it.
     pub forwarded: bool,
+    /// The policy revision that decided.
+    #[serde(default)]
+    pub policy_revision: i64,
     /// HTTP status that the agent got.
     pub http_status: i64,
     /// JSON-RPC error code that the agent got.

@@ -112,8 +112,19 @@ impl Deployment {
     /// # Panics
     /// When the control plane cannot be reached.
     pub async fn rest(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
-        let url =
-            format!("{}/api/v1/tenants/default{}{path}", self.control_url, if path.is_empty() { "" } else { "/" });
+        self.ask(&self.control_url, method, path, headers, body).await
+    }
+
+    /// As [`Self::rest`], of the control plane at `base`.
+    pub(super) async fn ask(
+        &self,
+        base: &str,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Answer {
+        let url = format!("{base}/api/v1/tenants/default{}{path}", if path.is_empty() { "" } else { "/" });
         let bearer = format!("Bearer {}", self.admin_token);
         let mut headers = headers.to_vec();
         headers.push(("authorization", &bearer));

@@ -1,0 +1,92 @@
+//! Parts of a deployment that fail, and come back.
+//!
+//! Invariant: a part fails as a stranger would see it fail: it is killed, or it stands still with its connections open.
+
+use http::Method;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::Deployment;
+use crate::{http::Answer, process::Process};
+
+/// A process of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A control plane.
+    ControlPlane(usize),
+    /// A data plane.
+    DataPlane(usize),
+}
+
+impl Deployment {
+    /// `kill -9`.
+    pub fn crash(&mut self, part: Part) {
+        let position = self.position_of(part);
+        self.services[position].end(Process::crash);
+    }
+
+    /// Starts what has crashed again and waits until it is ready.
+    pub async fn restart(&mut self, part: Part) {
+        let position = self.position_of(part);
+        self.services[position].start().await;
+    }
+
+    /// Lets it stand still: it answers nobody, and nobody is told.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn freeze(&self, part: Part) {
+        self.signal(part, Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn thaw(&self, part: Part) {
+        self.signal(part, Signal::SIGCONT);
+    }
+
+    /// `kill -9` of Redis, with all that it held.
+    ///
+    /// # Panics
+    /// When the deployment has none.
+    pub fn crash_redis(&mut self) {
+        self.redis.as_mut().expect("the deployment has a Redis").crash();
+    }
+
+    /// Starts Redis again, empty, and waits until it answers.
+    ///
+    /// # Panics
+    /// When the deployment has none, or it runs.
+    pub async fn restart_redis(&mut self) {
+        self.redis.as_mut().expect("the deployment has a Redis").restart().await;
+    }
+
+    /// As [`Self::rest`], of the control plane `index` itself.
+    ///
+    /// # Panics
+    /// When it cannot be reached.
+    pub async fn rest_at(
+        &self,
+        index: usize,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Answer {
+        let base = if index == 0 { self.control_url.clone() } else { self.second_control_url() };
+        self.ask(&base, method, path, headers, body).await
+    }
+
+    fn signal(&self, part: Part, signal: Signal) {
+        self.services[self.position_of(part)].process.as_ref().expect("the process runs").signal(signal);
+    }
+
+    fn position_of(&self, part: Part) -> usize {
+        match part {
+            Part::ControlPlane(index) => index,
+            Part::DataPlane(index) => self.position(index),
+        }
+    }
+}
