@@ -122,6 +122,33 @@ async fn a_data_plane_that_starts_alone_is_stale_until_it_hears_its_control_plan
 }
 
 #[tokio::test]
+async fn what_is_revoked_meanwhile_is_refused_at_the_latest_when_the_data_plane_hears_again() {
+    let scene = set().await;
+    scene.tollgate.when_stale("20s", "deny").await;
+    let token = scene.agent.token(scene.client.url()).await;
+    let client = scene.client.clone().with_token(&token);
+    assert_eq!(client.call("read", json!({})).await.status, 200);
+    scene.tollgate.cut_off_data_planes().await;
+    assert_eq!(scene.agent.revoke(&token).await.status, 200);
+
+    // Nobody can tell it. What may destroy is over with the lease, the rest with the longest that the tenant allows.
+    is_ready(&scene, 200, "policy stale").await;
+    assert_refusal(&client.call("read", json!({})).await, STALE);
+    assert_eq!(client.tool_names().await, ["read"]);
+    is_ready(&scene, 503, "1 of 1 tenants not served").await;
+    assert_refusal(&client.request("tools/list", json!({})).await, STALE);
+
+    scene.tollgate.reconnect_data_planes();
+    eventually_true("the revocation to arrive", || async {
+        let answer = client.call("read", json!({})).await;
+        assert_ne!(answer.status, 200, "the policy became current before what was revoked was known");
+        answer.status == 401 && answer.reason() == "token_revoked"
+    })
+    .await;
+    scene.assert_goes_on().await;
+}
+
+#[tokio::test]
 async fn a_control_plane_without_its_database_makes_nothing_current() {
     let plan = Deployment::separate(1).with_losable_database().env("TOLLGATE_POLICY_LEASE", LEASE);
     let scene = Scene::set(plan, &Era::Modern).await;
