@@ -15,8 +15,10 @@ use sqlx::{
 };
 use tollgate_proto::TenantId;
 
-/// Role that owns nothing and cannot bypass row-level security.
-const APPLICATION_ROLE: &str = "SET ROLE tollgate_app";
+/// What a connection begins with: the role that owns nothing and cannot bypass row-level security; and that locks end
+/// though their control plane hangs in the middle of a transaction, or its host is gone: the others wait for them. No
+/// transaction waits for anybody but Postgres for that long.
+const CONNECTED: &str = "SET ROLE tollgate_app; SET idle_in_transaction_session_timeout = '10s'";
 const CONNECTIONS_MAX: u32 = 20;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection is taken to be alive.
@@ -59,7 +61,7 @@ impl Db {
                 Box::pin(async move { is_alive(connection, use_before.idle_for).await })
             })
             .after_connect(|connection, _| {
-                Box::pin(async move { sqlx::query(APPLICATION_ROLE).execute(connection).await.map(drop) })
+                Box::pin(async move { sqlx::raw_sql(CONNECTED).execute(connection).await.map(drop) })
             })
             .connect_with(options)
             .await?;

@@ -293,7 +293,8 @@ impl From<sqlx::Error> for ApiError {
                 // operations look before they write.
                 Some("23503" | "23505" | "40001" | "40P01") => Self::Conflict,
                 // The connection is lost, the server out of resources, shutting down (PostgreSQL's appendix A).
-                Some(code) if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
+                // `25P03`: this process hung for so long that its transaction was ended.
+                Some(code) if ["08", "25P03", "53", "57"].iter().any(|class| code.starts_with(class)) => {
                     Self::Unavailable(error)
                 }
                 _ => Self::internal(error),

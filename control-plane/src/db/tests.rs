@@ -50,6 +50,21 @@ async fn a_tenants_transaction_neither_sees_nor_writes_anothers_rows() {
 }
 
 #[tokio::test]
+async fn a_control_plane_that_hangs_in_a_transaction_gives_up_its_locks() {
+    run(async |bench| {
+        let db = &bench.app.db;
+        let limit = "SELECT current_setting('idle_in_transaction_session_timeout')";
+        let mut tenant = db.tenant(bench.acme).await.expect("a transaction");
+        let mut platform = db.platform().await.expect("a transaction");
+        for transaction in [&mut *tenant, &mut *platform] {
+            let ends_after: String = sqlx::query_scalar(limit).fetch_one(&mut *transaction).await.expect("a setting");
+            assert_eq!(ends_after, "10s");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_look_up_sees_its_tenant_alone_and_cannot_write() {
     run(async |bench| {
         let other = bench.tenant("other").await;

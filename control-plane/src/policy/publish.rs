@@ -374,6 +374,12 @@ impl Follower<'_> {
 }
 
 /// Whether no other tenant would fare better.
-const fn is_unreachable(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
+fn is_unreachable(error: &sqlx::Error) -> bool {
+    // Lost or ended by the server (PostgreSQL's appendix A): `25P03` is a transaction that hung for too long.
+    let is_lost = |code: &str| ["08", "25P03", "57"].iter().any(|class| code.starts_with(class));
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_lost(&code)),
+        _ => false,
+    }
 }
