@@ -28,6 +28,8 @@ async fn item(scene: &Scene, wanted: impl Fn(&Value) -> bool) -> Value {
 #[tokio::test]
 async fn a_changed_description_is_held_shown_as_a_difference_approved_and_in_force() {
     let scene = Scene::modern().await;
+    // What was offered at the registration is known before anything else is offered.
+    item(&scene, |item| item["state"] == "approved").await;
     scene.server.set_method("tools/list", tools("Reads a file."));
     let spec = json!({"instances": [{"url": scene.server.url()}], "catalog": {"approval": "pinned"}});
     scene.tollgate.put("servers/files", json!({"spec": spec})).await;

@@ -293,8 +293,9 @@ async fn answer(
     if stage.has_forgotten(&headers) {
         return StatusCode::NOT_FOUND.into_response();
     }
+    let play = if is_reading { now } else { next };
     if method == Method::GET
-        && let Some(reply) = next(&stage.methods, "GET")
+        && let Some(reply) = play(&stage.methods, "GET")
     {
         return perform(&Value::Null, reply).await;
     }
@@ -311,8 +312,7 @@ async fn answer(
     }
     let id = message["id"].clone();
     let method = message["method"].as_str().unwrap_or_default();
-    let reply = if is_reading { now(&stage.methods, method) } else { next(&stage.methods, method) };
-    if let Some(reply) = reply {
+    if let Some(reply) = play(&stage.methods, method) {
         return perform(&message, reply).await;
     }
     match (&stage.era, method) {

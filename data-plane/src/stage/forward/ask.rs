@@ -288,6 +288,9 @@ impl Ask {
 
     /// Ends an upstream session, if the server cares to hear it.
     pub async fn delete(&self, instance: &Instance, mut headers: HeaderMap) {
+        if self.is_own {
+            put(&mut headers, header::PURPOSE, "catalog");
+        }
         instance.access.pass(&self.passed, &mut headers);
         let ended = match linked::named(&headers) {
             Some(link) => {
