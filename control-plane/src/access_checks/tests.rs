@@ -66,7 +66,7 @@ async fn an_answer_names_grant_scope_and_reason() {
             (json!({ "tool": "once" }), "allowed once demo:once"),
             (json!({ "tool": "once", "at": "2999-01-01T00:00:00Z" }), "tool_not_granted once demo:once"),
             (json!({ "tool": "get_issue", "scopes": ["demo:get_*"] }), "allowed getters demo:get_*"),
-            (json!({ "tool": "get_issue", "scopes": ["demo:pay"] }), "scope_insufficient - demo:get_issue"),
+            (json!({ "tool": "get_issue", "scopes": ["demo:pay"] }), "scope_insufficient getters demo:get_*"),
         ] {
             let answer = ask(bench, asked.clone()).await;
             assert_eq!(summary(&answer), expected, "{asked}: {answer:#}");
