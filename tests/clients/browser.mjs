@@ -31,7 +31,7 @@ let complaints = [];
 async function turn() {
   const last = page;
   page = await context.newPage();
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(60_000);
   page.on('pageerror', (error) => complaints.push(`script error: ${error.message}`));
   page.on('console', (message) => {
     if (/Content Security Policy|Refused to/.test(message.text())) complaints.push(message.text());
@@ -60,7 +60,7 @@ const ways = (order) => page.locator('button, a').filter({ hasText: order.provid
 
 // Waits until a page that leads on by itself has done so.
 async function moveOn(from, gone) {
-  for (const end = Date.now() + 30_000; Date.now() < end && page.url() === from && !gone();) {
+  for (const end = Date.now() + 60_000; Date.now() < end && page.url() === from && !gone();) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

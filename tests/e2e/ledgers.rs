@@ -26,6 +26,7 @@ async fn every_call_is_recorded_once_although_the_data_plane_was_killed() {
 #[tokio::test]
 async fn every_call_is_recorded_once_although_the_control_plane_restarted() {
     let mut scene = Scene::set(Deployment::separate(1), &Era::Modern).await;
+    scene.tollgate.when_stale("none", "allow").await;
     let mut seen_by_client = calls(&scene.client, 20).await;
     scene.tollgate.stop_control_plane();
     seen_by_client.extend(calls(&scene.client, 20).await);
@@ -37,6 +38,7 @@ async fn every_call_is_recorded_once_although_the_control_plane_restarted() {
 #[tokio::test]
 async fn every_call_is_recorded_once_although_dev_was_killed() {
     let mut scene = Scene::modern().await;
+    scene.tollgate.when_stale("none", "allow").await;
     let mut seen_by_client = calls(&scene.client, 30).await;
     scene.tollgate.crash_data_plane(0);
     scene.tollgate.start_data_plane(0).await;

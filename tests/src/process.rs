@@ -18,7 +18,7 @@ use nix::{
 use crate::wait::{PAUSE, eventually};
 
 /// How long a process may take to stop by itself once it is asked to.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(45);
 
 /// A running (or finished) child process.
 #[derive(Debug)]

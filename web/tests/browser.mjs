@@ -21,7 +21,7 @@ export async function launch() {
   assert.ok(launched, 'no Chromium is installed');
   return chromium.launch({
     executablePath: launched,
-    timeout: 30_000,
+    timeout: 60_000,
     args: [
       '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage',
@@ -32,7 +32,7 @@ export async function launch() {
 // A page whose every complaint is remembered: errors of scripts, of the console, of the security policy, of requests.
 export async function watchedPage(context) {
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(60_000);
   const complaints = [];
   page.on('pageerror', (error) => complaints.push(`script error: ${error.message}`));
   page.on('console', (message) => {

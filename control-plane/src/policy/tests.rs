@@ -589,7 +589,7 @@ async fn no_lease_is_renewed_while_postgres_is_away() {
             assert!(matches!(heard, Ok(Some(Hear::Heartbeat(_)))), "{heard:?}");
             last_heartbeat_at = Instant::now();
         }
-        assert!(last_heartbeat_at - away_at < Duration::from_millis(3_500));
+        assert!(last_heartbeat_at - away_at < Duration::from_secs(6));
 
         database.set_reachable(true).await;
         assert!(matches!(data_plane.hear().await, Ok(Some(Hear::Heartbeat(_)))));

@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use tollgate_tests::{Deployment, InteractiveAgent, McpAnswer, Tokens, code_of, eventually_true};
+use tollgate_tests::{Deployment, InteractiveAgent, McpAnswer, Tokens, code_of, eventually, eventually_true};
 
 use super::{Office, change_tenant};
 
@@ -148,7 +148,13 @@ impl Story {
 
     async fn call(&self, data_plane: usize, tokens: &Tokens) -> McpAnswer {
         let base = self.office.tollgate.data_plane_url(data_plane);
-        tokens.at(&self.resource).through(base).call("read", Value::Object(serde_json::Map::new())).await
+        let client = tokens.at(&self.resource).through(base);
+        // The control plane that is asked about an opaque token may wait for a core for longer than it is waited for.
+        eventually("the token to be looked up", || async {
+            let answer = client.call("read", Value::Object(serde_json::Map::new())).await;
+            (answer.status != 503).then_some(answer)
+        })
+        .await
     }
 
     async fn cannot_refresh(&self, tokens: &Tokens) {

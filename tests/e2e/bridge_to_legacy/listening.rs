@@ -8,7 +8,7 @@ use tollgate_tests::McpStream;
 use super::*;
 
 /// Longer than anything takes that comes at all.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const URI: &str = "demo://resource/dynamic/text/1";
 
 async fn next(stream: &mut McpStream) -> Value {

@@ -21,6 +21,7 @@ async fn a_server_that_hangs_or_is_down_holds_up_nobody() {
     let mut stream = there.stream(None).await;
     let heard = next_of(&mut stream, "notifications/resources/updated").await;
     assert_eq!(heard["uri"], "tollgate://good/file%3A%2F%2F%2Fa");
+    eventually_true("the server without a stream to be asked", || async { gets(&silent) >= 1 }).await;
     assert_eq!(gets(&silent), 1, "a server without a stream is asked once, and is silent");
 }
 

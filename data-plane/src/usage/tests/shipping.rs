@@ -59,7 +59,7 @@ async fn a_record_arrives_soon_after_its_call() {
     }
     // The best of five: the others may have waited for the processor.
     let best = times.iter().min().expect("five times");
-    assert!(*best < Duration::from_millis(60), "{times:?}");
+    assert!(*best < Duration::from_millis(250), "{times:?}");
     assert_eq!(shipping.drain(PATIENCE).await, 0);
 }
 
