@@ -9,13 +9,14 @@ mod turns;
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tollgate_proto::{
     ServerId, TenantId,
-    access::{CatalogEntry, Item, Kind},
+    access::{Kind, Section},
     policy::v1::{CatalogReport, ItemKind},
 };
 
@@ -33,6 +34,8 @@ use turns::Turns;
 const AT_ONCE_MAX: usize = 4;
 /// Reports that wait for the stream.
 const WAITING_MAX: usize = 4;
+/// What was told on a stream so shortly before it ended may have arrived nowhere: it is told once more on the next.
+const UNSURE: Duration = Duration::from_secs(60);
 
 /// What the control plane was told.
 #[derive(Debug, Default)]
@@ -41,7 +44,8 @@ pub struct Catalog(Mutex<Telling>);
 #[derive(Debug, Default)]
 struct Telling {
     stream: Option<mpsc::Sender<CatalogReport>>,
-    told: HashMap<(ServerId, ItemKind), Fingerprint>,
+    /// With when that was.
+    told: HashMap<(ServerId, ItemKind), (Fingerprint, Instant)>,
     untold: HashSet<ServerId>,
 }
 
@@ -69,7 +73,9 @@ pub fn listen(gateway: &Gateway) -> mpsc::Receiver<CatalogReport> {
     let (stream, reports) = mpsc::channel(WAITING_MAX);
     let mut telling = gateway.catalog.telling();
     telling.stream = Some(stream);
-    for server in std::mem::take(&mut telling.untold) {
+    let unsure = telling.told.extract_if(|_, (_, at)| at.elapsed() < UNSURE).map(|((server, _), _)| server);
+    let unsure: HashSet<ServerId> = unsure.collect();
+    for server in std::mem::take(&mut telling.untold).union(&unsure).copied() {
         gateway.upstreams.observed().read_again(server);
     }
     reports
@@ -83,7 +89,7 @@ pub async fn answer(gateway: &Arc<Gateway>, tenant: &Arc<Tenant>, server: &Arc<S
     }
     let mut telling = gateway.catalog.telling();
     let reports = news.into_iter().map(|news| {
-        telling.told.insert((news.server, news.kind), news.fingerprint);
+        telling.told.insert((news.server, news.kind), (news.fingerprint, Instant::now()));
         CatalogReport { question, ..news.report }
     });
     Answer { reports: reports.collect(), failure }
@@ -143,21 +149,23 @@ async fn read_again(gateway: Arc<Gateway>, server: ServerId) {
     }
 }
 
-/// Reads a server. What it says counts from now on.
+/// Reads a server, once nobody else does. What it says counts from now on.
 async fn read(gateway: &Arc<Gateway>, tenant: &Arc<Tenant>, server: &Arc<Server>) -> (Vec<News>, String) {
+    let observed = gateway.upstreams.observed();
+    let reading = observed.begin_reading(server.id).await;
     let offer = offer::read(gateway, tenant, server).await;
     let mut news = Vec::new();
     for list in offer.lists {
-        let observed = gateway.upstreams.observed();
+        let section = section(tenant, server, list.kind);
         if !list.is_whole {
-            observed.note(server.id, list.kind, &list.items, entries(tenant, server, list.kind));
+            observed.note(server.id, list.kind, &list.items, &section);
             continue;
         }
-        let (fingerprint, before) = observed.note_whole(server.id, list.kind, &list.items);
-        let is_other = before.is_some_and(|before| before != fingerprint);
-        if is_other {
+        let (fingerprint, before) = reading.note_whole(list.kind, &list.items, &section);
+        if before != Some(fingerprint) {
             forget_kept(gateway, server.id, list.kind);
         }
+        let is_other = before.is_some_and(|before| before != fingerprint);
         let report = CatalogReport {
             tenant_id: tenant.id.to_string(),
             server_id: server.id.to_string(),
@@ -172,11 +180,7 @@ async fn read(gateway: &Arc<Gateway>, tenant: &Arc<Tenant>, server: &Arc<Server>
 }
 
 /// What the policy knows of a server's items of this kind.
-pub(crate) fn entries<'a>(
-    tenant: &'a Tenant,
-    server: &'a Server,
-    kind: ItemKind,
-) -> impl Fn(&str) -> Option<&'a CatalogEntry> {
+pub(crate) fn section<'a>(tenant: &'a Tenant, server: &Server, kind: ItemKind) -> Section<'a> {
     let kind = match kind {
         ItemKind::Tool => Kind::Tool,
         ItemKind::Prompt => Kind::Prompt,
@@ -184,7 +188,7 @@ pub(crate) fn entries<'a>(
         ItemKind::ResourceTemplate => Kind::Template,
         ItemKind::Unspecified => Kind::Other,
     };
-    move |name| tenant.book.catalogued(&server.name, Item { kind, name })
+    tenant.book.section(&server.name, kind)
 }
 
 /// A list has something that was not known: what was kept of it is stale, and every data plane reads the server.
@@ -223,7 +227,7 @@ impl Catalog {
         let key = (news.server, news.kind);
         let stream = {
             let telling = self.telling();
-            if telling.told.get(&key) == Some(&news.fingerprint) {
+            if telling.told.get(&key).is_some_and(|(told, _)| *told == news.fingerprint) {
                 return;
             }
             telling.stream.clone()
@@ -234,7 +238,7 @@ impl Catalog {
         };
         let mut telling = self.telling();
         if is_told {
-            telling.told.insert(key, news.fingerprint);
+            telling.told.insert(key, (news.fingerprint, Instant::now()));
         } else {
             telling.untold.insert(news.server);
         }

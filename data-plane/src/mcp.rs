@@ -11,6 +11,7 @@ pub mod header;
 pub mod instructions;
 pub mod json;
 pub mod level;
+pub mod list;
 pub mod message;
 pub mod method;
 pub mod sse;

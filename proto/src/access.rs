@@ -17,7 +17,12 @@ use std::{collections::HashMap, net::IpAddr};
 
 use self::{catalog::Catalog, grant::Rules};
 pub use self::{
-    catalog::CatalogEntry, condition::ConditionError, desk::Desk, grant::Grant, pointer::PointerError, read::BookError,
+    catalog::{CatalogEntry, Section},
+    condition::ConditionError,
+    desk::Desk,
+    grant::Grant,
+    pointer::PointerError,
+    read::BookError,
     seen::Seen,
 };
 use crate::{AgentId, Name, Scope, TeamId};
@@ -168,6 +173,12 @@ impl Book {
     #[must_use]
     pub fn has_catalog(&self, server: &Name) -> bool {
         self.servers.get(server).is_some_and(|catalog| !catalog.is_empty())
+    }
+
+    /// What is known of a server's items of this kind.
+    #[must_use]
+    pub fn section(&self, server: &Name, kind: Kind) -> Section<'_> {
+        Section { catalog: self.servers.get(server), kind }
     }
 
     /// What is known of an item by the catalog.

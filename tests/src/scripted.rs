@@ -47,6 +47,8 @@ pub enum Reply {
     Refusal(u16, i64, String),
     /// One reply for the first call, another one from the second on.
     Then(Box<Reply>, Box<Reply>),
+    /// One reply for the gateway, which reads for its catalog and says so, another one for agents.
+    TwoFaced(Box<Reply>, Box<Reply>),
     /// A reply with a header beside its own; the value may be any bytes that a header can have.
     Header(&'static str, Vec<u8>, Box<Reply>),
     /// The `error` of a JSON-RPC error, whole, with HTTP status 200.
@@ -381,7 +383,7 @@ fn welcome(session: &str, id: &Value, message: &Value) -> Response {
 /// What would be played next, and still will be.
 fn now(script: &Mutex<BTreeMap<String, Reply>>, name: &str) -> Option<Reply> {
     match lock(script).get(name)?.clone() {
-        Reply::Then(first, _) => Some(*first),
+        Reply::Then(first, _) | Reply::TwoFaced(first, _) => Some(*first),
         reply => Some(reply),
     }
 }
@@ -389,9 +391,14 @@ fn now(script: &Mutex<BTreeMap<String, Reply>>, name: &str) -> Option<Reply> {
 fn next(script: &Mutex<BTreeMap<String, Reply>>, name: &str) -> Option<Reply> {
     let mut script = lock(script);
     let reply = script.get(name)?.clone();
-    let Reply::Then(first, rest) = reply else { return Some(reply) };
-    script.insert(name.to_owned(), *rest);
-    Some(*first)
+    match reply {
+        Reply::Then(first, rest) => {
+            script.insert(name.to_owned(), *rest);
+            Some(*first)
+        }
+        Reply::TwoFaced(_, to_agents) => Some(*to_agents),
+        reply => Some(reply),
+    }
 }
 
 async fn perform(message: &Value, reply: Reply) -> Response {
@@ -410,7 +417,7 @@ async fn perform(message: &Value, reply: Reply) -> Response {
         },
         Reply::Hang => std::future::pending().await,
         Reply::Events(pieces) => events(message, pieces),
-        Reply::Then(first, _) => Box::pin(perform(message, *first)).await,
+        Reply::Then(first, _) | Reply::TwoFaced(_, first) => Box::pin(perform(message, *first)).await,
         Reply::Header(name, value, reply) => {
             let mut response = Box::pin(perform(message, *reply)).await;
             let value = HeaderValue::from_bytes(&value).expect("a script names what a header can have");

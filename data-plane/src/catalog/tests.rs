@@ -109,6 +109,13 @@ impl Bench {
         failure
     }
 
+    /// Whatever was told has arrived by now.
+    fn long_after(&self) {
+        for (_, at) in self.gateway.catalog.telling().told.values_mut() {
+            *at -= UNSURE;
+        }
+    }
+
     async fn announce(&self) {
         let (tenant, server) = (self.tenant, self.server);
         let changed = Announcement::ListChanged { tenant, server, list: ChangedList::Tools, told: None };
@@ -268,6 +275,7 @@ async fn what_has_changed_is_told_without_being_asked_and_only_once() {
     let server = McpServer::start(json!({"tools": {}}), |_, _| tools(&["a"], "")).await;
     let bench = Bench::new(&server.url, wire::Era::Modern);
     assert_eq!(bench.read().await.0[0], (ItemKind::Tool, vec!["a".to_owned()]));
+    bench.long_after();
     let stopped = CancellationToken::new();
     let mut reports = listen(&bench.gateway);
     let following = tokio::spawn(follow(Arc::clone(&bench.gateway), stopped.clone()));
@@ -286,6 +294,32 @@ async fn what_has_changed_is_told_without_being_asked_and_only_once() {
     following.await.unwrap();
     read_again(Arc::clone(&bench.gateway), bench.server).await;
     assert!(reports.try_recv().is_err(), "everything is as it was told");
+}
+
+#[tokio::test]
+async fn what_a_stream_may_have_lost_is_told_on_the_next_and_nothing_older() {
+    let server = McpServer::start(json!({"tools": {}}), |_, _| tools(&["a"], "")).await;
+    let bench = Bench::new(&server.url, wire::Era::Modern);
+    bench.read().await;
+    let _lost = listen(&bench.gateway);
+    let observed = bench.gateway.upstreams.observed();
+    assert_eq!(observed.unread().await, HashSet::from([bench.server]));
+    bench.read().await;
+    bench.long_after();
+    let _next = listen(&bench.gateway);
+    let waits = tokio::time::timeout(Duration::ZERO, observed.unread()).await;
+    assert!(waits.is_err(), "what was told long ago has arrived");
+}
+
+#[tokio::test]
+async fn a_server_is_read_by_one_at_a_time() {
+    let server = McpServer::start(json!({"tools": {}}), |_, _| tools(&["a"], "")).await;
+    let bench = Bench::new(&server.url, wire::Era::Modern);
+    let elsewhere = bench.gateway.upstreams.observed().begin_reading(bench.server).await;
+    let waits = tokio::time::timeout(Duration::from_millis(50), bench.read()).await;
+    assert!(waits.is_err() && server.asked().is_empty(), "nothing is asked before: {:?}", server.asked());
+    drop(elsewhere);
+    assert_eq!(bench.read().await.0[0], (ItemKind::Tool, vec!["a".to_owned()]));
 }
 
 #[tokio::test]

@@ -313,6 +313,9 @@ impl Method {
 }
 
 impl ListKind {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Tools, Self::Prompts, Self::Resources, Self::ResourceTemplates, Self::Skills];
+
     /// The method that asks for it.
     #[must_use]
     pub const fn method(self) -> Method {

@@ -4,9 +4,11 @@
 
 mod sight;
 
+use std::sync::Arc;
+
 use tollgate_proto::{
     Name, Scope,
-    access::{Item, Kind, Refused, Ruling},
+    access::{Desk, Item, Kind, Refused, Ruling},
 };
 
 use crate::{
@@ -17,6 +19,7 @@ use crate::{
         identify::{Caller, identify_again},
         route::{Needs, Route, Use},
     },
+    upstream::observed::Glance,
 };
 
 pub use sight::Sight;
@@ -32,7 +35,7 @@ pub struct Permit {
 #[derive(Debug, Clone)]
 pub struct Standing {
     caller: Caller,
-    needs: Needs,
+    needs: Arc<Needs>,
 }
 
 /// What one caller may see of servers' offers, at its endpoint.
@@ -40,6 +43,31 @@ pub struct Standing {
 pub struct View {
     caller: Caller,
     now: i64,
+}
+
+/// Where one caller asks for the items of one list of a server: what does not depend on the item, looked up once.
+#[derive(Debug)]
+pub struct Counter<'a> {
+    caller: &'a Caller,
+    server: &'a Name,
+    list: ListKind,
+    kind: Kind,
+    desk: Desk<'a, 'a>,
+    seen: Option<Glance>,
+}
+
+impl Counter<'_> {
+    /// Whether an item may be used, with some arguments at least, and so be seen.
+    #[must_use]
+    pub fn shows(&self, item: &str) -> bool {
+        let is_here = match self.list {
+            ListKind::Tools => self.caller.reach().has_tool(self.server, item),
+            // A toolset has none of these.
+            _ => self.caller.toolset().is_none(),
+        };
+        let seen = self.seen.as_ref().and_then(|seen| seen.digest(item));
+        is_here && self.desk.decide(Item { kind: self.kind, name: item }, None, seen.as_ref()).is_ok()
+    }
 }
 
 impl Permit {
@@ -84,17 +112,24 @@ impl View {
         Self { caller: caller.clone(), now }
     }
 
-    /// Whether an item of a list may be used, with some arguments at least, and so be seen.
+    /// What this caller may see of one list of a server.
+    #[must_use]
+    pub fn at<'a>(&'a self, kind: ListKind, server: &'a Name) -> Counter<'a> {
+        let item_kind = kind_of(kind);
+        Counter {
+            caller: &self.caller,
+            server,
+            list: kind,
+            kind: item_kind,
+            desk: self.caller.desk(server, self.now),
+            seen: self.caller.glance(server, item_kind),
+        }
+    }
+
+    /// Whether one item may be used, with some arguments at least, and so be seen.
     #[must_use]
     pub fn shows(&self, kind: ListKind, server: &Name, item: &str) -> bool {
-        let is_here = match kind {
-            ListKind::Tools => self.caller.reach().has_tool(server, item),
-            // A toolset has none of these.
-            _ => self.caller.toolset().is_none(),
-        };
-        let item = Item { kind: kind_of(kind), name: item };
-        let seen = self.caller.observed(server, item);
-        is_here && self.caller.desk(server, self.now).decide(item, None, seen.as_ref()).is_ok()
+        self.at(kind, server).shows(item)
     }
 
     /// Whether anything of this kind can be seen of the server, so that asking for it is not in vain.
@@ -111,7 +146,10 @@ impl View {
     pub fn knows(&self, server: &Server) -> bool {
         match self.caller.toolset() {
             None => self.caller.desk(&server.name, self.now).deals(),
-            Some(toolset) => toolset.tools_of(&server.name).any(|tool| self.shows(ListKind::Tools, &server.name, tool)),
+            Some(toolset) => {
+                let tools = self.at(ListKind::Tools, &server.name);
+                toolset.tools_of(&server.name).any(|tool| tools.shows(tool))
+            }
         }
     }
 }
@@ -136,7 +174,7 @@ const fn kind_of(list: ListKind) -> Kind {
 pub fn authorize(caller: &Caller, route: &Route, now: i64) -> Result<Permit, Refusal> {
     permit(caller, route.needs(), now)?;
     let view = View::new(caller, now);
-    Ok(Permit { view, standing: Standing { caller: caller.clone(), needs: route.needs().clone() } })
+    Ok(Permit { view, standing: Standing { caller: caller.clone(), needs: Arc::clone(route.needs()) } })
 }
 
 /// Whether the caller has what is needed. `now` in unix seconds.

@@ -9,6 +9,7 @@ mod bridged;
 mod era;
 pub mod exchange;
 pub mod federated;
+mod held;
 mod here;
 mod joined;
 mod leg;

@@ -16,7 +16,7 @@ use std::{net::IpAddr, sync::Arc};
 use http::{HeaderMap, header::AUTHORIZATION};
 use tollgate_proto::{
     Name, Scope, ServerId, UserId,
-    access::{Asker, Desk, Item},
+    access::{Asker, Desk, Item, Kind},
 };
 
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     policy::{Agent, Policies, Server, Snapshot, Tenant, Toolset, User},
     refusal::{Challenge, Refusal, TokenFault},
     stage::read::Read,
-    upstream::Observed,
+    upstream::{Observed, observed::Glance},
 };
 
 pub use access_token::AccessToken;
@@ -113,7 +113,13 @@ impl Caller {
     /// The digest of the definition that this data plane last saw a server give of something.
     #[must_use]
     pub fn observed(&self, server: &Name, item: Item<'_>) -> Option<[u8; 32]> {
-        self.observed.digest(self.tenant.servers.get(server)?.id, item)
+        self.glance(server, item.kind)?.digest(item.name)
+    }
+
+    /// What this data plane last saw a server give of its items of this kind.
+    #[must_use]
+    pub fn glance(&self, server: &Name, kind: Kind) -> Option<Glance> {
+        Some(self.observed.glance(self.tenant.servers.get(server)?.id, kind))
     }
 
     /// The endpoint's URL: the resource that the token is for.

@@ -39,7 +39,7 @@ pub use needs::{Needs, Use};
 #[derive(Debug)]
 pub struct Route {
     errand: Errand,
-    needs: Needs,
+    needs: Arc<Needs>,
     class: Option<Class>,
     session: Option<SessionRef>,
 }
@@ -175,7 +175,7 @@ pub struct SessionRef {
 impl Route {
     /// What the caller must be allowed.
     #[must_use]
-    pub const fn needs(&self) -> &Needs {
+    pub const fn needs(&self) -> &Arc<Needs> {
         &self.needs
     }
 
@@ -228,6 +228,11 @@ pub async fn route(call: &mut Call, store: &Store, caller: &Caller, read: Read) 
     };
     let classified = classify(&headers, &message)?;
     let session = session_of(&classified, &headers)?;
+    if let (Classified::Modern { method: Method::SubscriptionsListen, .. }, Message::Request(request)) =
+        (&classified, &message)
+    {
+        subscription::check(request)?;
+    }
     let class = class_of(&classified);
     call.routed(era_of(&classified), version_of(&classified).map_or("", ProtocolVersion::as_str));
     let errand = match caller.server() {
@@ -240,7 +245,7 @@ pub async fn route(call: &mut Call, store: &Store, caller: &Caller, read: Read) 
             call.tool(tool);
         }
     }
-    Ok(Route { needs: needs_of(&errand), errand, class, session })
+    Ok(Route { needs: Arc::new(needs_of(&errand)), errand, class, session })
 }
 
 /// The event stream of a session. What comes over it is what the server has to say to whoever may use it; each call is
@@ -257,13 +262,13 @@ fn stream(call: &mut Call, caller: &Caller, headers: &HeaderMap) -> Result<Route
         }
         None => Errand::Listen(Listen::Session),
     };
-    Ok(Route { needs: needs_of(&errand), errand, class: None, session })
+    Ok(Route { needs: Arc::new(needs_of(&errand)), errand, class: None, session })
 }
 
 fn end_session(headers: &HeaderMap) -> Result<Route, Refusal> {
     let classified = classify_bodyless(&http::Method::DELETE, headers)?;
     let session = session_of(&classified, headers)?;
-    Ok(Route { errand: Errand::Here(Here::EndSession), needs: Needs::Nothing, class: None, session })
+    Ok(Route { errand: Errand::Here(Here::EndSession), needs: Arc::new(Needs::Nothing), class: None, session })
 }
 
 /// A single-server endpoint: names are the server's own, and all but the trivial goes to it.

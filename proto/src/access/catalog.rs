@@ -23,6 +23,13 @@ pub struct CatalogEntry {
     pub additive: bool,
 }
 
+/// What is known of one list of a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Section<'b> {
+    pub(super) catalog: Option<&'b Catalog>,
+    pub(super) kind: Kind,
+}
+
 /// The items of one kind by name.
 pub(super) type Entries = HashMap<Box<str>, CatalogEntry>;
 
@@ -123,6 +130,27 @@ impl Catalog {
         let templates = (item.kind == Kind::Resource).then_some(&self.templates).into_iter();
         let templates = templates.flat_map(|templates| templates.iter());
         templates.filter(move |(template, _)| Pattern::can_make(template, item.name)).map(|(_, entry)| entry)
+    }
+}
+
+impl<'b> Section<'b> {
+    /// What is known of this item.
+    #[must_use]
+    pub fn entry(&self, name: &str) -> Option<&'b CatalogEntry> {
+        self.catalog?.entry(Item { kind: self.kind, name })
+    }
+
+    /// Whether what was not approved cannot be used.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.catalog.is_some_and(|catalog| catalog.pinned)
+    }
+
+    /// Whether nobody may see the definition with this digest, whatever was granted to them.
+    #[must_use]
+    pub fn holds(&self, name: &str, digest: &[u8; 32]) -> bool {
+        let item = Item { kind: self.kind, name };
+        self.catalog.is_some_and(|catalog| !catalog.is_approved(item, Some(digest)))
     }
 }
 

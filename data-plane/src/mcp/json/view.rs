@@ -129,6 +129,12 @@ impl Raw {
         Some(Object { members })
     }
 
+    /// The text of an object's member with exactly this key.
+    #[must_use]
+    pub fn text_of(&self, key: &str) -> Option<Box<str>> {
+        self.object()?.get(key)?.as_str().map(Into::into)
+    }
+
     /// The elements of an array.
     #[must_use]
     pub fn array(&self) -> Option<Vec<Self>> {

@@ -300,8 +300,9 @@ fn what_changed_between_list_and_call_is_neither_shown_nor_used_from_the_moment_
         }
         let tenant = Arc::clone(caller.tenant());
         let note = |description: &str| {
-            let entry = |name: &str| tenant.book.catalogued(&a, Item { kind: Kind::Tool, name });
-            observed(&caller).note(tenant.servers[&a].id, wire::ItemKind::Tool, &[spelled(description)], entry)
+            let section = tenant.book.section(&a, Kind::Tool);
+            let listed = [spelled(description)];
+            observed(&caller).note(tenant.servers[&a].id, wire::ItemKind::Tool, &listed, &section).is_news
         };
         let shown = || View::new(&caller, NOW).shows(ListKind::Tools, &a, "x");
         let used = || permit(&caller, &tool("a", "x"), NOW);

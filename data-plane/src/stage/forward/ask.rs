@@ -256,12 +256,18 @@ impl Ask {
         });
     }
 
-    /// Notes what a server has just listed: what of it is not approved is held from now on.
-    pub fn note_listed(&self, server: &Server, kind: ItemKind, listed: &[Raw]) {
-        let catalogued = catalog::entries(&self.tenant, server, kind);
-        if !self.is_own && self.gateway.upstreams.observed().note(server.id, kind, listed, catalogued) {
+    /// Notes what a server has just listed: what of it is not approved is held from now on. Answers with whether each of
+    /// them is to be left out; Tollgate itself sees everything.
+    pub fn note_listed(&self, server: &Server, kind: ItemKind, listed: &[Raw]) -> Vec<bool> {
+        if self.is_own {
+            return vec![false; listed.len()];
+        }
+        let section = catalog::section(&self.tenant, server, kind);
+        let noted = self.gateway.upstreams.observed().note(server.id, kind, listed, &section);
+        if noted.is_news {
             catalog::spread(&self.gateway, self.tenant.id, server.id, kind);
         }
+        noted.items.iter().map(|(name, digest)| section.holds(name, &digest.0)).collect()
     }
 
     /// The answer lacks these servers, for these reasons: telemetry says so.

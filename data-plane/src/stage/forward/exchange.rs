@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::{
     ask::{Ask, Fault, Outgoing},
     bridged::parcel::Parcel,
+    held::without_held,
     news::changed_list,
     sessionless::{Listening, Rounds},
     speech::Speech,
@@ -32,10 +33,7 @@ use crate::{
         sse,
     },
     telemetry::span::UpstreamSpan,
-    upstream::{
-        answer::{self, AnswerFault, Body, Events, Received},
-        observed::item_kind,
-    },
+    upstream::answer::{self, AnswerFault, Body, Events, Received},
 };
 
 use source::Source;
@@ -397,21 +395,15 @@ impl Exchange {
         }
     }
 
-    /// Whatever a server lists is noted here, as the server says it.
-    fn listed(&self, response: &Response) {
-        let (Some(list), Some(speech), Ok(result)) = (self.list, &self.speech, &response.outcome) else { return };
-        let items = result.object().and_then(|members| members.get(list.member())?.array());
-        if let (Some(kind), Some(items)) = (item_kind(list), items) {
-            self.ask.note_listed(&speech.server, kind, &items);
-        }
-    }
-
     fn checked(&self, response: Response) -> Result<Response, AnswerFault> {
         let response = match &self.id {
             Some(id) => answer::answers(response, id)?,
             None => response,
         };
-        self.listed(&response);
+        let response = match (self.list, &self.speech) {
+            (Some(list), Some(speech)) => without_held(&self.ask, &speech.server, list, response),
+            _ => response,
+        };
         Ok(match &self.task_ids {
             Some(ids) => ids.in_response(response),
             None => response,

@@ -16,7 +16,8 @@ use super::{
 use crate::{
     mcp::{
         era::EraError,
-        json::{self, Raw},
+        json::Raw,
+        list,
         message::{Request, Response},
         method::ListKind,
         version::Era,
@@ -93,24 +94,14 @@ pub async fn anew(
 /// Learns from one page of a server's list, and leaves out of it the tools that no client over HTTP may use.
 pub fn usable(ask: &Ask, speech: &Speech, request: &Request, response: Response) -> Response {
     let Some(members) = response.outcome.as_ref().ok().and_then(Raw::object) else { return response };
-    let member = ListKind::Tools.member();
-    let Some(tools) = members.get(member).and_then(Raw::array) else { return response };
+    let Some(tools) = members.get(ListKind::Tools.member()).and_then(Raw::array) else { return response };
     let is_whole = request.params.cursor().is_none() && members.get("nextCursor").is_none();
     let count = tools.len();
     let usable = ask.gateway().upstreams.schemas().of(speech.server.id).learn(tools, is_whole);
     if usable.len() == count {
         return response;
     }
-    let result = json::object(|result| {
-        for (key, value) in members.iter() {
-            if key == member {
-                result.array(key, |list| usable.iter().for_each(|tool| list.raw(tool)));
-            } else {
-                result.raw(key, value);
-            }
-        }
-    });
-    Response { outcome: Ok(result), ..response }
+    Response { outcome: Ok(list::with_items(ListKind::Tools, &members, &usable, &[])), ..response }
 }
 
 /// Asks for the whole list, unless somebody did after `moment`.

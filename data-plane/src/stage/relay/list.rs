@@ -11,6 +11,7 @@ use crate::{
     gateway::Gateway,
     mcp::{
         json::{self, Object, ObjectWriter, Raw},
+        list,
         message::Response,
         method::ListKind,
         names::{self, Rest},
@@ -47,18 +48,9 @@ pub fn filter(view: &View, kind: ListKind, server: &Name, response: Response) ->
     };
     let members = result.object().ok_or_else(|| invalid("a result that is no object instead of"))?;
     let items = members.get(kind.member()).and_then(Raw::array).ok_or_else(|| invalid("a result without"))?;
-    let shown = |item: &&Raw| view.shows(kind, server, &label(kind, item));
-    let filtered = json::object(|result| {
-        for (key, value) in members.iter() {
-            match key {
-                _ if key == kind.member() => {
-                    result.array(key, |list| items.iter().filter(shown).for_each(|item| list.raw(item)));
-                }
-                "cacheScope" => result.text(key, "private"),
-                _ => result.raw(key, value),
-            }
-        }
-    });
+    let counter = view.at(kind, server);
+    let shown = items.iter().filter(|item| counter.shows(&label(kind, item)));
+    let filtered = list::with_items(kind, &members, shown, &[("cacheScope", Raw::text("private"))]);
     Ok(Response { id: response.id, outcome: Ok(filtered) })
 }
 
@@ -145,11 +137,11 @@ struct Filling<'a> {
 impl Filling<'_> {
     /// Takes what there is room for; answers with the own names of what was given a federated one.
     fn take(&mut self, server: &Server, listed: Listed) -> Vec<String> {
-        let mut named = Vec::new();
+        let (mut named, counter) = (Vec::new(), self.view.at(self.kind, &server.name));
         for page in listed.pages {
             for (index, item) in page.items.iter().enumerate().skip(page.at.skip) {
                 let own = label(self.kind, item);
-                if !self.view.shows(self.kind, &server.name, &own) {
+                if !counter.shows(&own) {
                     continue;
                 }
                 if self.items.len() == PAGE_ITEMS {

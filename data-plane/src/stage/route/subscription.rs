@@ -12,12 +12,38 @@ use crate::{
         json::{Bounds, Object, Raw},
         message::{Message, Request, read_upstream, write_request},
     },
+    refusal::Refusal,
     stage::{authorize::permit, identify::Caller},
 };
 
 const FILTER: &str = "notifications";
 /// The member that lists resources one by one.
 const URIS: &str = "resourceSubscriptions";
+/// The member that lists tasks one by one.
+const TASKS: &str = "taskIds";
+/// Of either as many as a subscription may have: each is looked at again with every policy.
+const NAMED_MAX: usize = 1_000;
+/// JSON-RPC: the parameters are wrong.
+const INVALID_PARAMS: i64 = -32602;
+
+/// Whether this subscription is one that can be kept.
+///
+/// # Errors
+/// [`Refusal::Malformed`] when it names too much.
+pub fn check(request: &Request) -> Result<(), Refusal> {
+    let filter = filter(request).unwrap_or_default();
+    let count = |key| filter.get(key).and_then(Raw::array).map_or(0, |named| named.len());
+    match [URIS, TASKS].into_iter().map(|key| (key, count(key))).find(|(_, count)| *count > NAMED_MAX) {
+        None => Ok(()),
+        Some((key, count)) => {
+            let detail = format!(
+                "`params.{FILTER}.{key}` has {count} entries, and one subscription may have {NAMED_MAX}: \
+                 open several"
+            );
+            Err(Refusal::Malformed { code: INVALID_PARAMS, detail })
+        }
+    }
+}
 
 /// What somebody must be allowed who subscribes to all that is asked for.
 pub fn needs(server: &Name, request: &Request) -> Needs {
@@ -123,6 +149,18 @@ mod tests {
                 Needs::All(vec![anything.clone(), whole.clone()]),
                 "{filter}"
             );
+        }
+    }
+
+    #[test]
+    fn a_subscription_has_bounds() {
+        for key in [URIS, TASKS] {
+            let filter = |count: usize| listen(&format!(r#"{{"{key}":[{}]}}"#, vec![r#""a:b""#; count].join(",")));
+            check(&filter(NAMED_MAX)).unwrap();
+            let Err(Refusal::Malformed { code: INVALID_PARAMS, detail }) = check(&filter(NAMED_MAX + 1)) else {
+                panic!("it names too much")
+            };
+            assert!(detail.contains(key) && detail.contains("1001"), "{detail}");
         }
     }
 

@@ -47,6 +47,7 @@ impl Reader<'_> {
     /// As much as one page of a merged list can need, from this place on.
     pub(super) async fn listed(&self, from: Place) -> Result<Listed, Missing> {
         let kind = self.errand.kind;
+        let counter = self.view.at(kind, &self.server.name);
         let mut walked: HashSet<String> = from.cursor.iter().cloned().collect();
         let (mut place, mut speech) = (from, None);
         let (mut pages, mut shown, mut bytes, mut ttl) = (Vec::new(), 0, 0, Duration::MAX);
@@ -59,7 +60,7 @@ impl Reader<'_> {
                 return Err(self.failed(&invalid("a list that is too large")));
             }
             let new = items.iter().skip(place.skip);
-            shown += new.filter(|item| self.view.shows(kind, &self.server.name, &label(kind, item))).count();
+            shown += new.filter(|item| counter.shows(&label(kind, item))).count();
             ttl = ttl.min(page_ttl);
             let next = next_cursor(&members).map_err(|fault| self.failed(&fault))?;
             let trail = place.trail;

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use tollgate_proto::definition::name_member;
 
 use super::{
     super::{
@@ -20,7 +21,7 @@ use crate::{
         method::{ListKind, Method},
         version::ProtocolVersion,
     },
-    upstream::answer::AnswerFault,
+    upstream::{answer::AnswerFault, observed::item_kind},
 };
 
 /// JSON-RPC: the method is not there.
@@ -128,13 +129,8 @@ pub async fn walk(
 /// What an item of a list is known by at its server. One that has none is known to no grant.
 #[must_use]
 pub fn label(kind: ListKind, item: &Raw) -> String {
-    let member = match kind {
-        ListKind::Tools | ListKind::Prompts => "name",
-        ListKind::Resources | ListKind::Skills => "uri",
-        ListKind::ResourceTemplates => "uriTemplate",
-    };
-    let members = item.object().unwrap_or_default();
-    members.get(member).and_then(|label| label.as_str().map(String::from)).unwrap_or_default()
+    let member = item_kind(kind).map_or("uri", name_member);
+    item.text_of(member).map(String::from).unwrap_or_default()
 }
 
 /// A request of Tollgate's own; `fill` writes what params have beside `_meta`.
