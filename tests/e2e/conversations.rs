@@ -88,6 +88,19 @@ async fn a_stream_passes_with_its_ids_and_is_resumed_where_it_broke() {
 }
 
 #[tokio::test]
+async fn a_stream_brings_no_list_and_no_answer_that_nobody_waits_for() {
+    let answer = |result: Value| json!({"jsonrpc": "2.0", "id": 7, "result": result});
+    let list = answer(json!({"tools": [{"name": "secret", "inputSchema": {"type": "object"}}]}));
+    let of_call = answer(json!({"content": []}));
+    let event = |message: &Value| Piece::Bytes(format!("event: message\ndata: {message}\n\n"));
+    let pieces = vec![event(&list), event(&of_call), event(&changed())];
+    let setting = setting(ScriptedServer::legacy().stream(pieces)).await;
+    let session = setting.client.initialize("2025-11-25").await;
+    assert_eq!(session.stream(None).await.finish().await.messages, [changed()]);
+    assert_eq!(session.stream(Some("s-1")).await.finish().await.messages, [of_call, changed()], "a call goes on here");
+}
+
+#[tokio::test]
 async fn a_server_without_a_stream_is_not_stood_in_for() {
     let setting = setting(ScriptedServer::legacy()).await;
     let session = setting.client.initialize("2025-11-25").await;

@@ -45,6 +45,7 @@ pub async fn open(
     if speech.era() == Era::Modern {
         return sessionless::listen(ask, admitted, speech).await;
     }
+    let subject = if last_event_id.is_some() { Subject::Resumed } else { Subject::Stream };
     // Only once: of a session's streams the newest goes on, also the one that is about to fail here.
     let watch = Watch::take(Arc::clone(ask.shared()), admitted.owner(), *session).await;
     let exchange = match take(ask, &speech, last_event_id).await {
@@ -53,7 +54,7 @@ pub async fn open(
         Err(fault) if speech.is_lost(&fault) => return Err(speech::forget(ask, admitted).await),
         Err(fault) => return Err(ask.refusal(server, &fault)),
     };
-    let translation = Translation::Same(Same { era: Era::Legacy, subject: Subject::Stream, mapping: None });
+    let translation = Translation::Same(Same { era: Era::Legacy, subject, mapping: None });
     let passing = Passing { watch: Some(Box::new(watch)), ..Passing::new(exchange, None, translation) };
     Ok(Forwarded::plain(Reply::Passing(Box::new(passing))))
 }

@@ -18,6 +18,7 @@ use crate::{
     bridge::to_legacy::{listen, question::Pending},
     mcp::{
         json::Raw,
+        list,
         message::{Notification, Request, RequestId, Response},
         method::Method,
         sse,
@@ -60,6 +61,8 @@ pub enum Subject {
     Subscription,
     /// Whatever happens, and no answer: a GET.
     Stream,
+    /// A stream of before from where it broke off, by a GET: with the answer to a call, if that is still to come.
+    Resumed,
 }
 
 /// What it means for the request at the server that the agent went away.
@@ -146,7 +149,7 @@ impl Translation {
     /// Whether a stream that ends without an answer is whole all the same: the agent resumes it.
     pub fn may_end_early(&self, resumable: bool) -> bool {
         match self {
-            Self::Same(Same { subject: Subject::Stream, .. }) => true,
+            Self::Same(Same { subject: Subject::Stream | Subject::Resumed, .. }) => true,
             Self::Same(Same { era, mapping, .. }) => resumable && *era == Era::Legacy && mapping.is_none(),
             Self::ToLegacy(_) | Self::Done => false,
         }
@@ -158,7 +161,7 @@ impl Same {
     fn farewell(&self, request: Option<&RequestId>) -> Option<Farewell> {
         match self.subject {
             Subject::Answer => None,
-            Subject::Stream => Some(Farewell::Silent),
+            Subject::Stream | Subject::Resumed => Some(Farewell::Silent),
             Subject::Subscription => {
                 request.map(|id| Farewell::Answer(Response { id: None, outcome: Ok(listen::ended(id)) }))
             }
@@ -171,8 +174,20 @@ impl Same {
             FromServer::Priming(event) => Step::Pass(event),
             FromServer::Notification(notification, event) => self.notified(&notification, event),
             FromServer::Asked(asked, event) => self.asked(&asked, event),
-            FromServer::Answer(_, event) if self.subject == Subject::Stream => Step::Pass(event),
-            FromServer::Answer(response, event) => Step::End(response, event.id.filter(|_| self.mapping.is_none())),
+            FromServer::Answer(response, event) => self.answered(response, event),
+        }
+    }
+
+    /// Lists are answered where they are asked for, where they can be filtered. So a stream brings none, whatever a server
+    /// puts there (MCP 2025-11-25, basic/transports: no response is sent there, but on a stream that is resumed).
+    fn answered(&self, response: Response, event: sse::Event) -> Step {
+        match self.subject {
+            Subject::Answer | Subject::Subscription => Step::End(response, event.id.filter(|_| self.mapping.is_none())),
+            Subject::Resumed if !response.outcome.as_ref().is_ok_and(list::is_list) => Step::Pass(event),
+            Subject::Stream | Subject::Resumed => {
+                tracing::warn!("an answer was dropped that a server gave on a stream where nothing had been asked");
+                Step::Drop
+            }
         }
     }
 
