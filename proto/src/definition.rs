@@ -2,7 +2,8 @@
 //! SHA-256 of that.
 //!
 //! The form is that of RFC 8785 (no white space, members sorted by UTF-16 code units, one way to write each string and
-//! number) of the whole definition without its `_meta`, which is about the definition. In one point it says more than
+//! number) of the whole definition. Of its `_meta`, which is about the definition, only what names a user interface is
+//! part of it: `ui` and whatever begins with `ui/` (MCP Apps, SEP-1865). In one point it says more than
 //! the RFC, which has no numbers that a double does not hold: an integer that is too large for one keeps its digits, so
 //! that two that differ stay different.
 //!
@@ -14,7 +15,7 @@ mod form;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::value::RawValue;
@@ -26,8 +27,10 @@ pub const DEFINITION_BYTES_MAX: usize = 256 * 1024;
 /// Arrays and objects inside each other, the definition itself among them.
 pub const DEFINITION_DEPTH_MAX: usize = 64;
 
-/// What a definition says of itself, and of nothing else about the thing.
+/// What a definition says of itself, and of nothing else about the thing, but for its user interface.
 const META: &str = "_meta";
+/// The user interface of a tool or resource: which resource it is, and what that may do (MCP Apps, SEP-1865).
+const USER_INTERFACE: &str = "ui";
 /// Characters of a server's text that an error may have.
 const SHOWN_CHARS_MAX: usize = 64;
 
@@ -83,7 +86,14 @@ impl Definition {
             return Err(DefinitionError::NotObject);
         }
         let mut members = form::members(whole)?;
-        members.retain(|(key, _)| key != META);
+        let interface = user_interface(&members)?;
+        members.retain_mut(|(key, value)| {
+            let is_meta = key == META;
+            if is_meta && let Some(interface) = &interface {
+                *value = interface;
+            }
+            !is_meta || interface.is_some()
+        });
         let name = name(kind, &members)?;
         let mut canonical = String::with_capacity(json.len());
         form::write_object(&mut canonical, &members, DEFINITION_DEPTH_MAX - 1)?;
@@ -131,6 +141,22 @@ pub const fn name_member(kind: ItemKind) -> &'static str {
         ItemKind::Resource => "uri",
         ItemKind::ResourceTemplate => "uriTemplate",
     }
+}
+
+/// What counts of the definition's `_meta`; nothing where it names no user interface.
+fn user_interface(members: &[(String, &RawValue)]) -> Result<Option<Box<RawValue>>, DefinitionError> {
+    let Some((_, meta)) = members.iter().find(|(key, value)| key == META && value.get().starts_with('{')) else {
+        return Ok(None);
+    };
+    let mut counted = form::members(meta)?;
+    counted.retain(|(key, _)| {
+        key.strip_prefix(USER_INTERFACE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    if counted.is_empty() {
+        return Ok(None);
+    }
+    let counted: BTreeMap<String, &RawValue> = counted.into_iter().collect();
+    serde_json::value::to_raw_value(&counted).map(Some).map_err(|error| not_json(&error))
 }
 
 fn name(kind: ItemKind, members: &[(String, &RawValue)]) -> Result<String, DefinitionError> {

@@ -102,6 +102,26 @@ fn only_what_a_definition_says_of_itself_is_left_out() {
 }
 
 #[test]
+fn the_user_interface_that_a_definition_names_is_part_of_it() {
+    let with = |meta: &str| read(&format!(r#"{{"name":"x","_meta":{meta}}}"#)).unwrap();
+    let app = with(r#"{"n":1,"ui/resourceUri":"ui://a","ui":{"visibility":["app"],"resourceUri":"ui://a"}}"#);
+    let expected =
+        r#"{"_meta":{"ui":{"resourceUri":"ui://a","visibility":["app"]},"ui/resourceUri":"ui://a"},"name":"x"}"#;
+    assert_eq!(app.canonical(), expected);
+    let plain = read(r#"{"name":"x"}"#).unwrap();
+    for nothing in [r#"{"uix":1,"n":{"ui":1}}"#, "{}", "null", r#""ui""#] {
+        assert_eq!(with(nothing), plain, "{nothing}");
+    }
+    let one = with(r#"{"ui":{"resourceUri":"ui://a"}}"#).digest();
+    assert_ne!(one, with(r#"{"ui":{"resourceUri":"ui://b"}}"#).digest());
+    assert_eq!(one, with(r#"{"other":2,"ui": { "resourceUri": "ui:\u002f/a" } }"#).digest());
+    let twice = read(r#"{"name":"x","_meta":{"ui":{},"ui":{"resourceUri":"ui://b"}}}"#);
+    assert_eq!(twice, Err(DefinitionError::DuplicateMember("ui".to_owned())));
+    let deep = format!(r#"{{"name":"x","_meta":{{"ui":{}1{}}}}}"#, "[".repeat(63), "]".repeat(63));
+    assert_eq!(read(&deep), Err(DefinitionError::TooDeep));
+}
+
+#[test]
 fn each_kind_is_known_by_its_own_member() {
     let json = br#"{"name":"n","uri":"u:1","uriTemplate":"u:{x}"}"#;
     let name = |kind| Definition::read(kind, json).unwrap().name().to_owned();
