@@ -5,8 +5,8 @@
 //! - `reading.rs` asks for it: when a server is registered or changed, on a schedule, and when somebody wants to see it.
 //! - `decision.rs` is what people say to it, `difference.rs` what they look at before.
 //!
-//! Invariant: nobody approves what they did not see: a decision names the digest of the definition, and holds for no
-//! other. What was approved stays so when the thing vanishes and comes back.
+//! Invariant: nobody approves what they did not see: a decision names the digest of the definition, and the decision that
+//! it follows, and holds for no other. What was approved stays so when the thing vanishes and comes back.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ mod sql;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use decision::{Seen, approve, approve_all, block, reset};
+pub use decision::{Seen, Suspects, approve, approve_all, block, reset};
 pub use difference::{Change, Line};
 pub use flags::{Flag, Rule};
 pub use intake::Reports;
@@ -101,10 +101,14 @@ pub struct CatalogItem {
     pub changed_at: DateTime<Utc>,
     /// Since when the server does not offer it any more; null while it does.
     pub gone_at: Option<DateTime<Utc>>,
-    /// Who decided last; null when nobody did.
+    /// Who decided what holds; null where the server's approval alone says so.
     pub decided_by: Option<String>,
     /// When they did.
     pub decided_at: Option<DateTime<Utc>>,
+    /// Names that decision, for `If-Match`: another one has another. A new definition changes it only where it ends the
+    /// decision, so that a server cannot keep anybody from blocking it.
+    #[schema(example = "\"undecided\"")]
+    pub etag: String,
 }
 
 /// One page of items.
@@ -116,7 +120,7 @@ pub struct CatalogItemDetail {
     /// The item.
     #[serde(flatten)]
     pub item: CatalogItem,
-    /// The current definition, as the server says it, without `_meta`.
+    /// The current definition, as the server says it; of its `_meta` only what the digest counts.
     #[schema(value_type = Object)]
     pub definition: Box<RawValue>,
     /// The approved one; null while none is.
@@ -330,7 +334,10 @@ async fn detail(tx: &mut TenantTx, id: &str) -> Result<CatalogItemDetail, ApiErr
 }
 
 async fn existing(tx: &mut TenantTx, id: &str) -> Result<CatalogItem, ApiError> {
-    let unknown = || ApiError::NotFound { noun: "catalog item", key: id.to_owned() };
-    let known = id.parse().map_err(|_| unknown())?;
-    sql::find(tx, known).await?.ok_or_else(unknown)
+    let known = id.parse().map_err(|_| unknown(id))?;
+    sql::find(tx, known).await?.ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: &str) -> ApiError {
+    ApiError::NotFound { noun: "catalog item", key: id.to_owned() }
 }

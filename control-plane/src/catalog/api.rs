@@ -10,7 +10,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{CatalogItem, CatalogItemDetail, CatalogItemPage, Filter, ItemKind, ItemState, Rule, Seen};
+use super::{CatalogItem, CatalogItemDetail, CatalogItemPage, Filter, ItemKind, ItemState, Rule, Seen, Suspects};
 use crate::{
     app::App,
     caller::{Caller, Role},
@@ -18,7 +18,7 @@ use crate::{
     error::{ApiError, ReadProblems, WriteProblems},
     page::PageQuery,
     request::{Body, Path, Query},
-    resource::InTenant,
+    resource::{InTenant, Precondition},
 };
 
 /// Decided at a time.
@@ -76,6 +76,12 @@ pub struct ApprovedDefinitions {
     /// At most 500.
     #[schema(max_items = 500)]
     pub items: Vec<Seen>,
+    /// Whether items with flags may be among them; not unless told.
+    #[serde(default)]
+    pub flagged: bool,
+    /// Whether items that are blocked may be among them, and are so no more; not unless told.
+    #[serde(default)]
+    pub blocked: bool,
 }
 
 /// The items that were approved.
@@ -121,13 +127,14 @@ pub async fn act(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(at): Path<OfItem>,
+    precondition: Precondition,
     request: Request,
 ) -> Result<CatalogItemDetail, ApiError> {
     let (id, action) = at.id.rsplit_once(':').ok_or(ApiError::MethodNotAllowed)?;
     match action {
-        "approve" => approve(&app, &caller, id, request).await,
-        "block" => block(&app, &caller, id).await,
-        "reset" => reset(&app, &caller, id).await,
+        "approve" => approve(&app, &caller, id, &precondition, request).await,
+        "block" => block(&app, &caller, id, &precondition).await,
+        "reset" => reset(&app, &caller, id, &precondition).await,
         _ => Err(ApiError::NoRoute),
     }
 }
@@ -135,44 +142,58 @@ pub async fn act(
 /// Approves a definition
 ///
 /// The one with the `digest` that the caller has seen: 412 (`definition_changed`) when the server says something else by
-/// now. 409 (`name_collides`) where an approved tool of the same server has a name that reads the same.
+/// now. `If-Match` is the item's `etag`: 412 (`precondition_failed`) when somebody else decided meanwhile. 409 (`name_collides`) where an approved tool of the same server has a name that reads the same.
 #[utoipa::path(post, path = "/api/v1/tenants/{tenant}/catalog-items/{id}:approve", tag = "catalog",
-    operation_id = "catalog_items.approve", params(OfItem), request_body = ApprovedDefinition,
+    operation_id = "catalog_items.approve", params(OfItem, Precondition), request_body = ApprovedDefinition,
     responses((status = 200, description = "The item", body = CatalogItemDetail), WriteProblems))]
 pub(crate) async fn approve(
     app: &App,
     caller: &Caller,
     id: &str,
+    precondition: &Precondition,
     request: Request,
 ) -> Result<CatalogItemDetail, ApiError> {
     caller.require(Role::Operator)?;
     let Body(ApprovedDefinition { digest }) = Body::from_request(request, &()).await?;
-    catalog::approve(app, caller, id, &digest).await
+    catalog::approve(app, caller, id, precondition, &digest).await
 }
 
 /// Blocks an item
 ///
-/// No agent sees or uses it, whatever its definition becomes and whatever the server's approval is.
+/// No agent sees or uses it, whatever its definition becomes and whatever the server's approval is. `If-Match` is the
+/// item's `etag`.
 #[utoipa::path(post, path = "/api/v1/tenants/{tenant}/catalog-items/{id}:block", tag = "catalog",
-    operation_id = "catalog_items.block", params(OfItem),
+    operation_id = "catalog_items.block", params(OfItem, Precondition),
     responses((status = 200, description = "The item", body = CatalogItemDetail), WriteProblems))]
-pub(crate) async fn block(app: &App, caller: &Caller, id: &str) -> Result<CatalogItemDetail, ApiError> {
-    catalog::block(app, caller, id).await
+pub(crate) async fn block(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    precondition: &Precondition,
+) -> Result<CatalogItemDetail, ApiError> {
+    catalog::block(app, caller, id, precondition).await
 }
 
 /// Takes a decision back
 ///
 /// The item is as if it had just been offered for the first time: what holds for it is what the server's approval says.
+/// `If-Match` is the item's `etag`.
 #[utoipa::path(post, path = "/api/v1/tenants/{tenant}/catalog-items/{id}:reset", tag = "catalog",
-    operation_id = "catalog_items.reset", params(OfItem),
+    operation_id = "catalog_items.reset", params(OfItem, Precondition),
     responses((status = 200, description = "The item", body = CatalogItemDetail), WriteProblems))]
-pub(crate) async fn reset(app: &App, caller: &Caller, id: &str) -> Result<CatalogItemDetail, ApiError> {
-    catalog::reset(app, caller, id).await
+pub(crate) async fn reset(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    precondition: &Precondition,
+) -> Result<CatalogItemDetail, ApiError> {
+    catalog::reset(app, caller, id, precondition).await
 }
 
 /// Approves several definitions
 ///
-/// All of them, or none when one has changed since the caller has seen it, or may not be approved.
+/// All of them, or none when one has changed since the caller has seen it, or may not be approved. Those with flags and
+/// those that are blocked are refused (422 `flagged`, `blocked`) unless the request says that they may be among them.
 #[utoipa::path(post, path = "/api/v1/tenants/{tenant}/catalog-items:approve", tag = "catalog",
     operation_id = "catalog_items.approve_all", params(InTenant), request_body = ApprovedDefinitions,
     responses((status = 200, description = "The items", body = ApprovedItems), WriteProblems))]
@@ -182,11 +203,11 @@ pub async fn approve_all(
     request: Request,
 ) -> Result<Json<ApprovedItems>, ApiError> {
     caller.require(Role::Operator)?;
-    let Body(ApprovedDefinitions { items }) = Body::from_request(request, &()).await?;
+    let Body(ApprovedDefinitions { items, flagged, blocked }) = Body::from_request(request, &()).await?;
     if items.len() > BULK_MAX {
         return Err(ApiError::fault("/items", "too_many", format!("at most {BULK_MAX} items")));
     }
-    let items = super::approve_all(&app, &caller, &items).await?;
+    let items = super::approve_all(&app, &caller, &items, Suspects { flagged, blocked }).await?;
     Ok(Json(ApprovedItems { items }))
 }
 

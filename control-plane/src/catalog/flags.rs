@@ -17,8 +17,8 @@ mod text;
 
 pub(super) use names::Neighbours;
 
-/// Of one definition.
-const FLAGS_MAX: usize = 32;
+/// Of one rule in one definition, so that what one finds everywhere hides nothing of what another finds.
+const RULE_FLAGS_MAX: usize = 16;
 /// Characters of an excerpt, and of a place.
 const SHOWN_CHARS_MAX: usize = 200;
 
@@ -144,7 +144,7 @@ fn look_at(text: &str, place: &str, flags: &mut Vec<Flag>) {
     ];
     for (rule, excerpt) in found {
         if let Some(excerpt) = excerpt
-            && flags.len() < FLAGS_MAX
+            && flags.iter().filter(|flag| flag.rule == rule).count() < RULE_FLAGS_MAX
         {
             flags.push(Flag::new(rule, place, excerpt));
         }

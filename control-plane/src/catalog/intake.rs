@@ -43,8 +43,8 @@ pub struct Reports {
 #[derive(Debug)]
 enum Work {
     Report(DataPlaneId, CatalogReport),
-    /// Answered when everything before it was tried.
-    Settle(oneshot::Sender<()>),
+    /// Answered when everything before it was tried: whether all that is known of the server's lists is written.
+    Settle(ServerId, oneshot::Sender<bool>),
 }
 
 /// Which list.
@@ -105,13 +105,11 @@ impl Reports {
         let _ = self.queue.send(Work::Report(data_plane, report));
     }
 
-    /// Waits until what was left before was taken in, or cannot be now.
-    pub(super) async fn settled(&self) {
+    /// Waits until what was left before was tried; answers whether all of the server's lists were taken in.
+    pub(super) async fn settled(&self, server: ServerId) -> bool {
         let (done, settled) = oneshot::channel();
-        if self.queue.send(Work::Settle(done)).is_ok() {
-            // Nobody takes anything in any more when the process stops.
-            let _ = settled.await;
-        }
+        // Nobody takes anything in any more when the process stops.
+        self.queue.send(Work::Settle(server, done)).is_ok() && settled.await.unwrap_or(false)
     }
 
     /// Takes in what is left until `stopping`. The first caller does it; others have nothing to do.
@@ -131,13 +129,13 @@ impl Reports {
             for one in work {
                 match one {
                     Work::Report(data_plane, report) => note(&mut unwritten, data_plane, report),
-                    Work::Settle(done) => waiting.push(done),
+                    Work::Settle(server, done) => waiting.push((server, done)),
                 }
             }
             write(&app, &mut unwritten).await;
-            for done in waiting {
+            for (server, done) in waiting {
                 // Who waited may have gone.
-                let _ = done.send(());
+                let _ = done.send(unwritten.keys().all(|list: &List| list.server != server));
             }
         }
     }

@@ -19,6 +19,7 @@ use crate::{
     app::App,
     caller::{Caller, Role},
     error::ApiError,
+    invisible,
     policy::Silence,
     resource,
     servers::Server,
@@ -28,8 +29,21 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Servers of one tenant that are claimed at a time.
 const CLAIMED_MAX: i64 = 32;
+/// Characters of a reason that a data plane gives.
+const DETAIL_CHARS_MAX: usize = 300;
 /// Servers that are read at a time.
 const READ_AT_ONCE: usize = 4;
+
+/// Why a server was not read.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    /// By the data plane that was asked.
+    #[error(transparent)]
+    Unheard(#[from] Silence),
+    /// It was, but is in no catalog yet.
+    #[error("what was read could not be written down; that is tried again every second")]
+    Unwritten,
+}
 
 /// Has servers read that are due, until `stopping`.
 pub async fn follow(app: Arc<App>, stopping: CancellationToken) {
@@ -72,12 +86,13 @@ pub async fn follow(app: Arc<App>, stopping: CancellationToken) {
 /// Has a server's lists read now; answers the server as it is known then.
 ///
 /// # Errors
-/// [`ApiError::DataPlanesSilent`] when no data plane can be asked or the one that was could not read them;
+/// [`ApiError::DataPlanesSilent`] when no data plane can be asked, the one that was could not read them, or what it read could
+/// not be written;
 /// [`ApiError::NotFound`], [`ApiError::Forbidden`]; or when Postgres is away.
 pub async fn read_now(app: &App, caller: &Caller, name: &str) -> Result<Server, ApiError> {
     caller.require(Role::Operator)?;
     let server: Server = resource::get(app, caller, name).await?;
-    read(app, caller.tenant, server.id).await.map_err(|silence| ApiError::DataPlanesSilent(said(&silence)))?;
+    read(app, caller.tenant, server.id).await.map_err(|unread| ApiError::DataPlanesSilent(said(&unread)))?;
     resource::get(app, caller, name).await
 }
 
@@ -97,16 +112,18 @@ pub(super) async fn read_due(app: &App, tenant: TenantId) -> Result<(), sqlx::Er
     Ok(())
 }
 
-/// By one data plane. What it read has been taken in when this ends.
-async fn read(app: &App, tenant: TenantId, server: ServerId) -> Result<(), Silence> {
+/// By one data plane. What it read has been taken in when this ends well.
+async fn read(app: &App, tenant: TenantId, server: ServerId) -> Result<(), Unread> {
     let what = What::ReadCatalog(ReadCatalog { server_id: server.to_string() });
     let answer = app.policy_changes.connected().ask_one(tenant, &what).await;
     // Lists that could be read are reported beside the reason why others could not.
-    if matches!(answer, Ok(_) | Err(Silence::Failed(_))) {
-        app.catalog_reports.settled().await;
-    }
-    app.metrics.catalog_read(answer.is_ok());
-    answer.map(drop)
+    let is_written = !matches!(answer, Ok(_) | Err(Silence::Failed(_))) || app.catalog_reports.settled(server).await;
+    let read = match answer {
+        Ok(_) if !is_written => Err(Unread::Unwritten),
+        answer => answer.map(drop).map_err(Unread::from),
+    };
+    app.metrics.catalog_read(read.is_ok());
+    read
 }
 
 /// How much waits for somebody, of all tenants.
@@ -120,15 +137,16 @@ async fn count(app: &App, tenants: Vec<TenantId>) {
     app.metrics.catalog_waiting(waiting);
 }
 
-fn said(silence: &Silence) -> String {
-    match silence {
-        Silence::Gone => {
+fn said(unread: &Unread) -> String {
+    match unread {
+        Unread::Unwritten => unread.to_string(),
+        Unread::Unheard(Silence::Gone) => {
             "no data plane that is connected to this control plane could be asked; those that are connected \
                           to others ask by themselves, every ten minutes"
                 .to_owned()
         }
-        other => {
-            let detail: String = other.to_string().chars().filter(|char| !char.is_control()).take(300).collect();
+        Unread::Unheard(other) => {
+            let detail = invisible::visible(&other.to_string(), DETAIL_CHARS_MAX);
             format!("the data plane that was asked could not read what the server offers: {detail}")
         }
     }

@@ -56,14 +56,22 @@ impl TryFrom<ItemRow> for CatalogItem {
             changed_at: row.changed_at,
             gone_at: row.gone_at,
             decided_by: row.decided_by,
+            etag: match row.decided_at {
+                Some(at) => format!("\"{}\"", at.timestamp_micros()),
+                None => "\"undecided\"".to_owned(),
+            },
             decided_at: row.decided_at,
         })
     }
 }
 
 pub(super) async fn find(tx: &mut TenantTx, id: CatalogItemId) -> Result<Option<CatalogItem>, sqlx::Error> {
-    let found = select(tx, Some(id), &Filter::default(), None, 1).await?;
-    Ok(found.into_iter().next())
+    Ok(find_all(tx, &[id]).await?.into_iter().next())
+}
+
+/// Those of them that there are.
+pub(super) async fn find_all(tx: &mut TenantTx, ids: &[CatalogItemId]) -> Result<Vec<CatalogItem>, sqlx::Error> {
+    select(tx, Some(ids), &Filter::default(), None, i64::MAX).await
 }
 
 pub(super) async fn list(
@@ -77,7 +85,7 @@ pub(super) async fn list(
 
 async fn select(
     tx: &mut TenantTx,
-    id: Option<CatalogItemId>,
+    ids: Option<&[CatalogItemId]>,
     filter: &Filter,
     after: Option<&Position>,
     limit: i64,
@@ -89,13 +97,13 @@ async fn select(
                   i.read_only, i.additive, i.flags AS "flags: Json<Vec<Flag>>", i.first_seen_at, i.changed_at,
                   i.gone_at, i.decided_by, i.decided_at
            FROM catalog_items i JOIN servers s ON s.id = i.server_id
-           WHERE ($1::uuid IS NULL OR i.id = $1) AND ($2::text IS NULL OR s.name = $2)
+           WHERE ($1::uuid[] IS NULL OR i.id = ANY ($1)) AND ($2::text IS NULL OR s.name = $2)
              AND ($3::text IS NULL OR i.kind = $3) AND ($4::text IS NULL OR i.name = $4)
              AND ($5::text IS NULL OR i.state = $5) AND ($6::jsonb IS NULL OR i.flags @> $6)
              AND (NOT $7 OR i.waiting)
              AND ($8::text IS NULL OR (s.name, i.kind, i.name) > ($8, $9, $10))
            ORDER BY s.name, i.kind, i.name LIMIT $11"#,
-        id.map(CatalogItemId::uuid),
+        ids.map(|ids| ids.iter().copied().map(CatalogItemId::uuid).collect::<Vec<_>>()) as _,
         filter.server,
         filter.kind.map(ItemKind::as_str),
         filter.name,
@@ -161,7 +169,7 @@ pub(super) async fn known(tx: &mut TenantTx, list: List) -> Result<HashMap<Strin
     known.collect()
 }
 
-/// A tool that is offered by some server.
+/// A tool that some server offers, or has offered and may again.
 pub(super) struct Tool {
     pub(super) server_id: Uuid,
     pub(super) server: String,
@@ -172,13 +180,14 @@ pub(super) async fn tools(tx: &mut TenantTx) -> Result<Vec<Tool>, sqlx::Error> {
     sqlx::query_as!(
         Tool,
         "SELECT i.server_id, s.name AS server, i.name FROM catalog_items i JOIN servers s ON s.id = i.server_id
-         WHERE i.kind = 'tool' AND i.gone_at IS NULL ORDER BY i.first_seen_at, i.id",
+         WHERE i.kind = 'tool' ORDER BY i.first_seen_at, i.id",
     )
     .fetch_all(&mut **tx)
     .await
 }
 
-/// Writes what is new or has changed; it is in force at once unless the server's definitions are pinned.
+/// Writes what is new or has changed; it is in force at once unless the server's definitions are pinned, and what was
+/// decided about another definition ends then. A block never does.
 pub(super) async fn put(
     tx: &mut TenantTx,
     list: List,
@@ -215,7 +224,9 @@ pub(super) async fn put(
              additive = CASE WHEN $11 THEN excluded.additive ELSE known.additive END,
              previous_definition = CASE WHEN known.changed THEN known.previous_definition
                                         WHEN $12 THEN known.approved_definition END,
-             changed = $12",
+             changed = $12,
+             decided_by = CASE WHEN known.blocked OR NOT $11 THEN known.decided_by END,
+             decided_at = CASE WHEN known.blocked OR NOT $11 THEN known.decided_at END",
         tenant,
         list.server.uuid(),
         list.kind.as_str(),
@@ -293,63 +304,8 @@ pub(super) async fn record_read(
     .map(drop)
 }
 
-/// Names of the approved tools of the item's server that it offers beside it.
-pub(super) async fn approved_beside(tx: &mut TenantTx, id: CatalogItemId) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "SELECT other.name FROM catalog_items item
-         JOIN catalog_items other ON other.server_id = item.server_id AND other.kind = item.kind AND other.id <> item.id
-         WHERE item.id = $1 AND other.gone_at IS NULL AND NOT other.blocked AND other.approved_digest IS NOT NULL",
-        id.uuid(),
-    )
-    .fetch_all(&mut **tx)
-    .await
-}
-
-pub(super) async fn approve(tx: &mut TenantTx, id: CatalogItemId, by: &str) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE catalog_items
-         SET approved_definition = definition, approved_digest = digest, read_only = claims_read_only,
-             additive = claims_additive, blocked = false, changed = false, previous_definition = NULL,
-             decided_by = $2, decided_at = now()
-         WHERE id = $1",
-        id.uuid(),
-        by,
-    )
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-}
-
-pub(super) async fn block(tx: &mut TenantTx, id: CatalogItemId, by: &str) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE catalog_items SET blocked = true, decided_by = $2, decided_at = now() WHERE id = $1",
-        id.uuid(),
-        by,
-    )
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-}
-
-/// As it would be if it had just been offered for the first time.
-pub(super) async fn reset(tx: &mut TenantTx, id: CatalogItemId) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE catalog_items item
-         SET approved_definition = CASE WHEN pinned THEN NULL ELSE definition END,
-             approved_digest = CASE WHEN pinned THEN NULL ELSE digest END,
-             read_only = NOT pinned AND claims_read_only, additive = NOT pinned AND claims_additive,
-             blocked = false, changed = approval = 'notify', previous_definition = NULL,
-             decided_by = NULL, decided_at = NULL
-         FROM (SELECT id, approval, approval = 'pinned' AS pinned FROM servers) AS server
-         WHERE item.id = $1 AND server.id = item.server_id",
-        id.uuid(),
-    )
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-}
-
-/// Where nothing is pinned, everything is in force; where nobody is told of changes, nothing waits to be looked at.
+/// Where nothing is pinned, everything is in force, and nobody decided that; where nobody is told of changes, nothing
+/// waits to be looked at.
 pub(super) async fn settle(tx: &mut TenantTx, server: ServerId, approval: Approval) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE catalog_items SET changed = false, previous_definition = NULL
@@ -363,7 +319,8 @@ pub(super) async fn settle(tx: &mut TenantTx, server: ServerId, approval: Approv
         "UPDATE catalog_items
          SET changed = $2 = 'notify', previous_definition = CASE WHEN $2 = 'notify' THEN approved_definition END,
              approved_definition = definition, approved_digest = digest, read_only = claims_read_only,
-             additive = claims_additive
+             additive = claims_additive, decided_by = CASE WHEN blocked THEN decided_by END,
+             decided_at = CASE WHEN blocked THEN decided_at END
          WHERE server_id = $1 AND digest IS DISTINCT FROM approved_digest AND $2 <> 'pinned'",
         server.uuid(),
         approval.as_str(),

@@ -12,6 +12,8 @@ use crate::{
     testing::{Answer, Bench, run, text},
 };
 
+mod deciding;
+
 /// Registers a server with this approval.
 pub(crate) async fn register(bench: &Bench, name: &str, approval: &str) {
     let spec = json!({ "instances": [{ "url": "http://a/mcp" }], "catalog": { "approval": approval } });
@@ -48,7 +50,15 @@ async fn item(bench: &Bench, name: &str) -> Value {
 }
 
 async fn decide(bench: &Bench, item: &Value, action: &str) -> Answer {
-    bench.post(&format!("catalog-items/{}:{action}", text(&item["id"])), json!({ "digest": item["digest"] })).await
+    let path = format!("catalog-items/{}:{action}", text(&item["id"]));
+    let decision = bench.call(Method::POST, &path).header("if-match", text(&item["etag"]));
+    decision.json(json!({ "digest": item["digest"] })).await
+}
+
+/// What a decision about several says of each.
+fn seen(items: &[Value]) -> Vec<Value> {
+    let seen = |item: &Value| json!({ "id": item["id"], "digest": item["digest"], "etag": item["etag"] });
+    items.iter().map(seen).collect()
 }
 
 /// The server's part of the policy.
@@ -144,11 +154,7 @@ async fn what_people_are_told_of_is_in_force_and_listed_until_somebody_has_looke
         register(bench, "files", "notify").await;
         offer(bench, "files", &[tool("read", "Reads."), tool("list", "Lists.")]).await;
         assert_eq!(states(bench, "waiting=true").await, ["list approved", "read approved"]);
-        let seen: Vec<_> = items(bench, "waiting=true")
-            .await
-            .iter()
-            .map(|item| json!({ "id": item["id"], "digest": item["digest"] }))
-            .collect();
+        let seen = seen(&items(bench, "waiting=true").await);
         let approved = bench.post("catalog-items:approve", json!({ "items": seen })).await.expect(200);
         assert_eq!(approved.json["items"].as_array().map(Vec::len), Some(2));
         assert_eq!(states(bench, "waiting=true").await, [""; 0]);
@@ -279,8 +285,7 @@ async fn several_are_approved_together_or_not_at_all() {
     run(async |bench| {
         register(bench, "files", "pinned").await;
         offer(bench, "files", &[tool("a", "A."), tool("b", "B.")]).await;
-        let seen: Vec<_> =
-            items(bench, "").await.iter().map(|item| json!({ "id": item["id"], "digest": item["digest"] })).collect();
+        let seen = seen(&items(bench, "").await);
         offer(bench, "files", &[tool("a", "A."), tool("b", "Not B.")]).await;
         bench.post("catalog-items:approve", json!({ "items": seen })).await.expect(412);
         assert_eq!(states(bench, "").await, ["a pending", "b pending"]);

@@ -1,6 +1,7 @@
 //! Pages of the catalog: what servers offer, one item with what has changed in it, and the decisions about it.
 //!
-//! Invariant: every form that approves carries the digests of what its page has shown.
+//! Invariant: every form that decides carries what its page has shown: the decision that holds, and of what it approves the
+//! digests.
 
 use std::sync::Arc;
 
@@ -18,9 +19,10 @@ use super::{
 };
 use crate::{
     app::App,
-    catalog::{self, CatalogItem, CatalogItemDetail, Change, Filter, ItemKind, ItemState, Rule, Seen},
+    catalog::{self, CatalogItem, CatalogItemDetail, Change, Filter, ItemKind, ItemState, Rule, Seen, Suspects},
     error::ApiError,
     page::PageQuery,
+    resource::Precondition,
 };
 
 /// What the address of the list says.
@@ -60,9 +62,16 @@ struct DetailPage {
 #[derive(Debug, Deserialize)]
 pub(super) struct Approved {
     digest: String,
+    etag: String,
 }
 
-/// The form that approves what a list has shown: a line of id and digest each.
+/// The form that blocks an item or takes a decision back.
+#[derive(Debug, Deserialize)]
+pub(super) struct Decided {
+    etag: String,
+}
+
+/// The form that approves what a list has shown: a line of id, digest and `etag` each.
 #[derive(Debug, Deserialize)]
 pub(super) struct AllApproved {
     seen: String,
@@ -101,7 +110,8 @@ pub(super) async fn approve(
     Path(id): Path<String>,
     posted: Posted<Approved>,
 ) -> Result<Response, PageError> {
-    catalog::approve(&app, &posted.visitor.caller, &id, &posted.form.digest).await?;
+    let Approved { digest, etag } = &posted.form;
+    catalog::approve(&app, &posted.visitor.caller, &id, &Precondition::matching(etag), digest).await?;
     Ok(Done::DefinitionApproved.then(&format!("/catalog/{id}")))
 }
 
@@ -111,12 +121,13 @@ pub(super) async fn approve_all(
     posted: Posted<AllApproved>,
 ) -> Result<Response, PageError> {
     let read = |line: &str| {
-        let (id, digest) = line.split_once(' ')?;
-        Some(Seen { id: id.parse().ok()?, digest: digest.trim().to_owned() })
+        let mut words = line.split_whitespace();
+        let (id, digest, etag) = (words.next()?, words.next()?, words.next()?);
+        Some(Seen { id: id.parse().ok()?, digest: digest.to_owned(), etag: etag.to_owned() })
     };
     let seen: Option<Vec<Seen>> = posted.form.seen.lines().map(read).collect();
-    let seen = seen.ok_or_else(|| ApiError::Query("`seen` is a line of id and digest each".to_owned()))?;
-    catalog::approve_all(&app, &posted.visitor.caller, &seen).await?;
+    let seen = seen.ok_or_else(|| ApiError::Query("`seen` is a line of id, digest and etag each".to_owned()))?;
+    catalog::approve_all(&app, &posted.visitor.caller, &seen, Suspects::default()).await?;
     let back = CatalogQuery { server: posted.form.server, ..CatalogQuery::default() };
     Ok(Done::DefinitionApproved.then(&back.address(None)))
 }
@@ -125,9 +136,9 @@ pub(super) async fn approve_all(
 pub(super) async fn block(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    posted: Posted<Nothing>,
+    posted: Posted<Decided>,
 ) -> Result<Response, PageError> {
-    catalog::block(&app, &posted.visitor.caller, &id).await?;
+    catalog::block(&app, &posted.visitor.caller, &id, &Precondition::matching(&posted.form.etag)).await?;
     Ok(Done::ItemBlocked.then(&format!("/catalog/{id}")))
 }
 
@@ -135,9 +146,9 @@ pub(super) async fn block(
 pub(super) async fn reset(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    posted: Posted<Nothing>,
+    posted: Posted<Decided>,
 ) -> Result<Response, PageError> {
-    catalog::reset(&app, &posted.visitor.caller, &id).await?;
+    catalog::reset(&app, &posted.visitor.caller, &id, &Precondition::matching(&posted.form.etag)).await?;
     Ok(Done::DecisionReset.then(&format!("/catalog/{id}")))
 }
 
@@ -147,8 +158,10 @@ pub(super) async fn read_now(
     Path(name): Path<String>,
     posted: Posted<Nothing>,
 ) -> Result<Response, PageError> {
-    catalog::read_now(&app, &posted.visitor.caller, &name).await?;
-    Ok(Done::CatalogRead.then(&format!("/servers/{name}")))
+    let server = catalog::read_now(&app, &posted.visitor.caller, &name).await?;
+    let is_whole = server.status.catalog.reads.iter().all(|read| read.refused == 0);
+    let done = if is_whole { Done::CatalogRead } else { Done::CatalogReadInPart };
+    Ok(done.then(&format!("/servers/{name}")))
 }
 
 impl CatalogQuery {
@@ -189,14 +202,20 @@ impl CatalogQuery {
 }
 
 impl ListPage {
-    /// What of this page can be approved: a line of id and digest each.
-    fn seen(&self) -> String {
-        let waiting = self.items.iter().filter(|item| item.waiting);
-        waiting.map(|item| format!("{} {}", item.id, item.digest)).collect::<Vec<_>>().join("\n")
+    /// What of this page can be approved at once: what waits and has no flag.
+    fn harmless(&self) -> impl Iterator<Item = &CatalogItem> {
+        self.items.iter().filter(|item| item.waiting && item.flags.is_empty())
     }
 
-    fn waiting(&self) -> usize {
-        self.items.iter().filter(|item| item.waiting).count()
+    /// A line of id, digest and `etag` each.
+    fn seen(&self) -> String {
+        let line = |item: &CatalogItem| format!("{} {} {}", item.id, item.digest, item.etag);
+        self.harmless().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// How many wait and have flags.
+    fn suspicious(&self) -> usize {
+        self.items.iter().filter(|item| item.waiting && !item.flags.is_empty()).count()
     }
 }
 

@@ -156,10 +156,11 @@ pub(crate) enum Done {
     ItemBlocked,
     DecisionReset,
     CatalogRead,
+    CatalogReadInPart,
 }
 
 impl Done {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 23] = [
         Self::Created,
         Self::Saved,
         Self::Deleted,
@@ -182,6 +183,7 @@ impl Done {
         Self::ItemBlocked,
         Self::DecisionReset,
         Self::CatalogRead,
+        Self::CatalogReadInPart,
     ];
 
     const fn code(self) -> &'static str {
@@ -206,6 +208,7 @@ impl Done {
             Self::ItemBlocked => "item-blocked",
             Self::DecisionReset => "decision-reset",
             Self::CatalogRead => "catalog-read",
+            Self::CatalogReadInPart => "catalog-read-in-part",
             Self::Withdrawn => "withdrawn",
             Self::SessionEnded => "session-ended",
         }
@@ -235,6 +238,9 @@ impl Done {
             Self::ItemBlocked => "Blocked. No agent sees or uses it.",
             Self::DecisionReset => "Taken back. What holds is what the server's approval says.",
             Self::CatalogRead => "Read. The catalog is what the server offers now.",
+            Self::CatalogReadInPart => {
+                "Read. Some of what the server offers is refused, and said below with the reason."
+            }
             Self::Withdrawn => "Taken back. The application has to ask you again.",
         }
     }
@@ -325,6 +331,11 @@ impl Failure {
             }
             ApiError::NotFound { noun, .. } => {
                 format!("There is no such {noun} in this tenant. It may have been deleted or renamed.")
+            }
+            ApiError::PreconditionFailed => {
+                "Somebody else changed this after you opened the page, so nothing was done. Go back, reload the page to \
+                 see what is there now, then repeat what you wanted."
+                    .to_owned()
             }
             ApiError::Unavailable(_) => {
                 "Calls of agents go on: data planes hold the policy in memory. Try again in a few seconds.".to_owned()
