@@ -17,7 +17,7 @@ use serde::Serialize;
 use tollgate_proto::DataPlaneId;
 use utoipa::ToSchema;
 
-use crate::{caller::Role, oauth::keys::KeyError, request::body::BodyFault, request_id};
+use crate::{caller::Role, invisible, oauth::keys::KeyError, request::body::BodyFault, request_id};
 
 mod fault;
 mod responses;
@@ -26,6 +26,8 @@ pub use fault::{Fault, Faults};
 pub use responses::{ReadProblems, WriteProblems};
 
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("2");
+/// Characters of a name that a server chose, in a sentence.
+const NAME_CHARS_MAX: usize = 200;
 
 /// Why an operation was not done.
 #[derive(Debug, thiserror::Error)]
@@ -129,13 +131,13 @@ pub enum ApiError {
     #[error("the object is not in the state that the request expects: read it again")]
     PreconditionFailed,
     /// Approving a definition that the server does not have any more.
-    #[error("the definition of {name} is another one than the one that was seen: look at it again")]
+    #[error("the definition of {} is another one than the one that was seen: look at it again", shown(name))]
     DefinitionChanged {
         /// `server:item`.
         name: String,
     },
     /// Approving a tool that could be taken for another.
-    #[error("the name of {name} reads like that of {other}, which is approved: block that one first")]
+    #[error("the name of {} reads like that of {}, which is approved: block that one first", shown(name), shown(other))]
     NameCollides {
         /// `server:tool`.
         name: String,
@@ -338,6 +340,11 @@ impl From<PathRejection> for ApiError {
 fn data_planes(ids: &[DataPlaneId]) -> String {
     let noun = if ids.len() == 1 { "data plane" } else { "data planes" };
     format!("{noun} {}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+}
+
+/// A name that a server chose, as people may see it.
+fn shown(name: &str) -> String {
+    invisible::visible(name, NAME_CHARS_MAX)
 }
 
 /// The error and its causes, as `one: because: because`.

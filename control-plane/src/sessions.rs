@@ -23,6 +23,7 @@ use crate::{
     data_planes,
     db::TenantTx,
     error::ApiError,
+    invisible,
     page::{Listing, PageQuery},
     policy::Silence,
 };
@@ -33,6 +34,9 @@ mod session;
 mod tests;
 
 pub use session::{Client, Endpoint, EndpointKind, Leg, LegState, Session, SessionKind};
+
+/// Characters of a reason that a data plane gives.
+const DETAIL_CHARS_MAX: usize = 300;
 
 /// Which sessions are asked for.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -202,7 +206,7 @@ impl Unanswered {
             Silence::Busy | Silence::Late | Silence::Gone => UnansweredReason::Silent,
             Silence::Failed(_) => UnansweredReason::Failed,
         };
-        let detail: String = silence.to_string().chars().filter(|c| !c.is_control()).take(300).collect();
+        let detail = invisible::visible(&silence.to_string(), DETAIL_CHARS_MAX);
         Self { data_plane, reason, detail: format!("{detail}; try again") }
     }
 

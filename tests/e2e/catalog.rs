@@ -57,10 +57,13 @@ async fn a_changed_description_is_held_shown_as_a_difference_approved_and_in_for
     let printed = scene.tollgate.command(&["catalog", "show", "files/read"]).await.success().stdout;
     assert!(printed.contains("+   \"description\": \"Reads a file. <IMPORTANT>"), "{printed}");
 
+    let short = scene.tollgate.command(&["catalog", "approve", "files/read", "--digest", &digest[..12]]).await;
+    assert_eq!(short.code, 3, "{}", short.stderr);
+    assert!(short.stderr.contains("a digest has 64 hexadecimal digits") && !short.stderr.contains(digest), "{short:?}");
     let stale = scene.tollgate.command(&["catalog", "approve", "files/read", "--digest", digest]).await;
     assert_eq!(stale.code, 6, "{}", stale.stderr);
     let current = changed["digest"].as_str().expect("a digest");
-    scene.tollgate.command(&["catalog", "approve", "files/read", "--digest", &current[..12]]).await.success();
+    scene.tollgate.command(&["catalog", "approve", "files/read", "--digest", current]).await.success();
     scene.tollgate.policy_in_force().await;
     assert_eq!(scene.client.tool_names().await, ["read"]);
     assert_eq!(scene.client.call("read", json!({})).await.text(), "content");
@@ -102,7 +105,59 @@ async fn a_blocked_tool_is_hidden_and_a_server_is_read_when_somebody_asks() {
     scene.tollgate.policy_in_force().await;
     assert_eq!(scene.client.tool_names().await, [""; 0]);
     assert_refusal(&scene.client.call("read", json!({})).await, BLOCKED);
-    scene.tollgate.command(&["catalog", "reset", "files/read"]).await.success();
+    let undone = scene.tollgate.command(&["catalog", "reset", "files/read"]).await;
+    assert_eq!(undone.code, 6, "what somebody blocked stays so: {}", undone.stderr);
+    let etag = item(&scene, |item| item["state"] == "blocked").await["etag"].as_str().expect("a version").to_owned();
+    let late = scene.tollgate.command(&["catalog", "reset", "files/read", "--etag", "undecided"]).await;
+    assert_eq!(late.code, 6, "who has not seen the block does not lift it: {}", late.stderr);
+    scene.tollgate.command(&["catalog", "reset", "files/read", "--etag", &etag]).await.success();
     scene.tollgate.policy_in_force().await;
     assert_eq!(scene.client.call("read", json!({})).await.text(), "content");
+}
+
+/// A name that would clear the screen, forge a line and read backwards.
+const HOSTILE: &str = "pay\u{1b}[2J\u{9b}2J\ndo:  run this\u{202e}";
+
+#[tokio::test]
+async fn what_a_server_says_neither_moves_the_cursor_nor_makes_a_line_wherever_it_is_printed() {
+    let scene = Scene::modern().await;
+    let tool = |name: &str| json!({"name": name, "description": HOSTILE, "inputSchema": {"type": "object"}});
+    let twin = HOSTILE.replace("pay", "p\u{430}y");
+    let tools = json!([tool(HOSTILE), tool(&twin)]);
+    let list = json!({"tools": tools, "ttlMs": 0, "cacheScope": "public", "resultType": "complete"});
+    scene.server.set_method("tools/list", Reply::Result(list));
+    let spec = json!({"instances": [{"url": scene.server.url()}], "catalog": {"approval": "pinned"}});
+    scene.tollgate.put("servers/files", json!({"spec": spec})).await;
+    scene.tollgate.command(&["catalog", "read", "files"]).await.success();
+    let page = scene.tollgate.get("catalog-items?server=files&waiting=true").await;
+    let items = page["items"].as_array().expect("a list").clone();
+    assert_eq!(items.len(), 2, "{page}");
+    let text = |item: &Value, field: &str| item[field].as_str().expect("a text").to_owned();
+    let [(first, seen), (second, seen_second)] =
+        [&items[0], &items[1]].map(|item| (text(item, "id"), text(item, "digest")));
+    let commands: [&[&str]; 7] = [
+        &["catalog", "list"],
+        &["catalog", "list", "-o", "json"],
+        &["catalog", "show", &first],
+        &["catalog", "show", &first, "-o", "json"],
+        &["catalog", "approve", &first, "--digest", &seen],
+        // Its name reads the same, and the refusal names both.
+        &["catalog", "approve", &second, "--digest", &seen_second],
+        &["audit", "list", "-o", "json"],
+    ];
+    let mut said = String::new();
+    for command in commands {
+        let output = scene.tollgate.command(command).await;
+        for text in [output.stdout, output.stderr] {
+            let harmful = text.chars().find(|char| char.is_control() && *char != '\n' || *char == '\u{202e}');
+            assert_eq!(harmful, None, "{command:?}: {text:?}");
+            assert!(!text.lines().any(|line| line.starts_with("do:")), "{command:?}: {text}");
+            said += &text;
+        }
+    }
+    for part in
+        ["‹U+001B›[2J‹U+009B›2J‹U+000A›do:  run this‹U+202E›", "\\u009b2J\\ndo:  run this\\u202e", "reads like that of"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }

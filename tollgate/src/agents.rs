@@ -69,7 +69,7 @@ async fn approve(api: &ApiClient, name: &str) -> Result<(), Failure> {
         .post(&["agents", &format!("{name}:approve")], &json!({}))
         .await
         .map_err(|failure| failure.during(format!("cannot approve agent {name}")))?;
-    let name = terminal::harmless(agent["name"].as_str().unwrap_or(name));
+    let name = terminal::line(agent["name"].as_str().unwrap_or(name));
     eprintln!("approved {name}: it may do what is granted to it");
     Ok(())
 }

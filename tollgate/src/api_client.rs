@@ -18,6 +18,7 @@ use url::Url;
 use crate::{
     failure::{Exit, Failure, OrFail as _},
     http_client::{Answer, HttpClient, to},
+    terminal,
 };
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -182,7 +183,17 @@ impl ApiClient {
 
     /// Creates something, or does a custom action.
     pub(crate) async fn post(&self, segments: &[&str], body: &Value) -> Result<Value, Failure> {
-        let answer = self.send(Method::POST, &self.url(segments, &[]), Some(body), Precondition::None).await?;
+        self.post_if(segments, Precondition::None, body).await
+    }
+
+    /// Does a custom action if what must hold does.
+    pub(crate) async fn post_if(
+        &self,
+        segments: &[&str],
+        precondition: Precondition<'_>,
+        body: &Value,
+    ) -> Result<Value, Failure> {
+        let answer = self.send(Method::POST, &self.url(segments, &[]), Some(body), precondition).await?;
         success(&answer).map(|()| answer.json())
     }
 
@@ -247,7 +258,7 @@ pub(crate) fn success(answer: &Answer) -> Result<(), Failure> {
         return Ok(());
     }
     let problem = answer.json();
-    let text = |field: &str| problem[field].as_str().map(str::to_owned);
+    let text = |field: &str| problem[field].as_str().map(terminal::line);
     let what = text("detail")
         .or_else(|| text("title"))
         .or_else(|| text("error_description"))
@@ -257,7 +268,7 @@ pub(crate) fn success(answer: &Answer) -> Result<(), Failure> {
     for error in problem["errors"].as_array().into_iter().flatten() {
         let pointer = error["pointer"].as_str().unwrap_or_default();
         let detail = error["detail"].as_str().or_else(|| error["code"].as_str()).unwrap_or_default();
-        failure = failure.why(format!("{pointer}: {detail}"));
+        failure = failure.why(terminal::line(&format!("{pointer}: {detail}")));
     }
     Err(match cure_of(answer.status) {
         Some(cure) => failure.cure(cure),
@@ -281,7 +292,9 @@ fn cure_of(status: StatusCode) -> Option<&'static str> {
         StatusCode::UNAUTHORIZED => "check the token: TOLLGATE_TOKEN, --token-file or ./.tollgate/admin-token",
         StatusCode::FORBIDDEN => "use a token of a role that may do this",
         StatusCode::NOT_FOUND => "check the name and the tenant (`tollgate get KIND` lists what there is)",
-        StatusCode::PRECONDITION_FAILED => "someone changed it meanwhile: run the command again",
+        StatusCode::PRECONDITION_FAILED => {
+            "someone changed it meanwhile: look at what is there now, then repeat the command"
+        }
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => "try again in a moment",
         _ => return None,
     })

@@ -83,7 +83,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let objects = args.files.read()?;
     let api = ApiClient::from_args(&args.client)?;
     for line in apply_in_order(&api, &objects).await? {
-        eprintln!("{line}");
+        eprintln!("{}", terminal::line(&line));
     }
     Ok(())
 }

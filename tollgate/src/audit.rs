@@ -88,7 +88,7 @@ fn table(events: &[Value]) -> String {
     let mut rows = vec![COLUMNS.map(|(title, _)| title.to_owned()).to_vec()];
     let cell = |event: &Value, field| match event[field].as_str() {
         None | Some("") => "-".to_owned(),
-        Some(text) => terminal::harmless(text),
+        Some(text) => text.to_owned(),
     };
     rows.extend(events.iter().map(|event| COLUMNS.map(|(_, field)| cell(event, field)).to_vec()));
     terminal::table(&rows)

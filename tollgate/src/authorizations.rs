@@ -72,9 +72,9 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
 fn table(items: &[Value]) -> String {
     let mut rows = vec![["ID", "AGENT", "SCOPES", "ALLOWED", "LAST USED"].map(str::to_owned).to_vec()];
     rows.extend(items.iter().map(|item| {
-        let text = |field: &str| terminal::harmless(item[field].as_str().unwrap_or("-"));
+        let text = |field: &str| item[field].as_str().unwrap_or("-").to_owned();
         let scopes = item["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let scopes = terminal::harmless(&scopes.collect::<Vec<_>>().join(" "));
+        let scopes = scopes.collect::<Vec<_>>().join(" ");
         vec![text("id"), text("agent"), scopes, text("created_at"), text("last_used_at")]
     }));
     terminal::table(&rows)

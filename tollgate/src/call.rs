@@ -2,10 +2,7 @@
 //!
 //! Invariant: the call takes the way of every agent's call. This command has no privilege beyond asking for a token.
 
-use std::{
-    io::IsTerminal as _,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
@@ -117,9 +114,11 @@ fn report(args: &Args, reply: &Reply, took: Duration) -> Result<(), Failure> {
 }
 
 fn print_result(result: &Value, as_json: bool) {
-    let text = if as_json { format!("{result:#}") } else { readable(result) };
-    let text = if std::io::stdout().is_terminal() { terminal::harmless(&text) } else { text };
-    terminal::print(&format!("{text}\n"));
+    if as_json {
+        terminal::print(&terminal::json(result));
+    } else {
+        terminal::print_data(&format!("{}\n", readable(result)));
+    }
 }
 
 /// The text of a result; what is no text is named.

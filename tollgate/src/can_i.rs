@@ -70,7 +70,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let answer = answer.map_err(|failure| failure.during(format!("cannot ask about agent {}", args.agent)))?;
     terminal::print(&match args.output {
         Format::Table => in_words(&answer),
-        Format::Json => format!("{answer:#}\n"),
+        Format::Json => terminal::json(&answer),
     });
     if answer["decision"] == "allowed" {
         return Ok(());
@@ -101,9 +101,9 @@ fn question(args: &Args) -> Value {
 }
 
 fn in_words(answer: &Value) -> String {
-    let text = |field: &str| terminal::harmless(answer[field].as_str().unwrap_or("-"));
+    let text = |field: &str| terminal::line(answer[field].as_str().unwrap_or("-"));
     let verdict = match answer["reason"].as_str() {
-        Some(reason) => format!("{} ({})", text("decision"), terminal::harmless(reason)),
+        Some(reason) => format!("{} ({})", text("decision"), terminal::line(reason)),
         None => text("decision"),
     };
     let (explanation, grant, scope) = (text("explanation"), text("grant"), text("scope"));
@@ -115,6 +115,7 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
+    use crate::terminal::tests::{HOSTILE, SHOWN};
 
     #[derive(clap::Parser)]
     struct Line {
@@ -139,6 +140,14 @@ mod tests {
         assert_eq!(asked("bot prompt demo/tour"), prompt);
         let read = json!({ "agent": "bot", "server": "demo", "resource": "file:///a" });
         assert_eq!(asked("bot read demo/file:///a"), read);
+    }
+
+    #[test]
+    fn the_name_of_a_tool_stays_in_its_sentence() {
+        let answer =
+            json!({ "decision": "refused", "reason": "tool_blocked", "explanation": HOSTILE, "scope": HOSTILE });
+        let words = in_words(&answer);
+        assert!(words.starts_with(&format!("refused (tool_blocked): {SHOWN}\ngrant - · scope {SHOWN} ·")), "{words}");
     }
 
     #[test]

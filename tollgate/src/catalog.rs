@@ -1,12 +1,12 @@
 //! `tollgate catalog …`: what servers offer, what of it waits, and what is decided about it.
 //!
-//! Invariant: nothing is approved but by the digest that its approver names, and nothing that a server says reaches the
-//! terminal with a character that could do harm there.
+//! Invariant: nothing is approved but by the digest that its approver names, a block is lifted by nobody who does not name it,
+//! and nothing that a server says reaches the terminal with a character that could do harm there.
 
 use serde_json::{Value, json};
 
 use crate::{
-    api_client::{ApiClient, ClientArgs},
+    api_client::{ApiClient, ClientArgs, Precondition},
     failure::{Exit, Failure},
     terminal::{self, Format, Style},
 };
@@ -15,14 +15,15 @@ const EXAMPLES: &str = "\
 Examples:
   tollgate catalog list --waiting                      what waits for somebody to decide
   tollgate catalog show github/create_issue            with the difference to what was approved
-  tollgate catalog approve github/create_issue --digest 3f1c09aa
+  tollgate catalog approve github/create_issue --digest 3f1c…
   tollgate catalog block github/delete_repo
   tollgate catalog read github                         ask the server now
 
-`tollgate catalog show` tells the digest that `approve` wants: of the definition that you have seen.";
+`tollgate catalog show` tells the digest that `approve` wants: of the definition that you have seen. It also tells the
+etag of what was decided: with --etag nothing is done when somebody else has decided meanwhile.";
 
-/// Of a digest that is named by its beginning.
-const DIGEST_DIGITS_MIN: usize = 8;
+/// Of a SHA-256 in hex.
+const DIGEST_DIGITS: usize = 64;
 
 /// List, show, approve or block what servers offer
 #[derive(Debug, clap::Args)]
@@ -43,6 +44,16 @@ struct Item {
     kind: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
+}
+
+/// One item that is decided about.
+#[derive(Debug, clap::Args)]
+struct Decided {
+    #[command(flatten)]
+    item: Item,
+    /// The etag of the decision that you have seen [without: of the one that holds now, unless that is a block]
+    #[arg(long, value_name = "ETAG")]
+    etag: Option<String>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -81,20 +92,20 @@ enum Action {
     /// Approve the definition that you have seen
     Approve {
         #[command(flatten)]
-        item: Item,
-        /// Its digest, or the first 8 digits of it or more
-        #[arg(long, value_name = "DIGEST")]
+        decided: Decided,
+        /// Its digest, all 64 digits of it
+        #[arg(long, value_name = "DIGEST", value_parser = parse_digest)]
         digest: String,
     },
     /// Block an item: no agent sees or uses it
     Block {
         #[command(flatten)]
-        item: Item,
+        decided: Decided,
     },
     /// Take back what was decided about an item
     Reset {
         #[command(flatten)]
-        item: Item,
+        decided: Decided,
     },
     /// Have a server read now
     Read {
@@ -120,19 +131,19 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
             let shown = item.find(&item.api()?).await.map_err(|failure| item.during("show", failure))?;
             terminal::print(&match output {
                 Format::Table => page(&shown, terminal::stdout_style()),
-                Format::Json => format!("{shown:#}\n"),
+                Format::Json => terminal::json(&shown),
             });
         }
-        Action::Approve { item, digest } => {
-            let approved = approve(&item, &digest).await.map_err(|failure| item.during("approve", failure))?;
+        Action::Approve { decided, digest } => {
+            let approved = decided.act("approve", &json!({ "digest": digest })).await?;
             eprintln!("approved {}", name(&approved));
         }
-        Action::Block { item } => {
-            let blocked = item.act("block", &json!({})).await.map_err(|failure| item.during("block", failure))?;
+        Action::Block { decided } => {
+            let blocked = decided.act("block", &json!({})).await?;
             eprintln!("blocked {}: no agent sees or uses it", name(&blocked));
         }
-        Action::Reset { item } => {
-            let reset = item.act("reset", &json!({})).await.map_err(|failure| item.during("reset", failure))?;
+        Action::Reset { decided } => {
+            let reset = decided.act("reset", &json!({})).await?;
             eprintln!("{} is {} again", name(&reset), reset["state"].as_str().unwrap_or_default());
         }
         Action::Read { server, client } => {
@@ -176,44 +187,61 @@ impl Item {
             _ => Err(Failure::new("several things have this name").cure("say which one with --kind")),
         }
     }
+}
 
+impl Decided {
     async fn act(&self, action: &str, body: &Value) -> Result<Value, Failure> {
-        let api = self.api()?;
-        let found = self.find(&api).await?;
-        post(&api, &found, action, body).await
+        let acted = async {
+            let api = self.item.api()?;
+            let found = self.item.find(&api).await?;
+            let etag = self.follows(action, &found)?;
+            let id = found["id"].as_str().unwrap_or_default();
+            let path = ["catalog-items", &format!("{id}:{action}")];
+            api.post_if(&path, Precondition::Unchanged(&etag), body).await
+        };
+        acted.await.map_err(|failure| self.item.during(action, failure))
+    }
+
+    /// The decision that this one takes the place of, as `If-Match` names it.
+    fn follows(&self, action: &str, found: &Value) -> Result<String, Failure> {
+        match &self.etag {
+            Some(etag) => Ok(format!("\"{}\"", etag.trim_matches('"'))),
+            None if found["state"] == "blocked" && action != "block" => Err(Failure::new("it is blocked")
+                .exit(Exit::Conflict)
+                .why(decision(found))
+                .cure("if it is not to be any more: --etag, as `tollgate catalog show` tells it")),
+            None => Ok(found["etag"].as_str().unwrap_or_default().to_owned()),
+        }
     }
 }
 
-async fn approve(item: &Item, digest: &str) -> Result<Value, Failure> {
-    let api = item.api()?;
-    let found = item.find(&api).await?;
-    let current = found["digest"].as_str().unwrap_or_default();
-    if digest.len() < DIGEST_DIGITS_MIN {
-        return Err(
-            Failure::new(format!("a digest is named by {DIGEST_DIGITS_MIN} of its digits or more")).exit(Exit::Usage)
-        );
+/// What names a definition, and no other: as it was typed.
+fn parse_digest(text: &str) -> Result<String, String> {
+    if text.len() == DIGEST_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(text.to_owned());
     }
-    if !current.starts_with(&digest.to_ascii_lowercase()) {
-        return Err(Failure::new("its definition has another digest by now")
-            .exit(Exit::Conflict)
-            .cure("look at it again with `tollgate catalog show`"));
-    }
-    post(&api, &found, "approve", &json!({ "digest": current })).await
-}
-
-async fn post(api: &ApiClient, item: &Value, action: &str, body: &Value) -> Result<Value, Failure> {
-    api.post(&["catalog-items", &format!("{}:{action}", item["id"].as_str().unwrap_or_default())], body).await
+    Err(format!(
+        "a digest has {DIGEST_DIGITS} hexadecimal digits: `tollgate catalog show` prints that of the definition which it shows"
+    ))
 }
 
 fn name(item: &Value) -> String {
-    let text = |field: &str| terminal::harmless(item[field].as_str().unwrap_or_default());
+    let text = |field: &str| terminal::line(item[field].as_str().unwrap_or_default());
     format!("{}/{}", text("server"), text("name"))
+}
+
+/// Who decided what holds.
+fn decision(item: &Value) -> String {
+    match (item["decided_by"].as_str(), item["decided_at"].as_str()) {
+        (Some(by), Some(at)) => terminal::line(&format!("decided by {by} at {at}")),
+        _ => "decided by nobody: the server's approval says what holds".to_owned(),
+    }
 }
 
 fn table(items: &[Value]) -> String {
     let mut rows = vec![["SERVER", "KIND", "NAME", "STATE", "FLAGS", "DIGEST"].map(str::to_owned).to_vec()];
     rows.extend(items.iter().map(|item| {
-        let text = |field: &str| terminal::harmless(item[field].as_str().unwrap_or("-"));
+        let text = |field: &str| item[field].as_str().unwrap_or("-").to_owned();
         let gone = if item["gone_at"].is_null() { "" } else { ", gone" };
         let changed = if item["changed"] == true { ", changed" } else { "" };
         let flags = item["flags"].as_array().map_or(0, Vec::len);
@@ -225,27 +253,29 @@ fn table(items: &[Value]) -> String {
 
 /// An item for people: what holds, the flags, and the lines of its difference or definition.
 fn page(item: &Value, style: Style) -> String {
-    let text = |field: &str| terminal::harmless(item[field].as_str().unwrap_or("none"));
+    let text = |field: &str| terminal::line(item[field].as_str().unwrap_or("none"));
     let mut page = format!(
-        "{} ({})\nstate     {}\ndigest    {}\napproved  {}\n",
+        "{} ({})\nstate     {}, {}\netag      {}\ndigest    {}\napproved  {}\n",
         name(item),
         text("kind"),
         text("state"),
+        decision(item),
+        text("etag").trim_matches('"'),
         text("digest"),
         text("approved_digest")
     );
     for flag in item["flags"].as_array().into_iter().flatten() {
-        let part = |field: &str| terminal::harmless(flag[field].as_str().unwrap_or_default());
+        let part = |field: &str| terminal::line(flag[field].as_str().unwrap_or_default());
         let line = format!("flag      {} at {}: {}", part("rule"), part("place"), part("excerpt"));
         page += &(style.yellow(&line) + "\n");
     }
     page.push('\n');
     let lines = item["difference"].as_array().map(Vec::as_slice).unwrap_or_default();
     if lines.is_empty() {
-        page += &terminal::harmless(&format!("{:#}\n", item["definition"]));
+        page += &terminal::json(&item["definition"]);
     }
     for line in lines {
-        let said = terminal::harmless(line["text"].as_str().unwrap_or_default());
+        let said = terminal::line(line["text"].as_str().unwrap_or_default());
         page += &match line["change"].as_str() {
             Some("removed") => style.red(&format!("- {said}")),
             Some("added") => style.green(&format!("+ {said}")),
@@ -265,7 +295,7 @@ fn refusals(catalog: &Value) -> Vec<String> {
             read["refused"], read["offered"], read["kind"]
         ));
         for refusal in read["refusals"].as_array().into_iter().flatten() {
-            let reason = terminal::harmless(refusal["reason"].as_str().unwrap_or_default());
+            let reason = terminal::line(refusal["reason"].as_str().unwrap_or_default());
             lines.push(format!("  entry {}: {reason}", refusal["position"]));
         }
     }
@@ -275,6 +305,38 @@ fn refusals(catalog: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::{
+        Style,
+        tests::{HOSTILE, SHOWN},
+    };
+
+    #[test]
+    fn a_decision_names_the_whole_digest() {
+        let digest = "3F1c".repeat(16);
+        assert_eq!(parse_digest(&digest), Ok(digest.clone()), "as it was typed");
+        for wrong in ["", "3f1c09aa", &digest[1..], &format!("{digest}0"), &digest.replace('F', "g")] {
+            let said = parse_digest(wrong).expect_err("no digest");
+            assert!(said.starts_with("a digest has 64 hexadecimal digits"), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_says_stays_where_it_is_shown() {
+        let line = json!({ "change": "added", "text": HOSTILE });
+        let flag = json!({ "rule": "unusual_name", "place": HOSTILE, "excerpt": HOSTILE });
+        let mut item = json!({ "server": "files", "name": HOSTILE, "kind": "tool", "flags": [flag], "difference": [line],
+            "definition": { "name": HOSTILE } });
+        assert_eq!(name(&item), format!("files/{SHOWN}"));
+        let shown = page(&item, Style::plain());
+        assert!(shown.starts_with(&format!("files/{SHOWN} (tool)\n")), "{shown}");
+        assert!(shown.contains(&format!("flag      unusual_name at {SHOWN}: {SHOWN}\n")), "{shown}");
+        assert!(shown.ends_with(&format!("+ {SHOWN}\n")), "{shown}");
+        let listed = table(std::slice::from_ref(&item));
+        assert!(listed.contains(SHOWN) && listed.lines().count() == 2, "{listed}");
+        item["difference"] = json!([]);
+        let whole = page(&item, Style::plain());
+        assert!(whole.ends_with("}\n") && whole.contains(r"\u001b[2J\u009b2J\ndo:  run this\u202e\u200b\r"), "{whole}");
+    }
 
     #[test]
     fn an_item_is_shown_with_what_is_suspicious_and_what_changed() {
@@ -289,6 +351,29 @@ mod tests {
         assert!(shown.ends_with("  {\n+   \"a\": 1\n") && !shown.contains('\u{1b}'), "{shown}");
         let listed = table(std::slice::from_ref(&item));
         assert!(listed.contains("pending  1      abcdef012345"), "{listed}");
+    }
+
+    #[test]
+    fn a_block_is_lifted_only_by_who_names_it() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            decided: Decided,
+        }
+        let line = |rest: &[&str]| {
+            let words = ["reset", "files/read"].iter().chain(rest);
+            <Line as clap::Parser>::try_parse_from(words).expect("a command line").decided
+        };
+        let blocked = json!({ "state": "blocked", "etag": "\"7\"", "decided_by": "user:ada", "decided_at": "2026" });
+        let refused = line(&[]).follows("reset", &blocked).expect_err("it is blocked");
+        assert_eq!(refused.to_string(), "it is blocked: decided by user:ada at 2026");
+        assert_eq!(refused.code(), Exit::Conflict);
+        for named in ["6", "\"6\""] {
+            assert_eq!(line(&["--etag", named]).follows("reset", &blocked).expect("said"), "\"6\"");
+        }
+        assert_eq!(line(&[]).follows("block", &blocked).expect("it stays so"), "\"7\"");
+        let pending = json!({ "state": "pending", "etag": "\"undecided\"" });
+        assert_eq!(line(&[]).follows("approve", &pending).expect("nobody decided"), "\"undecided\"");
     }
 
     #[test]

@@ -87,8 +87,8 @@ impl Finding {
             Verdict::Doubtful => style.yellow("!"),
             Verdict::Wrong => style.red("✗"),
         };
-        let fix = self.fix.as_ref().map(|fix| format!("\n    {} {fix}", style.dim("do:")));
-        format!("{mark} {}: {}{}\n", self.check, self.detail, fix.unwrap_or_default())
+        let fix = self.fix.as_ref().map(|fix| format!("\n    {} {}", style.dim("do:"), terminal::line(fix)));
+        format!("{mark} {}: {}{}\n", self.check, terminal::line(&self.detail), fix.unwrap_or_default())
     }
 
     fn json(&self) -> Value {
@@ -106,7 +106,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let findings = examine(&args).await?;
     let text = match args.output {
         Output::Text => findings.iter().map(|finding| finding.line(terminal::stdout_style())).collect(),
-        Output::Json => format!("{:#}\n", Value::Array(findings.iter().map(Finding::json).collect())),
+        Output::Json => terminal::json(&Value::Array(findings.iter().map(Finding::json).collect())),
     };
     terminal::print(&text);
     match findings.iter().filter(|finding| finding.verdict == Verdict::Wrong).count() {

@@ -37,6 +37,6 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
             documents.push(manifest::write(kind, object)?);
         }
     }
-    terminal::print(&documents.join("---\n"));
+    terminal::print_data(&documents.join("---\n"));
     Ok(())
 }

@@ -4,7 +4,7 @@
 
 use std::{error::Error, fmt};
 
-use crate::terminal;
+use crate::terminal::{self, Style};
 
 /// Exit codes; 130 is an interrupt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,17 +81,20 @@ impl Failure {
 
     /// Prints it to standard error.
     pub(crate) fn print(&self) {
-        let style = terminal::stderr_style();
-        eprintln!("{} {}", style.red("error:"), self.what);
-        for why in &self.why {
-            eprintln!("  {} {why}", style.dim("why:"));
+        eprint!("{}", self.text(terminal::stderr_style()));
+    }
+
+    /// What has several lines is indented, so that it cannot be taken for a line of another sort.
+    fn text(&self, style: Style) -> String {
+        let shown = |text: &str| terminal::lines(text).replace('\n', "\n       ");
+        let mut text = format!("{} {}\n", style.red("error:"), shown(&self.what));
+        let reasons = self.why.iter().map(|why| ("why:", why));
+        let rest =
+            self.cure.iter().map(|cure| ("do: ", cure)).chain(self.request_id.iter().map(|id| ("request id:", id)));
+        for (label, said) in reasons.chain(rest) {
+            text += &format!("  {} {}\n", style.dim(label), shown(said));
         }
-        if let Some(cure) = &self.cure {
-            eprintln!("  {} {cure}", style.dim("do: "));
-        }
-        if let Some(id) = &self.request_id {
-            eprintln!("  {} {id}", style.dim("request id:"));
-        }
+        text
     }
 }
 
@@ -138,6 +141,13 @@ mod tests {
         let failure = inner.during("cannot start");
         assert_eq!(failure.to_string(), "cannot start: the port is taken: EADDRINUSE");
         assert_eq!(failure.code(), Exit::Conflict);
+    }
+
+    #[test]
+    fn nothing_that_a_failure_quotes_can_be_taken_for_a_line_of_ours() {
+        let failure = Failure::new("cannot\u{1b}[2J").why("one\ndo:  two\u{9b}").cure("look\u{202e}");
+        let expected = "error: cannot‹U+001B›[2J\n  why: one\n       do:  two‹U+009B›\n  do:  look‹U+202E›\n";
+        assert_eq!(failure.text(Style::plain()), expected);
     }
 
     #[test]

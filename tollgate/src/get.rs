@@ -86,18 +86,17 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let what = args.name.as_ref().map_or_else(|| collection.clone(), |name| format!("{}/{name}", args.kind.singular()));
     let shown = shown.map_err(|failure| failure.during(format!("cannot get {what}")))?;
     let objects = shown.as_array().cloned().unwrap_or_else(|| vec![shown.clone()]);
-    let text = match args.output {
-        Output::Json => format!("{shown:#}\n"),
+    match args.output {
+        Output::Json => terminal::print(&terminal::json(&shown)),
         Output::Yaml => {
             let Shown::Declared(kind) = args.kind else {
                 return Err(Failure::new("users are not declared in files").why("use -o json".to_owned()));
             };
             let documents: Result<Vec<_>, _> = objects.iter().map(|object| manifest::write(kind, object)).collect();
-            documents?.join("---\n")
+            terminal::print_data(&documents?.join("---\n"));
         }
-        Output::Table => table(args.kind, &objects),
-    };
-    terminal::print(&text);
+        Output::Table => terminal::print(&table(args.kind, &objects)),
+    }
     Ok(())
 }
 
@@ -134,7 +133,7 @@ const fn columns(kind: Kind) -> &'static [(&'static str, &'static str)] {
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => terminal::harmless(text),
+        Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
         Value::Object(fields) if fields.contains_key("health") => instance(fields),
         Value::Object(fields) => match (fields.get("count"), fields.get("per"), fields.get("url")) {

@@ -96,7 +96,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
 fn table(tokens: &[Value]) -> String {
     let mut rows = vec![["ID", "NOTE", "USES LEFT", "EXPIRES", "CREATED BY"].map(str::to_owned).to_vec()];
     rows.extend(tokens.iter().map(|token| {
-        let text = |field: &str| terminal::harmless(token[field].as_str().unwrap_or("-"));
+        let text = |field: &str| token[field].as_str().unwrap_or("-").to_owned();
         vec![text("id"), text("note"), token["uses_left"].to_string(), text("expires_at"), text("created_by")]
     }));
     terminal::table(&rows)

@@ -51,7 +51,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         updates += usize::from(!changes.is_empty());
         let verb = if changes.is_empty() { "unchanged" } else { "update" };
         terminal::print(&format!("{verb} {}\n", object.title()));
-        changes.iter().for_each(|change| terminal::print(&format!("  {change}\n")));
+        changes.iter().for_each(|change| terminal::print(&format!("  {}\n", terminal::line(change))));
     }
     eprintln!("{creates} to create, {updates} to update, {} unchanged", objects.len() - creates - updates);
     Ok(if creates + updates == 0 { Exit::Done } else { Exit::Changes })

@@ -74,7 +74,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
             let (sessions, missing) = found.map_err(|failure| failure.during("cannot list the sessions"))?;
             terminal::print_items(output, &sessions, table);
             for one in missing {
-                eprintln!("some may be missing: {}", terminal::harmless(&one));
+                eprintln!("some may be missing: {}", terminal::line(&one));
             }
             Ok(())
         }
@@ -83,7 +83,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
             let session = session.map_err(|failure| failure.during(format!("cannot show session {id}")))?;
             terminal::print(&match output {
                 Format::Table => table(std::slice::from_ref(&session)) + "\n" + &legs(&session),
-                Format::Json => format!("{session:#}\n"),
+                Format::Json => terminal::json(&session),
             });
             Ok(())
         }

@@ -62,10 +62,12 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
                 .get(&[], &[])
                 .await
                 .map_err(|failure| failure.during(format!("cannot show tenant {}", client.tenant)))?;
-            terminal::print(&match output {
-                Output::Json => format!("{shown:#}\n"),
-                Output::Yaml => serde_saphyr::to_string(&shown).or_fail("the tenant cannot be written as YAML")?,
-            });
+            match output {
+                Output::Json => terminal::print(&terminal::json(&shown)),
+                Output::Yaml => terminal::print_data(
+                    &serde_saphyr::to_string(&shown).or_fail("the tenant cannot be written as YAML")?,
+                ),
+            }
             Ok(())
         }
         Action::Set { settings, client } => {

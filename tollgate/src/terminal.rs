@@ -1,11 +1,13 @@
-//! What the terminal can show: colour, and tables.
+//! What the terminal can show: colour, tables, and text that others wrote.
 //!
-//! Invariant: colour appears on a terminal only, and never when `NO_COLOR` is set (no-color.org).
+//! Invariant: colour appears on a terminal only, and never when `NO_COLOR` is set (no-color.org). What a server, an agent or
+//! another control plane said goes through [`line`], [`lines`], [`json`] or [`table`] before it is printed.
 
 use std::io::{IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
 use serde_json::Value;
+use tollgate_control_plane::invisible;
 
 /// Paints, or leaves text as it is.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +31,12 @@ fn wants_colour(on_terminal: bool) -> bool {
 }
 
 impl Style {
+    /// Without colour.
+    #[cfg(test)]
+    pub(crate) const fn plain() -> Self {
+        Self { coloured: false }
+    }
+
     pub(crate) fn red(self, text: &str) -> String {
         self.paint("31;1", text)
     }
@@ -56,6 +64,11 @@ pub(crate) fn print(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
+/// Writes what programs read to standard output: as it is, unless people look at it.
+pub(crate) fn print_data(text: &str) {
+    if std::io::stdout().is_terminal() { print(&lines(text)) } else { print(text) }
+}
+
 /// How a list is printed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Format {
@@ -67,7 +80,7 @@ pub(crate) enum Format {
 pub(crate) fn print_items(format: Format, items: &[Value], table: impl Fn(&[Value]) -> String) {
     print(&match format {
         Format::Table => table(items),
-        Format::Json => format!("{:#}\n", Value::from(items)),
+        Format::Json => json(&Value::from(items)),
     });
 }
 
@@ -76,13 +89,14 @@ pub(crate) fn table_of(columns: &[(&str, &str)], objects: &[Value]) -> String {
     let mut rows = vec![columns.iter().map(|(title, _)| (*title).to_owned()).collect()];
     rows.extend(objects.iter().map(|object| {
         let cell = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or("-");
-        columns.iter().map(|(_, pointer)| harmless(cell(pointer))).collect()
+        columns.iter().map(|(_, pointer)| cell(pointer).to_owned()).collect()
     }));
     table(&rows)
 }
 
-/// Lines of a table whose columns are as wide as their widest cell. The first row is the head.
+/// Lines of a table whose columns are as wide as their widest cell. The first row is the head. Each cell is on one [`line`].
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| line(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -95,20 +109,31 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// Text that a server chose, made harmless for a terminal: control characters other than line breaks and tabs are
-/// shown, not sent.
-pub(crate) fn harmless(text: &str) -> String {
-    let shown = |character: char| match character {
-        '\n' | '\t' => character.to_string(),
-        _ if character.is_control() => character.escape_default().to_string(),
-        _ => character.to_string(),
-    };
-    text.chars().map(shown).collect()
+/// What others wrote, on one line: a name, a reason, a cell.
+pub(crate) fn line(text: &str) -> String {
+    invisible::visible(text, usize::MAX)
+}
+
+/// What others wrote, on lines of its own.
+pub(crate) fn lines(text: &str) -> String {
+    invisible::visible_lines(text)
+}
+
+/// JSON on lines of its own, the last one ended: the same for programs, and harmless for a terminal.
+pub(crate) fn json(value: &Value) -> String {
+    invisible::visible_json(&format!("{value:#}\n"))
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    /// A name that would clear the screen, forge a line and read backwards.
+    pub(crate) const HOSTILE: &str = "pay\u{1b}[2J\u{9b}2J\ndo:  run this\u{202e}\u{200b}\r";
+    /// The same on one line.
+    pub(crate) const SHOWN: &str = "pay‹U+001B›[2J‹U+009B›2J‹U+000A›do:  run this‹U+202E›‹U+200B›‹U+000D›";
 
     #[test]
     fn columns_line_up_and_lines_have_no_trailing_space() {
@@ -117,7 +142,12 @@ mod tests {
     }
 
     #[test]
-    fn escape_sequences_of_a_server_do_not_reach_the_terminal() {
-        assert_eq!(harmless("a\x1b[31mb\nc"), "a\\u{1b}[31mb\nc");
+    fn what_others_wrote_neither_moves_the_cursor_nor_makes_a_line() {
+        assert_eq!(line(HOSTILE), SHOWN);
+        assert_eq!(lines(HOSTILE), SHOWN.replace("‹U+000A›", "\n"), "in a text the line break is its own");
+        assert_eq!(table(&[vec![HOSTILE.to_owned()]]), format!("{SHOWN}\n"));
+        let shown = super::json(&json!({ "name": HOSTILE }));
+        assert!(!shown.contains(['\u{9b}', '\u{202e}', '\u{1b}']) && shown.lines().count() == 3, "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).expect("JSON")["name"], HOSTILE);
     }
 }

@@ -83,8 +83,12 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         .map_err(|failure| failure.during(format!("cannot report usage by {by}")))?;
     let items = report["items"].as_array().cloned().unwrap_or_default();
     let text = match args.output {
-        Output::Json => format!("{:#}\n", Value::Array(items.iter().map(|item| chosen(by, item)).collect())),
-        Output::Csv => rows(by, &items, "").iter().map(|row| csv_line(row)).collect(),
+        Output::Json => terminal::json(&Value::Array(items.iter().map(|item| chosen(by, item)).collect())),
+        Output::Csv => {
+            let lines = rows(by, &items, "").iter().map(|row| csv_line(row)).collect::<String>();
+            terminal::print_data(&lines);
+            return Ok(());
+        }
         Output::Table => {
             let mut rows = rows(by, &items, "-");
             rows[0] = rows[0].iter().map(|title| title.to_ascii_uppercase().replace('_', " ")).collect();

@@ -2,8 +2,6 @@
 //!
 //! Invariant: what is shown is what is there: an invisible character is its JSON escape, and no number is rounded.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -59,7 +57,7 @@ pub(super) fn lines(canonical: &str) -> Vec<String> {
     while let Some(char) = chars.next() {
         let line = lines.last_mut().expect("there is one from the beginning");
         if in_string {
-            write_char(line, char);
+            invisible::push_json(line, char);
             (in_string, escaped) = (escaped || char != '"', !escaped && char == '\\');
             continue;
         }
@@ -90,17 +88,6 @@ pub(super) fn lines(canonical: &str) -> Vec<String> {
         }
     }
     lines
-}
-
-/// A character of a JSON string, which an escape may stand for.
-fn write_char(line: &mut String, char: char) {
-    if invisible::is_deceptive(char) {
-        for unit in char.encode_utf16(&mut [0; 2]) {
-            write!(line, "\\u{unit:04x}").expect("writing to a string cannot fail");
-        }
-    } else {
-        line.push(char);
-    }
 }
 
 /// By a longest common subsequence.

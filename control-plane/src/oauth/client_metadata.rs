@@ -15,7 +15,10 @@ use super::{
     client_keys::KeysFault,
     redirect_uri::{self, ApplicationType, RedirectFault, RedirectUri},
 };
-use crate::agents::{AuthMethod, SigningAlg};
+use crate::{
+    agents::{AuthMethod, SigningAlg},
+    invisible::is_deceptive,
+};
 
 mod canonical;
 mod members;
@@ -194,19 +197,8 @@ impl MetadataFault {
 /// A client's name as people may see it: without control, bidirectional and other invisible characters, and not long.
 #[must_use]
 pub fn shown_name(raw: &str) -> String {
-    let shown: String = raw.chars().filter(|&char| !is_invisible(char)).take(SHOWN_NAME_CHARS_MAX).collect();
+    let shown: String = raw.chars().filter(|&char| !is_deceptive(char)).take(SHOWN_NAME_CHARS_MAX).collect();
     shown.trim().to_owned()
-}
-
-/// Characters that show nothing, or change how their neighbours look: Unicode's categories Cc and Cf, line and
-/// paragraph separators, variation selectors and blank letters.
-fn is_invisible(char: char) -> bool {
-    char.is_control()
-        || matches!(char,
-            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{115f}'..='\u{1160}'
-            | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 fn name(members: &Members<'_>, source: Source) -> Result<Option<String>, MetadataFault> {

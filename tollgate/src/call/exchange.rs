@@ -124,7 +124,7 @@ fn progress_line(params: &Value) -> String {
     let number = |value: &Value| value.as_f64().map(|number| number.to_string());
     let done = number(&params["progress"]).unwrap_or_default();
     let steps = number(&params["total"]).map_or_else(|| done.clone(), |total| format!("{done} of {total}"));
-    let message = params["message"].as_str().map(|message| format!(": {}", terminal::harmless(message)));
+    let message = params["message"].as_str().map(|message| format!(": {}", terminal::line(message)));
     format!("progress {steps}{}", message.unwrap_or_default())
 }
 
@@ -153,8 +153,8 @@ mod tests {
 
     #[test]
     fn progress_reads_as_a_sentence() {
-        let line = progress_line(&json!({ "progress": 1.0, "total": 3, "message": "2 left\u{1b}" }));
-        assert_eq!(line, "progress 1 of 3: 2 left\\u{1b}");
+        let line = progress_line(&json!({ "progress": 1.0, "total": 3, "message": "2 left\u{1b}\n" }));
+        assert_eq!(line, "progress 1 of 3: 2 left‹U+001B›‹U+000A›");
         assert_eq!(progress_line(&json!({ "progress": 0.5 })), "progress 0.5");
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn judge(reply: &Reply, target: &Target) -> Outcome {
     let error = &reply.message["error"];
     let result = &reply.message["result"];
     if let Some(reason) = error["data"]["reason"].as_str() {
-        return Outcome::Refused { reason: reason.to_owned(), failure: refusal(reply, reason, target) };
+        return Outcome::Refused { reason: terminal::line(reason), failure: refusal(reply, reason, target) };
     }
     if result["resultType"] == "input_required" || error["code"] == MISSING_CLIENT_CAPABILITY {
         let failure = Failure::new(format!("{target} asks its user a question, which this command cannot put"));
@@ -37,7 +37,7 @@ pub(super) fn judge(reply: &Reply, target: &Target) -> Outcome {
         return Outcome::Result(result.clone());
     }
     if error.is_object() {
-        let message = terminal::harmless(error["message"].as_str().unwrap_or("no message"));
+        let message = terminal::line(error["message"].as_str().unwrap_or("no message"));
         return Outcome::ToolFailed(Failure::new(format!("{target} failed: {message} ({})", error["code"])));
     }
     let failure = Failure::new(format!("{target} gave no answer (HTTP {})", reply.status)).exit(exit_of_status(reply));
@@ -45,7 +45,7 @@ pub(super) fn judge(reply: &Reply, target: &Target) -> Outcome {
 }
 
 fn refusal(reply: &Reply, reason: &str, target: &Target) -> Failure {
-    let message = reply.message["error"]["message"].as_str().unwrap_or(reason);
+    let message = terminal::line(reply.message["error"]["message"].as_str().unwrap_or(reason));
     let failure = Failure::new(format!("{target} was refused: {message}")).exit(exit_of(reason));
     match cure(reply, reason, target) {
         Some(cure) => failure.cure(cure),
@@ -113,6 +113,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::terminal::tests::{HOSTILE, SHOWN};
 
     fn reply(status: u16, message: Value) -> Reply {
         let challenge =
@@ -148,6 +149,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_refusal_says_stays_on_its_line() {
+        let message = json!({ "error": { "code": -1, "message": HOSTILE, "data": { "reason": HOSTILE } } });
+        let Outcome::Refused { reason, failure } = judge(&reply(403, message), &target()) else { panic!("a refusal") };
+        assert_eq!(reason, SHOWN);
+        assert_eq!(failure.to_string(), format!("demo/reset_counter was refused: {SHOWN}"));
+    }
+
+    #[test]
     fn the_missing_scope_is_the_one_of_the_challenge() {
         let mut refused = reply(403, Value::Null);
         assert!(
@@ -165,8 +174,9 @@ mod tests {
 
     #[test]
     fn an_error_of_the_server_is_no_refusal() {
-        let message = json!({ "error": { "code": -32602, "message": "bad\u{1b}[0m" } });
-        assert!(matches!(judge(&reply(200, message), &target()), Outcome::ToolFailed(_)));
+        let message = json!({ "error": { "code": -32602, "message": HOSTILE } });
+        let Outcome::ToolFailed(failure) = judge(&reply(200, message), &target()) else { panic!("the server's error") };
+        assert_eq!(failure.to_string(), format!("demo/reset_counter failed: {SHOWN} (-32602)"));
         let result = json!({ "result": { "content": [], "isError": true } });
         assert!(matches!(judge(&reply(200, result), &target()), Outcome::Result(_)));
     }

@@ -4,7 +4,7 @@
 //! between its letters, or with letters of other scripts in it.
 
 use super::names;
-use crate::invisible::is_deceptive;
+use crate::invisible::{is_deceptive, joins_pictures};
 
 /// Characters shown on either side of what was found.
 const AROUND: usize = 60;
@@ -72,17 +72,10 @@ const PHRASES: &[&str] = &[
 /// Where the first character that nobody sees is. Line breaks and tabs are none, and neither is what emoji are joined
 /// with.
 pub(super) fn invisible(text: &str) -> Option<&str> {
-    let mut before = ' ';
-    for (at, char) in text.char_indices() {
-        let harmless = matches!(char, '\n' | '\r' | '\t')
-            || matches!(char, '\u{200D}' | '\u{FE0F}') && is_pictorial(before)
-            || before == '\u{FE0F}' && char == '\u{200D}';
-        if is_deceptive(char) && !harmless {
-            return Some(around(text, at));
-        }
-        before = char;
-    }
-    None
+    let is_hidden = |&(at, char): &(usize, char)| {
+        is_deceptive(char) && !matches!(char, '\n' | '\r' | '\t') && !joins_pictures(text, at)
+    };
+    text.char_indices().find(is_hidden).map(|(at, _)| around(text, at))
 }
 
 /// Where the first order to a model is.
@@ -107,11 +100,6 @@ fn plain(text: &str) -> (String, Vec<usize>) {
         places.resize(plain.len(), at);
     }
     (plain, places)
-}
-
-/// Symbols and pictures, which are drawn in several characters.
-const fn is_pictorial(char: char) -> bool {
-    matches!(char, '#' | '*' | '0'..='9' | '\u{A9}' | '\u{AE}' | '\u{203C}'..='\u{3299}' | '\u{1F000}'..='\u{1FAFF}')
 }
 
 fn around(text: &str, at: usize) -> &str {

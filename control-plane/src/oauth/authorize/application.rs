@@ -10,6 +10,7 @@ use url::Url;
 use super::request::leads_to_device;
 use crate::{
     agents::Origin,
+    invisible::is_deceptive,
     oauth::{
         client::{Client, Keys},
         redirect_uri::RedirectUri,
@@ -100,17 +101,9 @@ fn warning(client: &Client, redirect_uri: &RedirectUri) -> Option<&'static str> 
 
 /// A name without what nobody sees or what misleads, at most 64 characters long.
 pub(in crate::oauth) fn readable(text: &str) -> String {
-    let shown = text.chars().filter(|character| !character.is_control() && !is_deceptive(*character));
+    let shown = text.chars().filter(|character| !is_deceptive(*character));
     let shown: String = shown.collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ");
     shown.chars().take(NAME_CHARS_MAX).collect::<String>().trim_end().to_owned()
-}
-
-/// Characters that are invisible, or that change how others are read (Unicode TR36 section 2.7 and TR9).
-const fn is_deceptive(character: char) -> bool {
-    matches!(character,
-        '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'
-        | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}'
-        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 #[cfg(test)]
@@ -133,7 +126,7 @@ mod tests {
         fn every_name_is_short_and_free_of_control(text in "(?s).{0,200}") {
             let shown = readable(&text);
             prop_assert!(shown.chars().count() <= NAME_CHARS_MAX);
-            prop_assert!(!shown.chars().any(|character| character.is_control() || is_deceptive(character)));
+            prop_assert!(!shown.chars().any(is_deceptive));
         }
     }
 }
