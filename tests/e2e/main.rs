@@ -53,4 +53,5 @@ mod tasks;
 mod telemetry;
 mod tls;
 mod toolsets;
+mod two_admins;
 mod upstream;

@@ -119,6 +119,16 @@ impl Person {
         self.submit(&form).await.1
     }
 
+    /// Fills in fields of the form on `page` whose opening tag holds `mark`, and sends it.
+    ///
+    /// # Panics
+    /// When there is no such form.
+    pub async fn fill_in(&mut self, page: &Answer, mark: &str, fields: &[(&str, &str)]) -> (Answer, Url) {
+        let mut form = Form::find(&page.text(), mark).unwrap_or_else(|| panic!("no form {mark}: {}", page.text()));
+        fields.iter().for_each(|(name, value)| form.set(name, value));
+        self.submit(&form).await
+    }
+
     pub(crate) async fn submit(&mut self, form: &Form) -> (Answer, Url) {
         let base = Url::parse(&self.control_url).expect("the control plane has a URL");
         let url = base.join(&form.action).expect("an action is a path");

@@ -161,7 +161,7 @@ pub(super) async fn show_delete<K: Deletable>(app: &App, visitor: &Visitor, key:
     if K::is_delicate(Some(&object), None) {
         visitor.require_recent_sign_in(&format!("{}/delete", path::<K>(&object.name)))?;
     }
-    show(&deleting::<K>(visitor, &object, Vec::new()))
+    show(&deleting::<K>(visitor, &object, &Entries::default(), Vec::new()))
 }
 
 /// Deletes an object and goes to the list that it was in.
@@ -174,14 +174,17 @@ pub(super) async fn delete<K: Deletable>(app: &App, key: &str, posted: Posted<En
     }
     if K::PRECIOUS && entries.get("confirm") != object.name {
         let complaint = Complaint { field: "confirm", text: "Type the name exactly as it is shown.".to_owned() };
-        return show_with(StatusCode::UNPROCESSABLE_ENTITY, &deleting::<K>(&visitor, &object, vec![complaint]));
+        return show_with(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            &deleting::<K>(&visitor, &object, &entries, vec![complaint]),
+        );
     }
     let seen = Precondition::matching(entries.get("etag"));
     match resource::remove::<K>(app, &visitor.caller, key, &seen).await {
         Ok(()) => Ok(Done::Deleted.then(K::LIST.1)),
         Err(error) => {
             let complaints = complaints::<K>(error)?;
-            show_with(StatusCode::CONFLICT, &deleting::<K>(&visitor, &object, complaints))
+            show_with(StatusCode::CONFLICT, &deleting::<K>(&visitor, &object, &entries, complaints))
         }
     }
 }
@@ -213,13 +216,11 @@ fn editing<K: Editable>(
     complaints: Vec<Complaint>,
 ) -> FormPage {
     let fields = K::fields(choices).into_iter().chain([labels_field()]).collect();
-    // A form that is shown again keeps the version that it was first filled from.
-    let etag = Some(entries.get("etag")).filter(|etag| !etag.is_empty()).unwrap_or(&object.etag);
     FormPage {
         shell: Shell::new(visitor, K::SECTION, format!("Edit {}", object.name)).under(K::LIST.0, K::LIST.1),
         action: format!("{}/edit", path::<K>(&object.name)),
         back: K::page(&object.name),
-        etag: Some(etag.to_owned()),
+        etag: Some(seen(object, entries)),
         lead: "",
         submit: "Save",
         danger: false,
@@ -228,7 +229,12 @@ fn editing<K: Editable>(
     }
 }
 
-fn deleting<K: Deletable>(visitor: &Visitor, object: &Object<K>, complaints: Vec<Complaint>) -> FormPage {
+fn deleting<K: Deletable>(
+    visitor: &Visitor,
+    object: &Object<K>,
+    entries: &Entries,
+    complaints: Vec<Complaint>,
+) -> FormPage {
     let confirm = Field::new("confirm", "Type its name to go on", Control::Code).required();
     let fields = if K::PRECIOUS { vec![confirm] } else { Vec::new() };
     FormPage {
@@ -236,13 +242,18 @@ fn deleting<K: Deletable>(visitor: &Visitor, object: &Object<K>, complaints: Vec
             .under(K::LIST.0, K::LIST.1),
         action: format!("{}/delete", path::<K>(&object.name)),
         back: K::page(&object.name),
-        etag: Some(object.etag.clone()),
+        etag: Some(seen(object, entries)),
         lead: K::LOSS,
         submit: "Delete",
         danger: true,
         fields: filled(fields, &Entries::default(), &complaints),
         complaints,
     }
+}
+
+/// The version that a form is about: one that is shown again keeps that which it was first shown with.
+fn seen<K: Editable>(object: &Object<K>, entries: &Entries) -> String {
+    Some(entries.get("etag")).filter(|etag| !etag.is_empty()).unwrap_or(&object.etag).to_owned()
 }
 
 /// Where the form is that creates an object.
