@@ -33,6 +33,8 @@ mod tests;
 pub use conditions::{ArgumentCondition, ArgumentRange};
 
 const SCOPES_MAX: usize = 200;
+/// Grants about one thing.
+const CONCERNING_MAX: i64 = 200;
 
 /// A grant as the API shows it.
 pub type Grant = Object<GrantSpec>;
@@ -121,6 +123,39 @@ enum Recipient {
     Agent(AgentId),
     Team(TeamId),
     Role(Role),
+}
+
+/// What grants are about: those that fit anything that is given.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Concern<'a> {
+    /// Those to this agent.
+    pub(crate) agent: Option<AgentId>,
+    /// Those to the team of this name.
+    pub(crate) team: Option<&'a str>,
+    /// Those to any role.
+    pub(crate) roles: bool,
+    /// Those with a scope of one of these servers.
+    pub(crate) servers: Vec<String>,
+    /// Those with one of these scopes.
+    pub(crate) scopes: Vec<String>,
+}
+
+/// The grants about something in the order of their names, and whether there are more than are answered.
+///
+/// # Errors
+/// [`ApiError::Forbidden`]; or when Postgres is away.
+pub(crate) async fn concerning(
+    app: &App,
+    caller: &Caller,
+    about: &Concern<'_>,
+) -> Result<(Vec<Grant>, bool), ApiError> {
+    caller.require(Role::Viewer)?;
+    let mut rows = sql::concerning(&mut app.db.tenant(caller.tenant).await?, about, CONCERNING_MAX + 1).await?;
+    let shown = usize::try_from(CONCERNING_MAX).map_err(ApiError::internal)?;
+    let more = rows.len() > shown;
+    rows.truncate(shown);
+    let grants = rows.into_iter().map(|row| Grant::of(row, app, caller)).collect::<Result<_, _>>()?;
+    Ok((grants, more))
 }
 
 impl Kind for GrantSpec {

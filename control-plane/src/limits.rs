@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::{
     agents,
     app::App,
-    caller::Caller,
+    caller::{Caller, Role},
     db::TenantTx,
     duration,
     error::{ApiError, Faults},
@@ -34,6 +34,16 @@ pub type LimitPage = Page<Limit>;
 pub type NewLimit = Draft<LimitSpec>;
 /// The body that replaces a limit.
 pub type LimitContent = Content<LimitSpec>;
+
+/// The limits of an agent, in the order of their names.
+///
+/// # Errors
+/// [`ApiError::Forbidden`]; or when Postgres is away.
+pub(crate) async fn of_agent(app: &App, caller: &Caller, agent: AgentId) -> Result<Vec<Limit>, ApiError> {
+    caller.require(Role::Viewer)?;
+    let rows = sql::of_agent(&mut app.db.tenant(caller.tenant).await?, agent).await?;
+    rows.into_iter().map(|row| Limit::of(row, app, caller)).collect()
+}
 
 /// What a client says about a limit.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

@@ -38,7 +38,7 @@ mod schema;
 mod tests;
 
 pub use labels::Labels;
-pub(crate) use operations::{add, begin, existing, merge};
+pub(crate) use operations::{add, begin, existing, list_from, merge};
 pub use operations::{create, get, list, patch, remove, replace};
 pub use precondition::Precondition;
 

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{extract::State, response::Response};
+use axum::{
+    extract::{Query, State},
+    response::Response,
+};
+use serde::Deserialize;
 use serde_json::{Value, json};
+use tollgate_proto::Name;
 
 use super::{
-    all,
     checks::{Asked, CheckForm},
     conditions, filters,
     form::{self, Choice, Choices, Control, Deletable, Editable, Entries, Field},
@@ -19,11 +23,13 @@ use crate::{
     caller::Role,
     grants::{Grant, GrantSpec, GrantTarget},
     limits::{Limit, LimitSpec},
-    resource::Object,
+    resource::{self, Object},
     teams::{Team, TeamSpec},
 };
 
 const LIST: (&str, &str) = ("Access", "/access");
+/// Objects of one list on the page.
+const LISTED: usize = 50;
 /// Choices of a grant's form, which the style sheet knows. No object can be called so.
 const TO_AGENT: &str = "to_agent";
 const TO_TEAM: &str = "to_team";
@@ -34,20 +40,44 @@ const CONDITIONAL: &str = "conditional_grant";
 #[template(path = "access.html")]
 struct AccessPage {
     shell: Shell,
+    query: AccessQuery,
     grants: Vec<Grant>,
+    next_grant: Option<String>,
     limits: Vec<Limit>,
+    next_limit: Option<String>,
     teams: Vec<Team>,
+    next_team: Option<String>,
     /// The simulator's.
     form: CheckForm,
 }
 
+/// What each list begins with; that of another page begins where it always does.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct AccessQuery {
+    grant: Option<Name>,
+    limit: Option<Name>,
+    team: Option<Name>,
+}
+
 /// `GET /access`.
-pub(super) async fn show_access(State(app): State<Arc<App>>, visitor: Visitor) -> Result<Response, PageError> {
+pub(super) async fn show_access(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    Query(query): Query<AccessQuery>,
+) -> Result<Response, PageError> {
+    let caller = &visitor.caller;
+    let (grants, next_grant) = resource::list_from::<GrantSpec>(&app, caller, query.grant.as_ref(), LISTED).await?;
+    let (limits, next_limit) = resource::list_from::<LimitSpec>(&app, caller, query.limit.as_ref(), LISTED).await?;
+    let (teams, next_team) = resource::list_from::<TeamSpec>(&app, caller, query.team.as_ref(), LISTED).await?;
     show(&AccessPage {
         shell: Shell::new(&visitor, Section::Access, "Access"),
-        grants: all::<GrantSpec>(&app, &visitor).await?,
-        limits: all::<LimitSpec>(&app, &visitor).await?,
-        teams: all::<TeamSpec>(&app, &visitor).await?,
+        query,
+        grants,
+        next_grant,
+        limits,
+        next_limit,
+        teams,
+        next_team,
         form: CheckForm { asked: Asked::default(), choices: form::choices(&app, &visitor).await? },
     })
 }
@@ -98,7 +128,7 @@ impl Editable for GrantSpec {
 
     fn entries(object: &Object<Self>) -> Entries {
         let GrantSpec { to, scopes, deny, expires_at, conditions, networks } = &object.spec;
-        let name = |name: &Option<tollgate_proto::Name>| name.as_ref().map(ToString::to_string).unwrap_or_default();
+        let name = |name: &Option<Name>| name.as_ref().map(ToString::to_string).unwrap_or_default();
         let recipient = match to {
             GrantTarget { team: Some(_), .. } => TO_TEAM,
             GrantTarget { role: Some(_), .. } => TO_ROLE,

@@ -14,7 +14,6 @@ use tollgate_proto::Name;
 use zeroize::Zeroizing;
 
 use super::{
-    all,
     calls::Calls,
     connect::{self, Endpoint, Snippet},
     filters,
@@ -32,8 +31,8 @@ use crate::{
     },
     app::App,
     error::ApiError,
-    grants::{Grant, GrantSpec},
-    limits::{Limit, LimitSpec},
+    grants::{self, Concern, Grant},
+    limits::{self, Limit},
     page::PageQuery,
     resource::{self, Kind as _, Object},
     servers::ServerSpec,
@@ -66,6 +65,7 @@ struct DetailPage {
     agent: Agent,
     credentials: Vec<Credential>,
     grants: Vec<Grant>,
+    more_grants: bool,
     /// What the grants come to; none when the policy cannot be read.
     matrix: Option<Matrix>,
     limits: Vec<Limit>,
@@ -354,14 +354,13 @@ async fn matrix(app: &App, visitor: &Visitor, agent: &str) -> Option<Matrix> {
 
 async fn detail(app: &App, visitor: &Visitor, name: &str, wrong: Option<String>) -> Result<DetailPage, PageError> {
     let agent: Agent = resource::get(app, &visitor.caller, name).await?;
-    let mut grants = all::<GrantSpec>(app, visitor).await?;
-    grants.retain(|grant| {
-        grant.spec.to.agent.as_ref().is_some_and(|to| to.as_str() == agent.name)
-            || grant.spec.to.team.as_ref() == Some(&agent.spec.team)
-            || (grant.spec.to.role.is_some() && agent.spec.r#type == AgentType::Interactive)
-    });
-    let mut limits = all::<LimitSpec>(app, visitor).await?;
-    limits.retain(|limit| limit.spec.to.agent.as_ref().is_some_and(|to| to.as_str() == agent.name));
+    let about = Concern {
+        agent: Some(agent.id),
+        team: Some(agent.spec.team.as_str()),
+        roles: agent.spec.r#type == AgentType::Interactive,
+        ..Concern::default()
+    };
+    let (grants, more_grants) = grants::concerning(app, &visitor.caller, &about).await?;
     let filter = usage::Filter { agent: Some(agent.id.to_string()), ..usage::Filter::default() };
     let endpoint = Endpoint::of(app, &visitor.caller.tenant_name);
     let servers = super::names::<ServerSpec>(app, visitor).await?;
@@ -372,8 +371,9 @@ async fn detail(app: &App, visitor: &Visitor, name: &str, wrong: Option<String>)
         shell: Shell::new(visitor, Section::Agents, agent.name.clone()).under("Agents", "/agents"),
         credentials: credentials::list(app, &visitor.caller, name).await?.items,
         grants,
+        more_grants,
         matrix: matrix(app, visitor, &agent.name).await,
-        limits,
+        limits: limits::of_agent(app, &visitor.caller, agent.id).await?,
         calls: Calls::latest(app, visitor, &filter, RECENT_CALLS).await?,
         snippets: connect::snippets(&agent.status.client_id, &endpoint),
         endpoint,

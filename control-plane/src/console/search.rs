@@ -77,13 +77,13 @@ impl Hit {
             "server" => (ServerId::from(found.id).to_string(), format!("/servers/{}", found.name)),
             "toolset" => (ToolsetId::from(found.id).to_string(), format!("/toolsets/{}", found.name)),
             "agent" => (AgentId::from(found.id).to_string(), format!("/agents/{}", found.name)),
-            "team" => (TeamId::from(found.id).to_string(), format!("/access#team-{}", found.name)),
-            "grant" => (GrantId::from(found.id).to_string(), format!("/access#grant-{}", found.name)),
+            "team" => (TeamId::from(found.id).to_string(), in_access("team", &found.name)),
+            "grant" => (GrantId::from(found.id).to_string(), in_access("grant", &found.name)),
             "user" => {
                 let id = UserId::from(found.id).to_string();
                 (id.clone(), format!("/users/{id}"))
             }
-            _ => (LimitId::from(found.id).to_string(), format!("/access#limit-{}", found.name)),
+            _ => (LimitId::from(found.id).to_string(), in_access("limit", &found.name)),
         };
         Self { kind: found.kind, id, name: found.name, href }
     }
@@ -92,6 +92,11 @@ impl Hit {
         let id = call_id.to_string();
         Self { kind: "call".to_owned(), href: format!("/calls/{id}"), name: id.clone(), id }
     }
+}
+
+/// Where the list of such objects begins with this one.
+fn in_access(noun: &str, name: &str) -> String {
+    format!("/access?{noun}={name}#{noun}-{name}")
 }
 
 /// The lowest and the highest id that begin with `text`, when it begins like an id.

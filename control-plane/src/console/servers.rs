@@ -14,7 +14,6 @@ use url::Url;
 mod credential;
 
 use super::{
-    all,
     calls::Calls,
     filters,
     form::{Choice, Choices, Control, Deletable, Editable, Entries, Field},
@@ -25,7 +24,7 @@ use super::{
 };
 use crate::{
     app::App,
-    grants::{Grant, GrantSpec},
+    grants::{self, Concern, Grant},
     page::PageQuery,
     resource::{self, Object},
     servers::{Approval, Era, InstanceSpec, Server, ServerSpec, Transport},
@@ -57,6 +56,7 @@ struct DetailPage {
     shell: Shell,
     server: Server,
     grants: Vec<Grant>,
+    more_grants: bool,
     calls: Calls,
     yaml: String,
 }
@@ -87,15 +87,14 @@ pub(super) async fn show_detail(
     Path(name): Path<String>,
 ) -> Result<Response, PageError> {
     let server: Server = resource::get(&app, &visitor.caller, &name).await?;
-    let mut grants = all::<GrantSpec>(&app, &visitor).await?;
-    let toolsets = toolsets::with_tools_of(&app, &visitor, &server.name).await?;
-    let concerns = |scope: &String| scope_names(scope, &server.name) || toolsets.contains(scope);
-    grants.retain(|grant| grant.spec.scopes.iter().any(concerns));
+    let scopes = toolsets::with_tools_of(&app, &visitor, &server.name).await?;
+    let about = Concern { servers: vec![server.name.clone()], scopes, ..Concern::default() };
+    let (grants, more_grants) = grants::concerning(&app, &visitor.caller, &about).await?;
     let filter = usage::Filter { server: Some(server.id.to_string()), ..usage::Filter::default() };
     let calls = Calls::latest(&app, &visitor, &filter, RECENT_CALLS).await?;
     let yaml = yaml::manifest("Server", &visitor.caller.tenant_name, &server);
     let shell = Shell::new(&visitor, Section::Servers, server.name.clone()).under("Servers", "/servers");
-    show(&DetailPage { shell, server, grants, calls, yaml })
+    show(&DetailPage { shell, server, grants, more_grants, calls, yaml })
 }
 
 impl Editable for ServerSpec {
@@ -233,8 +232,4 @@ fn hosts(spec: &ServerSpec) -> String {
         .collect();
     hosts.dedup();
     hosts.join(", ")
-}
-
-fn scope_names(scope: &str, server: &str) -> bool {
-    scope.split_once(':').is_some_and(|(named, _)| named == server)
 }

@@ -70,3 +70,16 @@ pub(super) async fn search_calls(tx: &mut TenantTx, ids: (Uuid, Uuid), limit: i6
     .fetch_all(&mut **tx)
     .await
 }
+
+/// The names of all objects of a collection that forms choose from.
+pub(super) async fn names(tx: &mut TenantTx, collection: &str) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT name AS "name!"
+           FROM (SELECT 'agents' AS collection, name FROM agents UNION ALL SELECT 'servers', name FROM servers
+                 UNION ALL SELECT 'teams', name FROM teams UNION ALL SELECT 'toolsets', name FROM toolsets) AS named
+           WHERE collection = $1 ORDER BY name"#,
+        collection,
+    )
+    .fetch_all(&mut **tx)
+    .await
+}

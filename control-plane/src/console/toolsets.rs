@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     app::App,
-    grants::{Grant, GrantSpec},
+    grants::{self, Concern, Grant},
     page::PageQuery,
     resource::{self, Object},
     toolsets::{Toolset, ToolsetSpec, ToolsetTool},
@@ -41,6 +41,7 @@ struct DetailPage {
     tools: Vec<(ToolsetTool, String)>,
     toolset: Toolset,
     grants: Vec<Grant>,
+    more_grants: bool,
     yaml: String,
 }
 
@@ -62,12 +63,14 @@ pub(super) async fn show_detail(
     Path(name): Path<String>,
 ) -> Result<Response, PageError> {
     let toolset: Toolset = resource::get(&app, &visitor.caller, &name).await?;
-    let mut grants = all::<GrantSpec>(&app, &visitor).await?;
+    let servers = toolset.spec.tools.iter().map(|tool| tool.server.to_string()).collect();
+    let about = Concern { servers, scopes: vec![format!("toolset/{}", toolset.name)], ..Concern::default() };
+    let (mut grants, more_grants) = grants::concerning(&app, &visitor.caller, &about).await?;
     grants.retain(|grant| grant.spec.scopes.iter().any(|scope| concerns(scope, &toolset)));
     let yaml = yaml::manifest("Toolset", &visitor.caller.tenant_name, &toolset);
     let shell = Shell::new(&visitor, Section::Toolsets, toolset.name.clone()).under("Toolsets", "/toolsets");
     let tools = toolset.spec.tools.iter().cloned().zip(toolset.status.effective.names.iter().cloned()).collect();
-    show(&DetailPage { shell, tools, toolset, grants, yaml })
+    show(&DetailPage { shell, tools, toolset, grants, more_grants, yaml })
 }
 
 /// The scopes of the toolsets that have a tool of this server.

@@ -1,8 +1,8 @@
 //! Queries about grants.
 
-use tollgate_proto::GrantId;
+use tollgate_proto::{AgentId, GrantId};
 
-use super::{Meaning, Recipient};
+use super::{Concern, Meaning, Recipient};
 use crate::{
     db::TenantTx,
     resource::{Row, Version, Which},
@@ -19,6 +19,27 @@ pub(super) async fn select(tx: &mut TenantTx, which: Which<'_>) -> Result<Vec<Ro
         which.name,
         which.after,
         which.limit,
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
+pub(super) async fn concerning(tx: &mut TenantTx, about: &Concern<'_>, limit: i64) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT id, name, labels, spec, created_at, updated_at, created_by, revision, '{}'::jsonb AS "facts!"
+           FROM grants
+           WHERE agent_id = $1 OR team_id = (SELECT id FROM teams WHERE name = $2) OR ($3 AND role IS NOT NULL)
+              OR scopes && $5
+              OR (cardinality($4::text[]) > 0
+                  AND EXISTS (SELECT 1 FROM unnest(scopes) AS scope WHERE split_part(scope, ':', 1) = ANY ($4)))
+           ORDER BY name LIMIT $6"#,
+        about.agent.map(AgentId::uuid),
+        about.team,
+        about.roles,
+        &about.servers,
+        &about.scopes,
+        limit,
     )
     .fetch_all(&mut **tx)
     .await

@@ -1,6 +1,6 @@
 //! Queries about limits.
 
-use tollgate_proto::LimitId;
+use tollgate_proto::{AgentId, LimitId};
 
 use super::Meaning;
 use crate::{
@@ -19,6 +19,17 @@ pub(super) async fn select(tx: &mut TenantTx, which: Which<'_>) -> Result<Vec<Ro
         which.name,
         which.after,
         which.limit,
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
+
+pub(super) async fn of_agent(tx: &mut TenantTx, agent: AgentId) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT id, name, labels, spec, created_at, updated_at, created_by, revision, '{}'::jsonb AS "facts!"
+           FROM limits WHERE agent_id = $1 ORDER BY name"#,
+        agent.uuid(),
     )
     .fetch_all(&mut **tx)
     .await

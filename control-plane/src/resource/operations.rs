@@ -31,6 +31,29 @@ pub async fn list<K: Kind>(app: &App, caller: &Caller, query: &PageQuery) -> Res
     listing.page(objects, limit, |object| object.name.clone())
 }
 
+/// The tenant's objects from the name `first` on, `limit` at most, and the name that the next ones begin with.
+///
+/// # Errors
+/// [`ApiError::Forbidden`]; or when Postgres is away.
+pub(crate) async fn list_from<K: Kind>(
+    app: &App,
+    caller: &Caller,
+    first: Option<&Name>,
+    limit: usize,
+) -> Result<(Vec<Object<K>>, Option<String>), ApiError> {
+    caller.require(Role::Viewer)?;
+    let mut tx = app.db.tenant(caller.tenant).await?;
+    let (mut rows, after) = (Vec::new(), first.map(Name::as_str));
+    if after.is_some() {
+        rows = K::select(&mut tx, Which { name: after, ..Which::default() }).await?;
+    }
+    let one_more = i64::try_from(limit + 1).map_err(ApiError::internal)?;
+    rows.extend(K::select(&mut tx, Which { after, limit: Some(one_more), ..Which::default() }).await?);
+    let next = rows.get(limit).map(|row| row.name.clone());
+    let objects = rows.into_iter().take(limit).map(|row| Object::of(row, app, caller)).collect::<Result<_, _>>()?;
+    Ok((objects, next))
+}
+
 /// The object with this id or name.
 ///
 /// # Errors

@@ -212,11 +212,11 @@ async fn whoever_may_look_may_ask_what_an_agent_could_do() {
         let begun = ask("").await.expect(200).text;
         assert!(begun.contains("<option value=\"bot\" selected>") && !begun.contains("id=\"answer\""), "{begun}");
         let allowed = ask("&kind=tool&name=get_it&user=&arguments=&from=").await.expect(200).text;
-        for part in [">allowed<", "href=\"/access#grant-some\"", "files:get_*", "policy"] {
+        for part in [">allowed<", "href=\"/access?grant=some#grant-some\"", "files:get_*", "policy"] {
             assert!(allowed.to_lowercase().contains(part), "{part}: {allowed}");
         }
         let refused = ask("&name=drop").await.expect(200).text;
-        for part in [">refused<", "tool_not_granted", "href=\"/access#grant-never\""] {
+        for part in [">refused<", "tool_not_granted", "href=\"/access?grant=never#grant-never\""] {
             assert!(refused.contains(part), "{part}: {refused}");
         }
         let mut viewer = Browser::of(bench, Role::Viewer).await;
@@ -256,6 +256,43 @@ async fn an_agents_page_says_of_each_known_tool_whether_and_why_it_may_be_used()
         ] {
             assert!(page.contains(part), "{part}: {page}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn grants_come_in_pages_and_a_link_leads_to_any_of_them() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::Operator).await;
+        browser.post("/new/team", &[("name", "core")]).await.expect(303);
+        browser.post("/new/server", &SERVER).await.expect(303);
+        browser.post("/new/server", &[("name", "other"), SERVER[1]]).await.expect(303);
+        browser.post("/new/agent", &[("name", "bot"), ("team", "core")]).await.expect(303);
+        for number in 0..205 {
+            let spec = json!({ "to": { "role": "viewer" }, "scopes": ["files:read"] });
+            bench.put(&format!("grants/g-{number:03}"), json!({ "spec": spec })).await.expect(201);
+        }
+        for (name, to) in [("own", json!({ "agent": "bot" })), ("shared", json!({ "team": "core" }))] {
+            let spec = json!({ "to": to, "scopes": ["other:*"] });
+            bench.put(&format!("grants/{name}"), json!({ "spec": spec })).await.expect(201);
+        }
+        let mut shown = async |page: &str| {
+            let html = browser.get(page).await.expect(200).text;
+            (html.matches("<tr id=\"grant-").count(), html)
+        };
+        let (count, first) = shown("/access").await;
+        assert!(count == 50 && first.contains("href=\"/access?grant=g-050#grants-title\">Next page"), "{first}");
+        let (count, last) = shown("/access?grant=g-180").await;
+        assert!(count == 27 && last.contains("id=\"grant-g-180\"") && last.contains("First page"), "{last}");
+        assert!(!last.contains("g-179") && !last.contains("Next page"), "{last}");
+        assert_eq!(shown("/access?grant=gone").await.0, 2, "from where it would be");
+        let (count, server) = shown("/servers/files").await;
+        assert!(count == 200 && server.contains("There are more: these are the first 200 by name"), "{server}");
+        for page in ["/servers/other", "/agents/bot"] {
+            let (count, html) = shown(page).await;
+            assert!(count == 2 && html.contains("id=\"grant-own\"") && html.contains("id=\"grant-shared\""), "{html}");
+        }
+        browser.get("/access?grant=No%20name").await.expect(400);
     })
     .await;
 }
