@@ -14,7 +14,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tollgate_tests::{
-    Agent, Deployment, Era, McpClient,
+    Agent, Deployment, Era, McpClient, Outage,
     Part::{ControlPlane, DataPlane},
     eventually, eventually_true,
 };
@@ -47,7 +47,7 @@ struct Site {
 
 impl Site {
     async fn set() -> Self {
-        let plan = Deployment::separate(DATA_PLANES).with_second_control_plane().with_losable_database();
+        let plan = Deployment::separate(DATA_PLANES).with_second_control_plane().with_losable_database().with_wires();
         let scene = Scene::set(plan, &Era::Modern).await;
         // How long a policy may be used that nobody confirms is not what this is about.
         scene.tollgate.when_stale("none", "allow").await;
@@ -115,6 +115,22 @@ impl Site {
             })
             .await;
         }
+    }
+
+    /// Lets something happen. Meanwhile a change at control plane `changed_at` is heard at some data planes, and the load
+    /// goes on at some; afterwards the next change is heard everywhere, and the load goes on everywhere.
+    async fn survives(&mut self, outage: Outage, changed_at: Option<usize>, hear: &[usize], go_on: &[usize]) {
+        self.scene.tollgate.strike(outage).await;
+        if let Some(control_plane) = changed_at {
+            self.change(control_plane).await;
+        }
+        self.heard_at(hear).await;
+        self.goes_on(go_on).await;
+        self.scene.tollgate.recover(outage).await;
+        self.heard_at(&ALL).await;
+        self.change(0).await;
+        self.heard_at(&ALL).await;
+        self.goes_on(&ALL).await;
     }
 
     /// Waits until the load on these data planes has gone on for a while, with whatever is away now.
@@ -203,51 +219,21 @@ async fn each_part_fails_in_turn_and_every_decision_is_that_of_its_revision() {
     site.heard_at(&ALL).await;
 
     for (down, other) in [(0, 1), (1, 0)] {
-        site.scene.tollgate.freeze(ControlPlane(down));
-        site.change(other).await;
-        site.heard_at(&followers(other)).await;
-        site.goes_on(&ALL).await;
-        site.scene.tollgate.thaw(ControlPlane(down));
-        site.heard_at(&ALL).await;
-
-        site.scene.tollgate.crash(ControlPlane(down));
-        site.change(other).await;
-        site.heard_at(&followers(other)).await;
-        site.goes_on(&ALL).await;
-        site.scene.tollgate.restart(ControlPlane(down)).await;
-        site.heard_at(&ALL).await;
+        for outage in [Outage::Freeze(ControlPlane(down)), Outage::Crash(ControlPlane(down))] {
+            site.survives(outage, Some(other), &followers(other), &ALL).await;
+        }
     }
-
     for down in ALL {
-        site.scene.tollgate.freeze(DataPlane(down));
-        site.change(0).await;
-        site.heard_at(&others(down)).await;
-        site.goes_on(&others(down)).await;
-        site.scene.tollgate.thaw(DataPlane(down));
-        site.heard_at(&ALL).await;
-
+        let others = others(down);
+        site.survives(Outage::Freeze(DataPlane(down)), Some(0), &others, &others).await;
         site.workers[down].away.store(true, Ordering::Relaxed);
-        site.scene.tollgate.crash(DataPlane(down));
-        site.change(1).await;
-        site.heard_at(&others(down)).await;
-        site.goes_on(&others(down)).await;
-        site.scene.tollgate.restart(DataPlane(down)).await;
+        site.survives(Outage::Crash(DataPlane(down)), Some(1), &others, &others).await;
         site.workers[down].away.store(false, Ordering::Relaxed);
-        site.heard_at(&ALL).await;
+        site.survives(Outage::WithoutControlPlane(down), Some(0), &others, &ALL).await;
+        site.survives(Outage::WithoutRedis(down), Some(1), &ALL, &ALL).await;
     }
-
-    site.scene.tollgate.take_database_away().await;
-    site.goes_on(&ALL).await;
-    site.scene.tollgate.give_database_back();
-    site.change(0).await;
-    site.heard_at(&ALL).await;
-
-    site.scene.tollgate.crash_redis();
-    site.change(1).await;
-    site.heard_at(&ALL).await;
-    site.goes_on(&ALL).await;
-    site.scene.tollgate.restart_redis().await;
-    site.goes_on(&ALL).await;
+    site.survives(Outage::Database, None, &[], &ALL).await;
+    site.survives(Outage::Redis, Some(1), &ALL, &ALL).await;
 
     let (scene, granted, calls) = site.end().await;
     assert_as_decided(&scene, &granted, &calls).await;

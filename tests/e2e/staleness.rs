@@ -15,7 +15,7 @@ const STALE: Refused = Refused { status: 503, code: 50300, reason: "policy_stale
 const LEASE: &str = "5s";
 
 async fn set() -> Scene {
-    let plan = Deployment::separate(1).with_losable_control_plane().env("TOLLGATE_POLICY_LEASE", LEASE);
+    let plan = Deployment::separate(1).with_wires().env("TOLLGATE_POLICY_LEASE", LEASE);
     Scene::set(plan, &Era::Modern).await
 }
 

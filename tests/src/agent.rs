@@ -95,6 +95,14 @@ impl Agent {
     /// # Panics
     /// When the control plane cannot be reached.
     pub async fn ask_for_token(&self, parameters: &[(&str, &str)]) -> Answer {
+        self.try_ask_for_token(parameters).await.unwrap_or_else(|error| panic!("{}: {error:#}", self.token_url))
+    }
+
+    /// As [`Self::ask_for_token`], while processes come and go.
+    ///
+    /// # Errors
+    /// When the control plane cannot be reached or breaks off.
+    pub async fn try_ask_for_token(&self, parameters: &[(&str, &str)]) -> anyhow::Result<Answer> {
         let parameters = [&[("grant_type", "client_credentials")], parameters].concat();
         self.post(&self.token_url, &parameters).await
     }
@@ -104,19 +112,24 @@ impl Agent {
     /// # Panics
     /// When the control plane cannot be reached.
     pub async fn revoke(&self, token: &str) -> Answer {
-        let url = self.token_url.replace("/oauth/token", "/oauth/revoke");
-        self.post(&url, &[("token", token)]).await
+        self.try_revoke(token).await.unwrap_or_else(|error| panic!("{}: {error:#}", self.token_url))
     }
 
-    async fn post(&self, url: &str, parameters: &[(&str, &str)]) -> Answer {
+    /// As [`Self::revoke`], while processes come and go.
+    ///
+    /// # Errors
+    /// When the control plane cannot be reached or breaks off.
+    pub async fn try_revoke(&self, token: &str) -> anyhow::Result<Answer> {
+        self.post(&self.token_url.replace("/oauth/token", "/oauth/revoke"), &[("token", token)]).await
+    }
+
+    async fn post(&self, url: &str, parameters: &[(&str, &str)]) -> anyhow::Result<Answer> {
         let credentials = [self.client_id.as_str(), self.client_secret.as_str()].join(":");
         let basic =
             format!("Basic {}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, credentials));
-        let mut form = url::form_urlencoded::Serializer::new(String::new());
-        form.extend_pairs(parameters);
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         let headers = [("authorization", basic.as_str()), ("content-type", "application/x-www-form-urlencoded")];
-        let answer = Http::default().send(Method::POST, url, &headers, form.finish()).await;
-        answer.unwrap_or_else(|error| panic!("{url}: {error:#}"))
+        Http::default().send(Method::POST, url, &headers, form).await
     }
 
     /// A token for a resource, with everything that is granted there.

@@ -31,10 +31,12 @@ mod outage;
 mod plan;
 mod service;
 mod verdict;
+mod wires;
 
-pub use outage::Part;
+pub use outage::{Outage, Part};
 pub use plan::Plan;
 use service::Service;
+use wires::Wires;
 
 /// A running deployment.
 #[derive(Debug)]
@@ -52,7 +54,7 @@ pub struct Deployment {
     _balancer: Option<Balancer>,
     // Dropped last: nothing may still write to them.
     database_wire: Option<Relay>,
-    control_wire: Option<Relay>,
+    wires: Wires,
     redis: Option<Redis>,
     database: Option<Database>,
 }
@@ -181,6 +183,13 @@ impl Deployment {
         self.services[position].process.as_mut().expect("the process runs")
     }
 
+    /// Every process of the product that runs, by name, with its id.
+    #[must_use]
+    pub fn processes(&self) -> Vec<(String, u32)> {
+        let running = |service: &Service| Some((service.name.clone(), service.process.as_ref()?.id()));
+        self.services.iter().filter_map(running).collect()
+    }
+
     /// Stops data plane `index` (in `dev`: everything) by a signal, and says how it ended.
     ///
     /// # Panics
@@ -237,7 +246,9 @@ impl Deployment {
     /// # Panics
     /// When the plan did not say that this would happen.
     pub async fn cut_off_data_planes(&self) {
-        self.control_wire.as_ref().expect("the control plane can be cut off").cut().await;
+        for wire in &self.wires.to_control_planes {
+            wire.cut().await;
+        }
     }
 
     /// Lets the data planes reach the control plane again.
@@ -245,7 +256,7 @@ impl Deployment {
     /// # Panics
     /// When they were not cut off.
     pub fn reconnect_data_planes(&self) {
-        self.control_wire.as_ref().expect("the control plane can be cut off").mend();
+        self.wires.to_control_planes.iter().for_each(Relay::mend);
     }
 
     /// Runs a command in Redis, which the deployment must have.

@@ -69,7 +69,7 @@ pub use self::{
     balancer::Balancer,
     binary::{CommandOutput, tollgate_binary},
     browser::{Browser, Errand, Journey},
-    deployment::{Deployment, Part, Plan},
+    deployment::{Deployment, Outage, Part, Plan},
     drivers::{NodeClient, OauthClient, PythonClient, RealServer, repository_root, run_browser_tests},
     front::Front,
     http::{Answer, Http},

@@ -45,12 +45,6 @@ impl Relay {
         self.port
     }
 
-    /// Where it begins, as an address.
-    #[must_use]
-    pub fn address(&self) -> String {
-        format!("{}:{}", Ipv4Addr::LOCALHOST, self.port)
-    }
-
     /// Cuts it; returns when nobody listens any more.
     pub async fn cut(&self) {
         let carrying = self.carrying.lock().unwrap_or_else(PoisonError::into_inner).take();

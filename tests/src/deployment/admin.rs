@@ -33,7 +33,11 @@ impl Deployment {
         self.policy_in_force().await;
     }
 
-    async fn change_tenant(&self, spec: Value) {
+    /// Changes settings of the tenant; those that `spec` leaves out stay.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn change_tenant(&self, spec: Value) {
         let tenant = self.rest(Method::GET, "", &[], &Value::Null).await;
         let etag = tenant.header("etag").expect("a tenant has an ETag");
         let answer = self.rest(Method::PATCH, "", &[("if-match", etag)], &json!({ "spec": spec })).await;

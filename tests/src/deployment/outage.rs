@@ -1,6 +1,7 @@
 //! Parts of a deployment that fail, and come back.
 //!
-//! Invariant: a part fails as a stranger would see it fail: it is killed, or it stands still with its connections open.
+//! Invariant: a part fails as a stranger would see it fail: it is killed, it stands still with its connections
+//! open, or its connections are cut.
 
 use http::Method;
 use nix::sys::signal::Signal;
@@ -18,7 +19,54 @@ pub enum Part {
     DataPlane(usize),
 }
 
+/// What happens to a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outage {
+    /// A process is killed, and started again.
+    Crash(Part),
+    /// A process stands still, and goes on.
+    Freeze(Part),
+    /// A data plane reaches its control plane no more.
+    WithoutControlPlane(usize),
+    /// A data plane reaches Redis no more.
+    WithoutRedis(usize),
+    /// No control plane reaches Postgres.
+    Database,
+    /// Redis is killed with all that it held, and started again.
+    Redis,
+}
+
 impl Deployment {
+    /// Lets it happen.
+    ///
+    /// # Panics
+    /// When the plan did not say that it would.
+    pub async fn strike(&mut self, outage: Outage) {
+        match outage {
+            Outage::Crash(part) => self.crash(part),
+            Outage::Freeze(part) => self.freeze(part),
+            Outage::WithoutControlPlane(index) => self.wires.to_control_planes[index].cut().await,
+            Outage::WithoutRedis(index) => self.wires.to_redis[index].cut().await,
+            Outage::Database => self.take_database_away().await,
+            Outage::Redis => self.crash_redis(),
+        }
+    }
+
+    /// Lets it be over.
+    ///
+    /// # Panics
+    /// When it did not happen.
+    pub async fn recover(&mut self, outage: Outage) {
+        match outage {
+            Outage::Crash(part) => self.restart(part).await,
+            Outage::Freeze(part) => self.thaw(part),
+            Outage::WithoutControlPlane(index) => self.wires.to_control_planes[index].mend(),
+            Outage::WithoutRedis(index) => self.wires.to_redis[index].mend(),
+            Outage::Database => self.give_database_back(),
+            Outage::Redis => self.restart_redis().await,
+        }
+    }
+
     /// `kill -9`.
     pub fn crash(&mut self, part: Part) {
         let position = self.position_of(part);

@@ -5,7 +5,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use uuid::Uuid;
 
-use super::{Deployment, Folder, Secrets, Service, free_address};
+use super::{Deployment, Folder, Secrets, Service, free_address, wires::Wires};
 use crate::{
     authority::Authority, balancer::Balancer, front::Front, http::Http, postgres::Database, redis::Redis, relay::Relay,
     spans::SpanReceiver,
@@ -21,7 +21,7 @@ pub struct Plan {
     redis_cluster: bool,
     embedded_postgres: bool,
     database_on_a_wire: bool,
-    control_on_a_wire: bool,
+    data_planes_on_wires: bool,
     front: Option<Front>,
     balancer: Option<Balancer>,
     environment: Vec<(String, String)>,
@@ -37,7 +37,7 @@ impl Plan {
             redis_cluster: false,
             embedded_postgres: false,
             database_on_a_wire: false,
-            control_on_a_wire: false,
+            data_planes_on_wires: false,
             front: None,
             balancer: None,
             // Tests share two cores: a Redis that waits for one of them is not away.
@@ -88,10 +88,10 @@ impl Plan {
         self
     }
 
-    /// Lets the story cut the data planes off from the only control plane.
+    /// Lets the story cut each data plane off from its control plane, and from Redis.
     #[must_use]
-    pub fn with_losable_control_plane(mut self) -> Self {
-        self.control_on_a_wire = true;
+    pub fn with_wires(mut self) -> Self {
+        self.data_planes_on_wires = true;
         self
     }
 
@@ -154,15 +154,11 @@ impl Plan {
             (true, true) => Some(Redis::cluster().await),
         };
         let folder = Folder::create();
-        let grpc = free_address().1;
-        let control_wire = self.control_on_a_wire.then(|| Relay::to(grpc.parse().expect("an address")));
         let (mut services, control_url, data_url) = match self.data_planes {
             None => self.dev_service(&folder, database_url, redis.as_ref()),
-            Some(count) => {
-                let watched = control_wire.as_ref().map_or_else(|| grpc.clone(), Relay::address);
-                self.separate_services(count, &folder, database_url, redis.as_ref(), [grpc, watched])
-            }
+            Some(count) => self.separate_services(count, &folder, database_url, redis.as_ref()),
         };
+        let wires = if self.data_planes_on_wires { Wires::lay(&mut services) } else { Wires::default() };
         for service in &mut services {
             service.start().await;
         }
@@ -178,7 +174,7 @@ impl Plan {
             http: Http::default(),
             _balancer: self.balancer,
             database_wire,
-            control_wire,
+            wires,
             redis,
             database,
         };
@@ -225,8 +221,8 @@ impl Plan {
         folder: &Folder,
         database_url: Option<String>,
         redis: Option<&Redis>,
-        [grpc, watched]: [String; 2],
     ) -> (Vec<Service>, String, String) {
+        let (grpc_url, grpc) = free_grpc_address();
         let (ops_url, control) = free_address();
         let control_url = self.front.as_ref().map_or(&ops_url, |front| &front.url).clone();
         if let Some(front) = &self.front {
@@ -266,7 +262,7 @@ impl Plan {
             process: None,
             log: String::new(),
         };
-        let mut grpc_urls = vec![format!("https://{watched}")];
+        let mut grpc_urls = vec![grpc_url];
         let mut services = vec![control_plane];
         if self.second_control_plane {
             let (second, grpc_url) = another(&services[0]);
