@@ -1,7 +1,7 @@
 # Everything a contributor runs. `make` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test conformance revocations watchers bench openapi sqlx
+.PHONY: help up test conformance revocations soak watchers bench openapi sqlx
 
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ conformance: ## the MCP conformance suite through the gateway, both requirement 
 revocations: ## revoke COUNT tokens (10000) under load at two data planes: none is accepted after; prints the times
 	@scripts/setup.sh test
 	@COUNT=$(COUNT) scripts/revocations.sh
+
+soak: ## the same load on a whole deployment for DURATION (24h): fails when memory, a table or anything else grows
+	@scripts/setup.sh test
+	@DURATION=$(DURATION) scripts/soak.sh
 
 watchers: ## measure how long CHANGES (50) of policy a second take to WATCHERS (1000) data planes, for TIME (30) seconds
 	@scripts/setup.sh test

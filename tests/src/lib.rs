@@ -59,6 +59,7 @@ mod scripted;
 mod site;
 mod spans;
 mod suite;
+mod trend;
 mod trial;
 mod usage;
 mod wait;
@@ -88,6 +89,7 @@ pub use self::{
     site::Site,
     spans::{Span, SpanReceiver},
     suite::{Comparison, Conformance, Findings},
+    trend::{Bound, Trend},
     trial::TrialClient,
     usage::UsageRecord,
     wait::{eventually, eventually_true},
