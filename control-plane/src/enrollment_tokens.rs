@@ -125,6 +125,16 @@ pub async fn list(app: &App, caller: &InstallationCaller) -> Result<EnrollmentTo
     Ok(Page { items: sql::list(&mut tx).await?, next_cursor: None })
 }
 
+/// Forgets tokens that have long been over.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn purge(app: &App) -> Result<(), sqlx::Error> {
+    let mut tx = app.db.platform().await?;
+    sql::forget_old(&mut tx).await?;
+    tx.commit().await
+}
+
 /// Makes a token.
 ///
 /// # Errors
@@ -142,7 +152,6 @@ pub async fn create(
     let expires_at = Utc::now() + life;
     let actor = &caller.as_caller().actor;
     let mut tx = app.db.tenant(caller.as_caller().tenant).await?;
-    sql::forget_old(&mut tx).await?;
     let new = sql::New { id, digest: &generated.digest, name: &asked.name, actor, expires_at, uses };
     sql::insert(&mut tx, &new).await?;
     let detail = json!({ "expires_at": expires_at, "uses": uses });

@@ -3,19 +3,25 @@
 //! Invariant: a round runs under a Postgres advisory lock, so that of many control planes one does it; every job may
 //! be repeated, and a job that fails keeps no other from its turn.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tollgate_proto::TenantId;
 
-use crate::{app::App, catalog, instance_health, oauth, revocations, users::provider_logout};
+use crate::{
+    app::App,
+    catalog, enrollment_tokens, instance_health, oauth, revocations,
+    users::{self, provider_logout},
+};
 
 mod sql;
 #[cfg(test)]
 mod tests;
 
 const ROUND_EVERY: Duration = Duration::from_secs(60);
+/// What the log has for the tenant of a job that is for no single one.
+const ALL: &str = "all";
 
 /// Runs a round of all jobs each minute until `stopping`.
 pub async fn follow(app: Arc<App>, stopping: CancellationToken) {
@@ -46,6 +52,8 @@ pub async fn run(app: &App) -> Result<(), sqlx::Error> {
     if !sql::try_lock(&mut lock).await? {
         return Ok(());
     }
+    note(app, ALL, "users.purge", users::purge(app).await);
+    note(app, ALL, "enrollment_tokens.purge", enrollment_tokens::purge(app).await);
     for tenant in sql::tenants(&mut lock).await? {
         tend(app, tenant).await;
     }
@@ -64,7 +72,7 @@ async fn tend(app: &App, tenant: TenantId) {
     note(app, tenant, "provider_logout.purge", provider_logout::purge(app, tenant).await);
 }
 
-fn note<T, E: std::fmt::Display>(app: &App, tenant: TenantId, job: &'static str, ran: Result<T, E>) {
+fn note<T, E: Display>(app: &App, tenant: impl Display, job: &'static str, ran: Result<T, E>) {
     app.metrics.job(job, ran.is_ok());
     if let Err(error) = ran {
         tracing::error!(%tenant, job, %error, "a background job failed; the next round tries again");

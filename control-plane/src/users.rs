@@ -39,7 +39,7 @@ mod tests;
 
 pub use own_password::{PasswordError, asks_old_password, set_password};
 pub use password::{Busy, Weakness};
-pub use session::{Begun, Session, resume, sign_out};
+pub use session::{Begun, Session, purge, resume, sign_out};
 
 use attempts::{Attempts, Subject};
 use password::Hashing;

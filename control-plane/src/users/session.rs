@@ -136,13 +136,22 @@ pub(super) async fn end_sessions(tx: &mut TenantTx, user: UserId) -> Result<usiz
     sql::delete_all_of(tx, user).await
 }
 
+/// Forgets the sessions and the one-time links of all tenants whose time is over.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn purge(app: &App) -> Result<(), sqlx::Error> {
+    let mut tx = app.db.platform().await?;
+    sql::delete_expired(&mut tx).await?;
+    users::delete_expired_links(&mut tx).await?;
+    tx.commit().await
+}
+
 /// Begins a session and commits.
 pub(super) async fn begin(mut tx: TenantTx, user: UserId, how: How<'_>) -> Result<Begun, SignInError> {
     let user = users::by_id(&mut tx, user).await?.filter(|user| user.active).ok_or(SignInError::Spent)?;
     let tenant = users::tenant_name(&mut tx).await?;
     let session = secret::generate(Purpose::Session);
-    sql::delete_expired(&mut tx).await?;
-    users::delete_expired_links(&mut tx).await?;
     sql::insert(&mut tx, &session.digest, user.id.into(), &how).await?;
     if let How::Provider(Through { provider, sid: Some(sid), .. }) = how {
         sql::insert_provider_session(&mut tx, provider, sid, &session.digest, user.id.into()).await?;
