@@ -247,7 +247,7 @@ impl Kind for IdentityProviderSpec {
         Ok(Some(Meaning { issuer: self.issuer.clone(), client_id: self.client_id.clone(), secret }))
     }
 
-    fn seal(meaning: &mut Meaning, app: &App, tenant: TenantId, id: Self::Id) -> Result<(), ApiError> {
+    fn fit(meaning: &mut Meaning, app: &App, tenant: TenantId, id: Self::Id) -> Result<(), ApiError> {
         if let SecretChange::Set(secret) = &meaning.secret {
             let sealed = app.master_key.seal(&place(tenant, id), secret.0.as_bytes()).map_err(ApiError::internal)?;
             meaning.secret = SecretChange::Sealed(sealed);

@@ -81,11 +81,12 @@ pub trait Kind: Clone + Debug + Serialize + DeserializeOwned + ToSchema + Send +
         Ok(())
     }
 
-    /// Seals what of the meaning must not be read from the database, before it is stored.
+    /// Fits the meaning to this deployment before it is stored: refuses what does not go with it, and seals what must not
+    /// be read from the database.
     ///
     /// # Errors
-    /// [`ApiError::Internal`] when sealing fails.
-    fn seal(_: &mut Self::Meaning, _: &App, _: TenantId, _: Self::Id) -> Result<(), ApiError> {
+    /// [`ApiError::Invalid`], and [`ApiError::Internal`] when sealing fails.
+    fn fit(_: &mut Self::Meaning, _: &App, _: TenantId, _: Self::Id) -> Result<(), ApiError> {
         Ok(())
     }
 

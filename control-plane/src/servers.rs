@@ -8,7 +8,7 @@ use tollgate_proto::{Name, ServerId, TeamId, TenantId, policy::v1 as wire};
 use utoipa::ToSchema;
 
 use crate::{
-    app::App,
+    app::{App, Urls},
     caller::Caller,
     catalog::{self, CatalogStatus},
     db::TenantTx,
@@ -30,6 +30,7 @@ pub use credential::ServerCredential;
 pub use instances::{InstanceStatus, SightFrom};
 
 const INSTANCES_MAX: usize = 16;
+const OWN_URL: &str = "this is Tollgate itself: name the URL of the server that is to be reached through it";
 /// Leaves room for a tool's name in the 64 characters of a federated tool name.
 const SLUG_LEN_MAX: usize = 40;
 
@@ -301,7 +302,8 @@ impl Kind for ServerSpec {
         Ok(Some(Meaning { transport: transport.as_str(), era: era.as_str(), approval, team, instances, secrets }))
     }
 
-    fn seal(meaning: &mut Meaning, app: &App, tenant: TenantId, id: ServerId) -> Result<(), ApiError> {
+    fn fit(meaning: &mut Meaning, app: &App, tenant: TenantId, id: ServerId) -> Result<(), ApiError> {
+        elsewhere(&meaning.instances, &app.urls)?;
         credential::seal(&mut meaning.secrets, &app.master_key, tenant, id).map_err(ApiError::internal)
     }
 
@@ -340,6 +342,16 @@ pub async fn unknown(tx: &mut TenantTx, names: &[String]) -> Result<Vec<String>,
 fn fitting(spec: &ServerSpec, faults: &mut Faults) {
     if (spec.transport, spec.era) == (Some(Transport::Sse), Some(Era::Modern)) {
         faults.add("/spec/era", "conflict", "a server of the transport `sse` is of the legacy era");
+    }
+}
+
+/// Refuses instances that are this deployment itself: it would ask itself for ever.
+fn elsewhere(instances: &[InstanceSpec], urls: &Urls) -> Result<(), ApiError> {
+    let is_own =
+        |instance: &InstanceSpec| [&urls.control, &urls.data].iter().any(|own| instance_url::is_at(&instance.url, own));
+    match instances.iter().position(is_own) {
+        Some(index) => Err(ApiError::fault(&format!("/spec/instances/{index}/url"), "own_url", OWN_URL)),
+        None => Ok(()),
     }
 }
 

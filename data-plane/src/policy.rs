@@ -12,6 +12,7 @@ pub mod revocations;
 pub mod snapshot;
 pub mod stream;
 pub mod toolset;
+pub mod via;
 
 use std::{
     collections::HashMap,
@@ -37,6 +38,7 @@ pub use revocations::{RevocationError, Revocations, TokenFacts};
 pub use snapshot::{Agent, Instance, Limit, Server, Snapshot, Team, Tenant, Transport, User};
 pub use tollgate_proto::Egress;
 pub use toolset::{Toolset, Toolsets};
+pub use via::Via;
 
 use freshness::Lease;
 

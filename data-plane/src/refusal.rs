@@ -55,6 +55,9 @@ pub enum Refusal {
     /// A browser page of another origin asks.
     #[error("requests from this origin are not allowed")]
     Origin,
+    /// The request was made by a gateway of this deployment, for one that was sent to it.
+    #[error("this request has been through this gateway before: one of its servers leads back here")]
+    Loop,
     /// The message breaks a rule of its era.
     #[error(transparent)]
     Era(#[from] EraError),

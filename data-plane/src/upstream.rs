@@ -161,6 +161,7 @@ impl Upstreams {
         mut headers: HeaderMap,
         body: Bytes,
     ) -> Result<(Response<Incoming>, InFlight), UpstreamError> {
+        instance.access.via.mark(&mut headers);
         let http = || self.client(egress);
         let Some(token) = self.credentials.present(http, instance, &mut headers).await? else {
             return self.send_once(egress, instance, method, headers, body).await;

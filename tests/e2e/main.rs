@@ -7,6 +7,7 @@ mod scene;
 mod access;
 mod audit_log;
 mod authorization;
+mod bad_registrations;
 mod bad_requests;
 mod bad_servers;
 mod bad_tokens;

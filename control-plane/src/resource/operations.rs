@@ -225,7 +225,7 @@ async fn write<K: Kind>(
         revision: current.as_ref().map_or(1, |current| current.revision + 1),
         actor: &caller.actor,
     };
-    K::seal(&mut meaning, app, tx.tenant(), version.id.into())?;
+    K::fit(&mut meaning, app, tx.tenant(), version.id.into())?;
     K::save(tx, &version, meaning).await?;
     let object: Object<K> = existing(tx, app, caller, name).await?;
     let action = if current.is_some() { "update" } else { "create" };

@@ -1,7 +1,9 @@
 //! Which URLs an instance may have: those that carry no secret, since URLs are shown and logged.
 
-use url::Url;
+use url::{Host, Url};
 
+/// What this very machine is called by itself.
+const LOOPBACK: &str = "localhost";
 const LEN_MAX: usize = 2048;
 /// Names of query parameters that carry secrets.
 const SECRET_PARAMETERS: [&str; 12] = [
@@ -65,6 +67,21 @@ pub(super) fn read(text: &str) -> Result<String, UrlError> {
     Ok(url.into())
 }
 
+/// Whether a URL in its normal form names the host and the port of another. What is only reached from this very machine
+/// is one host, however it is called.
+pub(super) fn is_at(url: &str, other: &str) -> bool {
+    let place = |text: &str| {
+        let url = Url::parse(text).ok()?;
+        let host = match url.host()? {
+            Host::Ipv4(address) if address.is_loopback() => LOOPBACK.to_owned(),
+            Host::Ipv6(address) if address.to_canonical().is_loopback() => LOOPBACK.to_owned(),
+            host => host.to_string().trim_end_matches('.').to_owned(),
+        };
+        Some((host, url.port_or_known_default()?))
+    };
+    place(url).is_some_and(|of_url| place(other) == Some(of_url))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +90,26 @@ mod tests {
     fn a_url_comes_back_in_its_normal_form() {
         assert_eq!(read("HTTP://LocalHost:80/mcp").as_deref(), Ok("http://localhost/mcp"));
         assert_eq!(read("https://[::1]:8443/mcp?region=eu").as_deref(), Ok("https://[::1]:8443/mcp?region=eu"));
+    }
+
+    #[test]
+    fn a_place_is_known_by_its_host_and_its_port() {
+        for (url, other) in [
+            ("https://gate.example.com/t/default/mcp", "https://gate.example.com"),
+            ("https://gate.example.com./x", "https://gate.example.com:443/base"),
+            ("http://localhost:7402/t/default/mcp", "http://127.0.0.1:7402"),
+            ("http://127.9.9.9:7402/", "http://[::1]:7402"),
+            ("http://[::ffff:127.0.0.1]:7402/", "http://localhost:7402"),
+        ] {
+            assert!(is_at(url, other), "{url} {other}");
+        }
+        for (url, other) in [
+            ("https://gate.example.com:8443/", "https://gate.example.com"),
+            ("https://files.gate.example.com/", "https://gate.example.com"),
+            ("http://10.0.0.1:7402/", "http://127.0.0.1:7402"),
+        ] {
+            assert!(!is_at(url, other), "{url} {other}");
+        }
     }
 
     #[test]

@@ -184,3 +184,23 @@ async fn a_deleted_server_leaves_scopes_that_name_it() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn tollgate_itself_is_no_server() {
+    run(async |bench| {
+        for url in
+            ["http://data.test/t/acme/mcp", "http://DATA.test:80/", "http://control.test/api", "http://data.test./"]
+        {
+            let spec = json!({ "instances": [{ "url": "http://other.test/mcp" }, { "url": url }] });
+            let refused = bench.put("servers/loop", json!({ "spec": spec })).await.expect(422);
+            let fault = &refused.json["errors"][0];
+            assert_eq!((text(&fault["pointer"]), text(&fault["code"])), ("/spec/instances/1/url", "own_url"), "{url}");
+        }
+        let spec = json!({ "instances": [{ "url": "http://data.test:8080/mcp" }] });
+        bench.put("servers/neighbour", json!({ "spec": spec })).await.expect(201);
+        let patch = bench.call(Method::PATCH, "servers/neighbour").header("if-match", "\"1\"");
+        let spec = json!({ "instances": [{ "url": "http://data.test/t/acme/mcp/neighbour" }] });
+        patch.json(json!({ "spec": spec })).await.expect(422);
+    })
+    .await;
+}

@@ -28,6 +28,8 @@ pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub const CALL_ID: HeaderName = HeaderName::from_static("tollgate-call-id");
 /// `Tollgate-Purpose`: what a request to a server is for that is part of no call.
 pub const PURPOSE: HeaderName = HeaderName::from_static("tollgate-purpose");
+/// `CDN-Loop`: whom a request has been through (RFC 8586).
+pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 /// What the headers that mirror arguments begin with: `Mcp-Param-{Name}`.
 pub const PARAM_PREFIX: &str = "mcp-param-";
 

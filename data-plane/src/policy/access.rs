@@ -14,6 +14,8 @@ use tollgate_proto::{
     policy::v1 as wire,
 };
 
+use crate::{mcp::header, policy::Via};
+
 /// How a server is approached.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
@@ -21,6 +23,8 @@ pub struct Access {
     pub credential: Credential,
     /// Headers of an agent's request that are passed on.
     pub passed_headers: Vec<HeaderName>,
+    /// Who asks it.
+    pub via: Via,
 }
 
 /// What is presented to a server.
@@ -93,6 +97,7 @@ impl Access {
         first_instance: &str,
         credential: Option<wire::server::Credential>,
         passed: &[String],
+        via: &Via,
     ) -> Result<Self, AccessError> {
         let credential = match credential {
             None => Credential::None,
@@ -102,12 +107,13 @@ impl Access {
             }
         };
         let passed = passed.iter().map(|name| header_name(name, may_be_passed));
-        Ok(Self { credential, passed_headers: passed.collect::<Result<_, _>>()? })
+        Ok(Self { credential, passed_headers: passed.collect::<Result<_, _>>()?, via: via.clone() })
     }
 
-    /// Adds those headers of an agent that are passed on, where nothing of that name is there yet.
+    /// Adds those headers of an agent that are passed on, where nothing of that name is there yet; whom the request has been
+    /// through is always said.
     pub fn pass(&self, of_agent: &HeaderMap, headers: &mut HeaderMap) {
-        for name in &self.passed_headers {
+        for name in self.passed_headers.iter().chain([&header::CDN_LOOP]) {
             if !headers.contains_key(name) {
                 for value in of_agent.get_all(name) {
                     headers.append(name, value.clone());
@@ -189,7 +195,7 @@ mod tests {
     fn static_header(name: &str) -> Result<Access, AccessError> {
         let header = wire::StaticHeader { name: name.to_owned(), value: "hunter2".to_owned() };
         let sent = wire::server::Credential::StaticHeaders(wire::StaticHeaders { headers: vec![header] });
-        Access::read(ServerId::new(), "http://a/mcp", Some(sent), &[])
+        Access::read(ServerId::new(), "http://a/mcp", Some(sent), &[], &Via::default())
     }
 
     fn oauth(authentication: wire::ClientAuthentication) -> Result<Access, AccessError> {
@@ -200,7 +206,7 @@ mod tests {
             ..wire::OauthClientCredentials::default()
         };
         let sent = wire::server::Credential::OauthClientCredentials(sent);
-        Access::read(ServerId::new(), "http://a/mcp", Some(sent), &[])
+        Access::read(ServerId::new(), "http://a/mcp", Some(sent), &[], &Via::default())
     }
 
     #[test]
@@ -231,16 +237,27 @@ mod tests {
     fn a_policy_cannot_choose_what_only_tollgate_sets() {
         for name in ["host", "content-type", "mcp-session-id", "traceparent", "cookie", "a b"] {
             assert!(static_header(name).is_err(), "{name}");
-            assert!(Access::read(ServerId::new(), "http://a/", None, &[name.to_owned()]).is_err(), "{name}");
+            assert!(
+                Access::read(ServerId::new(), "http://a/", None, &[name.to_owned()], &Via::default()).is_err(),
+                "{name}"
+            );
         }
-        assert!(Access::read(ServerId::new(), "http://a/", None, &["authorization".to_owned()]).is_err());
+        assert!(
+            Access::read(ServerId::new(), "http://a/", None, &["authorization".to_owned()], &Via::default()).is_err()
+        );
         assert!(oauth(wire::ClientAuthentication::Unspecified).is_err());
     }
 
     #[test]
     fn only_listed_headers_are_passed_and_none_is_replaced() {
-        let access =
-            Access::read(ServerId::new(), "http://a/", None, &["x-one".to_owned(), "x-two".to_owned()]).unwrap();
+        let access = Access::read(
+            ServerId::new(),
+            "http://a/",
+            None,
+            &["x-one".to_owned(), "x-two".to_owned()],
+            &Via::default(),
+        )
+        .unwrap();
         let of_agent = HeaderMap::from_iter(
             ["x-one", "x-two", "x-three", "authorization"]
                 .map(|name| (HeaderName::from_static(name), HeaderValue::from_static("agent"))),

@@ -20,7 +20,7 @@ use tollgate_proto::{
 use crate::{
     mcp::version::Era,
     policy::{
-        Access, AccessError, Egress, Staleness,
+        Access, AccessError, Egress, Staleness, Via,
         snapshot::{Agent, Instance, Limit, Server, Team, Tenant, Transport, User},
         toolset::{SelectionError, Toolset},
     },
@@ -93,7 +93,9 @@ impl TryFrom<wire::TenantPolicy> for Tenant {
         let book = Book::read(&policy)?;
         let mut agents = policy.agents.into_iter().map(agent).collect::<Result<HashMap<_, _>, _>>()?;
         policy.limits.into_iter().try_for_each(|sent| limit(&mut agents, sent))?;
-        let servers = policy.servers.into_iter().map(server).collect::<Result<BTreeMap<_, _>, _>>()?;
+        let via = Via::of(&policy.data_url);
+        let servers =
+            policy.servers.into_iter().map(|sent| server(sent, &via)).collect::<Result<BTreeMap<_, _>, _>>()?;
         Ok(Self {
             id: TenantId::from_str(&policy.tenant_id)?,
             name: policy.tenant.parse()?,
@@ -103,6 +105,7 @@ impl TryFrom<wire::TenantPolicy> for Tenant {
             issuer: policy.issuer,
             keys: keys(&policy.jwks)?,
             data_url: policy.data_url,
+            via,
             egress: egress(policy.egress_allow)?,
             agents: agents.into_values().map(|agent| (agent.client_id.clone(), Arc::new(agent))).collect(),
             users: policy.users.into_iter().map(user).collect::<Result<_, _>>()?,
@@ -150,7 +153,7 @@ fn limit(agents: &mut HashMap<AgentId, Agent>, sent: wire::Limit) -> Result<(), 
     Ok(())
 }
 
-fn server(sent: wire::Server) -> Result<(Name, Server), SnapshotError> {
+fn server(sent: wire::Server, via: &Via) -> Result<(Name, Server), SnapshotError> {
     let name: Name = sent.name.parse()?;
     let transport = match wire::Transport::try_from(sent.transport) {
         Ok(wire::Transport::Sse) => Transport::EventStream,
@@ -164,7 +167,7 @@ fn server(sent: wire::Server) -> Result<(Name, Server), SnapshotError> {
     };
     let id = ServerId::from_str(&sent.id)?;
     let Some(first) = sent.instances.first() else { return Err(SnapshotError::NoInstance(sent.name)) };
-    let access = Access::read(id, &first.url, sent.credential, &sent.passed_headers);
+    let access = Access::read(id, &first.url, sent.credential, &sent.passed_headers, via);
     let access = Arc::new(access.map_err(|error| SnapshotError::Access(sent.name, error))?);
     let instances = sent.instances.into_iter().map(|sent| instance(sent, transport, &access));
     let instances = instances.collect::<Result<Vec<_>, _>>()?;

@@ -13,8 +13,8 @@ use tollgate_proto::{AgentId, InstanceId, LimitId, Name, ServerId, TeamId, Tenan
 
 use crate::{
     endpoint::Target,
-    mcp::version::Era,
-    policy::{Access, Egress, Staleness, Toolsets},
+    mcp::{header, version::Era},
+    policy::{Access, Egress, Staleness, Toolsets, Via},
     seal::SealingKeys,
 };
 
@@ -71,6 +71,8 @@ pub struct Tenant {
     pub keys: HashMap<String, DecodingKey>,
     /// Base URL of its endpoints, without a trailing slash.
     pub data_url: String,
+    /// Who asks its servers.
+    pub via: Via,
     /// Where its servers may live.
     pub egress: Egress,
     /// Its agents by `client_id`, as tokens name them.
@@ -110,11 +112,11 @@ impl Tenant {
         format!("{}{}", self.data_url, target.metadata_path(&self.name))
     }
 
-    /// What of an agent's headers may be of use to a server.
+    /// What of an agent's headers may be of use to a server, and whom the request has been through.
     #[must_use]
     pub fn passed(&self, of_agent: &HeaderMap) -> HeaderMap {
         let mut passed = HeaderMap::new();
-        for name in &self.passed_headers {
+        for name in self.passed_headers.iter().chain([&header::CDN_LOOP]) {
             for value in of_agent.get_all(name) {
                 passed.append(name, value.clone());
             }

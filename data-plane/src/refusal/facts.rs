@@ -47,6 +47,7 @@ impl Refusal {
             Self::HttpMethod => facts("http_method_not_allowed", S::METHOD_NOT_ALLOWED, 40500),
             Self::StreamNotOffered => facts("stream_not_offered", S::METHOD_NOT_ALLOWED, 40500),
             Self::Origin => facts("origin_forbidden", S::FORBIDDEN, 40300),
+            Self::Loop => facts("loop_detected", S::LOOP_DETECTED, 50800),
             Self::Era(error) => facts(era_reason(error), error.http_status(), error.code()),
             Self::NotReady => facts("not_ready", S::SERVICE_UNAVAILABLE, 50300),
             Self::PolicyStale(_) => facts("policy_stale", S::SERVICE_UNAVAILABLE, 50300),

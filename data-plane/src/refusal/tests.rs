@@ -51,6 +51,7 @@ fn all() -> Vec<Refusal> {
         Refusal::HttpMethod,
         Refusal::StreamNotOffered,
         Refusal::Origin,
+        Refusal::Loop,
         Refusal::NotReady,
         Refusal::PolicyStale(Stale { age: None, is_expired: true }),
         Refusal::TenantUnknown,

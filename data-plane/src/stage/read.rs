@@ -137,6 +137,9 @@ pub async fn read(
         call.brings(tenant.passed(&head.headers));
     }
     call.heard(&head.headers);
+    if tenant.is_some_and(|tenant| tenant.via.is_in(&head.headers)) {
+        return Err(Refusal::Loop);
+    }
     let own_url = tenant.map(|tenant| tenant.data_url.as_str());
     if head.headers.get(ORIGIN).is_some_and(|origin| !is_own_origin(origin, own_url)) {
         return Err(Refusal::Origin);

@@ -49,7 +49,7 @@ impl Service<Uri> for GuardedConnector {
     fn call(&mut self, url: Uri) -> Self::Future {
         let egress = Arc::clone(&self.egress);
         Box::pin(async move {
-            tokio::time::timeout(CONNECT_TIMEOUT, connect(&egress, &url))
+            tokio::time::timeout(CONNECT_TIMEOUT, connect(&egress, &url, resolve))
                 .await
                 .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))?
                 .map(TokioIo::new)
@@ -72,11 +72,16 @@ pub fn client_tls() -> rustls::ClientConfig {
     }
 }
 
-async fn connect(egress: &Egress, url: &Uri) -> io::Result<TcpStream> {
+/// Asks `resolve` once, and connects to nothing but what it answers.
+async fn connect<R, F>(egress: &Egress, url: &Uri, resolve: R) -> io::Result<TcpStream>
+where
+    R: FnOnce(String, u16) -> F,
+    F: Future<Output = io::Result<Vec<SocketAddr>>>,
+{
     let host = url.host().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the URL names no host"))?;
     let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
     let permitted: Vec<SocketAddr> =
-        resolve(host, port).await?.into_iter().filter(|address| egress.permits(address.ip())).collect();
+        resolve(host.to_owned(), port).await?.into_iter().filter(|address| egress.permits(address.ip())).collect();
     if permitted.is_empty() {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
@@ -88,11 +93,11 @@ async fn connect(egress: &Egress, url: &Uri) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+async fn resolve(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
     let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     match literal {
         Ok(address) => Ok(vec![SocketAddr::new(address, port)]),
-        Err(_) => Ok(tokio::net::lookup_host((host, port)).await?.collect()),
+        Err(_) => Ok(tokio::net::lookup_host((host.as_str(), port)).await?.collect()),
     }
 }
 
@@ -104,16 +109,43 @@ mod tests {
     async fn a_loopback_server_is_reached_only_where_the_tenant_allows_it() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url: Uri = format!("http://{}/mcp", listener.local_addr().expect("bound")).parse().expect("a URL");
-        let refused = connect(&Egress::default(), &url).await.expect_err("not allowed");
+        let refused = connect(&Egress::default(), &url, resolve).await.expect_err("not allowed");
         assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
         let loopback = Egress::new(vec!["127.0.0.0/8".parse().expect("a network")]);
-        assert!(connect(&loopback, &url).await.is_ok());
+        assert!(connect(&loopback, &url, resolve).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_name_that_leads_to_a_private_address_is_refused_too() {
         let url = Uri::from_static("http://localhost:9/mcp");
-        let refused = connect(&Egress::default(), &url).await.expect_err("not allowed");
+        let refused = connect(&Egress::default(), &url, resolve).await.expect_err("not allowed");
         assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_resolves_differently_the_second_time_leads_nowhere_else() {
+        let allowed = tokio::net::TcpListener::bind("127.0.0.2:0").await.expect("a port");
+        let port = allowed.local_addr().expect("bound").port();
+        let forbidden = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.expect("the same port elsewhere");
+        let url: Uri = format!("http://flips.example:{port}/mcp").parse().expect("a URL");
+        let egress = Egress::new(vec!["127.0.0.2/32".parse().expect("a network")]);
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let flipping = |_: String, port: u16| {
+            let first = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+            let address = if first { [127, 0, 0, 2] } else { [127, 0, 0, 1] };
+            async move { Ok(vec![SocketAddr::from((address, port))]) }
+        };
+        let stream = connect(&egress, &url, flipping).await.expect("it was looked at and connected to in one");
+        assert_eq!(stream.peer_addr().expect("connected"), allowed.local_addr().expect("bound"));
+        let refused = connect(&egress, &url, flipping).await.expect_err("it leads elsewhere now");
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 2, "once for each connection");
+
+        let both = |_: String, port: u16| async move {
+            Ok(vec![SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from(([127, 0, 0, 2], port))])
+        };
+        let stream = connect(&egress, &url, both).await.expect("one of them is allowed");
+        assert_eq!(stream.peer_addr().expect("connected"), allowed.local_addr().expect("bound"));
+        drop(forbidden);
     }
 }

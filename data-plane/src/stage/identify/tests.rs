@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     membership::Link,
-    policy::{Agent, Egress, Staleness, Team, Tenant, Toolsets, User},
+    policy::{Agent, Egress, Staleness, Team, Tenant, Toolsets, User, Via},
     refusal::TokenFault,
     seal::SealingKeys,
     telemetry::Metrics,
@@ -91,6 +91,7 @@ fn tenant(key: DecodingKey, agent: AgentId, client_id: &str, user: UserId) -> Te
         issuer: ISSUER.to_owned(),
         keys: HashMap::from([("k1".to_owned(), key)]),
         data_url: "http://data".to_owned(),
+        via: Via::of("http://data"),
         egress: Egress::default(),
         agents: HashMap::from([(client_id.to_owned(), Arc::new(agent))]),
         users: HashMap::from([(user.id, Arc::new(user))]),
