@@ -4,7 +4,7 @@
 //! decides has not seen: each names, by its `etag`, the one that it follows. A tool is never approved beside an approved
 //! one of the same server whose name reads the same.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -163,20 +163,25 @@ async fn put_in_force(tx: &mut TenantTx, caller: &Caller, items: &[CatalogItem])
 async fn refuse_collisions(tx: &mut TenantTx, items: &[CatalogItem]) -> Result<(), ApiError> {
     let mut approved: HashMap<&str, Neighbours> = HashMap::new();
     for item in items.iter().filter(|item| item.kind == ItemKind::Tool) {
-        if !approved.contains_key(&*item.server) {
-            let mut neighbours = Neighbours::default();
-            for name in sql::approved_tools(tx, &item.server).await? {
-                neighbours.add(&item.server, &name, true);
-            }
-            approved.insert(&item.server, neighbours);
-        }
-        let Some(neighbours) = approved.get_mut(&*item.server) else { continue };
+        let neighbours = match approved.entry(&item.server) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(approved_tools(tx, &item.server).await?),
+        };
         if let Some(other) = neighbours.like(&item.name) {
             return Err(ApiError::NameCollides { name: item.full_name(), other });
         }
         neighbours.add(&item.server, &item.name, true);
     }
     Ok(())
+}
+
+/// The approved tools of a server.
+async fn approved_tools(tx: &mut TenantTx, server: &str) -> Result<Neighbours, sqlx::Error> {
+    let mut approved = Neighbours::default();
+    for name in sql::approved_tools(tx, server).await? {
+        approved.add(server, &name, true);
+    }
+    Ok(approved)
 }
 
 async fn record(tx: &mut TenantTx, caller: &Caller, action: &str, before: &CatalogItem) -> Result<(), ApiError> {
