@@ -8,6 +8,7 @@ pub mod access;
 mod convert;
 pub mod disk;
 pub mod freshness;
+mod line;
 pub mod revocations;
 pub mod snapshot;
 pub mod stream;
@@ -17,7 +18,7 @@ pub mod via;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant},
@@ -63,6 +64,8 @@ pub struct Policies {
     /// What the shelf knows of the last heartbeat, in unix seconds.
     heard_noted_at: AtomicI64,
     forgot_at: Mutex<Instant>,
+    /// Held while policies change, in memory and on disk; whether this data plane was revoked.
+    withdrawn: Mutex<bool>,
 }
 
 impl Policies {
@@ -78,6 +81,7 @@ impl Policies {
             lease: watch::Sender::new(Lease::none(age(shelf.heard_at(), now), Instant::now())),
             heard_noted_at: AtomicI64::new(i64::MIN),
             forgot_at: Mutex::new(Instant::now()),
+            withdrawn: Mutex::new(false),
             shelf,
         };
         let damaged = policies.restore_revocations(now);
@@ -157,6 +161,13 @@ impl Policies {
         self.lease.subscribe()
     }
 
+    /// A heartbeat came just now, with a lease of this length.
+    fn hear(&self, lease: Duration) {
+        let now = chrono::Utc::now().timestamp();
+        self.renew(lease, now);
+        self.forget_expired(now);
+    }
+
     /// A heartbeat came: everything is current for so long. `now` in unix seconds.
     fn renew(&self, length: Duration, now: i64) {
         self.lease.send_replace(Lease::given(length, Instant::now()));
@@ -175,9 +186,13 @@ impl Policies {
     }
 
     /// Puts a tenant's policy in force and on disk, unless it cannot be served or a newer one is in force: control planes
-    /// see the database one after the other.
+    /// see the database one after the other. Takes long where the policy is large.
     pub(crate) fn put(&self, sent: &TenantPolicy) -> Result<(), SnapshotError> {
         let tenant = Tenant::try_from(sent.clone())?;
+        let withdrawn = self.withdrawn();
+        if *withdrawn {
+            return Err(SnapshotError::Withdrawn);
+        }
         self.require_not_older(&tenant)?;
         tracing::debug!(tenant = %tenant.name, revision = tenant.revision, "policy in force");
         self.swap_in(tenant);
@@ -215,6 +230,7 @@ impl Policies {
 
     /// A tenant that comes back within the life of its tokens finds them revoked as they were.
     fn remove(&self, tenant: TenantId) {
+        let _changing = self.withdrawn();
         self.current.rcu(|snapshot| snapshot.without(tenant));
         self.changed.send_replace(());
         if let Err(error) = self.shelf.remove(tenant) {
@@ -225,6 +241,7 @@ impl Policies {
     /// Serves nothing any more, and keeps nothing that could be served: this data plane was revoked. Streams that are open
     /// are looked at again and end.
     pub fn withdraw(&self) {
+        *self.withdrawn() = true;
         self.synced.send_replace(false);
         self.current.store(Arc::new(Snapshot::default()));
         self.changed.send_replace(());
@@ -292,6 +309,11 @@ impl Policies {
         let tenant = Arc::new(tenant);
         self.current.rcu(|snapshot| snapshot.with(Arc::clone(&tenant)));
         self.changed.send_replace(());
+    }
+
+    /// A mere fact, whole after any panic.
+    fn withdrawn(&self) -> MutexGuard<'_, bool> {
+        self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn mark_synced(&self) {

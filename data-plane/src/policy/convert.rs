@@ -41,6 +41,9 @@ pub enum SnapshotError {
         /// What is there.
         in_force: u64,
     },
+    /// Nothing is served any more.
+    #[error("this data plane was revoked")]
+    Withdrawn,
     /// An id that is none.
     #[error("{0}")]
     Id(#[from] IdError),

@@ -1,6 +1,7 @@
 //! How current the policy is: the lease of the last heartbeat, and what each tenant wants once that has run out.
 //!
-//! A heartbeat says that whatever the database held a moment ago has been sent. Until its lease has run out the policy
+//! A heartbeat says that the database was seen a moment ago, that what was revoked by then has been sent, and that what
+//! else changed is on its way; the first one of a stream, that all of it has come. Until its lease has run out the policy
 //! counts as current; then it is stale, and the tenant's [`Staleness`] says what is served still.
 //!
 //! Invariant: only a heartbeat makes a policy current: one from disk is stale from the start, and no restart makes it

@@ -1,8 +1,8 @@
 //! The policy stream, seen from the data plane.
 //!
 //! Invariant: whatever happens to the stream, the last good policy stays in force; a policy that cannot be served is
-//! answered with a NACK and changes nothing. Revocations wait for no policy, and are confirmed once they are in force.
-//! No question keeps the stream from being read.
+//! answered with a NACK and changes nothing. Revocations and heartbeats wait for no policy to be read, and revocations are
+//! confirmed once they are in force. No question keeps the stream from being read.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,18 +17,21 @@ use tollgate_proto::{
     DataPlaneId,
     feature::POLICY_BYTES_MAX,
     policy::v1::{
-        Ack, Heartbeat, Held, Hello, Nack, Revocations, RevocationsApplied, TenantPolicy, WatchRequest,
+        Heartbeat, Held, Hello, Revocations, RevocationsApplied, WatchRequest,
         policy_service_client::PolicyServiceClient, watch_request, watch_response,
     },
 };
 use tonic::{Status, transport::Channel};
 
+use super::{
+    Policies,
+    line::{Line, Outcome, Step},
+};
 use crate::{
     catalog,
     gateway::Gateway,
     inquiry,
     membership::{Link, is_revocation},
-    policy::Policies,
     upstream::report::Reporter,
 };
 
@@ -55,6 +58,7 @@ pub struct Watcher {
 /// Follows the control plane until `stopping`, reconnecting for as long as it takes.
 pub async fn follow(watcher: Watcher, gateway: Arc<Gateway>, stopping: CancellationToken) {
     let (policies, mut reporter) = (&gateway.policies, Reporter::default());
+    let mut line = Line::new(Arc::clone(policies));
     let mut backoff = BACKOFF_FIRST;
     let mut link = watcher.link.clone();
     loop {
@@ -65,7 +69,7 @@ pub async fn follow(watcher: Watcher, gateway: Arc<Gateway>, stopping: Cancellat
             }
         };
         let ended = tokio::select! {
-            ended = watch(&watcher, channel, &gateway, &mut reporter) => ended,
+            ended = watch(&watcher, channel, &gateway, &mut reporter, &mut line) => ended,
             // With a newer certificate: the stream goes on over the newer connection.
             () = link.replaced() => continue,
             () = stopping.cancelled() => return,
@@ -94,8 +98,10 @@ async fn watch(
     channel: Channel,
     gateway: &Arc<Gateway>,
     reporter: &mut Reporter,
+    line: &mut Line,
 ) -> Result<(), Status> {
     let policies = &gateway.policies;
+    line.begin().await;
     let (answers, outgoing) = mpsc::channel(ANSWERS_QUEUED);
     let send = |message| {
         answers
@@ -115,15 +121,17 @@ async fn watch(
             message = stream.message() => {
                 let message = message?.ok_or_else(|| Status::unavailable("the control plane closed the stream"))?;
                 heard_at = Instant::now();
-                match message.message {
-                    Some(watch_response::Message::Question(question)) if questions.len() < QUESTIONS_MAX => {
-                        questions.spawn(inquiry::answer(Arc::clone(gateway), question));
-                    }
-                    Some(message) => receive(message, policies).map_or(Ok(()), &send)?,
-                    // Something that a newer control plane says beside the rest.
-                    None => {}
-                }
+                // Without one it is something that a newer control plane says beside the rest.
+                message.message.and_then(|message| receive(message, policies, line)).map_or(Ok(()), &send)?;
             }
+            outcome = line.next() => match outcome {
+                Outcome::Say(answer) => send(answer)?,
+                Outcome::Ask(question) if questions.len() < QUESTIONS_MAX => {
+                    questions.spawn(inquiry::answer(Arc::clone(gateway), question));
+                }
+                // One too many.
+                Outcome::Ask(_) => {}
+            },
             Some(Ok(answers)) = questions.join_next() => answers.into_iter().try_for_each(&send)?,
             Some(report) = catalog.recv() => send(watch_request::Message::CatalogReport(report))?,
             _ = reports.tick() => {
@@ -159,30 +167,25 @@ fn hello(watcher: &Watcher, policies: &Policies) -> Hello {
     }
 }
 
-fn receive(message: watch_response::Message, policies: &Policies) -> Option<watch_request::Message> {
-    match message {
-        watch_response::Message::Policy(policy) => Some(apply(&policy, policies)),
-        watch_response::Message::Removed(removed) => {
-            match removed.tenant_id.parse() {
-                Ok(tenant) => policies.remove(tenant),
-                Err(error) => tracing::error!(%error, "the control plane removed a tenant that has no id"),
-            }
-            None
-        }
-        watch_response::Message::Synced(_) => {
-            policies.mark_synced();
-            None
-        }
-        watch_response::Message::Revocations(revocations) => revoke(&revocations, policies),
-        // One too many.
-        watch_response::Message::Question(_) => None,
+/// Does what must not wait, and answers it; leaves the rest in the line.
+fn receive(message: watch_response::Message, policies: &Policies, line: &mut Line) -> Option<watch_request::Message> {
+    let step = match message {
+        watch_response::Message::Revocations(revocations) => return revoke(&revocations, policies),
         watch_response::Message::Heartbeat(Heartbeat { lease_ms }) => {
-            let now = chrono::Utc::now().timestamp();
-            policies.renew(Duration::from_millis(lease_ms), now);
-            policies.forget_expired(now);
-            None
+            let lease = Duration::from_millis(lease_ms);
+            if line.is_synced() {
+                policies.hear(lease);
+                return None;
+            }
+            Step::Heartbeat(lease)
         }
-    }
+        watch_response::Message::Policy(policy) => Step::Policy(Box::new(policy)),
+        watch_response::Message::Removed(removed) => Step::Removed(removed.tenant_id),
+        watch_response::Message::Synced(_) => Step::Synced,
+        watch_response::Message::Question(question) => Step::Question(question),
+    };
+    line.push(step);
+    None
 }
 
 /// Confirms what is in force. What cannot be read whole is not confirmed: the control plane then knows of a data plane
@@ -198,13 +201,5 @@ fn revoke(sent: &Revocations, policies: &Policies) -> Option<watch_request::Mess
     }
 }
 
-fn apply(policy: &TenantPolicy, policies: &Policies) -> watch_request::Message {
-    let (tenant_id, revision) = (policy.tenant_id.clone(), policy.revision);
-    match policies.put(policy) {
-        Ok(()) => watch_request::Message::Ack(Ack { tenant_id, revision }),
-        Err(error) => {
-            tracing::error!(%tenant_id, revision, %error, "policy refused; the last good one stays in force");
-            watch_request::Message::Nack(Nack { tenant_id, revision, reason: error.to_string() })
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

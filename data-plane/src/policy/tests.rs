@@ -6,18 +6,18 @@ use uuid::Uuid;
 
 use super::*;
 
-const NOW: i64 = 1_800_000_000;
+pub(super) const NOW: i64 = 1_800_000_000;
 
-fn dir(name: &str) -> std::path::PathBuf {
+pub(super) fn dir(name: &str) -> std::path::PathBuf {
     std::env::temp_dir().join(format!("tollgate-policies-{name}-{}", Uuid::now_v7()))
 }
 
-fn open(dir: &std::path::Path, now: i64) -> Policies {
+pub(super) fn open(dir: &std::path::Path, now: i64) -> Policies {
     Policies::open(Shelf::open(dir.to_owned(), dir.join("vault")).unwrap(), now)
 }
 
 /// A policy that can be served.
-fn policy(tenant: TenantId, revision: u64) -> TenantPolicy {
+pub(super) fn policy(tenant: TenantId, revision: u64) -> TenantPolicy {
     TenantPolicy {
         tenant_id: tenant.to_string(),
         tenant: "acme".to_owned(),
@@ -27,13 +27,13 @@ fn policy(tenant: TenantId, revision: u64) -> TenantPolicy {
     }
 }
 
-fn revoked(tenant: TenantId, revision: u64, jti: Uuid) -> wire::Revocations {
+pub(super) fn revoked(tenant: TenantId, revision: u64, jti: Uuid) -> wire::Revocations {
     let what = Some(What::Token(jti.to_string()));
     let entries = vec![wire::Revocation { what, issued_before: 0, expires_at: NOW + 900 }];
     wire::Revocations { tenant_id: tenant.to_string(), revision, complete: false, entries }
 }
 
-fn facts(jti: Uuid) -> TokenFacts<'static> {
+pub(super) fn facts(jti: Uuid) -> TokenFacts<'static> {
     TokenFacts { jti, gid: None, agent: AgentId::new(), user: None, kid: None, issued_at: NOW }
 }
 
@@ -178,5 +178,17 @@ async fn whoever_watches_hears_of_policies_and_of_revocations() {
     changes.changed().await.unwrap();
     policies.put(&policy(tenant, 1)).unwrap();
     assert!(changes.has_changed().unwrap());
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn nothing_is_served_or_kept_again_once_the_data_plane_was_revoked() {
+    let (dir, tenant) = (dir("withdrawn"), TenantId::new());
+    let policies = open(&dir, NOW);
+    policies.put(&policy(tenant, 5)).unwrap();
+    policies.withdraw();
+    assert!(matches!(policies.put(&policy(tenant, 6)), Err(SnapshotError::Withdrawn)), "one that was being read then");
+    assert!(policies.load().tenants().next().is_none());
+    assert!(open(&dir, NOW).load().tenants().next().is_none());
     fs::remove_dir_all(dir).unwrap();
 }
