@@ -53,19 +53,15 @@ impl Db {
         let mut owner = PgConnection::connect_with(&options).await?;
         MIGRATIONS.run(&mut owner).await?;
         owner.close().await?;
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS_MAX)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
-            .before_acquire(|connection, use_before| {
-                Box::pin(async move { is_alive(connection, use_before.idle_for).await })
-            })
-            .after_connect(|connection, _| {
-                Box::pin(async move { sqlx::raw_sql(CONNECTED).execute(connection).await.map(drop) })
-            })
-            .connect_with(options)
-            .await?;
-        Ok(Self { pool })
+        Ok(Self { pool: pool_of(CONNECTIONS_MAX).connect_with(options).await? })
+    }
+
+    /// The same database over connections of its own, opened when they are needed: for what must not wait until others
+    /// give theirs back.
+    #[must_use]
+    pub fn apart(&self, connections: u32) -> Self {
+        let options = PgConnectOptions::clone(&self.pool.connect_options());
+        Self { pool: pool_of(connections).connect_lazy_with(options) }
     }
 
     /// A transaction that sees one tenant.
@@ -129,6 +125,19 @@ impl Db {
     pub const fn pool(&self) -> &PgPool {
         &self.pool
     }
+}
+
+fn pool_of(connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, use_before| {
+            Box::pin(async move { is_alive(connection, use_before.idle_for).await })
+        })
+        .after_connect(|connection, _| {
+            Box::pin(async move { sqlx::raw_sql(CONNECTED).execute(connection).await.map(drop) })
+        })
 }
 
 /// Whether the connection is gone, rather than Postgres: that would be a pool that timed out.

@@ -1,8 +1,8 @@
 //! Policy: compiled from the database, published to every data plane.
 //!
 //! - `compile.rs` reads one tenant's whole policy at one revision.
-//! - `publish.rs` follows the database and keeps the newest policy of every tenant in [`Changes`], compiled once per
-//!   process, and its revocations (`live.rs`).
+//! - `publish.rs` follows the database and keeps the revocations of every tenant (`live.rs`) in [`Changes`]; nothing else
+//!   holds that up. `compiler.rs` keeps its newest policy there, compiled once per process. `known.rs` is both together.
 //! - `stream.rs` brings each data plane up to [`Changes`] and keeps it there; `ledger.rs` is its memory of what the
 //!   data plane holds. Revocations go ahead of policies and wait for nobody; `connected.rs` counts who has applied
 //!   them, `enforcement.rs` how fast.
@@ -13,10 +13,12 @@
 //! that number.
 
 mod compile;
+mod compiler;
 mod connected;
 mod enforcement;
 mod inquiries;
 pub(crate) mod introspect;
+mod known;
 mod ledger;
 mod live;
 mod publish;
@@ -31,8 +33,9 @@ pub use compile::{CompileError, compile};
 pub use connected::Connected;
 pub use enforcement::RevocationTimes;
 pub use inquiries::Silence;
+pub use known::Known;
 pub use live::Live;
-pub use publish::{Changes, Known, follow_changes};
+pub use publish::{Changes, follow_changes};
 pub use stream::PolicyStreams;
 
 use crate::db::TenantTx;

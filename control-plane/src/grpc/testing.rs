@@ -13,7 +13,11 @@ use rustls::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
-use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tollgate_proto::{DataPlaneId, TenantId, enrollment::CONTROL_PLANE_NAME};
 use tonic::transport::Channel;
@@ -61,6 +65,37 @@ impl Database {
         let id = tenant.uuid();
         self.run(format!("INSERT INTO tenants (id, name, created_by) VALUES ('{id}', '{name}', 'system')")).await;
         tenant
+    }
+
+    /// Makes compiling the tenant, which has a limit, wait until the connection that is answered is closed.
+    pub(crate) async fn hold_up_compiling(&self, tenant: TenantId) -> PgConnection {
+        let id = tenant.uuid();
+        self.run(format!(
+            "CREATE FUNCTION held_up(tenant uuid) RETURNS boolean LANGUAGE plpgsql AS $$
+             BEGIN IF tenant = '{id}' THEN PERFORM pg_advisory_xact_lock_shared(1); END IF; RETURN true; END $$;
+             CREATE POLICY held_up ON limits AS RESTRICTIVE USING (held_up(tenant_id))"
+        ))
+        .await;
+        let mut holding = self.superuser().await;
+        holding.execute("SELECT pg_advisory_lock(1)").await.unwrap();
+        holding
+    }
+
+    /// Waits until somebody waits for a lock; answers how many do.
+    pub(crate) async fn waiting(&self) -> i64 {
+        let mut connection = self.superuser().await;
+        let waiting =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let until = timeout(Duration::from_secs(10), async {
+            loop {
+                let count: i64 = sqlx::query_scalar(waiting).fetch_one(&mut connection).await.unwrap();
+                if count > 0 {
+                    return count;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+        until.await.expect("somebody waits")
     }
 
     /// Refuses connections and breaks those there are, or takes them again.

@@ -3,10 +3,11 @@
 //! Invariant: everything in a policy is what the database held at the revision the policy names, and the same
 //! database yields the same bytes.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use prost::Message as _;
+use tokio::task::spawn_blocking;
 use tollgate_proto::{
     TenantId,
     feature::{self, POLICY_BYTES_MAX},
@@ -44,6 +45,12 @@ pub enum CompileError {
     TooLarge {
         /// How many it has.
         bytes: usize,
+    },
+    /// Postgres takes too long over it.
+    #[error("it could not be read within {} s", within.as_secs())]
+    Slow {
+        /// How long it was waited for.
+        within: Duration,
     },
     /// A number that the protocol cannot carry.
     #[error("{what} is {value}, which no policy can hold")]
@@ -95,7 +102,7 @@ async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, Compi
     });
     let servers = servers.collect::<Result<_, _>>()?;
     let max_stale_s = head.max_stale_s.map(|seconds| unsigned("tenants.max_stale_s", seconds.into())).transpose()?;
-    let mut policy = TenantPolicy {
+    let policy = TenantPolicy {
         tenant_id: tenant.to_string(),
         issuer: app.urls.issuer(&head.name),
         tenant: head.name,
@@ -115,6 +122,13 @@ async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, Compi
         requires: Vec::new(),
         staleness: Some(Staleness { allow_destructive: head.stale_destructive, max_stale_s }),
     };
+    // A large one takes longer than a thread of others' should be held for.
+    let finished = spawn_blocking(|| finish(policy)).await;
+    finished.expect("encoding does not panic, and nobody cancels it").map(Some)
+}
+
+/// Says what the policy needs of a data plane, and its digest.
+fn finish(mut policy: TenantPolicy) -> Result<TenantPolicy, CompileError> {
     policy.requires = feature::required_by(&policy);
     let encoded = policy.encode_to_vec();
     // One that no data plane takes would end the stream of each, and hold up every other tenant.
@@ -122,7 +136,7 @@ async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, Compi
         return Err(CompileError::TooLarge { bytes: encoded.len() });
     }
     policy.digest = hex_sha256(&encoded);
-    Ok(Some(policy))
+    Ok(policy)
 }
 
 /// A count out of the database, which only has signed ones.

@@ -1,7 +1,8 @@
 //! What one data plane holds, what it was sent, and what it has not answered yet.
 //!
 //! Invariant: of each tenant at most one policy is under way; when it is answered, the newest one follows, however
-//! many there were in between.
+//! many there were in between. Of all tenants together no policy is sent while [`UNDER_WAY_BYTES`] are: what has to
+//! overtake them does not wait behind more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,10 @@ use tollgate_proto::{
     policy::v1::{Held, TenantPolicy, TenantRemoved, watch_response::Message},
 };
 
-use super::publish::Known;
+use super::known::{Known, Published};
+
+/// Little enough to be sent at once, and many policies of the usual size.
+const UNDER_WAY_BYTES: usize = 1 << 20;
 
 /// A policy's identity. Revisions of another epoch do not compare, and a digest tells what was compiled differently
 /// (another base URL, a newer version) from the same rows.
@@ -36,6 +40,8 @@ struct Entry {
     /// What was sent last, or held at the hello.
     version: Version,
     answered: bool,
+    /// Of the policy, while it is not answered.
+    bytes: usize,
 }
 
 /// The state of one stream.
@@ -44,6 +50,8 @@ pub(super) struct Ledger {
     entries: BTreeMap<TenantId, Entry>,
     /// Tenants to send, each at most once.
     due: BTreeSet<TenantId>,
+    /// Of what is not answered.
+    under_way: usize,
 }
 
 impl Ledger {
@@ -51,9 +59,10 @@ impl Ledger {
     pub(super) fn new(epoch: &str, held: Vec<Held>) -> Result<Self, IdError> {
         let entry = |held: Held| {
             let version = Version { epoch: epoch.to_owned(), revision: held.revision, digest: held.digest };
-            Ok((held.tenant_id.parse()?, Entry { version, answered: true }))
+            Ok((held.tenant_id.parse()?, Entry { version, answered: true, bytes: 0 }))
         };
-        Ok(Self { entries: held.into_iter().map(entry).collect::<Result<_, _>>()?, due: BTreeSet::new() })
+        let entries = held.into_iter().map(entry).collect::<Result<_, _>>()?;
+        Ok(Self { entries, due: BTreeSet::new(), under_way: 0 })
     }
 
     /// Tenants that the data plane holds at the revision that is known: as good as acknowledged.
@@ -77,18 +86,28 @@ impl Ledger {
         self.due.is_empty()
     }
 
+    /// Whether something can be sent now.
+    pub(super) fn has_next(&self) -> bool {
+        !self.due.is_empty() && self.under_way < UNDER_WAY_BYTES
+    }
+
     /// Takes what is to be sent next, at its newest.
     pub(super) fn next(&mut self, known: &Known) -> Option<Message> {
-        loop {
+        while self.has_next() {
             let tenant = self.due.pop_first()?;
-            if !known.exists(tenant) && self.entries.remove(&tenant).is_some() {
+            if !known.exists(tenant)
+                && let Some(entry) = self.entries.remove(&tenant)
+            {
+                self.under_way -= entry.bytes;
                 return Some(Message::Removed(TenantRemoved { tenant_id: tenant.to_string() }));
             }
-            if let Some(policy) = known.policy(tenant).filter(|_| self.is_due(known, tenant)) {
-                self.entries.insert(tenant, Entry { version: Version::of(policy), answered: false });
+            if let Some(Published { policy, bytes }) = known.published(tenant).filter(|_| self.is_due(known, tenant)) {
+                self.entries.insert(tenant, Entry { version: Version::of(policy), answered: false, bytes: *bytes });
+                self.under_way += bytes;
                 return Some(Message::Policy(TenantPolicy::clone(policy)));
             }
         }
+        None
     }
 
     /// Notes an answer; false when it answers nothing that is under way.
@@ -96,6 +115,7 @@ impl Ledger {
         let under_way = |entry: &&mut Entry| !entry.answered && entry.version.revision == revision;
         let Some(entry) = self.entries.get_mut(&tenant).filter(under_way) else { return false };
         entry.answered = true;
+        self.under_way -= std::mem::take(&mut entry.bytes);
         if self.is_due(known, tenant) {
             self.due.insert(tenant);
         }

@@ -10,7 +10,7 @@ use tollgate_proto::{
     policy::v1::{Revocation, Revocations, RevocationsApplied},
 };
 
-use super::publish::Known;
+use super::known::Known;
 
 /// A message stays far below what gRPC takes by default, however much was revoked.
 const ENTRIES_AT_ONCE: usize = 10_000;

@@ -39,8 +39,9 @@ pub(super) async fn notify(connection: &mut PgConnection, channel: &str, tenant:
 }
 
 /// The deployment's epoch and every tenant's revisions, as of one moment.
+#[derive(Debug)]
 pub(super) struct Revisions {
-    pub(super) epoch: Uuid,
+    pub(super) epoch: String,
     /// How many data planes were ever sent away.
     pub(super) data_planes_revoked: i64,
     pub(super) tenants: Vec<TenantRevisions>,
@@ -63,7 +64,7 @@ pub(super) async fn revisions(connection: &mut PgConnection) -> Result<Revisions
     .fetch_all(connection)
     .await?;
     let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-    let (epoch, data_planes_revoked) = (first.epoch, first.data_planes_revoked);
+    let (epoch, data_planes_revoked) = (first.epoch.to_string(), first.data_planes_revoked);
     let tenants = rows.into_iter().filter_map(|row| {
         let tenant = row.id?.into();
         Some(TenantRevisions { tenant, policy: row.policy_revision?, revocations: row.revocation_revision? })

@@ -1,8 +1,9 @@
 //! `PolicyService.Watch`: one task per data plane.
 //!
-//! Invariant: a heartbeat, and with it the lease, goes out only behind every change that is known, and only while the
-//! database was seen lately. Revocations go out ahead of everything else, whatever else is unanswered; questions go out
-//! behind everything else.
+//! Invariant: a heartbeat, and with it the lease, goes out only while the database was seen lately, and the first one
+//! behind every change that was known at the hello. Revocations go out ahead of everything else, whatever else is
+//! unanswered, and heartbeats next: neither waits behind more than the policies that are under way, which are few.
+//! Questions go out behind everything else.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +26,7 @@ use tollgate_proto::{
 };
 use tonic::{Status, Streaming};
 
-use super::{connected::Connection, inquiries::Inquiries, introspect, ledger::Ledger, live::Told, publish::Known};
+use super::{connected::Connection, inquiries::Inquiries, introspect, known::Known, ledger::Ledger, live::Told};
 use crate::{
     app::App,
     catalog,
@@ -37,6 +38,8 @@ use crate::{
 
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// Heartbeats within a lease, at least: it does not run out because one of them comes late.
+const HEARTBEATS_IN_LEASE: u32 = 4;
 /// Messages that may wait for the data plane to read them.
 const OUTBOUND_MESSAGES: usize = 16;
 const REASON_CHARS_MAX: usize = 1_000;
@@ -135,7 +138,7 @@ async fn converse(
     tasks.spawn(record);
     let metrics = &app.metrics;
 
-    let mut heartbeat = interval(HEARTBEAT_INTERVAL);
+    let mut heartbeat = interval(HEARTBEAT_INTERVAL.min(app.policy_lease / HEARTBEATS_IN_LEASE));
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -222,15 +225,16 @@ impl Stream {
 
     /// Whether [`Stream::say`] is worth calling.
     fn has_something_to_say(&self) -> bool {
+        let is_settled = self.ledger.is_settled();
         !self.told.is_settled()
-            || !self.ledger.is_settled()
-            || !self.synced
-            || self.heartbeat_due
-            || self.inquiries.is_waiting()
+            || self.ledger.has_next()
+            || (is_settled && !self.synced)
+            || (self.synced && self.heartbeat_due)
+            || (self.synced && is_settled && self.inquiries.is_waiting())
     }
 
-    /// The next message: revocations, then changes, so that what follows them is true; questions when there is nothing
-    /// else.
+    /// The next message: revocations, then a heartbeat where it would not make a policy current that was replaced while
+    /// nobody listened, then changes; questions when there is nothing else.
     fn say(&mut self) -> Option<Response> {
         if self.known.has_changed().unwrap_or(false) {
             self.notice();
@@ -239,15 +243,18 @@ impl Stream {
         if let Some(revocations) = self.told.next(&known) {
             return Some(Response::Revocations(revocations));
         }
+        if self.synced && std::mem::take(&mut self.heartbeat_due) && known.is_current() {
+            return Some(Response::Heartbeat(Heartbeat { lease_ms: self.lease_ms }));
+        }
         if let Some(message) = self.ledger.next(&known) {
             return Some(message);
+        }
+        if !self.ledger.is_settled() {
+            return None;
         }
         if !self.synced {
             self.synced = true;
             return Some(Response::Synced(Synced { epoch: known.epoch().to_owned() }));
-        }
-        if std::mem::take(&mut self.heartbeat_due) && known.is_current() {
-            return Some(Response::Heartbeat(Heartbeat { lease_ms: self.lease_ms }));
         }
         self.inquiries.next().map(Response::Question)
     }

@@ -28,6 +28,7 @@ use crate::{
 
 mod asking;
 mod introspection;
+mod overtaking;
 mod revoking;
 
 /// Longer than any message but a heartbeat takes.

@@ -11,18 +11,18 @@ use crate::{
     revocations::{self, Enforced, Revoked},
 };
 
-async fn revoke(control_plane: &ControlPlane, tenant: TenantId, what: Revoked) -> i64 {
+pub(super) async fn revoke(control_plane: &ControlPlane, tenant: TenantId, what: Revoked) -> i64 {
     let mut tx = control_plane.app.db.tenant(tenant).await.unwrap();
     let revision = revocations::revoke(&mut tx, what, "a test").await.unwrap();
     tx.commit().await.unwrap();
     revision
 }
 
-fn key(kid: &str) -> Revoked {
+pub(super) fn key(kid: &str) -> Revoked {
     Revoked::Key { kid: kid.to_owned() }
 }
 
-fn kids(revocations: &Revocations) -> Vec<&str> {
+pub(super) fn kids(revocations: &Revocations) -> Vec<&str> {
     let kid = |entry| match entry {
         &Revocation { what: Some(What::Key(ref kid)), .. } => kid.as_str(),
         other => panic!("not a key: {other:?}"),
@@ -32,7 +32,7 @@ fn kids(revocations: &Revocations) -> Vec<&str> {
 
 impl DataPlane {
     /// The next revocations; nothing else but heartbeats may come before them.
-    async fn hear_revocations(&mut self) -> Revocations {
+    pub(super) async fn hear_revocations(&mut self) -> Revocations {
         loop {
             match self.hear().await.unwrap().expect("the stream is open") {
                 Hear::Heartbeat(_) => {}
