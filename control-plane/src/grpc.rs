@@ -20,7 +20,7 @@ use tollgate_proto::{
 };
 use tonic::{service::interceptor::InterceptedService, transport::Server};
 
-use crate::{app::App, policy::PolicyStreams, usage::UsageIntake};
+use crate::{app::App, data_planes, policy::PolicyStreams, usage::UsageIntake};
 use enrollment::Enrolling;
 pub use tls::Certificates;
 
@@ -35,7 +35,9 @@ const ENROLLMENT_BYTES_MAX: usize = 16 << 10;
 /// Serves data planes until `stopping`.
 pub async fn serve(app: Arc<App>, listener: TcpListener, certificates: Certificates, stopping: CancellationToken) {
     let streams = TaskTracker::new();
-    let policy = PolicyStreams::new(Arc::clone(&app), stopping.clone(), streams.clone());
+    let (records, recording) = data_planes::records(app.db.clone(), app.policy_changes.connected().clone());
+    let recording = tokio::spawn(recording);
+    let policy = PolicyStreams::new(Arc::clone(&app), records, stopping.clone(), streams.clone());
     let policy = PolicyServiceServer::new(policy).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let usage =
         UsageServiceServer::new(UsageIntake::new(Arc::clone(&app))).max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -55,4 +57,6 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, certificates: Certifica
     }
     streams.close();
     streams.wait().await;
+    // It ends with the last stream.
+    let _ = recording.await;
 }

@@ -1,6 +1,9 @@
 //! Every query on data planes and their answers.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, types::Json};
@@ -13,41 +16,66 @@ use super::{
 };
 use crate::policy::RevocationTimes;
 
+/// Notes these as there, with how fast each enforces revocations; answers who was noted. Nobody is waited for: a row that
+/// is locked, as while usage of that data plane is stored, is left for the next time.
 pub(super) async fn see(
     connection: &mut PgConnection,
-    seen: &Seen,
-    revocations: Option<&RevocationTimes>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "INSERT INTO data_planes (id, version, lease_ms, revocations) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (id) DO UPDATE SET version = EXCLUDED.version, last_seen_at = now(), lease_ms = EXCLUDED.lease_ms,
-                                        revocations = COALESCE(EXCLUDED.revocations, data_planes.revocations)",
-        seen.data_plane.uuid(),
-        seen.version,
-        i64::try_from(seen.lease.as_millis()).unwrap_or(i64::MAX),
-        revocations.map(Json) as _
+    seen: &BTreeMap<DataPlaneId, Seen>,
+    revocations: impl Fn(DataPlaneId) -> Option<RevocationTimes>,
+) -> Result<HashSet<DataPlaneId>, sqlx::Error> {
+    if seen.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let ids: Vec<_> = seen.keys().map(|id| id.uuid()).collect();
+    let versions: Vec<_> = seen.values().map(|seen| seen.version.clone()).collect();
+    let leases: Vec<_> = seen.values().map(|seen| i64::try_from(seen.lease.as_millis()).unwrap_or(i64::MAX)).collect();
+    let revocations: Vec<_> = seen.keys().map(|id| revocations(*id).map(Json)).collect();
+    sqlx::query!("INSERT INTO data_planes (id) SELECT unnest($1::uuid[]) ON CONFLICT (id) DO NOTHING", &ids)
+        .execute(&mut *connection)
+        .await?;
+    let noted = sqlx::query_scalar!(
+        "UPDATE data_planes
+         SET version = said.version, last_seen_at = now(), lease_ms = said.lease_ms,
+             revocations = COALESCE(said.revocations, data_planes.revocations)
+         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::jsonb[]) AS said (id, version, lease_ms, revocations)
+         WHERE data_planes.id = said.id
+           AND said.id IN (SELECT id FROM data_planes WHERE id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)
+         RETURNING data_planes.id",
+        &ids,
+        &versions,
+        &leases,
+        revocations as _
     )
-    .execute(connection)
-    .await
-    .map(drop)
+    .fetch_all(connection)
+    .await?;
+    Ok(noted.into_iter().map(DataPlaneId::from).collect())
 }
 
 /// An acknowledgement leaves no refusal behind: what was refused before it is no longer what the data plane lacks.
-/// A tenant that is gone has nobody to tell.
+/// Neither a tenant nor a data plane that is gone keeps the others' from being written.
 pub(super) async fn acknowledge(
     connection: &mut PgConnection,
-    data_plane: DataPlaneId,
-    tenant: TenantId,
-    revision: i64,
+    acknowledged: &BTreeMap<(DataPlaneId, TenantId), i64>,
 ) -> Result<(), sqlx::Error> {
+    if acknowledged.is_empty() {
+        return Ok(());
+    }
+    let data_planes: Vec<_> = acknowledged.keys().map(|(data_plane, _)| data_plane.uuid()).collect();
+    let tenants: Vec<_> = acknowledged.keys().map(|(_, tenant)| tenant.uuid()).collect();
+    let revisions: Vec<_> = acknowledged.values().copied().collect();
+    // In the order of their keys, as every other control plane: two of them never wait for each other.
     sqlx::query!(
         "INSERT INTO policy_acknowledgements (data_plane_id, tenant_id, acked_revision)
-         SELECT $1, id, $3 FROM tenants WHERE id = $2
+         SELECT data_planes.id, tenants.id, said.revision
+         FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS said (data_plane, tenant, revision)
+              JOIN data_planes ON data_planes.id = said.data_plane
+              JOIN tenants ON tenants.id = said.tenant
+         ORDER BY 1, 2
          ON CONFLICT (data_plane_id, tenant_id) DO UPDATE
          SET acked_revision = EXCLUDED.acked_revision, nacked_revision = NULL, nack_reason = NULL, at = now()",
-        data_plane.uuid(),
-        tenant.uuid(),
-        revision
+        &data_planes,
+        &tenants,
+        &revisions
     )
     .execute(connection)
     .await

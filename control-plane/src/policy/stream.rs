@@ -7,7 +7,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::FutureExt as _;
 use tokio::{
     sync::{
         mpsc::{self, UnboundedSender},
@@ -30,7 +29,7 @@ use super::{connected::Connection, inquiries::Inquiries, introspect, known::Know
 use crate::{
     app::App,
     catalog,
-    data_planes::{self, Answer, Seen, Verdict},
+    data_planes::{Answer, Record, Records, Seen, Verdict},
     grpc::admission::{self, Admitted},
     instance_health,
     telemetry::Metrics,
@@ -49,6 +48,7 @@ const VERSION_CHARS_MAX: usize = 100;
 #[derive(Debug)]
 pub struct PolicyStreams {
     app: Arc<App>,
+    records: Records,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -56,8 +56,8 @@ pub struct PolicyStreams {
 impl PolicyStreams {
     /// Streams end at `stopping`; `tasks` knows of those that have not yet.
     #[must_use]
-    pub const fn new(app: Arc<App>, stopping: CancellationToken, tasks: TaskTracker) -> Self {
-        Self { app, stopping, tasks }
+    pub const fn new(app: Arc<App>, records: Records, stopping: CancellationToken, tasks: TaskTracker) -> Self {
+        Self { app, records, stopping, tasks }
     }
 }
 
@@ -72,10 +72,10 @@ impl PolicyService for PolicyStreams {
         let mut admitted = Admitted::of(&self.app, &request).await?;
         let (outbound, responses) = mpsc::channel(OUTBOUND_MESSAGES);
         let (app, stopping, tasks) = (Arc::clone(&self.app), self.stopping.clone(), self.tasks.clone());
-        let inbound = request.into_inner();
+        let (records, inbound) = (self.records.clone(), request.into_inner());
         self.tasks.spawn(async move {
             let data_plane = admitted.data_plane();
-            let converse = converse(Arc::clone(&app), tasks, data_plane, inbound, outbound.clone());
+            let converse = converse(Arc::clone(&app), records, tasks, data_plane, inbound, outbound.clone());
             let admitted_for = async {
                 tokio::select! {
                     ended = converse => ended,
@@ -113,7 +113,7 @@ struct Stream {
     told: Told,
     ledger: Ledger,
     known: watch::Receiver<Known>,
-    answers: UnboundedSender<Answer>,
+    record: Record,
     inquiries: Inquiries,
     reports: UnboundedSender<InstanceReport>,
     catalog: catalog::Reports,
@@ -125,6 +125,7 @@ struct Stream {
 /// Talks to one data plane until it goes away or says what makes no sense.
 async fn converse(
     app: Arc<App>,
+    records: Records,
     tasks: TaskTracker,
     data_plane: DataPlaneId,
     mut inbound: Streaming<WatchRequest>,
@@ -134,8 +135,10 @@ async fn converse(
     let Some(hello) = hear_hello(&mut inbound).await? else { return Ok(()) };
     // The sender lives in `app`, so that waiting cannot fail.
     let _ = known.wait_for(Known::is_complete).await;
-    let (mut stream, record) = Stream::open(&app, known, data_plane, hello)?;
-    tasks.spawn(record);
+    let (mut stream, health) = Stream::open(&app, &records, known, data_plane, hello)?;
+    tasks.spawn(health);
+    // The stream holds its own part in them.
+    drop(records);
     let metrics = &app.metrics;
 
     let mut heartbeat = interval(HEARTBEAT_INTERVAL.min(app.policy_lease / HEARTBEATS_IN_LEASE));
@@ -171,9 +174,10 @@ async fn hear_hello(inbound: &mut Streaming<WatchRequest>) -> Result<Option<Hell
 }
 
 impl Stream {
-    /// The stream after its hello, and the work of keeping the data plane's record.
+    /// The stream after its hello, and the work of keeping how it sees instances.
     fn open(
         app: &App,
+        records: &Records,
         mut known: watch::Receiver<Known>,
         data_plane: DataPlaneId,
         hello: Hello,
@@ -185,7 +189,9 @@ impl Stream {
             .map_err(|error| Status::invalid_argument(format!("in `held`: {error}")))?;
         let (asker, inquiries) = Inquiries::new();
         let connection = app.policy_changes.connected().enter(data_plane, asker);
-        let (answers, recorded) = mpsc::unbounded_channel();
+        let version = printable(&hello.version, VERSION_CHARS_MAX);
+        tracing::info!(%data_plane, version, "a data plane opened its policy stream");
+        let record = records.open(data_plane, Seen { version, lease: app.policy_lease });
         let (reports, reported) = mpsc::unbounded_channel();
         {
             let known = known.borrow_and_update();
@@ -193,26 +199,19 @@ impl Stream {
                 connection.apply(tenant, revision);
             }
             for (tenant, revision) in ledger.held(&known) {
-                // The receiver is in the record below.
-                let _ = answers.send(Answer { tenant, revision, verdict: Verdict::Acknowledged });
+                record.answer(Answer { tenant, revision, verdict: Verdict::Acknowledged });
             }
             told.compare(&known);
             ledger.compare(&known);
         }
-        let version = printable(&hello.version, VERSION_CHARS_MAX);
-        tracing::info!(%data_plane, version, "a data plane opened its policy stream");
-        let seen =
-            Seen { data_plane, version, lease: app.policy_lease, connected: app.policy_changes.connected().clone() };
-        let record = data_planes::keep_record(app.db.clone(), seen, recorded);
         let health = instance_health::keep(app.db.clone(), data_plane, reported);
-        let record = async { tokio::join!(record, health) }.map(drop);
         let stream = Self {
             data_plane,
             connection,
             told,
             ledger,
             known,
-            answers,
+            record,
             inquiries,
             reports,
             catalog: app.catalog_reports.clone(),
@@ -220,7 +219,7 @@ impl Stream {
             heartbeat_due: false,
             lease_ms: u64::try_from(app.policy_lease.as_millis()).unwrap_or(u64::MAX),
         };
-        Ok((stream, record))
+        Ok((stream, health))
     }
 
     /// Whether [`Stream::say`] is worth calling.
@@ -304,8 +303,7 @@ impl Stream {
         if let Verdict::Refused { reason } = &verdict {
             tracing::error!(data_plane = %self.data_plane, %tenant, revision, reason, "a data plane refused a policy");
         }
-        // The receiver lives until this sender is gone.
-        let _ = self.answers.send(Answer { tenant, revision, verdict });
+        self.record.answer(Answer { tenant, revision, verdict });
         Ok(())
     }
 }

@@ -29,6 +29,7 @@ use crate::{
 mod asking;
 mod introspection;
 mod overtaking;
+mod recording;
 mod revoking;
 
 /// Longer than any message but a heartbeat takes.
