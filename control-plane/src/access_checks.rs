@@ -103,9 +103,13 @@ pub enum AccessDecision {
     Refused,
 }
 
-/// The indexed policies that were asked lately, one for each tenant: reading one costs more than asking it.
+/// The indexed policies that were asked lately, one for each tenant: reading one costs more than asking it. However many
+/// ask at once, one of them reads it.
 #[derive(Debug, Default)]
-pub struct Books(Mutex<HashMap<TenantId, Arc<Edition>>>);
+pub struct Books(Mutex<HashMap<TenantId, Kept>>);
+
+/// Locked while the tenant's policy is read.
+type Kept = Arc<tokio::sync::Mutex<Option<Arc<Edition>>>>;
 
 /// A policy and what it says of access.
 #[derive(Debug)]
@@ -143,24 +147,33 @@ pub async fn check(app: &App, caller: &Caller, asked: &AccessCheck) -> Result<Ac
 
 /// The policy that data planes were last sent, or that they are about to be.
 pub(crate) async fn edition(app: &App, caller: &Caller) -> Result<Arc<Edition>, ApiError> {
-    let tenant = caller.tenant;
-    let published = app.policy_changes.subscribe().borrow().policy(tenant).cloned();
-    let policy = match published {
-        Some(policy) => policy,
-        None => {
-            let compiled = policy::compile(app, tenant).await.map_err(ApiError::internal)?;
-            let gone = || ApiError::NotFound { noun: "tenant", key: caller.tenant_name.clone() };
-            Arc::new(compiled.ok_or_else(gone)?)
-        }
-    };
-    if let Some(known) = app.access_books.of(tenant).filter(|known| known.policy.digest == policy.digest) {
-        return Ok(known);
+    let kept = app.access_books.of(caller.tenant);
+    let mut kept = kept.lock().await;
+    let policy = newest(app, caller, kept.as_deref()).await?;
+    if let Some(known) = kept.as_ref().filter(|known| known.policy.digest == policy.digest) {
+        return Ok(Arc::clone(known));
     }
     // A large one takes longer than a thread of others' requests should be held for.
     let read = spawn_blocking(move || Book::read(&policy).map(|book| Edition { policy, book }));
     let edition = Arc::new(read.await.map_err(ApiError::internal)?.map_err(ApiError::internal)?);
-    app.access_books.keep(tenant, &edition);
+    *kept = Some(Arc::clone(&edition));
     Ok(edition)
+}
+
+/// What was published, or else what will be: compiled only where `kept` is not that.
+async fn newest(app: &App, caller: &Caller, kept: Option<&Edition>) -> Result<Arc<TenantPolicy>, ApiError> {
+    let tenant = caller.tenant;
+    if let Some(published) = app.policy_changes.subscribe().borrow().policy(tenant) {
+        return Ok(Arc::clone(published));
+    }
+    if let Some(kept) = kept
+        && policy::is_newest(app, tenant, &kept.policy).await?
+    {
+        return Ok(Arc::clone(&kept.policy));
+    }
+    let compiled = policy::compile(app, tenant).await.map_err(ApiError::internal)?;
+    let gone = || ApiError::NotFound { noun: "tenant", key: caller.tenant_name.clone() };
+    Ok(Arc::new(compiled.ok_or_else(gone)?))
 }
 
 /// What is asked for and the scopes of the token, if they can be read.
@@ -188,11 +201,7 @@ fn read(asked: &AccessCheck) -> Result<(Item<'_>, Vec<Scope>), ApiError> {
 }
 
 impl Books {
-    fn of(&self, tenant: TenantId) -> Option<Arc<Edition>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant).cloned()
-    }
-
-    fn keep(&self, tenant: TenantId, edition: &Arc<Edition>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant, Arc::clone(edition));
+    fn of(&self, tenant: TenantId) -> Kept {
+        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(tenant).or_default())
     }
 }

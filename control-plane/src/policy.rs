@@ -29,7 +29,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use compile::{CompileError, compile};
+pub use compile::{CompileError, compile, is_newest};
 pub use connected::Connected;
 pub use enforcement::RevocationTimes;
 pub use inquiries::Silence;

@@ -1,8 +1,14 @@
+use std::sync::Arc;
+
+use futures_util::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
+use super::edition;
 use crate::{
     caller::Role,
+    policy,
     testing::{Bench, run, text},
 };
 
@@ -162,6 +168,38 @@ async fn whoever_may_look_may_ask_and_another_tenants_agent_is_not_there() {
         let key = bench.key(other, Role::Owner).await;
         let theirs = bench.call(Method::POST, "/api/v1/tenants/other/access-checks").with_key(&key);
         theirs.json(body).await.expect(404);
+    })
+    .await;
+}
+
+/// Asks so often at once; answers the revision, which everybody read at one go.
+async fn ask_together(bench: &Bench) -> u64 {
+    let owner = bench.owner();
+    let editions = join_all((0..32).map(|_| edition(&bench.app, &owner))).await;
+    let editions: Vec<_> = editions.into_iter().map(|edition| edition.expect("a policy")).collect();
+    assert!(editions.iter().all(|edition| Arc::ptr_eq(edition, &editions[0])), "it was read more than once");
+    editions[0].policy.revision
+}
+
+#[tokio::test]
+async fn however_many_ask_at_once_a_policy_is_read_once() {
+    run(async |bench| {
+        world(bench).await;
+        assert_eq!(ask_together(bench).await, bench.policy_revision().await.unsigned_abs(), "nothing is published yet");
+        let stopping = CancellationToken::new();
+        let following = tokio::spawn(policy::follow_changes(Arc::clone(&bench.app), stopping.clone()));
+        for name in ["first", "second"] {
+            let spec = json!({ "to": { "agent": "bot" }, "scopes": ["demo:more"] });
+            bench.put(&format!("grants/{name}"), json!({ "spec": spec })).await.expect(201);
+            let revision = bench.policy_revision().await.unsigned_abs();
+            let mut known = bench.app.policy_changes.subscribe();
+            let is_published =
+                |known: &policy::Known| known.policy(bench.acme).is_some_and(|policy| policy.revision == revision);
+            known.wait_for(is_published).await.expect("it is followed");
+            assert_eq!(ask_together(bench).await, revision);
+        }
+        stopping.cancel();
+        following.await.expect("it ends");
     })
     .await;
 }

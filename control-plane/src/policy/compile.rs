@@ -78,6 +78,18 @@ pub async fn compile(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>
     }
 }
 
+/// Whether the database holds no newer revision of the tenant than this.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn is_newest(app: &App, tenant: TenantId, policy: &TenantPolicy) -> Result<bool, sqlx::Error> {
+    let mut tx = app.db.tenant_lookup(tenant).await?;
+    let head = sql::head(&mut tx, tenant).await?;
+    Ok(head.is_some_and(|head| {
+        head.epoch.to_string() == policy.epoch && u64::try_from(head.policy_revision) == Ok(policy.revision)
+    }))
+}
+
 /// The policy as the database has it at one moment.
 async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, CompileError> {
     let mut tx = app.db.tenant_snapshot(tenant).await?;
