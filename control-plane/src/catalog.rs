@@ -1,7 +1,7 @@
 //! The catalog: what servers offer, as last seen and as approved.
 //!
-//! - `intake.rs` takes in what data planes have read, `offer.rs` is how it is read here, `flags.rs` what looks like
-//!   deceit in it.
+//! - `intake.rs` takes in what data planes have read, `preparation.rs` before the tenant is locked; `offer.rs` is how it is
+//!   read here, `flags.rs` what looks like deceit in it, `flapping.rs` what goes back and forth.
 //! - `reading.rs` asks for it: when a server is registered or changed, on a schedule, and when somebody wants to see it.
 //! - `decision.rs` is what people say to it, `difference.rs` what they look at before.
 //!
@@ -27,8 +27,10 @@ pub mod api;
 mod decision;
 mod difference;
 mod flags;
+mod flapping;
 mod intake;
 mod offer;
+mod preparation;
 mod reading;
 mod sql;
 #[cfg(test)]
@@ -41,7 +43,7 @@ pub use intake::Reports;
 pub use reading::{follow, read_now};
 
 /// What kind of thing a server offers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemKind {
     /// A tool.

@@ -2,12 +2,19 @@
 //! wants to see it. A data plane asks, since only data planes speak to servers.
 //!
 //! Invariant: a server that is due is claimed by one statement, so that of many control planes one has it read; one that
-//! has no data plane claims nothing.
+//! has no data plane claims nothing. A server that is slow waits among its like: others are read meanwhile.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use futures_util::{StreamExt as _, stream};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, JoinSet},
+    time::{MissedTickBehavior, interval, sleep},
+};
 use tokio_util::sync::CancellationToken;
 use tollgate_proto::{
     ServerId, TenantId,
@@ -27,12 +34,14 @@ use crate::{
 
 /// How often all tenants are looked at; one whose policy changes is looked at at once.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// Servers of one tenant that are claimed at a time.
-const CLAIMED_MAX: i64 = 32;
+/// Servers of one tenant that are claimed at a time: more of them wait until those were read, behind other tenants'.
+const CLAIMED_MAX: usize = 32;
+/// Servers that are read at a time, and as many that are slow: together fewer than a data plane answers questions at a time.
+const READ_AT_ONCE: usize = 3;
+/// Who takes longer is slow.
+const PROMPT: Duration = Duration::from_secs(2);
 /// Characters of a reason that a data plane gives.
 const DETAIL_CHARS_MAX: usize = 300;
-/// Servers that are read at a time.
-const READ_AT_ONCE: usize = 4;
 
 /// Why a server was not read.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +56,17 @@ enum Unread {
 
 /// Has servers read that are due, until `stopping`.
 pub async fn follow(app: Arc<App>, stopping: CancellationToken) {
-    let mut known = app.policy_changes.subscribe();
+    let counting = count_repeatedly(&app);
+    let reading = read_repeatedly(&app);
+    tokio::select! {
+        () = stopping.cancelled() => {}
+        () = counting => {}
+        () = reading => {}
+    }
+}
+
+async fn read_repeatedly(app: &Arc<App>) {
+    let (mut known, mut readings) = (app.policy_changes.subscribe(), Readings::new(Arc::clone(app)));
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen: HashMap<TenantId, u64> = HashMap::new();
@@ -56,30 +75,22 @@ pub async fn follow(app: Arc<App>, stopping: CancellationToken) {
             _ = look.tick() => seen.clear(),
             // The sender lives in `app`, so that waiting cannot fail.
             _ = known.changed() => {}
-            () = stopping.cancelled() => return,
+            tenant = readings.next() => {
+                readings.claim(tenant).await;
+                continue;
+            }
         }
         let newest: HashMap<_, _> =
             known.borrow_and_update().policies().map(|(tenant, policy)| (tenant, policy.revision)).collect();
         if app.policy_changes.connected().is_empty() {
             continue;
         }
-        let all_at_once = seen.is_empty();
-        let changed = newest.iter().filter(|(tenant, revision)| seen.get(tenant) != Some(revision));
-        let changed: Vec<TenantId> = changed.map(|(tenant, _)| *tenant).collect();
-        seen = newest;
-        let round = async {
-            for tenant in changed {
-                if let Err(error) = read_due(&app, tenant).await {
-                    tracing::warn!(%tenant, %error, "cannot have servers read that are due; the next round tries again");
-                }
+        for (tenant, revision) in &newest {
+            if seen.get(tenant) != Some(revision) {
+                readings.claim(*tenant).await;
             }
-            if all_at_once {
-                count(&app, seen.keys().copied().collect()).await;
-            }
-        };
-        if stopping.run_until_cancelled(round).await.is_none() {
-            return;
         }
+        seen = newest;
     }
 }
 
@@ -96,20 +107,136 @@ pub async fn read_now(app: &App, caller: &Caller, name: &str) -> Result<Server, 
     resource::get(app, caller, name).await
 }
 
-/// Of one tenant.
-pub(super) async fn read_due(app: &App, tenant: TenantId) -> Result<(), sqlx::Error> {
-    let mut tx = app.db.tenant(tenant).await?;
-    let due = sql::claim_due(&mut tx, CLAIMED_MAX).await?;
-    tx.commit().await?;
-    let reading = due.into_iter().map(|server| async move { (server, read(app, tenant, server).await) });
-    let read: Vec<_> = stream::iter(reading).buffer_unordered(READ_AT_ONCE).collect().await;
-    let failed: Vec<_> = read.iter().filter(|(_, read)| read.is_err()).map(|(server, _)| server.uuid()).collect();
-    if !failed.is_empty() {
-        let mut tx = app.db.tenant(tenant).await?;
-        sql::read_soon(&mut tx, &failed).await?;
-        tx.commit().await?;
+/// The servers that are being read, and those that wait for that.
+pub(super) struct Readings {
+    app: Arc<App>,
+    lanes: Arc<Lanes>,
+    under_way: JoinSet<Reading>,
+    /// Of each tenant, those whose turn has not come or that are read.
+    claimed: HashMap<TenantId, HashSet<ServerId>>,
+    /// Which did not answer in time when they were last read.
+    slow: HashSet<ServerId>,
+}
+
+struct Lanes {
+    prompt: Semaphore,
+    slow: Semaphore,
+}
+
+/// One that has ended.
+struct Reading {
+    tenant: TenantId,
+    server: ServerId,
+    read: Result<(), Unread>,
+    was_slow: bool,
+}
+
+impl Readings {
+    pub(super) fn new(app: Arc<App>) -> Self {
+        let lanes = Lanes { prompt: Semaphore::new(READ_AT_ONCE), slow: Semaphore::new(READ_AT_ONCE) };
+        Self { app, lanes: Arc::new(lanes), under_way: JoinSet::new(), claimed: HashMap::new(), slow: HashSet::new() }
     }
-    Ok(())
+
+    /// Claims servers of a tenant that are due, as far as there is room.
+    pub(super) async fn claim(&mut self, tenant: TenantId) {
+        if self.app.policy_changes.connected().is_empty() {
+            return;
+        }
+        let prompt = |claimed: &HashSet<ServerId>| claimed.difference(&self.slow).count();
+        let room = CLAIMED_MAX.saturating_sub(self.claimed.get(&tenant).map_or(0, prompt));
+        let due = match claim_due(&self.app, tenant, room).await {
+            Ok(due) => due,
+            Err(error) => {
+                tracing::warn!(%tenant, %error, "cannot have servers read that are due; the next round tries again");
+                return;
+            }
+        };
+        for server in due {
+            if self.claimed.entry(tenant).or_default().insert(server) {
+                let (app, lanes, is_slow) =
+                    (Arc::clone(&self.app), Arc::clone(&self.lanes), self.slow.contains(&server));
+                self.under_way.spawn(async move { lanes.read(&app, tenant, server, is_slow).await });
+            }
+        }
+    }
+
+    /// Waits until a reading ends; answers whose there is room for now. Never ready while there is none; cancel safe.
+    async fn next(&mut self) -> TenantId {
+        match self.under_way.join_next().await {
+            Some(ended) => self.end(ended).await.0,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Notes what has ended: the tenant and the server.
+    async fn end(&mut self, ended: Result<Reading, JoinError>) -> (TenantId, ServerId) {
+        // None is cancelled, so that it panicked.
+        let ended = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let Reading { tenant, server, read, was_slow } = ended;
+        if let Some(claimed) = self.claimed.get_mut(&tenant) {
+            claimed.remove(&server);
+        }
+        self.claimed.retain(|_, claimed| !claimed.is_empty());
+        if was_slow {
+            self.slow.insert(server);
+        } else {
+            self.slow.remove(&server);
+        }
+        if read.is_err()
+            && let Err(error) = read_soon(&self.app, tenant, server).await
+        {
+            tracing::debug!(%tenant, %server, %error, "a server that could not be read is not tried again soon");
+        }
+        (tenant, server)
+    }
+
+    /// Which server's reading ends next.
+    #[cfg(test)]
+    pub(super) async fn ended(&mut self) -> Option<ServerId> {
+        let ended = self.under_way.join_next().await?;
+        Some(self.end(ended).await.1)
+    }
+}
+
+impl Lanes {
+    /// One that turns out to be slow makes room for another as soon as it finds room among the slow ones.
+    async fn read(&self, app: &App, tenant: TenantId, server: ServerId, is_slow: bool) -> Reading {
+        let lane = if is_slow { &self.slow } else { &self.prompt };
+        let place = lane.acquire().await.expect("it is never closed");
+        let mut reading = std::pin::pin!(read(app, tenant, server));
+        let done = |read, was_slow| Reading { tenant, server, read, was_slow };
+        tokio::select! {
+            read = &mut reading => return done(read, false),
+            () = sleep(PROMPT) => {}
+        }
+        if is_slow {
+            return done(reading.await, true);
+        }
+        let among_slow = tokio::select! {
+            read = &mut reading => return done(read, true),
+            among_slow = self.slow.acquire() => among_slow,
+        };
+        drop(place);
+        let read = reading.await;
+        drop(among_slow);
+        done(read, true)
+    }
+}
+
+async fn claim_due(app: &App, tenant: TenantId, at_most: usize) -> Result<Vec<ServerId>, sqlx::Error> {
+    if at_most == 0 {
+        return Ok(Vec::new());
+    }
+    let mut tx = app.db.tenant(tenant).await?;
+    let due = sql::claim_due(&mut tx, i64::try_from(at_most).unwrap_or(i64::MAX)).await?;
+    tx.commit().await?;
+    Ok(due)
+}
+
+async fn read_soon(app: &App, tenant: TenantId, server: ServerId) -> Result<(), sqlx::Error> {
+    let mut tx = app.db.tenant(tenant).await?;
+    sql::read_soon(&mut tx, &[server.uuid()]).await?;
+    tx.commit().await
 }
 
 /// By one data plane. What it read has been taken in when this ends well.
@@ -127,14 +254,24 @@ async fn read(app: &App, tenant: TenantId, server: ServerId) -> Result<(), Unrea
 }
 
 /// How much waits for somebody, of all tenants.
-async fn count(app: &App, tenants: Vec<TenantId>) {
+async fn count_repeatedly(app: &App) {
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        let tenants: Vec<_> = app.policy_changes.subscribe().borrow().policies().map(|(tenant, _)| tenant).collect();
+        if let Ok(waiting) = count(app, tenants).await {
+            app.metrics.catalog_waiting(waiting);
+        }
+    }
+}
+
+async fn count(app: &App, tenants: Vec<TenantId>) -> Result<i64, sqlx::Error> {
     let mut waiting = 0;
     for tenant in tenants {
-        let Ok(mut tx) = app.db.tenant(tenant).await else { return };
-        let Ok(count) = sql::count_waiting(&mut tx).await else { return };
-        waiting += count;
+        waiting += sql::count_waiting(&mut app.db.tenant(tenant).await?).await?;
     }
-    app.metrics.catalog_waiting(waiting);
+    Ok(waiting)
 }
 
 fn said(unread: &Unread) -> String {

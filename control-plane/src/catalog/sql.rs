@@ -156,15 +156,24 @@ pub(super) async fn lock(tx: &mut TenantTx, server: ServerId) -> Result<Option<O
 /// What is known of the list, by name.
 pub(super) async fn known(tx: &mut TenantTx, list: List) -> Result<HashMap<String, Known>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT name, digest, gone_at IS NOT NULL AS "gone!" FROM catalog_items WHERE server_id = $1 AND kind = $2"#,
+        r#"SELECT name, digest, gone_at IS NOT NULL AS "gone!", approved_digest, read_only, additive
+           FROM catalog_items WHERE server_id = $1 AND kind = $2"#,
         list.server.uuid(),
         list.kind.as_str(),
     )
     .fetch_all(&mut **tx)
     .await?;
     let known = rows.into_iter().map(|row| {
-        let digest = row.digest.try_into().map_err(|_| sqlx::Error::Decode("a digest has no 32 bytes".into()))?;
-        Ok((row.name, Known { digest, gone: row.gone }))
+        let read =
+            |digest: Vec<u8>| digest.try_into().map_err(|_| sqlx::Error::Decode("a digest has no 32 bytes".into()));
+        let known = Known {
+            digest: read(row.digest)?,
+            gone: row.gone,
+            approved: row.approved_digest.map(read).transpose()?,
+            read_only: row.read_only,
+            additive: row.additive,
+        };
+        Ok((row.name, known))
     });
     known.collect()
 }
@@ -176,11 +185,14 @@ pub(super) struct Tool {
     pub(super) name: String,
 }
 
-pub(super) async fn tools(tx: &mut TenantTx) -> Result<Vec<Tool>, sqlx::Error> {
+/// All of them, or those alone that were first offered within the last minutes: longer than any transaction lasts.
+pub(super) async fn tools(tx: &mut TenantTx, only_late: bool) -> Result<Vec<Tool>, sqlx::Error> {
     sqlx::query_as!(
         Tool,
         "SELECT i.server_id, s.name AS server, i.name FROM catalog_items i JOIN servers s ON s.id = i.server_id
-         WHERE i.kind = 'tool' ORDER BY i.first_seen_at, i.id",
+         WHERE i.kind = 'tool' AND (NOT $1 OR i.first_seen_at > now() - interval '5 min')
+         ORDER BY i.first_seen_at, i.id",
+        only_late,
     )
     .fetch_all(&mut **tx)
     .await

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use http::Method;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -6,12 +8,13 @@ use tollgate_proto::{
     policy::v1::{CatalogReport, Reply, Server, question::What},
 };
 
-use super::{intake::List, *};
+use super::{flapping::Flapping, intake::List, *};
 use crate::{
     policy::{self, testing::Answering},
     testing::{Answer, Bench, run, text},
 };
 
+mod changing;
 mod deciding;
 
 /// Registers a server with this approval.
@@ -22,11 +25,20 @@ pub(crate) async fn register(bench: &Bench, name: &str, approval: &str) {
 
 /// Takes in that the server offers these tools; answers whether that is anything new.
 pub(crate) async fn offer(bench: &Bench, server: &str, tools: &[Value]) -> bool {
+    take_in(bench, &mut Flapping::default(), server, tools).await.news
+}
+
+/// As [`offer`], where it matters what went back and forth before.
+async fn take_in(bench: &Bench, flapping: &mut Flapping, server: &str, tools: &[Value]) -> intake::Taken {
+    let list = List { tenant: bench.acme, server: id(bench, server).await, kind: ItemKind::Tool };
+    let definitions = tools.iter().map(|tool| tool.to_string().into_bytes()).collect();
+    let report = Arc::new(CatalogReport { definitions, ..CatalogReport::default() });
+    intake::take_in(&bench.app, flapping, list, DataPlaneId::new(), &report).await.expect("taken in")
+}
+
+async fn id(bench: &Bench, server: &str) -> ServerId {
     let found = bench.get(&format!("servers/{server}")).await.expect(200);
-    let server = text(&found.json["id"]).parse().expect("an id");
-    let list = List { tenant: bench.acme, server, kind: ItemKind::Tool };
-    let tools: Vec<_> = tools.iter().map(|tool| tool.to_string().into_bytes()).collect();
-    intake::take_in(&bench.app, list, DataPlaneId::new(), &tools).await.expect("taken in")
+    text(&found.json["id"]).parse().expect("an id")
 }
 
 /// A tool that says this of itself.
@@ -341,6 +353,13 @@ async fn a_server_is_read_when_somebody_asks_and_what_could_not_be_read_is_said(
     .await;
 }
 
+/// Has whatever is due read, to the end.
+async fn read_due(bench: &Bench) {
+    let mut readings = reading::Readings::new(Arc::clone(&bench.app));
+    readings.claim(bench.acme).await;
+    while readings.ended().await.is_some() {}
+}
+
 #[tokio::test]
 async fn a_server_is_read_once_when_it_is_registered_and_again_when_it_is_due() {
     run(async |bench| {
@@ -348,15 +367,15 @@ async fn a_server_is_read_once_when_it_is_registered_and_again_when_it_is_due() 
         let stopping = CancellationToken::new();
         let keeping = tokio::spawn(Reports::keep(bench.app.clone(), stopping.clone()));
         let first = reader(bench, "Reads.");
-        reading::read_due(&bench.app, bench.acme).await.expect("read");
+        read_due(bench).await;
         let digest = item(bench, "read").await["digest"].clone();
         drop(first);
         let _second = reader(bench, "Reads more.");
-        reading::read_due(&bench.app, bench.acme).await.expect("nothing to read");
+        read_due(bench).await;
         assert_eq!(item(bench, "read").await["digest"], digest, "it is not due");
         let change = json!({ "labels": { "a": "b" } });
         bench.call(Method::PATCH, "servers/files").header("if-match", "\"1\"").json(change).await.expect(200);
-        reading::read_due(&bench.app, bench.acme).await.expect("read");
+        read_due(bench).await;
         assert_ne!(item(bench, "read").await["digest"], digest, "a server that was changed is");
         stopping.cancel();
         keeping.await.expect("it ends");

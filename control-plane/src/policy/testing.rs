@@ -16,8 +16,12 @@ pub(crate) struct Answering {
 }
 
 impl Answering {
-    /// A data plane that answers so.
-    pub(crate) fn connect(app: &App, id: DataPlaneId, answer: impl Fn(Question) -> Reply + Send + 'static) -> Self {
+    /// A data plane that answers so, or not at all.
+    pub(crate) fn connect<A: Into<Option<Reply>>>(
+        app: &App,
+        id: DataPlaneId,
+        answer: impl Fn(Question) -> A + Send + 'static,
+    ) -> Self {
         let (asker, mut inquiries) = Inquiries::new();
         let connection = app.policy_changes.connected().enter(id, asker);
         let task = tokio::spawn(async move {
@@ -25,7 +29,9 @@ impl Answering {
                 inquiries.arrive().await;
                 while let Some(question) = inquiries.next() {
                     let id = question.id;
-                    inquiries.answer(Reply { question: id, ..answer(question) });
+                    if let Some(reply) = answer(question).into() {
+                        inquiries.answer(Reply { question: id, ..reply });
+                    }
                 }
             }
         });
