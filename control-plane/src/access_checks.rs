@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use tokio::task::spawn_blocking;
 use tollgate_proto::{
     Name, Scope, TenantId,
-    access::{Asker, Attempt, Book, Item, Kind},
+    access::{Arguments, Asker, Attempt, Book, Item, Kind},
     policy::v1::TenantPolicy,
 };
 use utoipa::ToSchema;
@@ -139,7 +139,7 @@ pub async fn check(app: &App, caller: &Caller, asked: &AccessCheck) -> Result<Ac
         },
         server: &asked.server,
         item,
-        arguments: arguments.as_deref().map(str::as_bytes),
+        arguments: arguments.as_deref().map_or(Arguments::Unknown, |given| Arguments::Given(given.as_bytes())),
         observed: None,
     };
     Ok(explanation::answer(&edition, &standing, &attempt))

@@ -2,13 +2,14 @@
 //! list shows and what a call gets cannot differ.
 //!
 //! Invariant: a decision depends on the [`Book`] and the [`Attempt`] alone: no I/O, no clock, and no memory is asked for
-//! but to read a condition's argument that is written with escapes. What nobody granted is refused, and a deny beats
-//! every allow.
+//! but to read the arguments that a condition is about. What nobody granted is refused, and a deny beats every allow.
 
+mod arguments;
 mod catalog;
 mod condition;
 mod desk;
 mod grant;
+mod json;
 mod pointer;
 mod read;
 mod seen;
@@ -17,6 +18,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use self::{catalog::Catalog, grant::Rules};
 pub use self::{
+    arguments::Arguments,
     catalog::{CatalogEntry, Section},
     condition::ConditionError,
     desk::Desk,
@@ -66,8 +68,8 @@ pub struct Attempt<'a> {
     pub server: &'a Name,
     /// What of it.
     pub item: Item<'a>,
-    /// With what; none: that is not known yet, as while listing, and could be anything.
-    pub arguments: Option<&'a [u8]>,
+    /// With what.
+    pub arguments: Arguments<'a>,
     /// The digest of the definition that the server has given last; none: it has not been looked at.
     pub observed: Option<&'a [u8; 32]>,
 }

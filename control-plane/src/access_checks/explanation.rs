@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use tollgate_proto::{
     Scope,
-    access::{Attempt, Refused, Ruling},
+    access::{Arguments, Attempt, Refused, Ruling},
     policy::v1,
 };
 
@@ -79,7 +79,7 @@ const fn ruling_of<'r, 'b>(why: &'r Refused<'b>) -> Option<&'r Ruling<'b>> {
 
 fn allowed(edition: &Edition, ruling: &Ruling<'_>, attempt: &Attempt<'_>) -> String {
     let grant = sent(edition, ruling);
-    let arguments = attempt.arguments.is_none() && grant.is_some_and(|grant| !grant.conditions.is_empty());
+    let arguments = attempt.arguments == Arguments::Unknown && grant.is_some_and(|grant| !grant.conditions.is_empty());
     let network = attempt.asker.peer.is_none() && grant.is_some_and(|grant| !grant.networks.is_empty());
     let depends = match (arguments, network) {
         (true, true) => ", for some arguments and from some networks",

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::Utc;
 use tollgate_proto::{
     Name, Scope,
-    access::{Asker, Attempt, Item, Kind},
+    access::{Arguments, Asker, Attempt, Item, Kind},
     policy::v1::{ItemKind, TenantPolicy},
 };
 
@@ -83,7 +83,7 @@ pub(crate) async fn of(app: &App, caller: &Caller, agent: &str) -> Result<Matrix
 
 fn cell(edition: &Edition, standing: &Standing<'_>, asker: Asker<'_>, server: &Name, tool: String) -> Cell {
     let item = Item { kind: Kind::Tool, name: &tool };
-    let attempt = Attempt { asker, server, item, arguments: None, observed: None };
+    let attempt = Attempt { asker, server, item, arguments: Arguments::Unknown, observed: None };
     Cell { answer: explanation::answer(edition, standing, &attempt), tool }
 }
 

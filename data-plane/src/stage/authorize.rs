@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use tollgate_proto::{
     Name, Scope,
-    access::{Desk, Item, Kind, Refused, Ruling},
+    access::{Arguments, Desk, Item, Kind, Refused, Ruling},
 };
 
 use crate::{
-    mcp::{json::Raw, method::ListKind},
+    mcp::method::ListKind,
     policy::{Policies, Server},
     refusal::Refusal,
     stage::{
@@ -66,7 +66,7 @@ impl Counter<'_> {
             _ => self.caller.toolset().is_none(),
         };
         let seen = self.seen.as_ref().and_then(|seen| seen.digest(item));
-        is_here && self.desk.decide(Item { kind: self.kind, name: item }, None, seen.as_ref()).is_ok()
+        is_here && self.desk.decide(Item { kind: self.kind, name: item }, Arguments::Unknown, seen.as_ref()).is_ok()
     }
 }
 
@@ -201,7 +201,7 @@ fn permit_use(caller: &Caller, used: &Use, now: i64) -> Result<(), Refusal> {
     }
     let desk = caller.desk(&used.server, now);
     let seen = caller.observed(&used.server, used.item());
-    let decided = desk.decide(used.item(), used.arguments.as_ref().map(Raw::as_bytes), seen.as_ref());
+    let decided = desk.decide(used.item(), used.arguments(), seen.as_ref());
     decided.map(|_| ()).map_err(|refused| refusal(caller, used, refused, now))
 }
 

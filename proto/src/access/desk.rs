@@ -3,7 +3,8 @@
 //! Invariant: a list that was filtered here shows what a call would be decided by the same lines.
 
 use super::{
-    Asker, Book, Item, Kind, Refused, Ruling,
+    Arguments, Asker, Book, Item, Kind, Refused, Ruling,
+    arguments::Reading,
     catalog::Catalog,
     grant::{Fault, Holds, Rule},
 };
@@ -40,10 +41,10 @@ impl<'b, 'a> Desk<'b, 'a> {
     pub fn decide(
         &self,
         item: Item<'_>,
-        arguments: Option<&[u8]>,
+        arguments: Arguments<'_>,
         observed: Option<&[u8; 32]>,
     ) -> Result<Ruling<'b>, Refused<'b>> {
-        let ruling = self.granted(item, arguments, observed)?;
+        let ruling = self.granted(item, &Reading::of(item.kind, arguments), observed)?;
         let catalog = self.catalog.ok_or(Refused::NotGranted)?;
         if catalog.is_blocked(item) {
             return Err(Refused::Blocked);
@@ -58,7 +59,7 @@ impl<'b, 'a> Desk<'b, 'a> {
     /// Whether any grant in force lets the agent use anything of the server, whatever the token carries.
     #[must_use]
     pub fn knows(&self) -> bool {
-        self.rulings().any(|ruling| !ruling.grant.deny && ruling.grant.holds(&self.asker, None).perhaps())
+        self.rulings().any(|ruling| !ruling.grant.deny && ruling.grant.holds(&self.asker, &Reading::Unknown).perhaps())
     }
 
     /// Whether anything at all could be used of the server.
@@ -70,9 +71,10 @@ impl<'b, 'a> Desk<'b, 'a> {
     /// Whether anything of this kind could be used of the server: where not, none of it is.
     #[must_use]
     pub fn deals_in(&self, kind: Kind) -> bool {
+        let arguments = Reading::of(kind, Arguments::Unknown);
         let mut is_granted = false;
         for Ruling { grant, scope } in self.rulings() {
-            match grant.holds(&self.asker, None) {
+            match grant.holds(&self.asker, &arguments) {
                 Holds::Yes if grant.deny && is_all_of(scope, kind) => return false,
                 Holds::Yes | Holds::Perhaps if !grant.deny && concerns(scope, kind) => is_granted = true,
                 _ => {}
@@ -105,7 +107,7 @@ impl<'b, 'a> Desk<'b, 'a> {
     fn granted(
         &self,
         item: Item<'_>,
-        arguments: Option<&[u8]>,
+        arguments: &Reading<'_>,
         observed: Option<&[u8; 32]>,
     ) -> Result<Ruling<'b>, Refused<'b>> {
         let mut allowed = None;

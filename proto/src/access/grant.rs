@@ -4,7 +4,7 @@
 
 use ipnet::IpNet;
 
-use super::{Asker, Ruling, condition::Condition};
+use super::{Asker, Ruling, arguments::Reading, condition::Condition};
 use crate::{GrantId, Scope};
 
 /// Scopes that are allowed or denied.
@@ -64,7 +64,7 @@ pub(super) struct Rule {
 
 impl Grant {
     /// What is asked of whoever relies on it: time before place before arguments.
-    pub(super) fn holds(&self, asker: &Asker<'_>, arguments: Option<&[u8]>) -> Holds<'_> {
+    pub(super) fn holds(&self, asker: &Asker<'_>, arguments: &Reading<'_>) -> Holds<'_> {
         if asker.now >= self.expires_at {
             return Holds::No(Fault::Expired);
         }
@@ -80,12 +80,12 @@ impl Grant {
             }
         }
         match arguments {
-            Some(arguments) => {
+            Reading::Known(arguments) => {
                 if let Some(failed) = terms.conditions.iter().find(|condition| !condition.holds(arguments)) {
                     return Holds::No(Fault::Condition(failed.pointer()));
                 }
             }
-            None => is_sure &= terms.conditions.is_empty(),
+            Reading::Unknown => is_sure &= terms.conditions.is_empty(),
         }
         if is_sure { Holds::Yes } else { Holds::Perhaps }
     }

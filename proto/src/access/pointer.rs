@@ -1,12 +1,8 @@
-//! JSON Pointers (RFC 6901) into JSON that was validated before.
+//! JSON Pointers (RFC 6901).
 //!
-//! Invariant: what is found is the one value that every reader finds there: the strict reader has refused objects with
-//! a key twice.
+//! Invariant: a pointer leads to one value at most.
 
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use super::json::Json;
 
 /// Where a value is.
 #[derive(Debug)]
@@ -41,11 +37,8 @@ impl Pointer {
     }
 
     /// The value that is there.
-    pub(super) fn find<'a>(&self, document: &'a [u8]) -> Option<&'a RawValue> {
-        let document = serde_json::from_slice(document).ok();
-        self.tokens.iter().try_fold(document?, |value: &'a RawValue, token| {
-            serde_json::Deserializer::from_str(value.get()).deserialize_any(Child(token)).ok().flatten()
-        })
+    pub(super) fn find<'d, 'a>(&self, document: &'d Json<'a>) -> Option<&'d Json<'a>> {
+        self.tokens.iter().try_fold(document, |value, token| value.child(token))
     }
 }
 
@@ -64,71 +57,12 @@ fn unescaped(token: &str) -> Result<Box<str>, PointerError> {
     Ok(text.into())
 }
 
-/// The member of an object, or the element of an array, that a reference token names.
-struct Child<'t>(&'t str);
-
-impl<'de> Visitor<'de> for Child<'_> {
-    type Value = Option<&'de RawValue>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or an array")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(is_it) = members.next_key_seed(Is(self.0))? {
-            if is_it {
-                found = Some(members.next_value()?);
-            } else {
-                members.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        let is_index = self.0 == "0" || (!self.0.starts_with('0') && self.0.bytes().all(|byte| byte.is_ascii_digit()));
-        let index = is_index.then(|| self.0.parse::<usize>().ok()).flatten();
-        for _ in 0..index.unwrap_or(usize::MAX) {
-            if elements.next_element::<IgnoredAny>()?.is_none() {
-                return Ok(None);
-            }
-        }
-        let found = elements.next_element()?;
-        while elements.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(found)
-    }
-}
-
-/// Whether a key is this one.
-struct Is<'t>(&'t str);
-
-impl<'de> DeserializeSeed<'de> for Is<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Is<'_> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
-        Ok(key == self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn find<'a>(pointer: &str, document: &'a str) -> Option<&'a str> {
-        Pointer::parse(pointer).expect("a pointer").find(document.as_bytes()).map(RawValue::get)
+        Pointer::parse(pointer).expect("a pointer").find(&Json::new(document)).map(Json::text)
     }
 
     #[test]

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use super::{
-    Kind, Ruling,
+    Arguments, Kind, Ruling,
+    arguments::Reading,
     catalog::Entries,
     desk::{Desk, concerns},
     grant::Holds,
@@ -42,7 +43,8 @@ impl Desk<'_, '_> {
     #[must_use]
     pub fn seen(&self, kind: Kind) -> Option<Seen> {
         let catalog = self.catalog.filter(|_| self.deals_in(kind))?;
-        let voice = |Ruling { grant, scope }| match grant.holds(&self.asker, None) {
+        let arguments = Reading::of(kind, Arguments::Unknown);
+        let voice = |Ruling { grant, scope }| match grant.holds(&self.asker, &arguments) {
             Holds::Yes if grant.deny => Some((Voice::Denies, scope)),
             Holds::Yes | Holds::Perhaps if !grant.deny => Some((Voice::Allows, scope)),
             _ => None,

@@ -90,7 +90,7 @@ impl Scene {
         Asker { agent: self.agent, role: self.role, token: &self.token, peer: self.peer, now: NOW }
     }
 
-    /// The outcome for an item, written as its scope, with these arguments.
+    /// The outcome for an item, written as its scope, with these arguments; none: they are not known.
     fn outcome(&self, wanted: &str, arguments: Option<&str>) -> String {
         self.outcome_of(wanted, arguments, None)
     }
@@ -98,7 +98,7 @@ impl Scene {
     fn outcome_of(&self, wanted: &str, arguments: Option<&str>, observed: Option<&[u8; 32]>) -> String {
         let (server, what) = wanted.split_once(':').expect("an item of a server");
         let (server, item) = (server.parse().expect("a name"), item(what));
-        let arguments = arguments.map(str::as_bytes);
+        let arguments = arguments.map_or(Arguments::Unknown, |text| Arguments::Given(text.as_bytes()));
         let attempt = Attempt { asker: self.asker(), server: &server, item, arguments, observed };
         match self.book().decide(&attempt) {
             Ok(ruling) => format!("allowed by {} {}", ruling.grant.name, ruling.scope),
@@ -225,9 +225,10 @@ fn a_network_is_compared_with_where_the_request_comes_from() {
         });
         Scene { peer: peer.map(|peer| peer.parse().expect("an address")), ..scene }.outcome("a:x", Some("{}"))
     };
-    for inside in [None, Some("192.0.2.9"), Some("::ffff:192.0.2.9"), Some("2001:db8::1")] {
-        assert_eq!(from(inside), "allowed by grant-0 a:x", "{inside:?}");
+    for inside in ["192.0.2.9", "::ffff:192.0.2.9", "2001:db8::1"] {
+        assert_eq!(from(Some(inside)), "allowed by grant-0 a:x", "{inside}");
     }
+    assert_eq!(from(None), "allowed by grant-0 a:x");
     for outside in ["192.0.3.1", "2001:db9::1", "::1"] {
         assert_eq!(from(Some(outside)), "outside grant-0", "{outside}");
     }
@@ -254,6 +255,29 @@ fn a_list_hides_what_is_denied_whatever_the_arguments_alone() {
     assert!(scene.outcome("a:read", Some(r#"{"path":"/srv"}"#)).starts_with("allowed"));
     assert_eq!(scene.outcome("a:read", Some(r#"{"path":"/etc/passwd"}"#)), "denied by grant-1 a:read");
     assert_eq!(scene.deny(&["a:read"]).outcome("a:read", None), "denied by grant-2 a:read");
+}
+
+#[test]
+fn what_takes_no_arguments_is_decided_without_any_whether_it_is_listed_or_used() {
+    let conditional = |deny| {
+        let change = |grant: &mut wire::Grant| (grant.deny, grant.conditions) = (deny, vec![prefix("/p", "x")]);
+        Scene::new().grant(&["a:*"], change)
+    };
+    for wanted in ["a:@resource/file:///x", "a:@template/file:///{x}", "a:@other"] {
+        for given in [None, Some("{}"), Some(r#"{"p":"x"}"#)] {
+            assert_eq!(conditional(false).outcome(wanted, given), "failed grant-0 /p", "{wanted} {given:?}");
+            let outcome = conditional(true).allow(&["a:*"]).outcome(wanted, given);
+            assert_eq!(outcome, "allowed by grant-1 a:*", "{wanted} {given:?}");
+        }
+    }
+    let a = "a".parse().expect("a name");
+    let (scene, book) = (conditional(false), conditional(false).book());
+    let scene = Scene { agent: *book.agents.keys().next().expect("an agent"), ..scene };
+    let desk = book.desk(scene.asker(), &a);
+    for kind in [Kind::Tool, Kind::Prompt, Kind::Resource, Kind::Template, Kind::Other] {
+        assert_eq!(desk.deals_in(kind), kind.takes_arguments(), "{kind:?}");
+        assert_eq!(desk.seen(kind).is_some(), kind.takes_arguments(), "{kind:?}");
+    }
 }
 
 #[test]

@@ -5,12 +5,12 @@
 
 use tollgate_proto::{
     Name,
-    access::{Item, Kind},
+    access::{Arguments, Item, Kind},
 };
 
 use super::{Carried, Errand, ToServer, subscription};
 use crate::mcp::{
-    json::Raw,
+    json::{self, Raw},
     message::{Params, Reference, Request},
     method::{Carries, ListKind, Method},
 };
@@ -40,15 +40,31 @@ pub struct Use {
     pub kind: Kind,
     /// As the server names it.
     pub name: Box<str>,
-    /// With what; none: what was used with it was looked at when it was begun, or is not known.
-    pub arguments: Option<Raw>,
+    with: With,
+}
+
+/// What something is used with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum With {
+    /// These arguments.
+    These(Raw),
+    /// Nothing.
+    Nothing,
+    /// What was looked at when it was begun, and is not kept.
+    Earlier,
 }
 
 impl Use {
-    /// One thing of a server.
+    /// One thing of a server; arguments where it takes some.
     #[must_use]
     pub fn of(server: &Name, kind: Kind, name: &str, arguments: Option<Raw>) -> Self {
-        Self { server: server.clone(), kind, name: name.into(), arguments }
+        let with = arguments.map_or(With::Nothing, With::These);
+        Self { server: server.clone(), kind, name: name.into(), with }
+    }
+
+    /// What goes on of a tool's call that was permitted: its task.
+    fn task_of(server: &Name, tool: &str) -> Self {
+        Self { with: With::Earlier, ..Self::of(server, Kind::Tool, tool, None) }
     }
 
     /// What only comes with the whole server.
@@ -61,6 +77,16 @@ impl Use {
     #[must_use]
     pub fn item(&self) -> Item<'_> {
         Item { kind: self.kind, name: &self.name }
+    }
+
+    /// With what.
+    #[must_use]
+    pub fn arguments(&self) -> Arguments<'_> {
+        match &self.with {
+            With::These(arguments) => Arguments::Given(arguments.as_bytes()),
+            With::Nothing => Arguments::None,
+            With::Earlier => Arguments::Unknown,
+        }
     }
 }
 
@@ -77,7 +103,7 @@ pub(super) fn needs_of(errand: &Errand) -> Needs {
             Needs::Use(Use::of(server, Kind::Tool, tool, Some(arguments(&request.params))))
         }
         Carried::Request { method: Method::SubscriptionsListen, request, .. } => subscription::needs(server, request),
-        Carried::Task { task, .. } => Needs::Use(Use::of(server, Kind::Tool, &task.tool, None)),
+        Carried::Task { task, .. } => Needs::Use(Use::task_of(server, &task.tool)),
         Carried::Request { method, request, .. } => of_request(server, *method, request),
         Carried::Stream { .. } => Needs::AnythingOf(server.clone(), None),
         Carried::Initialize { .. } | Carried::Notification(_) | Carried::Response(_) => Needs::Nothing,
@@ -93,10 +119,9 @@ fn of_request(server: &Name, method: Method, request: &Request) -> Needs {
         // Skills are granted with the whole server.
         (Method::SkillsGet | Method::ResourcesDirectoryRead, _) => None,
         (_, Carries::PromptName) => params.name().map(|name| (Kind::Prompt, name, Some(arguments(params)))),
-        (_, Carries::ResourceUri) => params.uri().map(|uri| (Kind::Resource, uri, Some(Raw::empty_object()))),
-        // What is completed is not yet what it will be used with.
+        (_, Carries::ResourceUri) => params.uri().map(|uri| (Kind::Resource, uri, None)),
         (_, Carries::Reference) => params.reference().map(|reference| match reference {
-            Reference::Prompt(name) => (Kind::Prompt, &**name, None),
+            Reference::Prompt(name) => (Kind::Prompt, &**name, Some(completed(params))),
             Reference::Resource(uri) if uri.contains('{') => (Kind::Template, &**uri, None),
             Reference::Resource(uri) => (Kind::Resource, &**uri, None),
         }),
@@ -110,3 +135,21 @@ fn of_request(server: &Name, method: Method, request: &Request) -> Needs {
 fn arguments(params: &Params) -> Raw {
     params.arguments().cloned().unwrap_or_else(Raw::empty_object)
 }
+
+/// What a prompt is completed with: the arguments that its user has chosen, and the one that is being written.
+fn completed(params: &Params) -> Raw {
+    let member = |of: &str, key: &str| params.get(of).and_then(Raw::object).and_then(|of| of.get(key).cloned());
+    let chosen = member("context", "arguments").as_ref().and_then(Raw::object).unwrap_or_default();
+    let name = member("argument", "name").as_ref().and_then(Raw::as_str).map(String::from);
+    json::object(|arguments| {
+        for (key, value) in chosen.iter().filter(|(key, _)| Some(*key) != name.as_deref()) {
+            arguments.raw(key, value);
+        }
+        if let (Some(name), Some(value)) = (&name, member("argument", "value")) {
+            arguments.raw(name, &value);
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,8 @@ fn fault(test: Option<Sent>) -> ConditionError {
 
 /// Whether `{"a": value}` passes.
 fn passes(test: Sent, value: &str) -> bool {
-    compiled("/a", Some(test)).expect("a condition").holds(format!(r#"{{"b":null,"a":{value}}}"#).as_bytes())
+    let arguments = format!(r#"{{"b":null,"a":{value}}}"#);
+    compiled("/a", Some(test)).expect("a condition").holds(&Json::new(&arguments))
 }
 
 fn range(min: Option<f64>, max: Option<f64>) -> Sent {
@@ -34,6 +35,14 @@ fn equal_is_what_means_the_same() {
         ("1", "true", false),
         ("9007199254740993", "9007199254740992", false),
         ("18446744073709551615", "18446744073709551615", true),
+        ("18446744073709551615", "18446744073709551616", false),
+        ("18446744073709551616", "18446744073709551616", true),
+        ("18446744073709551616", "18446744073709551617", false),
+        ("18446744073709551616", "18446744073709551615", false),
+        ("-9223372036854775808", "-9223372036854775809", false),
+        ("9007199254740992.0", "9007199254740993", false),
+        ("0.5", "5e-1", true),
+        ("0", "-0", true),
         ("\"ä\"", r#""\u00e4""#, true),
         ("\"a\"", "\"A\"", false),
         ("true", "true", true),
@@ -98,6 +107,16 @@ fn both_ends_of_a_range_are_in_it_and_an_absent_one_is_open() {
         (Some(1.0), None, "\"2\"", false),
         (None, Some(5.0), "null", false),
         (None, Some(5.0), "[1]", false),
+        (None, Some(9_007_199_254_740_992.0), "9007199254740992", true),
+        (None, Some(9_007_199_254_740_992.0), "9007199254740993", false),
+        (Some(9_007_199_254_740_994.0), None, "9007199254740993", false),
+        (None, Some(18_446_744_073_709_551_616.0), "18446744073709551616", true),
+        (None, Some(18_446_744_073_709_551_616.0), "18446744073709551617", false),
+        (Some(-18_446_744_073_709_551_616.0), None, "-18446744073709551617", false),
+        (Some(0.5), Some(1.5), "1", true),
+        (Some(0.5), Some(0.75), "1", false),
+        (None, Some(1e300), "99999999999999999999999999999999", true),
+        (Some(1e300), None, "99999999999999999999999999999999", false),
     ] {
         assert_eq!(passes(range(min, max), value), passed, "{min:?} {max:?} {value}");
     }
@@ -108,7 +127,7 @@ fn what_is_not_there_fails_every_test() {
     for test in [Sent::Equals("null".to_owned()), Sent::Prefix(String::new()), range(None, Some(1.0))] {
         let condition = compiled("/a/b", Some(test)).expect("a condition");
         for arguments in ["{}", r#"{"a":null}"#, r#"{"a":{"c":0}}"#, r#"{"a":[0]}"#, r#"{"a/b":0}"#, "", "{", "[]"] {
-            assert!(!condition.holds(arguments.as_bytes()), "{arguments}");
+            assert!(!condition.holds(&Json::new(arguments)), "{arguments}");
         }
     }
 }
