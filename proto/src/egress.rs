@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::canonical_network;
+
 /// The networks that one tenant allows beside the public internet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Egress {
@@ -16,8 +18,8 @@ pub struct Egress {
 impl Egress {
     /// Allows these networks too.
     #[must_use]
-    pub const fn new(allowed: Vec<IpNet>) -> Self {
-        Self { allowed }
+    pub fn new(allowed: Vec<IpNet>) -> Self {
+        Self { allowed: allowed.into_iter().map(canonical_network).collect() }
     }
 
     /// Whether a connection to this address may be opened.
@@ -117,5 +119,7 @@ mod tests {
         assert!(egress.permits("127.0.0.1".parse().expect("an address")));
         assert!(egress.permits("::ffff:127.0.0.1".parse().expect("an address")));
         assert!(!egress.permits("10.0.0.1".parse().expect("an address")));
+        let mapped = Egress::new(vec!["::ffff:127.0.0.0/104".parse().expect("a network")]);
+        assert_eq!(mapped, egress);
     }
 }

@@ -13,6 +13,7 @@ mod id;
 pub mod introduction;
 mod name;
 pub mod names;
+mod network;
 mod scope;
 mod trusted_proxies;
 
@@ -24,6 +25,7 @@ pub use id::{
     TeamId, TenantId, ToolsetId, UserId,
 };
 pub use name::{Name, NameError};
+pub use network::canonical_network;
 pub use scope::{Pattern, PatternError, Scope, ScopeError};
 pub use trusted_proxies::{TrustedProxies, TrustedProxiesError};
 

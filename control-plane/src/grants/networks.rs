@@ -1,12 +1,13 @@
 //! The networks that requests must come from for a grant to count.
 
 use ipnet::IpNet;
+use tollgate_proto::canonical_network;
 
 use crate::error::Faults;
 
 const NETWORKS_MAX: usize = 100;
 
-/// The networks in their normal form. One with host bits is refused: whether the host or its network was meant is not
+/// The networks in the form that data planes compare addresses with. One with host bits is refused: whether the host or its network was meant is not
 /// for us to guess.
 pub(super) fn read(given: &[String], faults: &mut Faults) -> Vec<String> {
     if given.len() > NETWORKS_MAX {
@@ -16,7 +17,7 @@ pub(super) fn read(given: &[String], faults: &mut Faults) -> Vec<String> {
     let mut networks = Vec::new();
     for (index, text) in given.iter().enumerate() {
         let at = || format!("/spec/networks/{index}");
-        match text.parse::<IpNet>() {
+        match text.parse::<IpNet>().map(canonical_network) {
             Ok(network) if network == network.trunc() => networks.push(network.to_string()),
             Ok(network) => {
                 let (whole, host) = (network.trunc(), IpNet::from(network.addr()));

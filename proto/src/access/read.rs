@@ -11,7 +11,7 @@ use super::{
     grant::{Grant, Rule, Rules, Terms},
 };
 use crate::{
-    AgentId, GrantId, IdError, Name, NameError, Scope, ScopeError, TeamId,
+    AgentId, GrantId, IdError, Name, NameError, Scope, ScopeError, TeamId, canonical_network,
     policy::v1::{self as wire, grant::To},
 };
 
@@ -136,7 +136,7 @@ impl Draft {
         });
         let networks = sent.networks.iter().map(|network| {
             let unreadable = || BookError::Network { grant: sent.name.clone(), network: network.clone() };
-            network.parse().map_err(|_| unreadable())
+            network.parse().map(canonical_network).map_err(|_| unreadable())
         });
         let (conditions, networks) = (conditions.collect::<Result<_, _>>()?, networks.collect::<Result<_, _>>()?);
         Ok(Some(Box::new(Terms { conditions, networks })))

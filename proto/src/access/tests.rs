@@ -221,15 +221,15 @@ fn a_grant_is_void_from_the_second_it_expires() {
 fn a_network_is_compared_with_where_the_request_comes_from() {
     let from = |peer: Option<&str>| {
         let scene = Scene::new().grant(&["a:x"], |grant| {
-            grant.networks = vec!["192.0.2.0/24".to_owned(), "2001:db8::/32".to_owned()];
+            grant.networks = ["192.0.2.0/24", "2001:db8::/32", "::ffff:203.0.113.0/120"].map(str::to_owned).to_vec();
         });
         Scene { peer: peer.map(|peer| peer.parse().expect("an address")), ..scene }.outcome("a:x", Some("{}"))
     };
-    for inside in ["192.0.2.9", "::ffff:192.0.2.9", "2001:db8::1"] {
+    for inside in ["192.0.2.9", "::ffff:192.0.2.9", "2001:db8::1", "203.0.113.9", "::ffff:203.0.113.9"] {
         assert_eq!(from(Some(inside)), "allowed by grant-0 a:x", "{inside}");
     }
     assert_eq!(from(None), "allowed by grant-0 a:x");
-    for outside in ["192.0.3.1", "2001:db9::1", "::1"] {
+    for outside in ["192.0.3.1", "203.0.112.9", "2001:db9::1", "::1"] {
         assert_eq!(from(Some(outside)), "outside grant-0", "{outside}");
     }
 }
