@@ -44,7 +44,7 @@ pub use via::Via;
 use freshness::Lease;
 
 /// How often it is written down that the control plane was heard.
-const NOTE_HEARD_EVERY_S: i64 = 10;
+const NOTE_HEARD_EVERY_S: u64 = 10;
 
 /// How often what speaks of nothing any more is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
@@ -171,7 +171,8 @@ impl Policies {
     /// A heartbeat came: everything is current for so long. `now` in unix seconds.
     fn renew(&self, length: Duration, now: i64) {
         self.lease.send_replace(Lease::given(length, Instant::now()));
-        if now.saturating_sub(self.heard_noted_at.load(Ordering::Relaxed)) < NOTE_HEARD_EVERY_S {
+        // Where the clock was set back since, what is noted would be of no use.
+        if now.abs_diff(self.heard_noted_at.load(Ordering::Relaxed)) < NOTE_HEARD_EVERY_S {
             return;
         }
         self.heard_noted_at.store(now, Ordering::Relaxed);
@@ -321,9 +322,9 @@ impl Policies {
     }
 }
 
-/// The time since the last heartbeat, both in unix seconds. One in the future is of a clock that was set back.
+/// The time since the last heartbeat, both in unix seconds; `None`: nobody knows, as when the clock was set back since.
 fn age(heard_at: Option<i64>, now: i64) -> Option<Duration> {
-    heard_at.map(|at| Duration::from_secs(now.saturating_sub(at).max(0).unsigned_abs()))
+    now.checked_sub(heard_at?)?.try_into().ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]
