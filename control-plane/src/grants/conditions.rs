@@ -82,6 +82,7 @@ impl ArgumentCondition {
             faults.add(at, "exactly_one", detail);
             return;
         };
+        self.check_numbers(at, faults);
         match test {
             Test::Equals(_) => {}
             Test::OneOf(values) if values.values.is_empty() => {
@@ -105,6 +106,23 @@ impl ArgumentCondition {
                 }
             }
             Test::Range(range) => check_range(&format!("{at}/range"), range, faults),
+        }
+    }
+
+    /// Integers of arguments are compared as they are: one that was rounded when it was read would be another one.
+    fn check_numbers(&self, at: &str, faults: &mut Faults) {
+        let listed = self.r#in.iter().flatten().enumerate().map(|(index, value)| (format!("{at}/in/{index}"), value));
+        let values = self.equals.iter().map(|value| (format!("{at}/equals"), value)).chain(listed);
+        for (at, _) in values.filter(|(_, value)| !is_exact(value)) {
+            let detail = "an integer is compared exactly from -9223372036854775808 to 18446744073709551615 only";
+            faults.add(at, "number_inexact", detail);
+        }
+        let ends = self.range.iter().flat_map(|range| [("min", &range.min), ("max", &range.max)]);
+        for (end, number) in ends.filter_map(|(end, number)| Some((end, number.as_ref()?))) {
+            if !is_double(number) {
+                let detail = format!("an end of a range is a double, which {number} is not: write one beside it");
+                faults.add(format!("{at}/range/{end}"), "number_inexact", detail);
+            }
         }
     }
 
@@ -147,6 +165,29 @@ fn check_range(at: &str, range: wire::NumberRange, faults: &mut Faults) {
             faults.add(at, "range_empty", format!("no number is at least {min} and at most {max}"));
         }
         _ => {}
+    }
+}
+
+/// Whether no number in it may have been an integer that was rounded.
+fn is_exact(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => !is_rounded(number),
+        Value::Array(elements) => elements.iter().all(is_exact),
+        Value::Object(members) => members.values().all(is_exact),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
+}
+
+/// Whether it may have been an integer beyond those of 64 bits, of which a double is left.
+fn is_rounded(number: &Number) -> bool {
+    number.as_i128().is_none() && number.as_f64().is_none_or(|double| double.abs() >= i64::MAX as f64)
+}
+
+/// Whether a double is this number and no other near it.
+fn is_double(number: &Number) -> bool {
+    match number.as_i128() {
+        Some(integer) => integer as f64 as i128 == integer,
+        None => !is_rounded(number),
     }
 }
 

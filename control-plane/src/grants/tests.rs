@@ -100,6 +100,11 @@ async fn a_grant_that_has_ended_can_be_edited_but_not_made() {
     .await;
 }
 
+/// A condition on a number that JSON can hold and a test cannot.
+fn large(test: &str, value: &str) -> Value {
+    serde_json::from_str(&format!(r#"{{"pointer":"/a","{test}":{value}}}"#)).expect("JSON")
+}
+
 #[tokio::test]
 async fn every_fault_of_a_condition_or_network_is_named_where_it_is() {
     run(async |bench| {
@@ -124,13 +129,19 @@ async fn every_fault_of_a_condition_or_network_is_named_where_it_is() {
             (json!({ "pointer": "/a", "matches": "(?:x{1000}){1000}" }), "/spec/conditions/0/matches regex"),
             (json!({ "pointer": "/a", "range": {} }), "/spec/conditions/0/range required"),
             (json!({ "pointer": "/a", "range": { "min": 2, "max": 1 } }), "/spec/conditions/0/range range_empty"),
+            (large("equals", "18446744073709551616"), "/spec/conditions/0/equals number_inexact"),
+            (large("equals", r#"{"b":[-9223372036854775809]}"#), "/spec/conditions/0/equals number_inexact"),
+            (large("in", "[18446744073709551615,1e300]"), "/spec/conditions/0/in/1 number_inexact"),
+            (large("range", r#"{"max":9007199254740993}"#), "/spec/conditions/0/range/max number_inexact"),
+            (large("range", r#"{"min":-18446744073709551617}"#), "/spec/conditions/0/range/min number_inexact"),
         ] {
             assert_eq!(with("conditions", json!([condition])).await, [expected], "{condition}");
         }
         let many = vec![json!({ "pointer": "/a", "equals": 1 }); 21];
         assert_eq!(with("conditions", json!(many)).await, ["/spec/conditions too_many"]);
-        let networks = json!(["10.0.0.0/8", "10.0.0.1/8", "10.0.0.1", "fd00::/8", "everywhere"]);
-        let expected = ["/spec/networks/1 network_host_bits", "/spec/networks/2 network", "/spec/networks/4 network"];
+        let networks = json!(["10.0.0.0/8", "10.0.0.1/8", "10.0.0.1", "fd00::/8", "::ffff:10.0.0.1/104"]);
+        let host_bits = ["/spec/networks/1 network_host_bits", "/spec/networks/4 network_host_bits"];
+        let expected = [host_bits[0], "/spec/networks/2 network", host_bits[1]];
         assert_eq!(with("networks", networks).await, expected);
         assert_eq!(with("networks", json!(vec!["10.0.0.0/8"; 101])).await, ["/spec/networks too_many"]);
     })
@@ -163,13 +174,13 @@ async fn data_planes_are_told_what_must_hold_for_a_grant() {
         ]);
         let spec = json!({
             "to": { "role": "viewer" }, "scopes": ["demo:echo"], "conditions": conditions,
-            "networks": ["10.0.0.0/8", "2001:db8::/32"],
+            "networks": ["10.0.0.0/8", "2001:db8::/32", "::ffff:192.0.2.0/120"],
         });
         bench.put("grants/g", json!({ "spec": spec })).await.expect(201);
         let policy = compile(&bench.app, bench.acme).await.expect("a policy").expect("a tenant");
         let [grant] = policy.grants.as_slice() else { panic!("{:?}", policy.grants) };
         assert_eq!(grant.to, Some(To::Role("viewer".to_owned())));
-        assert_eq!(grant.networks, ["10.0.0.0/8", "2001:db8::/32"]);
+        assert_eq!(grant.networks, ["10.0.0.0/8", "2001:db8::/32", "192.0.2.0/24"]);
         let told: Vec<_> = grant.conditions.iter().map(|it| (it.pointer.as_str(), it.test.clone())).collect();
         let values = ["1", "\"y\"", "null"].map(str::to_owned).to_vec();
         let expected = [
