@@ -1,17 +1,19 @@
 //! What it costs to decide, under a policy of 10,000 agents, 1,000 servers, 50,000 tools and 100,000 grants: one call, a list of
-//! 500 tools, loading the policy. `cargo bench -p tollgate-data-plane --bench access`.
+//! 500 tools, loading the policy; and an update of a tenant, where one has all of that and where fifty share it.
+//! `cargo bench -p tollgate-data-plane --bench access`.
 //!
-//! Before it measures time, it counts: the memory that a policy in force takes, and what a decision asks for, which is nothing.
+//! Before it measures time, it counts: the memory that a policy in force takes, and what decisions ask for: nothing, but where
+//! they read an argument.
 
-use std::{alloc::System, hint::black_box, time::Duration};
+use std::{alloc::System, hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{Criterion, criterion_group};
 use prost::Message;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tollgate_data_plane::policy::Tenant;
+use tollgate_data_plane::policy::{Snapshot, Tenant};
 use tollgate_proto::{
     AgentId, GrantId, InstanceId, Name, Scope, ServerId, TeamId, TenantId,
-    access::{Asker, Item, Kind},
+    access::{Arguments, Asker, Book, Item, Kind},
     policy::v1::{self as wire, condition::Test, grant::To},
 };
 
@@ -23,12 +25,16 @@ const AGENTS: usize = 10_000;
 const SERVERS: usize = 1_000;
 const TOOLS_OF_SERVER: usize = 50;
 const GRANTS_OF_AGENT: usize = 10;
+/// Who share the same agents, servers, tools and grants.
+const TENANTS: usize = 50;
 /// A list that is filtered.
 const LISTED: usize = 500;
 
-fn policy() -> wire::TenantPolicy {
+/// Of a tenant that has a share of everything, or all of it.
+fn policy(tenants: usize) -> wire::TenantPolicy {
+    let (agents, servers) = (AGENTS / tenants, SERVERS / tenants);
     let team = TeamId::new().to_string();
-    let agents = (0..AGENTS).map(|index| wire::Agent {
+    let agents = (0..agents).map(|index| wire::Agent {
         id: AgentId::new().to_string(),
         name: format!("agent-{index}"),
         team_id: team.clone(),
@@ -37,7 +43,7 @@ fn policy() -> wire::TenantPolicy {
     });
     let agents: Vec<wire::Agent> = agents.collect();
     let grants = agents.iter().enumerate().flat_map(|(agent, sent)| {
-        (0..GRANTS_OF_AGENT).map(move |nth| grant(&sent.id, (agent * GRANTS_OF_AGENT + nth) % SERVERS, nth))
+        (0..GRANTS_OF_AGENT).map(move |nth| grant(&sent.id, (agent * GRANTS_OF_AGENT + nth) % servers, nth))
     });
     wire::TenantPolicy {
         tenant_id: TenantId::new().to_string(),
@@ -45,7 +51,7 @@ fn policy() -> wire::TenantPolicy {
         revision: 1,
         jwks: r#"{"keys":[]}"#.to_owned(),
         data_url: "http://data".to_owned(),
-        servers: (0..SERVERS).map(server).collect(),
+        servers: (0..servers).map(server).collect(),
         grants: grants.collect(),
         agents,
         ..wire::TenantPolicy::default()
@@ -108,7 +114,7 @@ impl Scene {
             agent: sent.agents[agent].id.parse().expect("an id"),
             token: servers.iter().map(|server| Scope::Server { server: server.clone() }).collect(),
             servers,
-            tenant: sent.clone().try_into().expect("a good policy"),
+            tenant: Tenant::read(sent, None).expect("a good policy"),
         }
     }
 
@@ -119,13 +125,14 @@ impl Scene {
 
     fn decide(&self, server: &Name, tool: &str, arguments: &[u8]) -> bool {
         let item = Item { kind: Kind::Tool, name: tool };
-        self.tenant.book.desk(self.asker(), server).decide(item, Some(arguments), None).is_ok()
+        self.tenant.book.desk(self.asker(), server).decide(item, Arguments::Given(arguments), None).is_ok()
     }
 
     /// How many of a list are shown.
     fn filter(&self, server: &Name, tools: &[String]) -> usize {
         let desk = self.tenant.book.desk(self.asker(), server);
-        let shown = |tool: &&String| desk.decide(Item { kind: Kind::Tool, name: tool }, None, None).is_ok();
+        let shown =
+            |tool: &&String| desk.decide(Item { kind: Kind::Tool, name: tool }, Arguments::Unknown, None).is_ok();
         tools.iter().filter(shown).count()
     }
 }
@@ -138,16 +145,23 @@ fn count(sent: &wire::TenantPolicy) {
     println!("memory of the policy in force: {} KiB", (loaded.bytes_allocated - loaded.bytes_deallocated) >> 10);
     let [conditional, reading] = &scene.servers;
     let deciding = Region::new(ALLOCATOR);
+    assert!(scene.decide(reading, "tool_2", b"{}") && !scene.decide(reading, "tool_1", b"{}"), "by approval");
+    println!("allocations of two decisions: {}", deciding.change().allocations);
+    let deciding = Region::new(ALLOCATOR);
     assert!(scene.decide(conditional, "tool_7", br#"{"path":"/docs/a"}"#), "allowed");
     assert!(!scene.decide(conditional, "tool_7", br#"{"path":"/etc/a"}"#), "refused by its condition");
-    assert!(scene.decide(reading, "tool_2", b"{}") && !scene.decide(reading, "tool_1", b"{}"), "by approval");
-    println!("allocations of four decisions: {}", deciding.change().allocations);
+    println!("allocations of two decisions by an argument: {}", deciding.change().allocations);
 }
 
 fn measure(criterion: &mut Criterion) {
-    let sent = policy();
+    let sent = policy(1);
     count(&sent);
-    let scene = Scene::of(&sent);
+    decisions(criterion, &Scene::of(&sent));
+    updates(criterion, "an update of a tenant that has everything", &sent);
+    updates(criterion, "an update of one of fifty tenants", &policy(TENANTS));
+}
+
+fn decisions(criterion: &mut Criterion, scene: &Scene) {
     let [conditional, reading] = &scene.servers;
     criterion.bench_function("one decision", |bench| {
         bench.iter(|| scene.decide(black_box(reading), black_box("tool_2"), black_box(b"{}")));
@@ -158,12 +172,28 @@ fn measure(criterion: &mut Criterion) {
     });
     let tools: Vec<String> = (0..LISTED).map(|index| format!("tool_{index}")).collect();
     criterion.bench_function("a list of 500 tools", |bench| bench.iter(|| scene.filter(black_box(reading), &tools)));
+}
+
+/// From the bytes that came to the snapshot that calls see, and the parts of that. What it replaces is freed later.
+fn updates(criterion: &mut Criterion, name: &str, sent: &wire::TenantPolicy) {
     let bytes = sent.encode_to_vec();
-    criterion.bench_function("loading the policy", |bench| {
+    let decode = || wire::TenantPolicy::decode(black_box(&*bytes)).expect("a message");
+    let before = Tenant::read(sent, None).expect("a good policy");
+    let read = |sent: &wire::TenantPolicy| Tenant::read(sent, Some(&before)).expect("a good policy");
+    let snapshot = Snapshot::default();
+    criterion.bench_function(name, |bench| {
         bench.iter_with_large_drop(|| {
-            let sent = wire::TenantPolicy::decode(black_box(&*bytes)).expect("a message");
-            Tenant::try_from(sent).expect("a good policy")
+            let sent = decode();
+            let next = snapshot.with(Arc::new(read(&sent)));
+            (sent, next)
         });
+    });
+    criterion.bench_function(&format!("{name}: decoding"), |bench| bench.iter_with_large_drop(decode));
+    criterion.bench_function(&format!("{name}: grants and catalog"), |bench| {
+        bench.iter_with_large_drop(|| Book::read_after(black_box(sent), &before.book).expect("a good book"));
+    });
+    criterion.bench_function(&format!("{name}: all but decoding"), |bench| {
+        bench.iter_with_large_drop(|| read(black_box(sent)));
     });
 }
 

@@ -86,7 +86,7 @@ impl Policies {
         };
         let damaged = policies.restore_revocations(now);
         for kept in policies.shelf.load() {
-            match Tenant::try_from(kept) {
+            match Tenant::read(&kept, None) {
                 Ok(tenant) if damaged.contains(&tenant.id) => {
                     tracing::error!(tenant = %tenant.name, "what it has revoked is not known: its policy waits for the control plane");
                 }
@@ -189,7 +189,9 @@ impl Policies {
     /// Puts a tenant's policy in force and on disk, unless it cannot be served or a newer one is in force: control planes
     /// see the database one after the other. Takes long where the policy is large.
     pub(crate) fn put(&self, sent: &TenantPolicy) -> Result<(), SnapshotError> {
-        let tenant = Tenant::try_from(sent.clone())?;
+        let held = self.load();
+        let before = held.tenants().find(|held| held.id.to_string() == sent.tenant_id);
+        let tenant = Tenant::read(sent, before.map(|before| &**before))?;
         let withdrawn = self.withdrawn();
         if *withdrawn {
             return Err(SnapshotError::Withdrawn);

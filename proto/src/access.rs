@@ -16,7 +16,6 @@ mod seen;
 
 use std::{collections::HashMap, net::IpAddr};
 
-use self::{catalog::Catalog, grant::Rules};
 pub use self::{
     arguments::Arguments,
     catalog::{CatalogEntry, Section},
@@ -27,6 +26,7 @@ pub use self::{
     read::BookError,
     seen::Seen,
 };
+use self::{catalog::Catalog, condition::Expressions, grant::Rules};
 use crate::{AgentId, Name, Scope, TeamId};
 
 /// Everything that a tenant's policy says of access, indexed.
@@ -39,6 +39,8 @@ pub struct Book {
     /// What is no server of the policy is nobody's to use.
     servers: HashMap<Name, Catalog>,
     toolsets: HashMap<Name, Selections>,
+    /// Those of its conditions, for the book that comes after it.
+    expressions: Expressions,
 }
 
 /// The tools that a toolset selects of each server, sorted.

@@ -11,6 +11,18 @@ use uuid::Uuid;
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const ENCODED_LEN: usize = 26;
 
+/// What each byte counts as a digit; [`NO_DIGIT`] for all others.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < ALPHABET.len() {
+        digits[ALPHABET[value] as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
+const NO_DIGIT: u8 = u8::MAX;
+
 /// A text that is no id of the expected type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is no {kind} id: expected `{prefix}_` and {ENCODED_LEN} base32 digits")]
@@ -31,9 +43,9 @@ fn decode(text: &str) -> Option<Uuid> {
         return None;
     }
     text.bytes()
-        .try_fold(0u128, |bits, byte| {
-            let digit = ALPHABET.iter().position(|&known| known == byte)?;
-            Some((bits << 5) | digit as u128)
+        .try_fold(0u128, |bits, byte| match DIGITS[usize::from(byte)] {
+            NO_DIGIT => None,
+            digit => Some((bits << 5) | u128::from(digit)),
         })
         .map(Uuid::from_u128)
 }

@@ -11,7 +11,7 @@ use std::{
 use http::HeaderName;
 use jsonwebtoken::{DecodingKey, jwk::JwkSet};
 use tollgate_proto::{
-    AgentId, IdError, InstanceId, LimitId, Name, NameError, ServerId, TeamId, TenantId, UserId,
+    AgentId, IdError, InstanceId, LimitId, Name, NameError, ServerId, TenantId, UserId,
     access::{Book, BookError},
     feature,
     policy::v1 as wire,
@@ -22,7 +22,7 @@ use crate::{
     policy::{
         Access, AccessError, Egress, Staleness, Via,
         snapshot::{Agent, Instance, Limit, Server, Team, Tenant, Transport, User},
-        toolset::{SelectionError, Toolset},
+        toolset::{SelectionError, Toolset, Toolsets},
     },
     seal::SealingKeys,
 };
@@ -86,34 +86,35 @@ pub enum SnapshotError {
     },
 }
 
-impl TryFrom<wire::TenantPolicy> for Tenant {
-    type Error = SnapshotError;
-
-    fn try_from(policy: wire::TenantPolicy) -> Result<Self, SnapshotError> {
-        if let Some(unknown) = feature::unknown_in(&policy) {
+impl Tenant {
+    /// Reads a policy as it was sent. Of the one before it is taken over what was costly to make and is the same.
+    ///
+    /// # Errors
+    /// The first thing in it that cannot be served.
+    pub fn read(policy: &wire::TenantPolicy, before: Option<&Self>) -> Result<Self, SnapshotError> {
+        if let Some(unknown) = feature::unknown_in(policy) {
             return Err(SnapshotError::Feature(unknown.to_owned()));
         }
-        let book = Book::read(&policy)?;
-        let mut agents = policy.agents.into_iter().map(agent).collect::<Result<HashMap<_, _>, _>>()?;
-        policy.limits.into_iter().try_for_each(|sent| limit(&mut agents, sent))?;
+        let book = before.map_or_else(|| Book::read(policy), |before| Book::read_after(policy, &before.book))?;
+        let mut agents = policy.agents.iter().map(agent).collect::<Result<HashMap<_, _>, _>>()?;
+        policy.limits.iter().try_for_each(|sent| limit(&mut agents, sent))?;
         let via = Via::of(&policy.data_url);
-        let servers =
-            policy.servers.into_iter().map(|sent| server(sent, &via)).collect::<Result<BTreeMap<_, _>, _>>()?;
+        let servers = policy.servers.iter().map(|sent| server(sent, &via)).collect::<Result<BTreeMap<_, _>, _>>()?;
         Ok(Self {
             id: TenantId::from_str(&policy.tenant_id)?,
             name: policy.tenant.parse()?,
             revision: policy.revision,
-            digest: policy.digest,
-            epoch: policy.epoch,
-            issuer: policy.issuer,
+            digest: policy.digest.clone(),
+            epoch: policy.epoch.clone(),
+            issuer: policy.issuer.clone(),
             keys: keys(&policy.jwks)?,
-            data_url: policy.data_url,
+            data_url: policy.data_url.clone(),
             via,
-            egress: egress(policy.egress_allow)?,
+            egress: egress(&policy.egress_allow)?,
             agents: agents.into_values().map(|agent| (agent.client_id.clone(), Arc::new(agent))).collect(),
-            users: policy.users.into_iter().map(user).collect::<Result<_, _>>()?,
+            users: policy.users.iter().map(user).collect::<Result<_, _>>()?,
             passed_headers: passed_headers(servers.values()),
-            toolsets: policy.toolsets.into_iter().map(|sent| toolset(sent, &servers)).collect::<Result<_, _>>()?,
+            toolsets: toolsets(&policy.toolsets, &servers)?,
             servers: servers.into_iter().map(|(name, server)| (name, Arc::new(server))).collect(),
             book,
             sealing: sealing(&policy.sealing_keys)?,
@@ -122,41 +123,44 @@ impl TryFrom<wire::TenantPolicy> for Tenant {
     }
 }
 
-fn agent(sent: wire::Agent) -> Result<(AgentId, Agent), SnapshotError> {
+fn agent(sent: &wire::Agent) -> Result<(AgentId, Agent), SnapshotError> {
     let id = sent.id.parse()?;
-    let client_id = if sent.client_id.is_empty() { sent.id } else { sent.client_id };
+    let client_id = if sent.client_id.is_empty() { &sent.id } else { &sent.client_id };
     let agent = Agent {
         id,
-        client_id,
-        name: sent.name,
-        team: Team { id: TeamId::from_str(&sent.team_id)?, name: sent.team, cost_center: sent.cost_center },
+        client_id: client_id.clone(),
+        name: sent.name.clone(),
+        team: team(&sent.team_id, &sent.team, &sent.cost_center)?,
         active: sent.active,
         limits: Vec::new(),
     };
     Ok((id, agent))
 }
 
-fn user(sent: wire::User) -> Result<(UserId, Arc<User>), SnapshotError> {
+fn user(sent: &wire::User) -> Result<(UserId, Arc<User>), SnapshotError> {
     let id = sent.id.parse()?;
-    let team = match sent.team_id.as_str() {
-        "" => None,
-        team => Some(Team { id: TeamId::from_str(team)?, name: sent.team, cost_center: sent.cost_center }),
-    };
-    Ok((id, Arc::new(User { id, email: sent.email, team, role: sent.role.into(), active: sent.active })))
+    let is_of_team = !sent.team_id.is_empty();
+    let team = is_of_team.then(|| team(&sent.team_id, &sent.team, &sent.cost_center)).transpose()?;
+    let (email, role) = (sent.email.clone(), sent.role.as_str().into());
+    Ok((id, Arc::new(User { id, email, team, role, active: sent.active })))
 }
 
-fn limit(agents: &mut HashMap<AgentId, Agent>, sent: wire::Limit) -> Result<(), SnapshotError> {
+fn team(id: &str, name: &str, cost_center: &str) -> Result<Team, IdError> {
+    Ok(Team { id: id.parse()?, name: name.to_owned(), cost_center: cost_center.to_owned() })
+}
+
+fn limit(agents: &mut HashMap<AgentId, Agent>, sent: &wire::Limit) -> Result<(), SnapshotError> {
     if sent.requests == 0 || sent.window_s == 0 {
-        return Err(SnapshotError::Limit(sent.name));
+        return Err(SnapshotError::Limit(sent.name.clone()));
     }
     let id = LimitId::from_str(&sent.id)?;
     if let Some(agent) = agents.get_mut(&sent.agent_id.parse()?) {
-        agent.limits.push(Limit { id, name: sent.name, requests: sent.requests, window_s: sent.window_s });
+        agent.limits.push(Limit { id, name: sent.name.clone(), requests: sent.requests, window_s: sent.window_s });
     }
     Ok(())
 }
 
-fn server(sent: wire::Server, via: &Via) -> Result<(Name, Server), SnapshotError> {
+fn server(sent: &wire::Server, via: &Via) -> Result<(Name, Server), SnapshotError> {
     let name: Name = sent.name.parse()?;
     let transport = match wire::Transport::try_from(sent.transport) {
         Ok(wire::Transport::Sse) => Transport::EventStream,
@@ -169,32 +173,36 @@ fn server(sent: wire::Server, via: &Via) -> Result<(Name, Server), SnapshotError
         Ok(wire::Era::Unspecified) | Err(_) => None,
     };
     let id = ServerId::from_str(&sent.id)?;
-    let Some(first) = sent.instances.first() else { return Err(SnapshotError::NoInstance(sent.name)) };
-    let access = Access::read(id, &first.url, sent.credential, &sent.passed_headers, via);
-    let access = Arc::new(access.map_err(|error| SnapshotError::Access(sent.name, error))?);
-    let instances = sent.instances.into_iter().map(|sent| instance(sent, transport, &access));
+    let first = sent.instances.first().ok_or_else(|| SnapshotError::NoInstance(sent.name.clone()))?;
+    let access = Access::read(id, &first.url, sent.credential.clone(), &sent.passed_headers, via);
+    let access = Arc::new(access.map_err(|error| SnapshotError::Access(sent.name.clone(), error))?);
+    let instances = sent.instances.iter().map(|sent| instance(sent, transport, &access));
     let instances = instances.collect::<Result<Vec<_>, _>>()?;
-    let server = Server { id, name: name.clone(), display_name: sent.display_name, era, instances };
+    let server = Server { id, name: name.clone(), display_name: sent.display_name.clone(), era, instances };
     Ok((name, server))
 }
 
-fn instance(sent: wire::Instance, transport: Transport, access: &Arc<Access>) -> Result<Arc<Instance>, SnapshotError> {
-    let url: http::Uri = sent.url.parse().map_err(|_| SnapshotError::Url(sent.url.clone()))?;
+fn instance(sent: &wire::Instance, transport: Transport, access: &Arc<Access>) -> Result<Arc<Instance>, SnapshotError> {
+    let unusable = || SnapshotError::Url(sent.url.clone());
+    let url: http::Uri = sent.url.parse().map_err(|_| unusable())?;
     if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {
-        return Err(SnapshotError::Url(sent.url));
+        return Err(unusable());
     }
     let (id, access) = (InstanceId::from_str(&sent.id)?, Arc::clone(access));
     Ok(Arc::new(Instance { id, url, transport, draining: sent.draining, access }))
 }
 
-fn toolset(sent: wire::Toolset, servers: &BTreeMap<Name, Server>) -> Result<Arc<Toolset>, SnapshotError> {
-    let mut toolset = Toolset::new(sent.name.parse()?, sent.display_name, sent.description);
-    for selected in sent.tools {
-        let wire::ToolsetTool { server_id, tool, name, description } = selected;
-        let id: ServerId = server_id.parse()?;
-        let server = servers.values().find(|server| server.id == id).ok_or(SelectionError::ServerUnknown);
-        let added = server.and_then(|server| toolset.select(&server.name, &tool, &name, &description));
-        added.map_err(|fault| SnapshotError::Toolset { toolset: toolset.name.clone(), tool, fault })?;
+fn toolsets(sent: &[wire::Toolset], servers: &BTreeMap<Name, Server>) -> Result<Toolsets, SnapshotError> {
+    let names: HashMap<ServerId, &Name> = servers.values().map(|server| (server.id, &server.name)).collect();
+    sent.iter().map(|sent| toolset(sent, &names)).collect()
+}
+
+fn toolset(sent: &wire::Toolset, servers: &HashMap<ServerId, &Name>) -> Result<Arc<Toolset>, SnapshotError> {
+    let mut toolset = Toolset::new(sent.name.parse()?, sent.display_name.clone(), sent.description.clone());
+    for wire::ToolsetTool { server_id, tool, name, description } in &sent.tools {
+        let server = servers.get(&server_id.parse()?).ok_or(SelectionError::ServerUnknown);
+        let added = server.and_then(|server| toolset.select(server, tool, name, description));
+        added.map_err(|fault| SnapshotError::Toolset { toolset: toolset.name.clone(), tool: tool.clone(), fault })?;
     }
     Ok(Arc::new(toolset))
 }
@@ -225,7 +233,7 @@ fn sealing(sent: &[wire::SealingKey]) -> Result<SealingKeys, SnapshotError> {
     SealingKeys::new(keys).ok_or(SnapshotError::SealingKeys)
 }
 
-fn egress(allowed: Vec<String>) -> Result<Egress, SnapshotError> {
-    let networks = allowed.into_iter().map(|text| text.parse().map_err(|_| SnapshotError::Network(text)));
+fn egress(allowed: &[String]) -> Result<Egress, SnapshotError> {
+    let networks = allowed.iter().map(|text| text.parse().map_err(|_| SnapshotError::Network(text.clone())));
     networks.collect::<Result<_, _>>().map(Egress::new)
 }

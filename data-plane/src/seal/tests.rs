@@ -15,7 +15,7 @@ fn tenant_with(id: TenantId, secrets: &[u8]) -> Tenant {
         sealing_keys: secrets.iter().map(key).collect(),
         ..wire::TenantPolicy::default()
     };
-    Tenant::try_from(policy).unwrap()
+    Tenant::read(&policy, None).unwrap()
 }
 
 fn tenant() -> Tenant {

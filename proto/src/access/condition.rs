@@ -3,7 +3,7 @@
 //! Invariant: an argument that is not there, or is of another kind than the test, fails; and no expression takes more
 //! than time in proportion to the text that it is tried on.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
@@ -16,6 +16,8 @@ use crate::policy::v1::{self as wire, condition::Test as Sent};
 
 /// What one compiled expression may take.
 const REGEX_BYTES_MAX: usize = 1 << 20;
+/// What one may take besides while it is tried, for each thread that does.
+const REGEX_CACHE_BYTES_MAX: usize = 256 << 10;
 
 /// What one argument must be.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ pub(super) struct Condition {
 enum Test {
     OneOf(Box<[Value]>),
     Prefix(Box<str>),
-    Matches(Regex),
+    Matches(Arc<Regex>),
     Range { min: Number, max: Number },
 }
 
@@ -55,9 +57,15 @@ pub enum ConditionError {
     Unknown,
 }
 
-/// Expressions that were compiled already: many grants say the same.
-#[derive(Debug, Default)]
-pub(super) struct Expressions(HashMap<String, Regex>);
+/// Compiled expressions by their text.
+pub(super) type Expressions = HashMap<String, Arc<Regex>>;
+
+/// Compiles each expression once: many grants say the same, and so did the policy before.
+#[derive(Debug)]
+pub(super) struct Compiler<'b> {
+    before: &'b Expressions,
+    pub(super) compiled: Expressions,
+}
 
 impl wire::Condition {
     /// Whether it can be tested.
@@ -65,12 +73,12 @@ impl wire::Condition {
     /// # Errors
     /// Why it cannot.
     pub fn check(&self) -> Result<(), ConditionError> {
-        Condition::read(self, &mut Expressions::default()).map(drop)
+        Condition::read(self, &mut Compiler::new(&Expressions::new())).map(drop)
     }
 }
 
 impl Condition {
-    pub(super) fn read(sent: &wire::Condition, expressions: &mut Expressions) -> Result<Self, ConditionError> {
+    pub(super) fn read(sent: &wire::Condition, compiler: &mut Compiler<'_>) -> Result<Self, ConditionError> {
         let pointer =
             Pointer::parse(&sent.pointer).map_err(|fault| ConditionError::Pointer(sent.pointer.clone(), fault))?;
         let json = |text: &String| serde_json::from_str(text).map_err(|_| ConditionError::Json(text.clone()));
@@ -79,12 +87,16 @@ impl Condition {
             Sent::OneOf(list) if list.values.is_empty() => return Err(ConditionError::NoValue),
             Sent::OneOf(list) => Test::OneOf(list.values.iter().map(json).collect::<Result<_, _>>()?),
             Sent::Prefix(prefix) => Test::Prefix(prefix.as_str().into()),
-            Sent::Matches(expression) => Test::Matches(expressions.get(expression)?),
+            Sent::Matches(expression) => Test::Matches(compiler.compile(expression)?),
             Sent::Range(wire::NumberRange { min: None, max: None }) => return Err(ConditionError::Range),
             Sent::Range(wire::NumberRange { min, max }) => {
                 let (min, max) = (min.unwrap_or(f64::NEG_INFINITY), max.unwrap_or(f64::INFINITY));
                 // Not so with a NaN either.
-                if min <= max { Test::Range { min: min.into(), max: max.into() } } else { return Err(ConditionError::Range) }
+                if min <= max {
+                    Test::Range { min: min.into(), max: max.into() }
+                } else {
+                    return Err(ConditionError::Range);
+                }
             }
         };
         Ok(Self { pointer, test })
@@ -113,15 +125,20 @@ impl Test {
     }
 }
 
-impl Expressions {
-    fn get(&mut self, expression: &str) -> Result<Regex, ConditionError> {
-        if let Some(compiled) = self.0.get(expression) {
-            return Ok(compiled.clone());
-        }
-        let compiled = RegexBuilder::new(expression).size_limit(REGEX_BYTES_MAX).build();
-        let compiled =
-            compiled.map_err(|error| ConditionError::Expression(expression.to_owned(), error.to_string()))?;
-        self.0.insert(expression.to_owned(), compiled.clone());
+impl<'b> Compiler<'b> {
+    pub(super) fn new(before: &'b Expressions) -> Self {
+        Self { before, compiled: Expressions::new() }
+    }
+
+    fn compile(&mut self, expression: &str) -> Result<Arc<Regex>, ConditionError> {
+        let known = self.compiled.get(expression).or_else(|| self.before.get(expression)).cloned();
+        let compile = || {
+            let limited =
+                RegexBuilder::new(expression).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_CACHE_BYTES_MAX).build();
+            limited.map(Arc::new).map_err(|error| ConditionError::Expression(expression.to_owned(), error.to_string()))
+        };
+        let compiled = known.map_or_else(compile, Ok)?;
+        self.compiled.entry(expression.to_owned()).or_insert_with(|| Arc::clone(&compiled));
         Ok(compiled)
     }
 }

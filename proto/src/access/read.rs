@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use super::{
     Book, Selections,
     catalog::Catalog,
-    condition::{Condition, ConditionError, Expressions},
+    condition::{Compiler, Condition, ConditionError},
     grant::{Grant, Rule, Rules, Terms},
 };
 use crate::{
@@ -57,12 +57,11 @@ pub enum BookError {
 }
 
 /// Rules while they are gathered.
-#[derive(Default)]
-struct Draft {
+struct Draft<'b> {
     agents: HashMap<AgentId, Vec<Rule>>,
     teams: HashMap<TeamId, Vec<Rule>>,
     roles: HashMap<Box<str>, Vec<Rule>>,
-    expressions: Expressions,
+    compiler: Compiler<'b>,
 }
 
 impl Book {
@@ -71,6 +70,14 @@ impl Book {
     /// # Errors
     /// The first thing in it that cannot be decided by.
     pub fn read(policy: &wire::TenantPolicy) -> Result<Self, BookError> {
+        Self::read_after(policy, &Self::default())
+    }
+
+    /// As [`Self::read`], with what the book before it has compiled already.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_after(policy: &wire::TenantPolicy, before: &Self) -> Result<Self, BookError> {
         let servers = policy.servers.iter().zip(0..);
         let servers = servers.map(|(server, number)| Ok((server.name.parse()?, Catalog::read(number, server)?)));
         let mut book = Self {
@@ -78,31 +85,38 @@ impl Book {
             toolsets: toolsets(policy)?,
             ..Self::default()
         };
-        let mut draft = Draft::default();
+        let mut draft = Draft {
+            agents: HashMap::with_capacity(policy.agents.len()),
+            teams: HashMap::new(),
+            roles: HashMap::new(),
+            compiler: Compiler::new(&before.expressions),
+        };
         let grants = policy.grants.iter().zip(0..).map(|(sent, index)| draft.grant(sent, index, &book));
         book.grants = grants.collect::<Result<_, _>>()?;
         let agents = policy.agents.iter().map(|agent| {
             let id = agent.id.parse()?;
-            Ok((id, (agent.team_id.parse()?, Rules::new(draft.agents.remove(&id).unwrap_or_default()))))
+            let rules = Rules::new(draft.agents.remove(&id).unwrap_or_default());
+            Ok((id, (agent.team_id.parse()?, rules)))
         });
         book.agents = agents.collect::<Result<_, BookError>>()?;
         book.teams = draft.teams.into_iter().map(|(team, rules)| (team, Rules::new(rules))).collect();
         book.roles = draft.roles.into_iter().map(|(role, rules)| (role, Rules::new(rules))).collect();
+        book.expressions = draft.compiler.compiled;
         Ok(book)
     }
 }
 
-impl Draft {
+impl Draft<'_> {
     /// Compiles the grant at this place, and adds what it says to whoever it is for.
     fn grant(&mut self, sent: &wire::Grant, index: u32, book: &Book) -> Result<Grant, BookError> {
-        let scope = |text: &String| text.parse();
-        let scopes: Box<[Scope]> = sent
-            .scopes
-            .iter()
-            .map(scope)
-            .collect::<Result<_, _>>()
-            .map_err(|source| BookError::Scope { grant: sent.name.clone(), source })?;
-        let mut rules = Vec::with_capacity(scopes.len());
+        let scopes = sent.scopes.iter().map(|text| text.parse());
+        let scopes: Box<[Scope]> =
+            scopes.collect::<Result<_, _>>().map_err(|source| BookError::Scope { grant: sent.name.clone(), source })?;
+        let rules = match sent.to.as_ref().ok_or_else(|| BookError::Nobody(sent.name.clone()))? {
+            To::AgentId(id) => self.agents.entry(id.parse()?).or_default(),
+            To::TeamId(id) => self.teams.entry(id.parse()?).or_default(),
+            To::Role(role) => self.roles.entry(role.as_str().into()).or_default(),
+        };
         for (scope, at) in scopes.iter().zip(0..) {
             let of_toolset =
                 scope.toolset().and_then(|name| book.toolsets.get(name)).into_iter().flat_map(HashMap::keys);
@@ -110,11 +124,6 @@ impl Draft {
                 let catalog = book.servers.get(server);
                 rules.extend(catalog.map(|catalog| Rule { server: catalog.number, grant: index, scope: at }));
             }
-        }
-        match sent.to.as_ref().ok_or_else(|| BookError::Nobody(sent.name.clone()))? {
-            To::AgentId(id) => self.agents.entry(id.parse()?).or_default().extend(rules),
-            To::TeamId(id) => self.teams.entry(id.parse()?).or_default().extend(rules),
-            To::Role(role) => self.roles.entry(role.as_str().into()).or_default().extend(rules),
         }
         Ok(Grant {
             id: sent.id.parse::<GrantId>()?,
@@ -131,7 +140,7 @@ impl Draft {
             return Ok(None);
         }
         let conditions = sent.conditions.iter().map(|condition| {
-            let read = Condition::read(condition, &mut self.expressions);
+            let read = Condition::read(condition, &mut self.compiler);
             read.map_err(|source| BookError::Condition { grant: sent.name.clone(), source })
         });
         let networks = sent.networks.iter().map(|network| {

@@ -17,14 +17,15 @@ fn selected(server: &wire::Server, tool: &str, name: &str) -> wire::ToolsetTool 
 /// The policy of a tenant with one toolset `triage` of these tools.
 fn tenant(servers: &[wire::Server], tools: Vec<wire::ToolsetTool>) -> Result<Tenant, SnapshotError> {
     let toolset = wire::Toolset { name: "triage".to_owned(), tools, ..wire::Toolset::default() };
-    Tenant::try_from(wire::TenantPolicy {
+    let policy = wire::TenantPolicy {
         tenant_id: TenantId::new().to_string(),
         tenant: "acme".to_owned(),
         jwks: r#"{"keys":[]}"#.to_owned(),
         servers: servers.to_vec(),
         toolsets: vec![toolset],
         ..wire::TenantPolicy::default()
-    })
+    };
+    Tenant::read(&policy, None)
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Scripted {
             servers: vec![server],
             ..TenantPolicy::default()
         };
-        Snapshot::default().with(Arc::new(Tenant::try_from(policy).unwrap()))
+        Snapshot::default().with(Arc::new(Tenant::read(&policy, None).unwrap()))
     }
 }
 

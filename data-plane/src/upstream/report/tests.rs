@@ -31,7 +31,7 @@ fn snapshot(tenant: TenantId, instances: Vec<Arc<Instance>>) -> Snapshot {
     let name: tollgate_proto::Name = "files".parse().unwrap();
     let server = Server { id: ServerId::new(), name: name.clone(), display_name: String::new(), era: None, instances };
     let servers = BTreeMap::from([(name, Arc::new(server))]);
-    Snapshot::default().with(Arc::new(Tenant { servers, ..Tenant::try_from(policy).unwrap() }))
+    Snapshot::default().with(Arc::new(Tenant { servers, ..Tenant::read(&policy, None).unwrap() }))
 }
 
 fn healths(reports: &[InstanceReport]) -> Vec<InstanceHealth> {

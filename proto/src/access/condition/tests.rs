@@ -2,7 +2,7 @@ use super::*;
 
 fn compiled(pointer: &str, test: Option<Sent>) -> Result<Condition, ConditionError> {
     let sent = wire::Condition { pointer: pointer.to_owned(), test };
-    Condition::read(&sent, &mut Expressions::default())
+    Condition::read(&sent, &mut Compiler::new(&Expressions::new()))
 }
 
 fn fault(test: Option<Sent>) -> ConditionError {
@@ -93,6 +93,24 @@ fn an_expression_matches_anywhere_unless_it_says_where() {
     assert!(!matches("1", "1"), "a number is no string");
     // One that backtracks would not end.
     assert!(!matches("^(a+)+$", &format!("\"{}b\"", "a".repeat(4_000))));
+}
+
+#[test]
+fn an_expression_is_compiled_once_and_not_again_for_the_next_policy() {
+    let sent = wire::Condition { pointer: "/a".to_owned(), test: Some(Sent::Matches("^a+$".to_owned())) };
+    let none = Expressions::new();
+    let mut first = Compiler::new(&none);
+    let regex = |condition: Condition| match condition.test {
+        Test::Matches(regex) => regex,
+        other => panic!("{other:?}"),
+    };
+    let mut read = || regex(Condition::read(&sent, &mut first).expect("a condition"));
+    let (one, two) = (read(), read());
+    let before = first.compiled;
+    let mut next = Compiler::new(&before);
+    let three = regex(Condition::read(&sent, &mut next).expect("a condition"));
+    assert!(Arc::ptr_eq(&one, &two) && Arc::ptr_eq(&one, &three));
+    assert_eq!((before.len(), next.compiled.len()), (1, 1));
 }
 
 #[test]
