@@ -2,7 +2,7 @@
 //! list shows and what a call gets cannot differ.
 //!
 //! Invariant: a decision depends on the [`Book`] and the [`Attempt`] alone: no I/O, no clock, and no memory is asked for
-//! but to read the arguments that a condition is about. What nobody granted is refused, and a deny beats every allow.
+//! but to read the arguments that a condition is about, templates, and URIs that are written in an unusual way. What nobody granted is refused, and a deny beats every allow.
 
 mod arguments;
 mod catalog;

@@ -26,7 +26,7 @@ pub use id::{
 };
 pub use name::{Name, NameError};
 pub use network::canonical_network;
-pub use scope::{Pattern, PatternError, Scope, ScopeError};
+pub use scope::{Pattern, PatternError, Scope, ScopeError, normal_uri};
 pub use trusted_proxies::{TrustedProxies, TrustedProxiesError};
 
 /// Enrolment of data planes, and what keeps them enrolled.

@@ -5,12 +5,16 @@
 //! are written differently are different.
 
 mod pattern;
+mod uri;
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use self::pattern::{Pattern, PatternError};
+pub use self::{
+    pattern::{Pattern, PatternError},
+    uri::normal_uri,
+};
 use crate::Name;
 
 /// What a toolset's scope begins with. No server's name has a slash, so that nothing else does.
@@ -55,7 +59,7 @@ pub enum Scope {
     Resources {
         /// The server's slug.
         server: Name,
-        /// Their URIs.
+        /// Their URIs, in the form of [`normal_uri`].
         pattern: Pattern,
     },
     /// `server:*`: everything that one server offers.
@@ -121,7 +125,7 @@ impl Scope {
     /// The scope of one resource.
     #[must_use]
     pub fn resource(server: &Name, uri: &str) -> Self {
-        Self::Resources { server: server.clone(), pattern: Pattern::literal(uri) }
+        Self::Resources { server: server.clone(), pattern: Pattern::uri(uri) }
     }
 
     /// The one server that this scope speaks of; a toolset's scope speaks of the tools of several.
@@ -207,7 +211,7 @@ impl FromStr for Scope {
         } else if let Some(name) = what.strip_prefix(PROMPT) {
             Ok(Self::Prompts { server, pattern: pattern(name)? })
         } else if let Some(uri) = what.strip_prefix(RESOURCE) {
-            Ok(Self::Resources { server, pattern: pattern(uri)? })
+            Ok(Self::Resources { server, pattern: pattern(uri)?.of_uris() })
         } else if what.starts_with('@') {
             Err(ScopeError::Label(shown()))
         } else {

@@ -17,6 +17,7 @@ use http::{HeaderMap, header::AUTHORIZATION};
 use tollgate_proto::{
     Name, Scope, ServerId, UserId,
     access::{Asker, Desk, Item, Kind},
+    normal_uri,
 };
 
 use crate::{
@@ -113,7 +114,10 @@ impl Caller {
     /// The digest of the definition that this data plane last saw a server give of something.
     #[must_use]
     pub fn observed(&self, server: &Name, item: Item<'_>) -> Option<[u8; 32]> {
-        self.glance(server, item.kind)?.digest(item.name)
+        let glance = self.glance(server, item.kind)?;
+        // However the caller writes a URI, what is known of it is known as its server writes it.
+        let as_compared = || (item.kind == Kind::Resource).then(|| glance.digest(&normal_uri(item.name))).flatten();
+        glance.digest(item.name).or_else(as_compared)
     }
 
     /// What this data plane last saw a server give of its items of this kind.

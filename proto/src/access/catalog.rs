@@ -2,11 +2,14 @@
 //!
 //! Invariant: annotations count as long as the definition is the one that was approved, in every mode of approval.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
-use super::{Item, Kind, read::BookError};
+use super::{Item, Kind, Refused, read::BookError};
 use crate::{
-    Pattern,
+    Pattern, normal_uri,
     policy::v1::{self as wire, Approval, ItemKind},
 };
 
@@ -30,7 +33,7 @@ pub struct Section<'b> {
     pub(super) kind: Kind,
 }
 
-/// The items of one kind by name.
+/// The items of one kind by name; resources by their URIs in the form in which they are compared.
 pub(super) type Entries = HashMap<Box<str>, CatalogEntry>;
 
 /// One server's catalog.
@@ -44,30 +47,38 @@ pub(super) struct Catalog {
     prompts: Arc<Entries>,
     resources: Arc<Entries>,
     templates: Arc<Entries>,
+    /// The URIs that each template makes.
+    made: Box<[(Pattern, CatalogEntry)]>,
 }
 
 impl Catalog {
     pub(super) fn read(number: u32, sent: &wire::Server) -> Result<Self, BookError> {
-        let of = |kind: ItemKind| {
-            let items = sent.catalog.iter().filter(|item| item.kind == i32::from(kind));
-            let entries = items.map(|item| {
-                let digest = match &*item.approved_digest {
-                    [] => None,
-                    digest => Some(digest.try_into().map_err(|_| BookError::Digest(item.name.clone()))?),
-                };
-                let wire::CatalogItem { blocked, read_only, additive, .. } = *item;
-                Ok((item.name.as_str().into(), CatalogEntry { approved_digest: digest, blocked, read_only, additive }))
-            });
-            entries.collect::<Result<Entries, BookError>>().map(Arc::new)
-        };
+        let [mut tools, mut prompts, mut resources, mut templates] = <[Entries; 4]>::default();
+        for item in &sent.catalog {
+            let name = item.name.as_str();
+            let (entries, name) = match ItemKind::try_from(item.kind) {
+                Ok(ItemKind::Tool) => (&mut tools, name.into()),
+                Ok(ItemKind::Prompt) => (&mut prompts, name.into()),
+                Ok(ItemKind::Resource) => (&mut resources, normal_uri(name).into()),
+                Ok(ItemKind::ResourceTemplate) => (&mut templates, name.into()),
+                Ok(ItemKind::Unspecified) | Err(_) => continue,
+            };
+            let read = CatalogEntry::read(item)?;
+            match entries.entry(name) {
+                Entry::Vacant(place) => drop(place.insert(read)),
+                Entry::Occupied(held) => held.into_mut().unite(&read),
+            }
+        }
+        let made = templates.iter().map(|(template, entry)| (Pattern::template(template), entry.clone())).collect();
         Ok(Self {
             number,
             // What a later version calls approval is taken for the strictest that is known.
             pinned: !matches!(Approval::try_from(sent.approval), Ok(Approval::Unspecified | Approval::Notify)),
-            tools: of(ItemKind::Tool)?,
-            prompts: of(ItemKind::Prompt)?,
-            resources: of(ItemKind::Resource)?,
-            templates: of(ItemKind::ResourceTemplate)?,
+            tools: tools.into(),
+            prompts: prompts.into(),
+            resources: resources.into(),
+            templates: templates.into(),
+            made,
         })
     }
 
@@ -88,31 +99,37 @@ impl Catalog {
     }
 
     pub(super) fn entry(&self, item: Item<'_>) -> Option<&CatalogEntry> {
-        self.entries(item.kind)?.get(item.name)
+        let entries = self.entries(item.kind)?;
+        if item.kind == Kind::Resource { entries.get(&*normal_uri(item.name)) } else { entries.get(item.name) }
     }
 
-    /// Whether nobody may use it. A resource that is not listed by itself is what its templates are.
-    pub(super) fn is_blocked(&self, item: Item<'_>) -> bool {
-        match self.entry(item) {
-            Some(entry) => entry.blocked,
-            None => self.templates_of(item).any(|entry| entry.blocked),
+    /// Whether it is neither blocked nor waits for approval. A resource that is not listed by itself is what its templates
+    /// are; one that no template makes either has no definition, and came with a result.
+    pub(super) fn permits<'b>(&self, item: Item<'_>, observed: Option<&[u8; 32]>) -> Result<(), Refused<'b>> {
+        match self.standing(item, observed) {
+            (true, _) => Err(Refused::Blocked),
+            (false, false) => Err(Refused::NotApproved),
+            (false, true) => Ok(()),
         }
     }
 
-    /// Whether its definition is one that may be used, where approval is needed. A resource that no list has is approved
-    /// with its template; one that no template makes either has no definition, and came with a result.
-    pub(super) fn is_approved(&self, item: Item<'_>, observed: Option<&[u8; 32]>) -> bool {
-        if !self.pinned || item.kind == Kind::Other {
-            return true;
-        }
-        match self.entry(item) {
-            Some(entry) => entry.is_as_approved(observed),
-            None if item.kind == Kind::Resource && observed.is_none() => {
-                let mut templates = self.templates_of(item).peekable();
-                templates.peek().is_none() || templates.any(|entry| entry.approved_digest.is_some())
+    /// Whether it is blocked, and whether its definition is one that may be used.
+    fn standing(&self, item: Item<'_>, observed: Option<&[u8; 32]>) -> (bool, bool) {
+        let (is_blocked, is_approved) = match self.entry(item) {
+            Some(entry) => (entry.blocked, entry.is_as_approved(observed)),
+            None if item.kind == Kind::Resource => {
+                let uri = normal_uri(item.name);
+                let (mut is_blocked, mut is_made, mut is_approved) = (false, false, false);
+                for (_, template) in self.made.iter().filter(|(uris, _)| uris.matches(&uri)) {
+                    is_made = true;
+                    is_blocked |= template.blocked;
+                    is_approved |= template.approved_digest.is_some();
+                }
+                (is_blocked, observed.is_none() && (is_approved || !is_made))
             }
-            None => false,
-        }
+            None => (false, item.kind == Kind::Other),
+        };
+        (is_blocked, is_approved || !self.pinned)
     }
 
     /// Whether a tool was approved as one that only reads, and is still that.
@@ -123,13 +140,6 @@ impl Catalog {
     /// Whether a tool was approved as one that only reads, whatever has become of it.
     pub(super) fn was_to_read(&self, tool: &str) -> bool {
         self.tools.get(tool).is_some_and(|entry| entry.read_only)
-    }
-
-    /// The templates that a resource may be made by.
-    fn templates_of(&self, item: Item<'_>) -> impl Iterator<Item = &CatalogEntry> {
-        let templates = (item.kind == Kind::Resource).then_some(&self.templates).into_iter();
-        let templates = templates.flat_map(|templates| templates.iter());
-        templates.filter(move |(template, _)| Pattern::can_make(template, item.name)).map(|(_, entry)| entry)
     }
 }
 
@@ -150,11 +160,28 @@ impl<'b> Section<'b> {
     #[must_use]
     pub fn holds(&self, name: &str, digest: &[u8; 32]) -> bool {
         let item = Item { kind: self.kind, name };
-        self.catalog.is_some_and(|catalog| !catalog.is_approved(item, Some(digest)))
+        self.catalog.is_some_and(|catalog| !catalog.standing(item, Some(digest)).1)
     }
 }
 
 impl CatalogEntry {
+    fn read(sent: &wire::CatalogItem) -> Result<Self, BookError> {
+        let approved_digest = match &*sent.approved_digest {
+            [] => None,
+            digest => Some(digest.try_into().map_err(|_| BookError::Digest(sent.name.clone()))?),
+        };
+        let wire::CatalogItem { blocked, read_only, additive, .. } = *sent;
+        Ok(Self { approved_digest, blocked, read_only, additive })
+    }
+
+    /// Of two that have one name, as URIs have that are encoded differently, nothing is approved that differs.
+    fn unite(&mut self, other: &Self) {
+        self.approved_digest.take_if(|digest| Some(*digest) != other.approved_digest);
+        self.blocked |= other.blocked;
+        self.read_only &= other.read_only;
+        self.additive &= other.additive;
+    }
+
     /// Whether it was approved as a tool that destroys nothing, and is still that. `observed` is the digest of the
     /// definition that the server has given last; none: it has not been looked at.
     #[must_use]

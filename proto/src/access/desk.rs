@@ -2,13 +2,15 @@
 //!
 //! Invariant: a list that was filtered here shows what a call would be decided by the same lines.
 
+use std::borrow::Cow;
+
 use super::{
     Arguments, Asker, Book, Item, Kind, Refused, Ruling,
     arguments::Reading,
     catalog::Catalog,
     grant::{Fault, Holds, Rule},
 };
-use crate::{Name, Scope};
+use crate::{Name, Pattern, Scope, normal_uri};
 
 /// One asker at one server.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +21,14 @@ pub struct Desk<'b, 'a> {
     pub(super) catalog: Option<&'b Catalog>,
     /// The agent's own, its team's, and those of the user's role.
     rules: [&'b [Rule]; 3],
+}
+
+/// Something that a server offers, as scopes speak of it.
+struct Sought<'i> {
+    kind: Kind,
+    name: Cow<'i, str>,
+    /// The URIs that a template makes.
+    made: Option<Pattern>,
 }
 
 impl<'b, 'a> Desk<'b, 'a> {
@@ -44,15 +54,10 @@ impl<'b, 'a> Desk<'b, 'a> {
         arguments: Arguments<'_>,
         observed: Option<&[u8; 32]>,
     ) -> Result<Ruling<'b>, Refused<'b>> {
-        let ruling = self.granted(item, &Reading::of(item.kind, arguments), observed)?;
-        let catalog = self.catalog.ok_or(Refused::NotGranted)?;
-        if catalog.is_blocked(item) {
-            return Err(Refused::Blocked);
-        }
-        if !catalog.is_approved(item, observed) {
-            return Err(Refused::NotApproved);
-        }
-        let is_carried = self.asker.token.iter().any(|scope| self.names(scope, item, observed, false));
+        let sought = &Sought::of(item);
+        let ruling = self.granted(sought, &Reading::of(item.kind, arguments), observed)?;
+        self.catalog.ok_or(Refused::NotGranted)?.permits(item, observed)?;
+        let is_carried = self.asker.token.iter().any(|scope| self.names(scope, sought, observed, false));
         if is_carried { Ok(ruling) } else { Err(Refused::NotInToken(ruling)) }
     }
 
@@ -106,7 +111,7 @@ impl<'b, 'a> Desk<'b, 'a> {
     /// The grant that allows it, if none denies it.
     fn granted(
         &self,
-        item: Item<'_>,
+        sought: &Sought<'_>,
         arguments: &Reading<'_>,
         observed: Option<&[u8; 32]>,
     ) -> Result<Ruling<'b>, Refused<'b>> {
@@ -114,7 +119,7 @@ impl<'b, 'a> Desk<'b, 'a> {
         let mut nearest: Option<(Ruling<'b>, Fault<'b>)> = None;
         for ruling in self.rulings() {
             let Ruling { grant, scope } = ruling;
-            if !self.names(scope, item, observed, grant.deny) {
+            if !self.names(scope, sought, observed, grant.deny) {
                 continue;
             }
             match grant.holds(&self.asker, arguments) {
@@ -138,8 +143,9 @@ impl<'b, 'a> Desk<'b, 'a> {
 
     /// Whether the scope speaks of the item. Of a template's resources an allow speaks where it speaks of any, a deny
     /// where it speaks of all.
-    fn names(&self, scope: &Scope, item: Item<'_>, observed: Option<&[u8; 32]>, deny: bool) -> bool {
-        let Item { kind, name } = item;
+    fn names(&self, scope: &Scope, sought: &Sought<'_>, observed: Option<&[u8; 32]>, deny: bool) -> bool {
+        let Sought { kind, name, made } = sought;
+        let name = &**name;
         match (scope, kind) {
             (Scope::Toolset { .. }, Kind::Tool) => {
                 self.selected(scope).binary_search_by(|own| (**own).cmp(name)).is_ok()
@@ -151,12 +157,22 @@ impl<'b, 'a> Desk<'b, 'a> {
                 // What has changed since it was approved is not what was approved, but it stays what was denied.
                 self.catalog.is_some_and(|of| if deny { of.was_to_read(name) } else { of.only_reads(name, observed) })
             }
-            (Scope::Resources { pattern, .. }, Kind::Template) if !deny => pattern.meets(name),
+            (Scope::Resources { pattern, .. }, Kind::Template) => {
+                made.as_ref().is_some_and(|made| if deny { pattern.covers(made) } else { pattern.meets(made) })
+            }
             (Scope::Tools { pattern, .. }, Kind::Tool)
             | (Scope::Prompts { pattern, .. }, Kind::Prompt)
-            | (Scope::Resources { pattern, .. }, Kind::Resource | Kind::Template) => pattern.matches(name),
+            | (Scope::Resources { pattern, .. }, Kind::Resource) => pattern.matches(name),
             _ => false,
         }
+    }
+}
+
+impl<'i> Sought<'i> {
+    fn of(item: Item<'i>) -> Self {
+        let Item { kind, name } = item;
+        let made = (kind == Kind::Template).then(|| Pattern::template(name));
+        Self { kind, name: if kind == Kind::Resource { normal_uri(name) } else { name.into() }, made }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Policies as they are sent, asked as both planes ask.
 
 mod property;
+mod templates;
 
 use super::*;
 use crate::{

@@ -23,7 +23,7 @@ fn any_scope() -> impl Strategy<Value = Scope> {
         server().prop_map(|server| Scope::ReadOnly { server }),
         (server(), any_pattern()).prop_map(|(server, pattern)| Scope::Prompts { server, pattern }),
         (server(), ".{1,40}").prop_map(|(server, uri)| Scope::resource(&server, &uri)),
-        (server(), any_pattern()).prop_map(|(server, pattern)| Scope::Resources { server, pattern }),
+        (server(), any_pattern()).prop_map(|(server, pattern)| Scope::Resources { server, pattern: pattern.of_uris() }),
         server().prop_map(|server| Scope::Server { server }),
         any_name().prop_map(|name| Scope::Toolset { name }),
     ]
