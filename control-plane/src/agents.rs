@@ -77,6 +77,10 @@ pub struct AgentSpec {
     /// The one algorithm of its assertions; any of them unless told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_alg: Option<SigningAlg>,
+    /// For an autonomous agent: of the grants to its team or to a role, those that name no single tool, prompt, resource or
+    /// toolset (`server:*`, `server:get_*`, `server:@read`) give it nothing; only grants to the agent itself may be so wide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exact_tools: Option<bool>,
     /// Which access tokens of others it may introspect beside its own: those for the MCP endpoints that are listed here,
     /// or for all of them (`true`); none unless told. Takes an admin to allow.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -194,6 +198,8 @@ pub struct RegisteredAs {
 pub struct EffectiveAgent {
     /// How it proves who it is.
     pub auth_method: AuthMethod,
+    /// Whether it is held to exact tools.
+    pub exact_tools: bool,
 }
 
 /// What an agent's spec means.
@@ -244,6 +250,11 @@ impl AgentSpec {
         self.auth_method.unwrap_or(AuthMethod::ClientSecretBasic)
     }
 
+    /// Whether it is held to exact tools.
+    fn is_held(&self) -> bool {
+        self.exact_tools.unwrap_or_default()
+    }
+
     /// Whether it may introspect anything but its own.
     fn introspects(&self) -> bool {
         self.introspect.as_ref().is_some_and(Introspection::any)
@@ -285,7 +296,7 @@ impl Kind for AgentSpec {
         let client = match current {
             Some(current) if sql::origin(tx, name).await? != Some(Origin::Admin) => {
                 if !self.is_same_client(current) {
-                    let why = "the agent registered itself: only its team and `introspect` can be changed here";
+                    let why = "the agent registered itself: only its team, `exact_tools` and `introspect` can be changed here";
                     faults.add("/spec", "self_registered", why);
                 }
                 None
@@ -297,6 +308,10 @@ impl Kind for AgentSpec {
         };
         if let Some(introspection) = &self.introspect {
             introspection.check(faults);
+        }
+        if self.is_held() && self.r#type == AgentType::Interactive {
+            let why = "an interactive agent does what its user allows: only an autonomous one is held to exact tools";
+            faults.add("/spec/exact_tools", "interactive", why);
         }
         let team = teams::look_up(tx, &self.team, "/spec/team", faults).await?;
         Ok(team.map(|team| Meaning { team, client }))
@@ -318,7 +333,7 @@ impl Kind for AgentSpec {
             origin: facts.origin,
             registered_as: facts.registered_as(),
             credentials: facts.credentials,
-            effective: EffectiveAgent { auth_method: self.auth_method() },
+            effective: EffectiveAgent { auth_method: self.auth_method(), exact_tools: self.is_held() },
         })
     }
 }

@@ -154,6 +154,18 @@ pub enum Refusal {
         /// JSON Pointer into the arguments.
         pointer: String,
     },
+    /// Granted to the agent's team or to a role as one of many, and the agent is held to exact tools.
+    #[error(
+        "agent `{agent}` is held to exact tools: grant `{grant}` allows `{scope}` with others, a grant to the agent itself has to say it"
+    )]
+    HeldToExactTools {
+        /// Who asked.
+        agent: String,
+        /// What was asked for: the scope to write.
+        scope: Scope,
+        /// The name of the grant.
+        grant: String,
+    },
     /// An administrator wants nobody to use it.
     #[error("`{scope}` is blocked: an administrator can unblock it")]
     ToolBlocked {

@@ -2,7 +2,8 @@
 //! list shows and what a call gets cannot differ.
 //!
 //! Invariant: a decision depends on the [`Book`] and the [`Attempt`] alone: no I/O, no clock, and no memory is asked for
-//! but to read the arguments that a condition is about, templates, and URIs that are written in an unusual way. What nobody granted is refused, and a deny beats every allow.
+//! but to read templates, URIs that are written in an unusual way, and the arguments that a condition is about. What
+//! nobody granted is refused, and a deny beats every allow.
 
 mod arguments;
 mod catalog;
@@ -33,7 +34,7 @@ use crate::{AgentId, Name, Scope, TeamId};
 #[derive(Debug, Default)]
 pub struct Book {
     grants: Box<[Grant]>,
-    agents: HashMap<AgentId, (TeamId, Rules)>,
+    agents: HashMap<AgentId, Member>,
     teams: HashMap<TeamId, Rules>,
     roles: HashMap<Box<str>, Rules>,
     /// What is no server of the policy is nobody's to use.
@@ -41,6 +42,15 @@ pub struct Book {
     toolsets: HashMap<Name, Selections>,
     /// Those of its conditions, for the book that comes after it.
     expressions: Expressions,
+}
+
+/// An agent.
+#[derive(Debug)]
+struct Member {
+    team: TeamId,
+    rules: Rules,
+    /// What others' grants do not name one by one they do not give it.
+    is_held: bool,
 }
 
 /// The tools that a toolset selects of each server, sorted.
@@ -127,6 +137,9 @@ pub enum Refused<'b> {
         /// JSON Pointer to the argument that it asks about.
         pointer: &'b str,
     },
+    /// A grant to the agent's team, or to a role, allows it as one of many, and the agent is held to exact tools: a grant
+    /// to the agent itself would do.
+    NotExact(Ruling<'b>),
     /// An administrator has blocked it.
     Blocked,
     /// Its server's definitions need approval, and what it is now was not approved.

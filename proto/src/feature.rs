@@ -17,11 +17,13 @@ pub enum Feature {
     GrantConditions,
     /// Items of servers that wait for approval, or are blocked.
     Approval,
+    /// Agents that are held to exact tools.
+    ExactTools,
 }
 
 impl Feature {
     /// All there are.
-    pub const ALL: [Self; 2] = [Self::GrantConditions, Self::Approval];
+    pub const ALL: [Self; 3] = [Self::GrantConditions, Self::Approval, Self::ExactTools];
 
     /// As policies name it.
     #[must_use]
@@ -29,6 +31,7 @@ impl Feature {
         match self {
             Self::GrantConditions => "grant_conditions",
             Self::Approval => "approval",
+            Self::ExactTools => "exact_tools",
         }
     }
 
@@ -43,6 +46,7 @@ impl Feature {
                 .servers
                 .iter()
                 .any(|server| server.approval() == Approval::Pinned || server.catalog.iter().any(|item| item.blocked)),
+            Self::ExactTools => policy.agents.iter().any(|agent| agent.exact_tools),
         }
     }
 }
@@ -64,7 +68,7 @@ pub fn unknown_in(policy: &TenantPolicy) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::v1::{CatalogItem, Grant, Server};
+    use crate::policy::v1::{Agent, CatalogItem, Grant, Server};
 
     #[test]
     fn a_policy_requires_what_it_uses_and_every_version_knows_its_own_features() {
@@ -78,6 +82,8 @@ mod tests {
         };
         assert_eq!(of(std::slice::from_ref(&narrowed), &[]), ["grant_conditions"]);
         assert_eq!(of(&[], &[pinned]), ["approval"]);
+        let held = Agent { exact_tools: true, ..Agent::default() };
+        assert_eq!(required_by(&TenantPolicy { agents: vec![held], ..TenantPolicy::default() }), ["exact_tools"]);
         let server = Server { catalog: vec![blocked], ..Server::default() };
         assert_eq!(of(&[narrowed], &[server]), ["grant_conditions", "approval"]);
         let names = Feature::ALL.map(|feature| feature.as_str().to_owned()).to_vec();

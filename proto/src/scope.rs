@@ -151,6 +151,17 @@ impl Scope {
         }
     }
 
+    /// Whether it names what it speaks of one by one, so that nothing new is let in unless somebody writes it. Whoever
+    /// puts a tool into a toolset has written that.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        match self {
+            Self::Tool { .. } | Self::Toolset { .. } => true,
+            Self::Tools { .. } | Self::ReadOnly { .. } | Self::Server { .. } => false,
+            Self::Prompts { pattern, .. } | Self::Resources { pattern, .. } => pattern.is_literal(),
+        }
+    }
+
     /// Whether holding `self` suffices where `other` is asked for, whatever the tenant's toolsets hold and its tools
     /// are approved as: that is known to those who have the policy.
     #[must_use]

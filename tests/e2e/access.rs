@@ -164,3 +164,80 @@ async fn a_grant_counts_from_its_networks_alone() {
     assert_eq!(client.tool_names().await, ["get_issue"]);
     assert_eq!(client.call("get_issue", json!({})).await.text(), "issue");
 }
+
+#[tokio::test]
+async fn what_is_read_without_arguments_is_not_granted_under_a_condition_on_them() {
+    let setting = Setting::new().await;
+    let conditions = json!([{"pointer": "/path", "prefix": "/docs/"}]);
+    let client = setting.agent(json!({"scopes": ["files:*"], "conditions": conditions})).await.at_server("files").await;
+    assert_eq!(listed(&client, "prompts/list", "prompts", "name").await, ["review", "plan"]);
+    for (method, member) in [("resources/list", "resources"), ("resources/templates/list", "resourceTemplates")] {
+        assert_eq!(listed(&client, method, member, "name").await, Vec::<Value>::new());
+    }
+    let refused = client.request("resources/read", json!({"uri": "file:///docs/a"})).await;
+    assert_refusal(&refused, Refused { status: 403, code: 40300, reason: "argument_not_allowed" });
+    assert_eq!(setting.seen("resources/read"), 0);
+    assert_eq!(client.call("get_issue", json!({"path": "/docs/a"})).await.text(), "issue");
+}
+
+#[tokio::test]
+async fn a_network_is_the_same_however_it_is_written() {
+    let setting = Setting::new().await;
+    let client = setting.agent(json!({"scopes": ["files:get_*"]})).await.at_server("files").await;
+    assert_eq!(client.call("get_issue", json!({})).await.text(), "issue");
+    let denied = json!({
+        "to": {"agent": "ci"}, "scopes": ["files:get_issue"], "deny": true, "networks": ["::ffff:127.0.0.0/104"],
+    });
+    setting.tollgate.put("grants/never", json!({"spec": denied})).await;
+    setting.tollgate.policy_in_force().await;
+    assert_lacks(&client.call("get_issue", json!({})).await, "files:get_issue");
+    assert_eq!(client.tool_names().await, ["get_user"]);
+}
+
+#[tokio::test]
+async fn an_agent_that_is_held_to_exact_tools_gets_no_wide_grant_but_its_own() {
+    let setting = Setting::new().await;
+    let agent = setting.tollgate.agent("ci").create().await;
+    let team = json!({"to": {"team": "stories"}, "scopes": ["files:*", "files:get_user"]});
+    setting.tollgate.put("grants/team", json!({"spec": team})).await;
+    setting.tollgate.policy_in_force().await;
+    let client = agent.at_server("files").await;
+    assert_eq!(client.call("get_issue", json!({})).await.text(), "issue");
+    let held = json!({"team": "stories", "type": "autonomous", "exact_tools": true});
+    setting.tollgate.put("agents/ci", json!({"spec": held})).await;
+    setting.tollgate.policy_in_force().await;
+
+    assert_eq!(client.tool_names().await, ["get_user"]);
+    assert_eq!(client.call("get_user", json!({})).await.text(), "user");
+    let refused = client.call("get_issue", json!({})).await;
+    assert_refusal(&refused, Refused { status: 403, code: 40300, reason: "held_to_exact_tools" });
+    let data = &refused.error()["data"];
+    assert_eq!((&data["grant"], &data["required_scope"]), (&json!("team"), &json!("files:get_issue")));
+    let asked = setting.tollgate.command(&["can-i", "ci", "call", "files/get_issue"]).await;
+    assert_eq!(asked.code, 4);
+    assert!(asked.stdout.contains("held to exact tools"), "{}", asked.stdout);
+
+    setting.grant(json!({"scopes": ["files:get_*"]})).await;
+    assert_eq!(client.tool_names().await, ["get_issue", "get_user"]);
+    assert_eq!(client.call("get_issue", json!({})).await.text(), "issue");
+    let asked = setting.tollgate.command(&["can-i", "ci", "call", "files/get_issue"]).await.success();
+    assert!(asked.stdout.contains("files:get_*"), "{}", asked.stdout);
+}
+
+#[tokio::test]
+async fn however_a_uri_is_encoded_the_same_grants_and_denials_speak_of_it() {
+    let setting = Setting::new().await;
+    let client = setting.agent(json!({"scopes": ["files:@resource/file:///*"]})).await.at_server("files").await;
+    let denied = json!({"to": {"agent": "ci"}, "scopes": ["files:@resource/file:///etc/*"], "deny": true});
+    setting.tollgate.put("grants/never", json!({"spec": denied})).await;
+    setting.tollgate.policy_in_force().await;
+    assert_eq!(
+        listed(&client, "resources/templates/list", "resourceTemplates", "uriTemplate").await,
+        ["file:///docs/{n}"]
+    );
+    for uri in ["file:///etc/a", "file:///%65tc/a", "file:///%65%74%63/a"] {
+        assert_refusal(&client.request("resources/read", json!({"uri": uri})).await, NOT_GRANTED);
+    }
+    assert_eq!(setting.seen("resources/read"), 0);
+    assert!(client.request("resources/read", json!({"uri": "file:///d%6Fcs/a"})).await.result().is_object());
+}

@@ -48,6 +48,7 @@ const fn reason(why: &Refused<'_>) -> &'static str {
     match why {
         Refused::NotInToken(_) => "scope_insufficient",
         Refused::NotApproved => "tool_not_approved",
+        Refused::NotExact(_) => "held_to_exact_tools",
         Refused::Blocked => "tool_blocked",
         Refused::OutsideNetwork(_) => "network_not_allowed",
         Refused::ConditionFailed { .. } => "argument_not_allowed",
@@ -72,6 +73,7 @@ const fn ruling_of<'r, 'b>(why: &'r Refused<'b>) -> Option<&'r Ruling<'b>> {
         | Refused::Expired(ruling)
         | Refused::OutsideNetwork(ruling)
         | Refused::NotInToken(ruling)
+        | Refused::NotExact(ruling)
         | Refused::ConditionFailed { ruling, .. } => Some(ruling),
         Refused::NotGranted | Refused::Blocked | Refused::NotApproved => None,
     }
@@ -112,6 +114,14 @@ fn sentence(edition: &Edition, why: &Refused<'_>, attempt: &Attempt<'_>) -> Stri
             format!(
                 "grant `{}` allows it with other arguments: that at `{pointer}` does not meet its condition",
                 grant(ruling)
+            )
+        }
+        Refused::NotExact(ruling) => {
+            let (grant, scope) = (grant(ruling), scope_of(attempt));
+            format!(
+                "the agent is held to exact tools, and grant `{grant}` to its team or to a role allows it by `{}`: write a \
+                 grant of `{scope}` to the agent itself",
+                ruling.scope
             )
         }
         Refused::Blocked => "an administrator has blocked it".to_owned(),

@@ -120,6 +120,43 @@ async fn who_may_not_act_is_told_so_whatever_the_grants_say() {
 }
 
 #[tokio::test]
+async fn who_is_held_to_exact_tools_is_told_which_grant_to_write() {
+    run(async |bench| {
+        world(bench).await;
+        let spec = json!({ "to": { "team": "core" }, "scopes": ["demo:*", "demo:get_one"] });
+        bench.put("grants/team", json!({ "spec": spec })).await.expect(201);
+        assert_eq!(summary(&ask(bench, json!({ "tool": "drop" })).await), "allowed team demo:*");
+        let hold = bench.call(Method::PATCH, "agents/bot").header("if-match", "*");
+        hold.json(json!({ "spec": { "exact_tools": true } })).await.expect(200);
+        let held = ask(bench, json!({ "tool": "drop" })).await;
+        assert_eq!(summary(&held), "held_to_exact_tools team demo:*");
+        assert!(text(&held["explanation"]).contains("write a grant of `demo:drop` to the agent itself"), "{held:#}");
+        assert_eq!(summary(&ask(bench, json!({ "tool": "get_one" })).await), "allowed getters demo:get_*");
+        let spec = json!({ "to": { "agent": "bot" }, "scopes": ["demo:drop"] });
+        bench.put("grants/own", json!({ "spec": spec })).await.expect(201);
+        assert_eq!(summary(&ask(bench, json!({ "tool": "drop" })).await), "allowed own demo:drop");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_read_without_arguments_is_answered_as_it_is_decided() {
+    run(async |bench| {
+        world(bench).await;
+        let conditions = json!([{ "pointer": "/a", "equals": 1 }]);
+        let spec = json!({ "to": { "agent": "bot" }, "scopes": ["demo:*"], "conditions": conditions });
+        bench.put("grants/all", json!({ "spec": spec })).await.expect(201);
+        for asked in [json!({ "resource": "a:b" }), json!({ "resource": "a:b", "arguments": { "a": 1 } })] {
+            assert_eq!(summary(&ask(bench, asked).await), "argument_not_allowed all demo:*");
+        }
+        let prompt = ask(bench, json!({ "prompt": "p" })).await;
+        assert_eq!(summary(&prompt), "allowed all demo:*");
+        assert!(text(&prompt["explanation"]).ends_with("for some arguments"), "{prompt:#}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_change_of_grants_changes_the_next_answer() {
     run(async |bench| {
         world(bench).await;

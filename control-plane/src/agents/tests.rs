@@ -26,7 +26,7 @@ async fn an_agent_is_its_client_id_and_starts_active() {
         assert_eq!(agent["status"]["client_id"], agent["id"]);
         assert_eq!(agent["status"]["state"], "active");
         assert_eq!(agent["status"]["credentials"], 0);
-        assert_eq!(agent["status"]["effective"], json!({ "auth_method": "client_secret_basic" }));
+        assert_eq!(agent["status"]["effective"], json!({ "auth_method": "client_secret_basic", "exact_tools": false }));
     })
     .await;
 }
@@ -51,7 +51,7 @@ async fn an_interactive_agent_keeps_what_it_is_as_a_client() {
         let made = bench.put("agents/editor", json!({ "spec": spec })).await.expect(201).json;
         assert_eq!(made["spec"], spec);
         assert_eq!(made["status"]["origin"], "admin");
-        assert_eq!(made["status"]["effective"], json!({ "auth_method": "private_key_jwt" }));
+        assert_eq!(made["status"]["effective"], json!({ "auth_method": "private_key_jwt", "exact_tools": false }));
         let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
         let client = client::find(&mut tx, text(&made["id"])).await.expect("an answer").expect("the client");
         assert_eq!(client.keys, Keys::Inline(jwks));
@@ -100,6 +100,7 @@ async fn every_fault_of_a_client_is_named_where_it_is() {
                 json!({ "introspect": ["https://gw/t/acme/mcp", "https://gw/t/acme/mcp/", "gw", "https://gw/a#b"] }),
                 vec!["/spec/introspect/1 url", "/spec/introspect/2 url", "/spec/introspect/3 url"],
             ),
+            (json!({ "exact_tools": true }), vec!["/spec/exact_tools interactive"]),
             (json!({ "display_name": "a".repeat(121) }), vec!["/spec/display_name text"]),
             (json!({ "team": "nobody" }), vec!["/spec/team team_unknown"]),
         ] {

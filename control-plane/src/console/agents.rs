@@ -279,6 +279,8 @@ impl Editable for AgentSpec {
             Field::new("jwks_uri", "Address of its keys", Control::Code)
                 .hint("For private_key_jwt: where its JWK Set is. Or put the set itself below."),
             Field::new("jwks", "Public keys", Control::Lines).hint("For private_key_jwt: a JWK Set, as JSON."),
+            Field::new("exact_tools", "Hold it to exact tools", Control::Check)
+                .hint("For an autonomous agent: what wide grants such as server:* allow its team counts for it only where a grant to the agent itself says it."),
         ]
     }
 
@@ -299,6 +301,7 @@ impl Editable for AgentSpec {
             .with("redirect_uris", spec.redirect_uris.as_deref().unwrap_or_default().join("\n"))
             .with("auth_method", method)
             .with("jwks_uri", spec.jwks_uri.clone().unwrap_or_default())
+            .with("exact_tools", if spec.exact_tools == Some(true) { "yes" } else { "" })
             .with("jwks", spec.jwks.as_ref().map(|set| format!("{set:#}")).unwrap_or_default())
     }
 
@@ -315,11 +318,13 @@ impl Editable for AgentSpec {
             "auth_method": entries.text("auth_method"),
             "jwks_uri": entries.text("jwks_uri"),
             "jwks": jwks,
+            "exact_tools": (entries.get("exact_tools") == "yes").then_some(true),
         })
     }
 
     fn field_at(pointer: &str) -> &'static str {
-        const FIELDS: [&str; 7] = ["team", "type", "display_name", "redirect_uris", "auth_method", "jwks_uri", "jwks"];
+        const FIELDS: [&str; 8] =
+            ["team", "type", "display_name", "redirect_uris", "auth_method", "jwks_uri", "jwks", "exact_tools"];
         let member = pointer.split('/').nth(2).unwrap_or_default();
         FIELDS.into_iter().find(|field| *field == member).unwrap_or_default()
     }

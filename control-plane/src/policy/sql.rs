@@ -140,10 +140,10 @@ pub(super) async fn head(connection: &mut PgConnection, tenant: TenantId) -> Res
 
 pub(super) async fn agents(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<Agent>, sqlx::Error> {
     sqlx::query!(
-        "SELECT agents.id, agents.name, agents.team_id, teams.name AS team, teams.cost_center, agents.state,
-                agents.document_url
+        r#"SELECT agents.id, agents.name, agents.team_id, teams.name AS team, teams.cost_center, agents.state,
+                agents.document_url, COALESCE((agents.spec->>'exact_tools')::boolean, false) AS "exact_tools!"
          FROM agents JOIN teams ON teams.tenant_id = agents.tenant_id AND teams.id = agents.team_id
-         WHERE agents.tenant_id = $1 ORDER BY agents.id",
+         WHERE agents.tenant_id = $1 ORDER BY agents.id"#,
         tenant.uuid()
     )
     .map(|row| Agent {
@@ -154,6 +154,7 @@ pub(super) async fn agents(connection: &mut PgConnection, tenant: TenantId) -> R
         cost_center: row.cost_center,
         active: row.state == "active",
         client_id: row.document_url.unwrap_or_else(|| AgentId::from(row.id).to_string()),
+        exact_tools: row.exact_tools,
     })
     .fetch_all(connection)
     .await

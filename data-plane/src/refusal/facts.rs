@@ -65,6 +65,7 @@ impl Refusal {
             Self::NotGranted { .. } => facts("tool_not_granted", S::FORBIDDEN, 40300),
             Self::NetworkNotAllowed { .. } => facts("network_not_allowed", S::FORBIDDEN, 40300),
             Self::ArgumentNotAllowed { .. } => facts("argument_not_allowed", S::FORBIDDEN, 40300),
+            Self::HeldToExactTools { .. } => facts("held_to_exact_tools", S::FORBIDDEN, 40300),
             Self::ToolBlocked { .. } => facts("tool_blocked", S::FORBIDDEN, 40300),
             Self::ToolNotApproved { .. } => facts("tool_not_approved", S::FORBIDDEN, 40300),
             Self::RateLimited { .. } => facts("rate_limited_requests", S::TOO_MANY_REQUESTS, 42900),
@@ -99,6 +100,7 @@ impl Refusal {
                 json!({ "required_scope": scope })
             }
             Self::NetworkNotAllowed { grant, .. } => json!({ "grant": grant }),
+            Self::HeldToExactTools { scope, grant, .. } => json!({ "grant": grant, "required_scope": scope }),
             Self::ArgumentNotAllowed { grant, pointer, .. } => json!({ "grant": grant, "pointer": pointer }),
             Self::PolicyStale(stale) => json!({
                 "policy_age_s": stale.age.map(|age| age.as_secs()),

@@ -67,6 +67,7 @@ fn all() -> Vec<Refusal> {
         Refusal::NotGranted { agent: "bot".to_owned(), scope: scope.clone(), challenge: challenge() },
         Refusal::NetworkNotAllowed { scope: scope.clone(), grant: "office".to_owned() },
         Refusal::ArgumentNotAllowed { scope: scope.clone(), grant: "docs".to_owned(), pointer: "/path".to_owned() },
+        Refusal::HeldToExactTools { agent: "bot".to_owned(), scope: scope.clone(), grant: "team".to_owned() },
         Refusal::ToolBlocked { scope: scope.clone() },
         Refusal::ToolNotApproved { scope },
         Refusal::RateLimited {

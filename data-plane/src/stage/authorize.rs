@@ -170,7 +170,8 @@ const fn kind_of(list: ListKind) -> Kind {
 /// # Errors
 /// [`Refusal::ScopeInsufficient`] when a new token would help, [`Refusal::ArgumentNotAllowed`] and
 /// [`Refusal::NetworkNotAllowed`] when the same from elsewhere or otherwise would do, [`Refusal::ToolBlocked`] and
-/// [`Refusal::ToolNotApproved`] when an administrator has to look at it, [`Refusal::NotGranted`] when only a grant would.
+/// [`Refusal::ToolNotApproved`] when an administrator has to look at it, [`Refusal::HeldToExactTools`] and
+/// [`Refusal::NotGranted`] when only a grant would.
 pub fn authorize(caller: &Caller, route: &Route, now: i64) -> Result<Permit, Refusal> {
     permit(caller, route.needs(), now)?;
     let view = View::new(caller, now);
@@ -213,6 +214,9 @@ fn refusal(caller: &Caller, used: &Use, refused: Refused<'_>, now: i64) -> Refus
         Refused::OutsideNetwork(ruling) => Refusal::NetworkNotAllowed { scope, grant: grant(ruling) },
         Refused::ConditionFailed { ruling, pointer } => {
             Refusal::ArgumentNotAllowed { scope, grant: grant(ruling), pointer: pointer.to_owned() }
+        }
+        Refused::NotExact(ruling) => {
+            Refusal::HeldToExactTools { agent: caller.agent().name.clone(), scope, grant: grant(ruling) }
         }
         Refused::Blocked => Refusal::ToolBlocked { scope },
         Refused::NotApproved => Refusal::ToolNotApproved { scope },

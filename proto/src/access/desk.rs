@@ -21,6 +21,8 @@ pub struct Desk<'b, 'a> {
     pub(super) catalog: Option<&'b Catalog>,
     /// The agent's own, its team's, and those of the user's role.
     rules: [&'b [Rule]; 3],
+    /// The agent is held to exact tools.
+    is_held: bool,
 }
 
 /// Something that a server offers, as scopes speak of it.
@@ -34,14 +36,15 @@ struct Sought<'i> {
 impl<'b, 'a> Desk<'b, 'a> {
     pub(super) fn new(book: &'b Book, asker: Asker<'a>, server: &'a Name) -> Self {
         let catalog = book.servers.get(server);
-        let mut rules = [&[][..]; 3];
+        let (mut rules, mut is_held) = ([&[][..]; 3], false);
         // A role lets nobody in but those whom the tenant knows.
-        if let (Some(Catalog { number, .. }), Some((team, own))) = (catalog, book.agents.get(&asker.agent)) {
+        if let (Some(Catalog { number, .. }), Some(member)) = (catalog, book.agents.get(&asker.agent)) {
             let of_role = asker.role.and_then(|role| book.roles.get(role));
-            let all = [Some(own), book.teams.get(team), of_role];
+            let all = [Some(&member.rules), book.teams.get(&member.team), of_role];
             rules = all.map(|rules| rules.map_or(&[][..], |rules| rules.on(*number)));
+            is_held = member.is_held;
         }
-        Self { book, asker, server, catalog, rules }
+        Self { book, asker, server, catalog, rules, is_held }
     }
 
     /// As [`Book::decide`].
@@ -88,10 +91,22 @@ impl<'b, 'a> Desk<'b, 'a> {
         is_granted && self.asker.token.iter().any(|scope| concerns(scope, kind) && self.is_of_server(scope))
     }
 
-    /// Every scope of a grant that concerns the asker and the server.
+    /// Every scope of a grant that counts for the asker and concerns the server.
     pub(super) fn rulings(&self) -> impl Iterator<Item = Ruling<'b>> {
-        let book = self.book;
-        self.rules.into_iter().flatten().map(|rule| rule.of(&book.grants))
+        self.all_rulings().filter_map(|(ruling, counts)| counts.then_some(ruling))
+    }
+
+    /// Every scope of a grant that concerns the asker and the server, and whether it counts: of grants to others, a team
+    /// or a role, who is held to exact tools gets what these name one by one.
+    fn all_rulings(&self) -> impl Iterator<Item = (Ruling<'b>, bool)> {
+        let (book, is_held) = (self.book, self.is_held);
+        let [own, others @ ..] = self.rules;
+        let own = own.iter().map(|rule| (rule.of(&book.grants), true));
+        let others = others.into_iter().flatten().map(move |rule| {
+            let ruling = rule.of(&book.grants);
+            (ruling, !is_held || ruling.grant.deny || ruling.scope.is_exact())
+        });
+        own.chain(others)
     }
 
     /// Whether the scope speaks of anything of this server.
@@ -117,20 +132,23 @@ impl<'b, 'a> Desk<'b, 'a> {
     ) -> Result<Ruling<'b>, Refused<'b>> {
         let mut allowed = None;
         let mut nearest: Option<(Ruling<'b>, Fault<'b>)> = None;
-        for ruling in self.rulings() {
+        for (ruling, counts) in self.all_rulings() {
             let Ruling { grant, scope } = ruling;
             if !self.names(scope, sought, observed, grant.deny) {
                 continue;
             }
-            match grant.holds(&self.asker, arguments) {
+            let fault = match grant.holds(&self.asker, arguments) {
                 Holds::Yes if grant.deny => return Err(Refused::Denied(ruling)),
-                _ if grant.deny || allowed.is_some() => {}
-                Holds::Yes | Holds::Perhaps => allowed = Some(ruling),
-                Holds::No(fault) => {
-                    if nearest.is_none_or(|(_, other)| fault.rank() > other.rank()) {
-                        nearest = Some((ruling, fault));
-                    }
+                _ if grant.deny || allowed.is_some() => continue,
+                Holds::Yes | Holds::Perhaps if counts => {
+                    allowed = Some(ruling);
+                    continue;
                 }
+                Holds::Yes | Holds::Perhaps => Fault::NotExact,
+                Holds::No(fault) => fault,
+            };
+            if nearest.is_none_or(|(_, other)| fault.rank() > other.rank()) {
+                nearest = Some((ruling, fault));
             }
         }
         allowed.ok_or(match nearest {
@@ -138,6 +156,7 @@ impl<'b, 'a> Desk<'b, 'a> {
             Some((ruling, Fault::Expired)) => Refused::Expired(ruling),
             Some((ruling, Fault::Network)) => Refused::OutsideNetwork(ruling),
             Some((ruling, Fault::Condition(pointer))) => Refused::ConditionFailed { ruling, pointer },
+            Some((ruling, Fault::NotExact)) => Refused::NotExact(ruling),
         })
     }
 

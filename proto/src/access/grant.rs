@@ -48,6 +48,8 @@ pub(super) enum Fault<'b> {
     Network,
     /// A condition on the argument at this pointer.
     Condition(&'b str),
+    /// It names no tool of its own, and is not written for an agent that is held to exact tools.
+    NotExact,
 }
 
 /// What grants say to one agent, team or role.
@@ -104,6 +106,7 @@ impl Fault<'_> {
             Self::Expired => 0,
             Self::Network => 1,
             Self::Condition(_) => 2,
+            Self::NotExact => 3,
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Book, Selections,
+    Book, Member, Selections,
     catalog::Catalog,
     condition::{Compiler, Condition, ConditionError},
     grant::{Grant, Rule, Rules, Terms},
@@ -96,7 +96,7 @@ impl Book {
         let agents = policy.agents.iter().map(|agent| {
             let id = agent.id.parse()?;
             let rules = Rules::new(draft.agents.remove(&id).unwrap_or_default());
-            Ok((id, (agent.team_id.parse()?, rules)))
+            Ok((id, Member { team: agent.team_id.parse()?, rules, is_held: agent.exact_tools }))
         });
         book.agents = agents.collect::<Result<_, BookError>>()?;
         book.teams = draft.teams.into_iter().map(|(team, rules)| (team, Rules::new(rules))).collect();

@@ -83,6 +83,12 @@ impl Scene {
         self
     }
 
+    /// Held to exact tools.
+    fn held(mut self) -> Self {
+        self.policy.agents[0].exact_tools = true;
+        self
+    }
+
     fn book(&self) -> Book {
         Book::read(&self.policy).expect("a good policy")
     }
@@ -107,6 +113,7 @@ impl Scene {
             Err(Refused::Expired(ruling)) => format!("expired {}", ruling.grant.name),
             Err(Refused::OutsideNetwork(ruling)) => format!("outside {}", ruling.grant.name),
             Err(Refused::ConditionFailed { ruling, pointer }) => format!("failed {} {pointer}", ruling.grant.name),
+            Err(Refused::NotExact(ruling)) => format!("not exact {} {}", ruling.grant.name, ruling.scope),
             Err(Refused::NotGranted) => "not granted".to_owned(),
             Err(Refused::Blocked) => "blocked".to_owned(),
             Err(Refused::NotApproved) => "not approved".to_owned(),
@@ -207,6 +214,53 @@ fn a_team_and_the_users_role_are_let_in_as_the_agent_is() {
     assert!(Scene { role: Some("operator"), ..scene }.allows("a:role"));
     let viewer = Scene { role: Some("viewer"), ..Scene::new() };
     assert!(!viewer.grant(&["a:role"], |grant| grant.to = Some(To::Role("operator".to_owned()))).allows("a:role"));
+}
+
+#[test]
+fn who_is_held_to_exact_tools_gets_of_others_grants_what_they_name_and_of_its_own_everything() {
+    for (granted, wanted, is_exact) in [
+        ("a:*", "a:x", false),
+        ("a:x*", "a:x", false),
+        ("a:@read", "a:x", false),
+        ("a:@prompt/*", "a:@prompt/x", false),
+        ("a:@resource/*", "a:@resource/x:y", false),
+        ("a:@resource/*", "a:@template/x:{y}", false),
+        ("a:*", "a:@other", false),
+        ("a:x", "a:x", true),
+        ("a:@prompt/x", "a:@prompt/x", true),
+        ("a:@resource/x:y", "a:@resource/x:y", true),
+        ("toolset/t", "a:x", true),
+    ] {
+        let scene = |own: bool| {
+            let reads = wire::CatalogItem { read_only: true, ..tool("x", true) };
+            let scene = Scene::new().with_catalog(wire::Approval::Unspecified, &[reads]);
+            let scene = scene.with_toolset("t", &[("a", "x")]).held();
+            let to = if own { To::AgentId(scene.agent.to_string()) } else { To::TeamId(scene.team.to_string()) };
+            scene.grant(&[granted], |grant| grant.to = Some(to))
+        };
+        let allowed = format!("allowed by grant-0 {granted}");
+        assert_eq!(scene(true).outcome(wanted, None), allowed, "{granted} {wanted}");
+        let held = format!("not exact grant-0 {granted}");
+        let others = scene(false);
+        assert_eq!(others.outcome(wanted, None), if is_exact { allowed } else { held }, "{granted} {wanted}");
+        let a = "a".parse().expect("a name");
+        let (book, kind) = (others.book(), item(wanted.split_once(':').expect("an item").1).kind);
+        let desk = book.desk(others.asker(), &a);
+        assert_eq!((desk.knows(), desk.deals_in(kind)), (is_exact, is_exact), "{granted} {wanted}");
+    }
+}
+
+#[test]
+fn who_is_held_to_exact_tools_is_denied_by_every_grant_and_is_let_in_by_a_role_as_by_a_team() {
+    let scene = Scene { role: Some("operator"), ..Scene::new().held() };
+    let scene = scene
+        .grant(&["a:*"], |grant| grant.to = Some(To::Role("operator".to_owned())))
+        .grant(&["a:y"], |grant| grant.to = Some(To::Role("operator".to_owned())));
+    assert_eq!(scene.outcome("a:x", None), "not exact grant-0 a:*");
+    assert_eq!(scene.outcome("a:y", None), "allowed by grant-1 a:y");
+    let team = scene.team.to_string();
+    let scene = scene.grant(&["a:*"], |grant| (grant.deny, grant.to) = (true, Some(To::TeamId(team))));
+    assert_eq!(scene.outcome("a:y", None), "denied by grant-2 a:*");
 }
 
 #[test]

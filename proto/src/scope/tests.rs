@@ -100,6 +100,16 @@ fn a_toolsets_scope_covers_itself_alone_and_is_covered_by_no_servers() {
     }
 }
 
+#[test]
+fn what_may_let_in_something_new_names_nothing_exactly() {
+    for exact in ["demo:echo", "demo:@prompt/x", "demo:@resource/file:///x", "toolset/t", "demo:a%2A"] {
+        assert!(scope(exact).is_exact(), "{exact}");
+    }
+    for wide in ["demo:*", "demo:e*", "demo:@read", "demo:@prompt/*", "demo:@resource/file:///*"] {
+        assert!(!scope(wide).is_exact(), "{wide}");
+    }
+}
+
 proptest! {
     #[test]
     fn every_scope_is_a_scope_token_and_survives_the_round_trip(scope in any_scope()) {

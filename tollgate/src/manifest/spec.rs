@@ -122,6 +122,7 @@ struct Agent {
     jwks: Option<Map<String, Value>>,
     jwks_uri: Option<Address>,
     signing_alg: Option<String>,
+    exact_tools: Option<bool>,
     introspect: Option<Introspection>,
 }
 

@@ -247,6 +247,18 @@ fn a_refusal_names_the_grant_and_the_argument_or_that_it_is_the_network() {
 }
 
 #[test]
+fn an_agent_that_is_held_to_exact_tools_is_told_which_scope_to_ask_for() {
+    let callers = everywhere_under(&[grant(&["a:*"])], &["a:*"], |policy| {
+        policy.agents[0].exact_tools = true;
+        policy.grants[0].to = Some(To::TeamId(policy.agents[0].team_id.clone()));
+    });
+    let refused = permit(&callers[2], &tool("a", "x"), NOW).unwrap_err();
+    assert_eq!((refused.facts().reason, &refused.data()["grant"]), ("held_to_exact_tools", &"some".into()));
+    assert_eq!(refused.data()["required_scope"], "a:x");
+    assert!(!View::new(&callers[2], NOW).shows(ListKind::Tools, &"a".parse().unwrap(), "x"));
+}
+
+#[test]
 fn what_waits_for_approval_is_neither_shown_nor_called() {
     let at =
         |change: fn(&mut wire::TenantPolicy)| everywhere_under(&[grant(&["a:*"])], &["a:*"], change).swap_remove(2);

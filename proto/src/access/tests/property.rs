@@ -80,10 +80,12 @@ prop_compose! {
         items in prop::collection::vec(any_item(), 0..5),
         is_here in any::<bool>(),
         role in prop::option::of(Just("role")),
+        is_held in any::<bool>(),
     ) -> Scene {
         let approval = if is_pinned { wire::Approval::Pinned } else { wire::Approval::Notify };
         let scene = Scene::new().with_toolset("t", &[("a", "x"), ("b", "x")]).with_catalog(approval, &items);
         let peer = if is_here { "192.0.2.1" } else { "198.51.100.1" };
+        let scene = if is_held { scene.held() } else { scene };
         let scene = Scene { role, peer: peer.parse().ok(), ..scene.with_token(&token) };
         grants.into_iter().fold(scene, add)
     }
@@ -110,8 +112,18 @@ fn named<'a>(scene: &'a mut Scene, outcome: &str) -> &'a mut wire::Grant {
 
 /// How far a refusal is from an allowance.
 fn stage(outcome: &str) -> usize {
-    let order =
-        ["denied", "not granted", "expired", "outside", "failed", "blocked", "not approved", "not in token", "allowed"];
+    let order = [
+        "denied",
+        "not granted",
+        "expired",
+        "outside",
+        "failed",
+        "not exact",
+        "blocked",
+        "not approved",
+        "not in token",
+        "allowed",
+    ];
     order.iter().position(|start| outcome.starts_with(start)).expect("an outcome")
 }
 
@@ -135,7 +147,7 @@ fn lift(scene: &mut Scene, wanted: &str, outcome: &str) {
         "outside" => named(scene, outcome).networks.clear(),
         "failed" => named(scene, outcome).conditions.clear(),
         "blocked" => scene.policy.servers[0].catalog.iter_mut().for_each(|item| item.blocked = false),
-        _ if outcome == "not granted" => {
+        _ if outcome == "not granted" || outcome.starts_with("not exact") => {
             let agent = scene.agent.to_string();
             scene.policy.grants.push(wire::Grant {
                 id: GrantId::new().to_string(),
@@ -155,6 +167,16 @@ fn lift(scene: &mut Scene, wanted: &str, outcome: &str) {
 }
 
 proptest! {
+    #[test]
+    fn who_is_held_to_exact_tools_may_use_nothing_more(scene in any_scene()) {
+        let allowed = |scene: &Scene| ITEMS.map(|wanted| scene.outcome(wanted, Some("{}")).starts_with("allowed"));
+        let mut scene = scene;
+        scene.policy.agents[0].exact_tools = false;
+        let before = allowed(&scene);
+        let after = allowed(&scene.held());
+        prop_assert!(after.iter().zip(before).all(|(after, before)| before || !after));
+    }
+
     #[test]
     fn adding_a_deny_never_allows(scene in any_scene(), deny in any_grant()) {
         let before = ITEMS.map(|wanted| ARGUMENTS.map(|with| scene.outcome(wanted, Some(with)).starts_with("allowed")));
