@@ -89,7 +89,8 @@ impl Scene {
             tokens: Tokens::new(Introspector::new(Link::over(channel))),
             policies,
             metrics: Metrics::new(),
-            tenant: policy(tenant, agent, user, pair.public_key().as_ref()).try_into().expect("a good policy"),
+            tenant: Tenant::read(&policy(tenant, agent, user, pair.public_key().as_ref()), None)
+                .expect("a good policy"),
             key: EncodingKey::from_ec_der(pkcs8.as_ref()),
             agent,
             user,

@@ -284,6 +284,7 @@ impl Furnished {
                 cost_center: "CC-1".to_owned(),
                 active: false,
                 client_id: agent_id.clone(),
+                exact_tools: false,
             }],
             servers: vec![Server {
                 id: self.server.to_string(),
