@@ -1,14 +1,13 @@
-//! Limits: how much an agent may ask for.
+//! Limits: how much may be asked for, by an agent, a user or a team, or of a server, a tool or all of a tenant.
 //!
-//! Invariant: a limit counts requests of one agent in this version; whatever else the contract knows is refused.
+//! Invariant: a limit is on one thing that exists when it is written, and limits something.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tollgate_proto::{AgentId, LimitId, Name};
 use utoipa::ToSchema;
 
 use crate::{
-    agents,
     app::App,
     caller::{Caller, Role},
     db::TenantTx,
@@ -20,10 +19,18 @@ use crate::{
 
 pub mod api;
 mod sql;
+mod target;
 #[cfg(test)]
 mod tests;
 
-const COUNT_MAX: i64 = 1_000_000;
+pub use target::LimitTarget;
+
+use target::Target;
+
+const REQUESTS_MAX: i64 = 1_000_000;
+/// Data planes count in 32 bits.
+const TOKENS_MAX: i64 = 4_000_000_000;
+const CONCURRENCY_MAX: i64 = 100_000;
 const WINDOW_S_MAX: u64 = 86_400;
 
 /// A limit as the API shows it.
@@ -35,7 +42,7 @@ pub type NewLimit = Draft<LimitSpec>;
 /// The body that replaces a limit.
 pub type LimitContent = Content<LimitSpec>;
 
-/// The limits of an agent, in the order of their names.
+/// The limits on an agent alone, in the order of their names.
 ///
 /// # Errors
 /// [`ApiError::Forbidden`]; or when Postgres is away.
@@ -45,40 +52,26 @@ pub(crate) async fn of_agent(app: &App, caller: &Caller, agent: AgentId) -> Resu
     rows.into_iter().map(|row| Limit::of(row, app, caller)).collect()
 }
 
-/// What a client says about a limit.
+/// What a client says about a limit. Of `requests`, `tokens` and `concurrency` one at least; each holds by itself.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitSpec {
-    /// Whom it limits.
+    /// What it is on.
     pub to: LimitTarget,
-    /// How many requests; required in this version.
+    /// How many requests, up to 1,000,000 in a window.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<Rate>,
-    /// How many tokens; not in this version.
+    /// How many tokens of what goes to servers and comes back, up to 4,000,000,000 in a window.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    pub tokens: Option<Value>,
-    /// How many requests at once; not in this version.
+    pub tokens: Option<Rate>,
+    /// How many calls at once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<i64>)]
-    pub concurrency: Option<Value>,
+    #[schema(minimum = 1, maximum = 100_000)]
+    pub concurrency: Option<i64>,
     /// What happens while counters cannot be reached; not in this version.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub on_store_outage: Option<Value>,
-}
-
-/// Whom a limit limits: an agent, in this version.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct LimitTarget {
-    /// The name of an agent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub agent: Option<Name>,
-    /// `team`, `tenant`, `server`, `tool` or `user`; not in this version.
-    #[serde(flatten)]
-    #[schema(value_type = Object)]
-    pub others: Map<String, Value>,
 }
 
 /// So many in any window of such a length.
@@ -86,7 +79,7 @@ pub struct LimitTarget {
 #[serde(deny_unknown_fields)]
 pub struct Rate {
     /// How many.
-    #[schema(minimum = 1, maximum = 1_000_000)]
+    #[schema(minimum = 1)]
     pub count: i64,
     /// The window's length, from `1s` to `1d`.
     #[schema(example = "1m", pattern = "^[1-9][0-9]*[smhd]$")]
@@ -103,18 +96,33 @@ pub struct LimitStatus {
 /// What the data planes apply.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct EffectiveLimit {
-    /// At most so many requests …
-    pub requests: i64,
-    /// … in any so many seconds.
+    /// Requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<EffectiveRate>,
+    /// Tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<EffectiveRate>,
+    /// Calls at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<i64>,
+}
+
+/// At most `count` in any `window_s` seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct EffectiveRate {
+    /// How many.
+    pub count: i64,
+    /// In how many seconds.
     pub window_s: u64,
 }
 
 /// What a limit's spec means.
 #[derive(Debug)]
 pub struct Meaning {
-    agent: AgentId,
-    requests: i32,
-    window_s: i32,
+    target: Target,
+    requests: Option<EffectiveRate>,
+    tokens: Option<EffectiveRate>,
+    concurrency: Option<i64>,
 }
 
 impl Kind for LimitSpec {
@@ -137,13 +145,19 @@ impl Kind for LimitSpec {
         tx: &mut TenantTx,
         faults: &mut Faults,
     ) -> Result<Option<Meaning>, sqlx::Error> {
-        refuse_unavailable(self, faults);
-        let agent = match &self.to.agent {
-            Some(agent) => agents::look_up(tx, agent, "/spec/to/agent", faults).await?,
-            None => None,
-        };
-        let rate = rate(self, faults);
-        Ok(agent.zip(rate).map(|(agent, (requests, window_s))| Meaning { agent, requests, window_s }))
+        if self.on_store_outage.is_some() {
+            faults.not_available("/spec/on_store_outage".to_owned(), "a choice for when counters cannot be reached");
+        }
+        if self.requests.is_none() && self.tokens.is_none() && self.concurrency.is_none() {
+            faults.add("/spec", "required", "say how many `requests` or `tokens`, or how much `concurrency`");
+        }
+        let requests = effective(self.requests.as_ref(), "/spec/requests", REQUESTS_MAX, faults);
+        let tokens = effective(self.tokens.as_ref(), "/spec/tokens", TOKENS_MAX, faults);
+        if self.concurrency.is_some_and(|calls| !(1..=CONCURRENCY_MAX).contains(&calls)) {
+            faults.add("/spec/concurrency", "out_of_range", format!("from 1 to {CONCURRENCY_MAX}"));
+        }
+        let target = self.to.look_up(tx, faults).await?;
+        Ok(target.map(|target| Meaning { target, requests, tokens, concurrency: self.concurrency }))
     }
 
     async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: Meaning) -> Result<(), sqlx::Error> {
@@ -151,9 +165,15 @@ impl Kind for LimitSpec {
     }
 
     fn status(&self, _: &Row, _: &App, _: &Caller) -> Result<LimitStatus, ApiError> {
-        let rate = self.requests.as_ref().ok_or_else(|| ApiError::internal("a stored limit without a rate"))?;
-        let window_s = duration::seconds(&rate.per).map_err(ApiError::internal)?;
-        Ok(LimitStatus { effective: EffectiveLimit { requests: rate.count, window_s } })
+        let effective = |rate: &Option<Rate>| {
+            let read = |rate: &Rate| {
+                let window_s = duration::seconds(&rate.per);
+                window_s.map(|window_s| EffectiveRate { count: rate.count, window_s })
+            };
+            rate.as_ref().map(read).transpose().map_err(ApiError::internal)
+        };
+        let (requests, tokens) = (effective(&self.requests)?, effective(&self.tokens)?);
+        Ok(LimitStatus { effective: EffectiveLimit { requests, tokens, concurrency: self.concurrency } })
     }
 }
 
@@ -163,44 +183,22 @@ impl Removable for LimitSpec {
     }
 }
 
-fn refuse_unavailable(spec: &LimitSpec, faults: &mut Faults) {
-    for target in spec.to.others.keys() {
-        match target.as_str() {
-            "team" | "tenant" | "server" | "tool" | "user" => {
-                faults.not_available(format!("/spec/to/{target}"), "limits on anything but an agent");
-            }
-            _ => faults.add("/spec/to", "shape", "name an `agent`"),
-        }
-    }
-    if spec.to.agent.is_none() && spec.to.others.is_empty() {
-        faults.add("/spec/to", "exactly_one", "name an `agent`");
-    }
-    let others =
-        [("tokens", &spec.tokens), ("concurrency", &spec.concurrency), ("on_store_outage", &spec.on_store_outage)];
-    for (field, _) in others.into_iter().filter(|(_, given)| given.is_some()) {
-        faults.not_available(format!("/spec/{field}"), "limits on anything but requests");
-    }
-}
-
-/// The count and the window in seconds.
-fn rate(spec: &LimitSpec, faults: &mut Faults) -> Option<(i32, i32)> {
-    let Some(rate) = &spec.requests else {
-        faults.add("/spec/requests", "required", "say how many requests");
-        return None;
-    };
-    if !(1..=COUNT_MAX).contains(&rate.count) {
-        faults.add("/spec/requests/count", "out_of_range", format!("from 1 to {COUNT_MAX}"));
+/// What a rate means; none where it is wrong.
+fn effective(rate: Option<&Rate>, at: &str, count_max: i64, faults: &mut Faults) -> Option<EffectiveRate> {
+    let rate = rate?;
+    if !(1..=count_max).contains(&rate.count) {
+        faults.add(format!("{at}/count"), "out_of_range", format!("from 1 to {count_max}"));
     }
     let window_s = match duration::seconds(&rate.per) {
         Ok(window_s) if window_s > WINDOW_S_MAX => {
-            faults.add("/spec/requests/per", "out_of_range", "from `1s` to `1d`");
+            faults.add(format!("{at}/per"), "out_of_range", "from `1s` to `1d`");
             None
         }
         Ok(window_s) => Some(window_s),
         Err(error) => {
-            faults.add("/spec/requests/per", "duration", error.to_string());
+            faults.add(format!("{at}/per"), "duration", error.to_string());
             None
         }
     };
-    Some((i32::try_from(rate.count).ok()?, i32::try_from(window_s?).ok()?))
+    Some(EffectiveRate { count: rate.count, window_s: window_s? })
 }

@@ -18,8 +18,8 @@ use tollgate_proto::{
 use crate::{
     gateway::Gateway,
     mcp::{message::RequestId, method::Method, version::Era},
+    metering::{Charged, Usage},
     refusal::Refusal,
-    store::{Charge, ChargedAt, Owner},
     telemetry::{
         metrics::Operation,
         span::{CallAttributes, CallSpan},
@@ -31,8 +31,6 @@ mod learnt;
 
 /// The decision of a call that was let through.
 pub const ALLOWED: &str = "allowed";
-/// Bytes of one token, by which tokens are estimated.
-const BYTES_PER_TOKEN: f64 = 3.5;
 
 /// A call that is running.
 #[derive(Debug)]
@@ -53,20 +51,9 @@ pub struct Call {
     intent: Option<Intent>,
     upstream: Duration,
     rate_headers: HeaderMap,
-    charge: Option<Charged>,
+    charged: Option<Charged>,
     cut_off: bool,
     closed: bool,
-}
-
-/// What limits were charged for a call, as a refund needs it.
-#[derive(Debug)]
-pub struct Charged {
-    /// Whose counters they are.
-    pub owner: Owner,
-    /// What was taken.
-    pub charges: Vec<Charge>,
-    /// In which slots.
-    pub charged_at: ChargedAt,
 }
 
 /// How a call ended.
@@ -105,7 +92,7 @@ impl Call {
             intent: None,
             upstream: Duration::ZERO,
             rate_headers: HeaderMap::new(),
-            charge: None,
+            charged: None,
             cut_off: false,
             closed: false,
         }
@@ -151,8 +138,8 @@ impl Call {
         record.forwarded = self.intent.is_some() && (self.decision == ALLOWED || self.cut_off);
         record.duration_us = micros(self.started.elapsed());
         record.upstream_us = micros(self.upstream);
-        record.input_tokens = estimated_tokens(record.input_bytes);
-        record.output_tokens = estimated_tokens(record.output_bytes);
+        let Usage { input, output } = self.gateway.meter.estimate(&record);
+        (record.input_tokens, record.output_tokens) = (input, output);
         record.trace_id = self.span.as_ref().map(CallSpan::trace_id).unwrap_or_default();
         record
     }
@@ -161,6 +148,11 @@ impl Call {
     pub fn span(&mut self) -> &CallSpan {
         let (gateway, header, state) = (&self.gateway, &self.header_traceparent, &self.header_tracestate);
         self.span.get_or_insert_with(|| gateway.tracing.call(None, header.as_deref(), state.as_deref()))
+    }
+
+    /// As many tokens as it will come to, as far as its tool's calls of before tell.
+    pub(crate) fn expected_tokens(&self) -> u64 {
+        self.gateway.meter.expect(&self.record)
     }
 
     /// Headers of the HTTP request that servers may be passed.
@@ -185,8 +177,8 @@ impl Call {
             // It was let through; that the server failed is the outcome, not the decision.
             self.decision = ALLOWED;
             self.gateway.metrics.upstream_failed(refusal.facts().reason);
-        } else if let Some(charge) = self.charge.take() {
-            self.give_back(charge);
+        } else if let Some(charged) = self.charged.take() {
+            charged.refund(&self.gateway);
         }
     }
 
@@ -194,16 +186,6 @@ impl Call {
     pub(crate) fn cut_off(&mut self, refusal: &Refusal) {
         self.decision = refusal.facts().reason;
         self.cut_off = true;
-    }
-
-    /// A refused call is charged nowhere. A refund that is lost leaves the charge until it slides out of its window.
-    fn give_back(&self, Charged { owner, charges, charged_at }: Charged) {
-        let gateway = Arc::clone(&self.gateway);
-        tokio::spawn(async move {
-            if let Err(error) = gateway.store.refund(owner, &charges, &charged_at).await {
-                tracing::warn!(%error, "the charge of a refused call was not given back");
-            }
-        });
     }
 
     /// Writes the record, ends the span and counts the call.
@@ -220,6 +202,12 @@ impl Call {
         self.record.rpc_error_code = ending.rpc_error_code;
         self.record.output_bytes = ending.output_bytes;
         let record = self.record();
+        if matches!(ending.outcome, Outcome::Ok | Outcome::ToolError) && !record.tool.is_empty() {
+            self.gateway.meter.learn(&record);
+        }
+        if let Some(charged) = self.charged.take() {
+            charged.settle(&self.gateway, record.input_tokens + record.output_tokens);
+        }
         self.span();
         self.end_span(&record);
         self.gateway.metrics.ended(Operation {
@@ -289,14 +277,4 @@ fn error_type(record: &UsageRecord, decision: &str) -> String {
         Outcome::Abandoned => "cancelled".to_owned(),
         Outcome::Unknown => "unknown".to_owned(),
     }
-}
-
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "an estimate of a size that memory bounds"
-)]
-fn estimated_tokens(bytes: u64) -> u64 {
-    (bytes as f64 / BYTES_PER_TOKEN).ceil() as u64
 }

@@ -11,6 +11,7 @@ use crate::{
     gateway::Gateway,
     listener::{self, TlsError},
     membership::{Link, Membership, MembershipError},
+    metering::{Meter, keep_places},
     ops,
     policy::{Policies, Shelf, freshness, stream},
     reaper,
@@ -100,6 +101,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
         policies: Arc::new(Policies::open(shelf, chrono::Utc::now().timestamp())),
         tokens: Tokens::new(Introspector::new(link.clone())),
         store,
+        meter: Meter::default(),
         upstreams: Arc::new(Upstreams::new(config.upstream_timeout)),
         catalog: Catalog::default(),
         opening: Opening::default(),
@@ -117,6 +119,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
     let watcher = stream::Watcher { link, id };
     services.spawn(stream::follow(watcher, Arc::clone(&gateway), stopped.clone()));
     services.spawn(freshness::follow(Arc::clone(&gateway.policies), stopped.clone()));
+    services.spawn(keep_places(Arc::clone(&gateway), stopped.clone()));
     services.spawn(reaper::reap(Arc::clone(&gateway), stopped.clone()));
     services.spawn(ops::serve(Arc::clone(&gateway), config.other_metrics, ops, stopped.clone()));
     services.spawn(check::follow(Arc::clone(&gateway), stopped.clone()));

@@ -10,6 +10,7 @@ use tollgate_proto::TrustedProxies;
 use crate::{
     catalog::Catalog,
     membership::Link,
+    metering::Meter,
     policy::{Policies, Snapshot},
     refusal::Refusal,
     stage::{forward::Opening, identify::Tokens},
@@ -26,6 +27,7 @@ pub struct Gateway {
     pub(crate) policies: Arc<Policies>,
     pub(crate) tokens: Tokens,
     pub(crate) store: Store,
+    pub(crate) meter: Meter,
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) catalog: Catalog,
     pub(crate) opening: Opening,

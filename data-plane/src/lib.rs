@@ -27,6 +27,7 @@ pub mod listener;
 pub mod mcp;
 pub mod membership;
 mod metadata;
+pub mod metering;
 pub mod ops;
 pub mod pipeline;
 pub mod policy;

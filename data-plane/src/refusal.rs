@@ -6,12 +6,18 @@
 
 use tollgate_proto::Scope;
 
-use crate::{mcp::era::EraError, policy::Stale, store::StoreError};
+use crate::{
+    mcp::era::EraError,
+    policy::{Stale, Subject},
+    store::StoreError,
+};
 
 mod challenge;
+mod exhausted;
 mod facts;
 
 pub use challenge::{Challenge, TokenFault};
+pub use exhausted::{Exhausted, Unit};
 pub use facts::Facts;
 
 /// Why a call is turned away. The texts are for agents and the people who run them.
@@ -178,19 +184,19 @@ pub enum Refusal {
         /// What was asked for.
         scope: Scope,
     },
-    /// A limit on requests is used up.
-    #[error(
-        "rate limit `{limit}` of agent `{agent}` is reached: {requests} requests in {window_s} s. Retry in {retry_after_s} s"
-    )]
-    RateLimited {
-        /// Who asked.
-        agent: String,
+    /// A limit is used up.
+    #[error("limit `{limit}` on the {} is reached for agent `{agent}`: {what}. Retry in {retry_after_s} s", on.as_str())]
+    LimitReached {
         /// The limit's name.
         limit: String,
-        /// How many it allows.
-        requests: u32,
-        /// In how long.
-        window_s: u32,
+        /// What it is on.
+        on: Subject,
+        /// Who asked.
+        agent: String,
+        /// What of it is used up.
+        what: Exhausted,
+        /// Each policy that refuses, as `RateLimit-Policy` names it.
+        violated: Vec<String>,
         /// When this request would pass.
         retry_after_s: u32,
     },

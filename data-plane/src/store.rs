@@ -19,7 +19,9 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
-pub use admission::{Admission, Charge, ChargedAt, Class, Loaded, RingKey, RingState, Verdict};
+pub use admission::{
+    Admission, Charge, ChargedAt, Class, Demand, Loaded, Meter, Place, RingKey, RingState, Settlement, Verdict,
+};
 pub use announcement::{Announcement, Announcements, ChangedList, SessionChange};
 pub use bridge_leg::BridgeLeg;
 pub use listing::{Kept, Listed, Listing, UpstreamKey};
@@ -39,6 +41,9 @@ pub const SESSION_LIFE_S: u64 = 24 * 60 * 60;
 const SESSION_GRACE_S: u64 = 10 * 60;
 /// Resources that one session may have subscribed to.
 pub const SUBSCRIPTIONS_MAX: usize = 256;
+/// A call that takes a place among those that run at once, and of which nothing is heard for this long, is taken for
+/// lost with its data plane, in seconds.
+pub const PLACE_S: u64 = 60;
 /// A shortened tool name that nobody uses for this long is forgotten, in seconds.
 pub const NAME_IDLE_S: u64 = 24 * 60 * 60;
 
@@ -195,8 +200,8 @@ impl Store {
         }
     }
 
-    /// Loads the session, if one is named, and slides its expiry; then tests every ring and charges all of them or
-    /// none. One round trip. A missing session and a refusal charge nothing.
+    /// Loads the session, if one is named, and slides its expiry; then tests every ring and every place and charges all
+    /// of them or none. One round trip. A missing session and a refusal charge nothing.
     ///
     /// # Errors
     /// When the store is away.
@@ -204,26 +209,56 @@ impl Store {
         &self,
         owner: Owner,
         session: Option<&SessionId>,
-        charges: &[Charge],
+        demand: &Demand,
     ) -> Result<Admission, StoreError> {
         match self {
-            Self::Memory(store) => Ok(store.admit(owner, session, charges)),
-            Self::Redis(store) => store.admit(owner, session, charges).await,
+            Self::Memory(store) => Ok(store.admit(owner, session, demand)),
+            Self::Redis(store) => store.admit(owner, session, demand).await,
         }
     }
 
-    /// Gives back what an admission charged for a call that was never forwarded. To be sent at most once: a second
-    /// refund would be credit.
+    /// The session, whose expiry slides; none when the owner has no such session (any more).
     ///
     /// # Errors
-    /// When the store is away; the charges then stay until they leave the window.
-    pub async fn refund(&self, owner: Owner, charges: &[Charge], charged_at: &ChargedAt) -> Result<(), StoreError> {
+    /// When the store is away.
+    pub async fn own_session(&self, owner: Owner, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        Ok(match self.admit(owner, Some(id), &Demand::default()).await?.session {
+            Loaded::Found(session) => Some(*session),
+            Loaded::Missing | Loaded::NotAsked => None,
+        })
+    }
+
+    /// Corrects what an admission charged by what it came to, and gives places back. To be sent at most once: a second
+    /// settlement would be credit.
+    ///
+    /// # Errors
+    /// When the store is away; the charges then stay until they leave the window, and the places for [`PLACE_S`].
+    pub async fn settle(
+        &self,
+        tenant: TenantId,
+        settlements: &[Settlement],
+        places: &[Place],
+    ) -> Result<(), StoreError> {
         match self {
             Self::Memory(store) => {
-                store.refund(owner, charges, charged_at);
+                store.settle(tenant, settlements, places);
                 Ok(())
             }
-            Self::Redis(store) => store.refund(owner, charges, charged_at).await,
+            Self::Redis(store) => store.settle(tenant, settlements, places).await,
+        }
+    }
+
+    /// Says that the call which took these places goes on.
+    ///
+    /// # Errors
+    /// When the store is away; the places are then free [`PLACE_S`] after it was said last.
+    pub async fn keep_places(&self, tenant: TenantId, places: &[Place]) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => {
+                store.keep_places(tenant, places);
+                Ok(())
+            }
+            Self::Redis(store) => store.keep_places(tenant, places).await,
         }
     }
 

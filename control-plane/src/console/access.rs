@@ -22,7 +22,7 @@ use crate::{
     app::App,
     caller::Role,
     grants::{Grant, GrantSpec, GrantTarget},
-    limits::{Limit, LimitSpec},
+    limits::{Limit, LimitSpec, Rate},
     resource::{self, Object},
     teams::{Team, TeamSpec},
 };
@@ -35,6 +35,15 @@ const TO_AGENT: &str = "to_agent";
 const TO_TEAM: &str = "to_team";
 const TO_ROLE: &str = "to_role";
 const CONDITIONAL: &str = "conditional_grant";
+/// What a limit can be on.
+const LIMITED: [(&str, &str); 6] = [
+    ("agent", "An agent"),
+    ("team", "A team: whatever it pays for"),
+    ("user", "A user: whatever agents do for them"),
+    ("tool", "A tool"),
+    ("server", "A server"),
+    ("tenant", "The tenant: everything"),
+];
 
 #[derive(Template)]
 #[template(path = "access.html")]
@@ -198,39 +207,62 @@ impl Editable for LimitSpec {
     const SECTION: Section = Section::Access;
     const LIST: (&'static str, &'static str) = LIST;
 
-    fn fields(choices: &Choices) -> Vec<Field> {
+    fn fields(_: &Choices) -> Vec<Field> {
+        let choice = |(value, label): (&str, &str)| Choice { value: value.to_owned(), label: label.to_owned() };
+        let window = "In any window of this length: a number and s, m, h or d, as in 1m.";
         vec![
-            Field::new("agent", "Agent", Control::Select(Choice::none_or("Choose an agent", &choices.agents)))
+            Field::new("on", "On", Control::Select(LIMITED.map(choice).into())),
+            Field::new("name_of", "Which one", Control::Code)
+                .hint(
+                    "An agent, team, server or the tenant by its name, a user by their address, a tool as server:tool.",
+                )
                 .required(),
-            Field::new("count", "Requests", Control::Code).hint("At most so many, as in 60.").required(),
-            Field::new("per", "Per", Control::Code)
-                .hint("In any window of this length: a number and s, m, h or d, as in 1m.")
-                .required(),
+            Field::new("requests", "Requests", Control::Code).hint("At most so many, as in 60. Empty for any number."),
+            Field::new("requests_per", "Requests per", Control::Code).hint(window),
+            Field::new("tokens", "Tokens", Control::Code)
+                .hint("Of what goes to servers and comes back: at most so many, as in 100000. Empty for any number."),
+            Field::new("tokens_per", "Tokens per", Control::Code).hint(window),
+            Field::new("concurrency", "Calls at once", Control::Code).hint("Empty for any number."),
         ]
     }
 
     fn entries(object: &Object<Self>) -> Entries {
-        let rate = object.spec.requests.as_ref();
-        Entries::default()
-            .with("agent", object.spec.to.agent.as_ref().map(ToString::to_string).unwrap_or_default())
-            .with("count", rate.map(|rate| rate.count.to_string()).unwrap_or_default())
-            .with("per", rate.map(|rate| rate.per.clone()).unwrap_or_default())
+        let LimitSpec { to, requests, tokens, concurrency, .. } = &object.spec;
+        let (on, name) = to.named();
+        let rate = |entries: Entries, count: &'static str, per: &'static str, rate: Option<&Rate>| match rate {
+            Some(rate) => entries.with(count, rate.count.to_string()).with(per, rate.per.clone()),
+            None => entries,
+        };
+        let entries = Entries::default().with("on", on).with("name_of", name);
+        let entries = rate(entries, "requests", "requests_per", requests.as_ref());
+        let entries = rate(entries, "tokens", "tokens_per", tokens.as_ref());
+        entries.with("concurrency", concurrency.map(|calls| calls.to_string()).unwrap_or_default())
     }
 
     fn spec(entries: &Entries) -> Value {
         // What is no number goes on as text, for the operation to refuse.
-        let count = entries.get("count").parse::<i64>().map_or_else(|_| entries.text("count"), Value::from);
+        let number = |name: &str| entries.get(name).parse::<i64>().map_or_else(|_| entries.text(name), Value::from);
+        let rate = |count: &str, per: &str| {
+            let is_given = !(entries.get(count).is_empty() && entries.get(per).is_empty());
+            is_given.then(|| json!({ "count": number(count), "per": entries.text(per) }))
+        };
         json!({
-            "to": { "agent": entries.text("agent") },
-            "requests": { "count": count, "per": entries.text("per") },
+            "to": { entries.get("on"): entries.text("name_of") },
+            "requests": rate("requests", "requests_per"),
+            "tokens": rate("tokens", "tokens_per"),
+            "concurrency": number("concurrency"),
         })
     }
 
     fn field_at(pointer: &str) -> &'static str {
         match pointer {
-            "/spec/requests/per" => "per",
-            _ if pointer.starts_with("/spec/requests") => "count",
-            _ if pointer.starts_with("/spec/to") => "agent",
+            "/spec/requests/per" => "requests_per",
+            "/spec/tokens/per" => "tokens_per",
+            "/spec" => "requests",
+            _ if pointer.starts_with("/spec/requests") => "requests",
+            _ if pointer.starts_with("/spec/tokens") => "tokens",
+            _ if pointer.starts_with("/spec/concurrency") => "concurrency",
+            _ if pointer.starts_with("/spec/to") => "name_of",
             _ => "",
         }
     }
@@ -242,7 +274,7 @@ impl Editable for LimitSpec {
 
 impl Deletable for LimitSpec {
     const PRECIOUS: bool = false;
-    const LOSS: &'static str = "The agent's other limits stay. Without any, it may ask as often as it likes.";
+    const LOSS: &'static str = "Other limits stay. Where there is none, whoever may ask asks as often as they like.";
 }
 
 impl Editable for TeamSpec {

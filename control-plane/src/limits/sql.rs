@@ -1,8 +1,8 @@
 //! Queries about limits.
 
-use tollgate_proto::{AgentId, LimitId};
+use tollgate_proto::{AgentId, LimitId, ServerId, UserId};
 
-use super::Meaning;
+use super::{EffectiveRate, Meaning, target::Target};
 use crate::{
     db::TenantTx,
     resource::{Row, Version, Which},
@@ -37,11 +37,29 @@ pub(super) async fn of_agent(tx: &mut TenantTx, agent: AgentId) -> Result<Vec<Ro
 
 pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Meaning) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
+    let Meaning { target, requests, tokens, concurrency } = meaning;
+    let count = |rate: &Option<EffectiveRate>| rate.map(|rate| rate.count);
+    // No more than a day.
+    let window_s = |rate: &Option<EffectiveRate>| rate.map(|rate| i32::try_from(rate.window_s).unwrap_or(i32::MAX));
+    let [mut agent, mut team, mut user, mut server] = [None; 4];
+    let mut tool = None;
+    match target {
+        Target::Agent(id) => agent = Some(id.uuid()),
+        Target::Team(id) => team = Some(id.uuid()),
+        Target::User(id) => user = Some(id.uuid()),
+        Target::Server(id) => server = Some(id.uuid()),
+        Target::Tool(id, name) => (server, tool) = (Some(id.uuid()), Some(&**name)),
+        Target::Tenant => {}
+    }
     sqlx::query!(
-        "INSERT INTO limits (tenant_id, id, name, labels, spec, revision, created_by, agent_id, requests_count, window_s)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        "INSERT INTO limits (tenant_id, id, name, labels, spec, revision, created_by, agent_id, team_id, user_id,
+             server_id, tool, whole_tenant, requests_count, window_s, tokens_count, tokens_window_s, concurrency)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::bigint::integer, $15, $16, $17,
+             $18::bigint::integer)
          ON CONFLICT (id) DO UPDATE SET labels = $4, spec = $5, revision = $6, updated_at = now(),
-             agent_id = $8, requests_count = $9, window_s = $10",
+             agent_id = $8, team_id = $9, user_id = $10, server_id = $11, tool = $12, whole_tenant = $13,
+             requests_count = $14::bigint::integer, window_s = $15, tokens_count = $16, tokens_window_s = $17,
+             concurrency = $18::bigint::integer",
         tenant,
         version.id,
         version.name,
@@ -49,13 +67,43 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         version.spec,
         version.revision,
         version.actor,
-        meaning.agent.uuid(),
-        meaning.requests,
-        meaning.window_s,
+        agent,
+        team,
+        user,
+        server,
+        tool,
+        *target == Target::Tenant,
+        count(requests),
+        window_s(requests),
+        count(tokens),
+        window_s(tokens),
+        *concurrency,
     )
     .execute(&mut **tx)
     .await
     .map(drop)
+}
+
+/// The user with this address, in whatever case.
+pub(super) async fn user(tx: &mut TenantTx, email: &str) -> Result<Option<UserId>, sqlx::Error> {
+    let id = sqlx::query_scalar!("SELECT id FROM users WHERE lower(email) = lower($1)", email);
+    Ok(id.fetch_optional(&mut **tx).await?.map(UserId::from))
+}
+
+pub(super) async fn server(tx: &mut TenantTx, name: &str) -> Result<Option<ServerId>, sqlx::Error> {
+    let id = sqlx::query_scalar!("SELECT id FROM servers WHERE name = $1", name);
+    Ok(id.fetch_optional(&mut **tx).await?.map(ServerId::from))
+}
+
+/// Whether this is what the tenant is called.
+pub(super) async fn is_tenant(tx: &mut TenantTx, name: &str) -> Result<bool, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let is = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM tenants WHERE id = $1 AND name = $2) AS "is!""#,
+        tenant,
+        name
+    );
+    is.fetch_one(&mut **tx).await
 }
 
 pub(super) async fn delete(tx: &mut TenantTx, id: LimitId) -> Result<(), sqlx::Error> {

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use tollgate_proto::{
     AgentId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId, ToolsetId, UserId,
     policy::v1::{
-        Agent, CatalogItem, Era, Grant, Instance, Limit, Revocation, Server, Toolset, ToolsetTool, Transport, User,
-        grant::To, revocation::What,
+        Agent, CatalogItem, Era, Grant, Instance, Limit, LimitedTool, Rate, Revocation, Server, Toolset, ToolsetTool,
+        Transport, User, grant::To, limit::On, revocation::What,
     },
 };
 use uuid::Uuid;
@@ -361,27 +361,51 @@ pub(super) async fn toolsets(connection: &mut PgConnection, tenant: TenantId) ->
 pub(super) struct LimitRow {
     id: Uuid,
     name: String,
-    agent_id: Uuid,
-    requests_count: i32,
-    window_s: i32,
+    agent_id: Option<Uuid>,
+    team_id: Option<Uuid>,
+    user_id: Option<Uuid>,
+    server_id: Option<Uuid>,
+    tool: Option<String>,
+    requests_count: Option<i32>,
+    window_s: Option<i32>,
+    tokens_count: Option<i64>,
+    tokens_window_s: Option<i32>,
+    concurrency: Option<i32>,
 }
 
 impl LimitRow {
     pub(super) fn into_message(self) -> Result<Limit, CompileError> {
+        let server = self.server_id.map(|id| ServerId::from(id).to_string());
+        let on = match (self.agent_id, self.team_id, self.user_id, server, self.tool) {
+            (Some(agent), ..) => On::AgentId(AgentId::from(agent).to_string()),
+            (_, Some(team), ..) => On::TeamId(TeamId::from(team).to_string()),
+            (_, _, Some(user), ..) => On::UserId(UserId::from(user).to_string()),
+            (.., Some(server_id), Some(tool)) => On::Tool(LimitedTool { server_id, tool }),
+            (.., Some(server), None) => On::ServerId(server),
+            (.., None, _) => On::Tenant(true),
+        };
         Ok(Limit {
             id: LimitId::from(self.id).to_string(),
             name: self.name,
-            agent_id: AgentId::from(self.agent_id).to_string(),
-            requests: unsigned("limits.requests_count", self.requests_count.into())?,
-            window_s: unsigned("limits.window_s", self.window_s.into())?,
+            on: Some(on),
+            requests: rate("limits.requests_count", self.requests_count.map(i64::from), self.window_s)?,
+            tokens: rate("limits.tokens_count", self.tokens_count, self.tokens_window_s)?,
+            concurrency: unsigned("limits.concurrency", self.concurrency.unwrap_or_default().into())?,
         })
     }
+}
+
+fn rate(what: &'static str, count: Option<i64>, window_s: Option<i32>) -> Result<Option<Rate>, CompileError> {
+    let Some((count, window_s)) = count.zip(window_s) else { return Ok(None) };
+    Ok(Some(Rate { count: unsigned(what, count)?, window_s: unsigned("limits.window_s", window_s.into())? }))
 }
 
 pub(super) async fn limits(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<LimitRow>, sqlx::Error> {
     sqlx::query_as!(
         LimitRow,
-        "SELECT id, name, agent_id, requests_count, window_s FROM limits WHERE tenant_id = $1 ORDER BY id",
+        "SELECT id, name, agent_id, team_id, user_id, server_id, tool, requests_count, window_s, tokens_count,
+                tokens_window_s, concurrency
+         FROM limits WHERE tenant_id = $1 ORDER BY id",
         tenant.uuid()
     )
     .fetch_all(connection)

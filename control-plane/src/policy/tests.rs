@@ -12,8 +12,8 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tollgate_proto::{
     AgentId, DataPlaneId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId, ToolsetId,
     policy::v1::{
-        Ack, Agent, Era, Grant, Held, Hello, Instance, Limit, Nack, Revocations, RevocationsApplied, Server, Staleness,
-        TenantPolicy, Toolset, ToolsetTool, WatchRequest, WatchResponse, grant::To,
+        Ack, Agent, Era, Grant, Held, Hello, Instance, Limit, Nack, Rate, Revocations, RevocationsApplied, Server,
+        Staleness, TenantPolicy, Toolset, ToolsetTool, WatchRequest, WatchResponse, grant::To, limit::On,
         policy_service_client::PolicyServiceClient, watch_request::Message as Say, watch_response::Message as Hear,
     },
 };
@@ -301,9 +301,9 @@ impl Furnished {
             limits: vec![Limit {
                 id: self.limit.to_string(),
                 name: "l".to_owned(),
-                agent_id,
-                requests: 60,
-                window_s: 30,
+                on: Some(On::AgentId(agent_id)),
+                requests: Some(Rate { count: 60, window_s: 30 }),
+                ..Limit::default()
             }],
             toolsets: vec![Toolset {
                 id: self.toolset.to_string(),

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
-use super::{Call, Charged};
+use super::Call;
 use crate::{
     mcp::{
         header,
@@ -14,6 +14,7 @@ use crate::{
         method::Method,
         version::Era,
     },
+    metering::Charged,
     policy::{Agent, Server, Team, Tenant, User},
     usage::Intent,
 };
@@ -112,8 +113,9 @@ impl Call {
         self.intent = Some(intent);
     }
 
-    pub(crate) fn charged(&mut self, charge: Charged) {
-        self.charge = Some(charge);
+    pub(crate) fn charged(&mut self, charged: Charged) {
+        self.gateway.meter.began(&charged);
+        self.charged = Some(charged);
     }
 
     pub(crate) fn limits(&mut self, headers: HeaderMap) {

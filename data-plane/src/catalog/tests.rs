@@ -16,6 +16,7 @@ use super::*;
 use crate::{
     inquiry,
     membership::Link,
+    metering::Meter,
     policy::{Policies, Shelf},
     stage::{
         forward::Opening,
@@ -49,6 +50,7 @@ impl Bench {
             policies: Arc::new(Policies::open(shelf, 0)),
             tokens: Tokens::new(Introspector::new(link)),
             store: Store::memory(),
+            meter: Meter::default(),
             upstreams: Arc::new(Upstreams::new(UPSTREAM_TIMEOUT)),
             catalog: Catalog::default(),
             opening: Opening::default(),

@@ -11,7 +11,7 @@ use std::{
 use http::HeaderName;
 use jsonwebtoken::{DecodingKey, jwk::JwkSet};
 use tollgate_proto::{
-    AgentId, IdError, InstanceId, LimitId, Name, NameError, ServerId, TenantId, UserId,
+    IdError, InstanceId, Name, NameError, ServerId, TenantId, UserId,
     access::{Book, BookError},
     feature,
     policy::v1 as wire,
@@ -20,8 +20,8 @@ use tollgate_proto::{
 use crate::{
     mcp::version::Era,
     policy::{
-        Access, AccessError, Egress, Staleness, Via,
-        snapshot::{Agent, Instance, Limit, Server, Team, Tenant, Transport, User},
+        Access, AccessError, Egress, LimitError, Limits, Staleness, Via,
+        snapshot::{Agent, Instance, Server, Team, Tenant, Transport, User},
         toolset::{SelectionError, Toolset, Toolsets},
     },
     seal::SealingKeys,
@@ -71,9 +71,9 @@ pub enum SnapshotError {
     /// What is presented or passed on to a server cannot be.
     #[error("server `{0}`: {1}")]
     Access(String, AccessError),
-    /// A limit that can never admit.
-    #[error("limit `{0}` allows nothing")]
-    Limit(String),
+    /// A limit that cannot be kept.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// A tool of a toolset that could not be told from another, or whose server is not there.
     #[error("toolset `{toolset}`, tool `{tool}`: {fault}")]
     Toolset {
@@ -96,8 +96,6 @@ impl Tenant {
             return Err(SnapshotError::Feature(unknown.to_owned()));
         }
         let book = before.map_or_else(|| Book::read(policy), |before| Book::read_after(policy, &before.book))?;
-        let mut agents = policy.agents.iter().map(agent).collect::<Result<HashMap<_, _>, _>>()?;
-        policy.limits.iter().try_for_each(|sent| limit(&mut agents, sent))?;
         let via = Via::of(&policy.data_url);
         let servers = policy.servers.iter().map(|sent| server(sent, &via)).collect::<Result<BTreeMap<_, _>, _>>()?;
         Ok(Self {
@@ -111,7 +109,8 @@ impl Tenant {
             data_url: policy.data_url.clone(),
             via,
             egress: egress(&policy.egress_allow)?,
-            agents: agents.into_values().map(|agent| (agent.client_id.clone(), Arc::new(agent))).collect(),
+            agents: policy.agents.iter().map(agent).collect::<Result<_, _>>()?,
+            limits: Limits::read(&policy.limits)?,
             users: policy.users.iter().map(user).collect::<Result<_, _>>()?,
             passed_headers: passed_headers(servers.values()),
             toolsets: toolsets(&policy.toolsets, &servers)?,
@@ -123,7 +122,7 @@ impl Tenant {
     }
 }
 
-fn agent(sent: &wire::Agent) -> Result<(AgentId, Agent), SnapshotError> {
+fn agent(sent: &wire::Agent) -> Result<(String, Arc<Agent>), SnapshotError> {
     let id = sent.id.parse()?;
     let client_id = if sent.client_id.is_empty() { &sent.id } else { &sent.client_id };
     let agent = Agent {
@@ -132,9 +131,8 @@ fn agent(sent: &wire::Agent) -> Result<(AgentId, Agent), SnapshotError> {
         name: sent.name.clone(),
         team: team(&sent.team_id, &sent.team, &sent.cost_center)?,
         active: sent.active,
-        limits: Vec::new(),
     };
-    Ok((id, agent))
+    Ok((client_id.clone(), Arc::new(agent)))
 }
 
 fn user(sent: &wire::User) -> Result<(UserId, Arc<User>), SnapshotError> {
@@ -147,17 +145,6 @@ fn user(sent: &wire::User) -> Result<(UserId, Arc<User>), SnapshotError> {
 
 fn team(id: &str, name: &str, cost_center: &str) -> Result<Team, IdError> {
     Ok(Team { id: id.parse()?, name: name.to_owned(), cost_center: cost_center.to_owned() })
-}
-
-fn limit(agents: &mut HashMap<AgentId, Agent>, sent: &wire::Limit) -> Result<(), SnapshotError> {
-    if sent.requests == 0 || sent.window_s == 0 {
-        return Err(SnapshotError::Limit(sent.name.clone()));
-    }
-    let id = LimitId::from_str(&sent.id)?;
-    if let Some(agent) = agents.get_mut(&sent.agent_id.parse()?) {
-        agent.limits.push(Limit { id, name: sent.name.clone(), requests: sent.requests, window_s: sent.window_s });
-    }
-    Ok(())
 }
 
 fn server(sent: &wire::Server, via: &Via) -> Result<(Name, Server), SnapshotError> {

@@ -9,12 +9,12 @@ use std::{
 
 use http::{HeaderMap, HeaderName};
 use jsonwebtoken::DecodingKey;
-use tollgate_proto::{AgentId, InstanceId, LimitId, Name, ServerId, TeamId, TenantId, UserId, access::Book};
+use tollgate_proto::{AgentId, InstanceId, Name, ServerId, TeamId, TenantId, UserId, access::Book};
 
 use crate::{
     endpoint::Target,
     mcp::{header, version::Era},
-    policy::{Access, Egress, Staleness, Toolsets, Via},
+    policy::{Access, Egress, Limits, Staleness, Toolsets, Via},
     seal::SealingKeys,
 };
 
@@ -85,6 +85,8 @@ pub struct Tenant {
     pub toolsets: Toolsets,
     /// Who may use what of them.
     pub book: Book,
+    /// How much of it.
+    pub limits: Limits,
     /// What seals values that travel through its agents.
     pub sealing: SealingKeys,
     /// Headers of agents that are passed on to any of its servers.
@@ -178,8 +180,6 @@ pub struct Agent {
     pub team: Team,
     /// False while suspended.
     pub active: bool,
-    /// Limits on it.
-    pub limits: Vec<Limit>,
 }
 
 /// Somebody for whom agents act.
@@ -206,17 +206,4 @@ pub struct Team {
     pub name: String,
     /// Its accounting code.
     pub cost_center: String,
-}
-
-/// At most `requests` in any `window_s` seconds.
-#[derive(Debug, Clone)]
-pub struct Limit {
-    /// Its id.
-    pub id: LimitId,
-    /// Its name, which refusals and headers show.
-    pub name: String,
-    /// How many.
-    pub requests: u32,
-    /// In how long.
-    pub window_s: u32,
 }

@@ -8,7 +8,7 @@ use http::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Refusal, TokenFault};
+use super::{Refusal, TokenFault, Unit};
 use crate::mcp::{
     era::EraError,
     version::{ProtocolVersion, supported},
@@ -68,7 +68,14 @@ impl Refusal {
             Self::HeldToExactTools { .. } => facts("held_to_exact_tools", S::FORBIDDEN, 40300),
             Self::ToolBlocked { .. } => facts("tool_blocked", S::FORBIDDEN, 40300),
             Self::ToolNotApproved { .. } => facts("tool_not_approved", S::FORBIDDEN, 40300),
-            Self::RateLimited { .. } => facts("rate_limited_requests", S::TOO_MANY_REQUESTS, 42900),
+            Self::LimitReached { what, .. } => {
+                let reason = match what.unit() {
+                    Unit::Requests => "rate_limited_requests",
+                    Unit::Tokens => "rate_limited_tokens",
+                    Unit::Places => "concurrency_limited",
+                };
+                facts(reason, S::TOO_MANY_REQUESTS, 42900)
+            }
             Self::SessionRequired => facts("session_required", S::BAD_REQUEST, 40000),
             Self::SessionUnknown => facts("session_unknown", S::NOT_FOUND, 40400),
             Self::UpstreamUnavailable { .. } => facts("upstream_unavailable", S::BAD_GATEWAY, 50200),
@@ -106,12 +113,12 @@ impl Refusal {
                 "policy_age_s": stale.age.map(|age| age.as_secs()),
                 "refused": if stale.is_expired { "everything" } else { "destructive" },
             }),
-            Self::RateLimited { limit, requests, window_s, retry_after_s, .. } => json!({
-                "scope": "agent",
-                "violated_policies": [limit],
-                "limit": requests,
+            Self::LimitReached { on, what, violated, retry_after_s, .. } => json!({
+                "scope": on.as_str(),
+                "violated_policies": violated,
+                "limit": what.limit(),
                 "remaining": 0,
-                "window_s": window_s,
+                "window_s": what.window_s(),
                 "retry_after_s": retry_after_s,
             }),
             _ => Value::Null,
@@ -132,7 +139,7 @@ impl Refusal {
                 let description = self.to_string();
                 headers.insert(WWW_AUTHENTICATE, challenge.header(Some(("insufficient_scope", &description))));
             }
-            Self::RateLimited { retry_after_s, .. } => {
+            Self::LimitReached { retry_after_s, .. } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
             }
             Self::PolicyStale(_) => {

@@ -7,7 +7,10 @@ use http::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::mcp::{header::HeaderFault, version::Era};
+use crate::{
+    mcp::{header::HeaderFault, version::Era},
+    policy::Rate,
+};
 
 fn challenge() -> Box<Challenge> {
     let resource_metadata = "http://data/.well-known/x".to_owned();
@@ -34,6 +37,19 @@ fn unauthenticated() -> impl Iterator<Item = Refusal> {
     let faults =
         [TokenFault::Missing, TokenFault::Invalid, TokenFault::Expired, TokenFault::Revoked, TokenFault::Audience];
     faults.into_iter().map(|fault| Refusal::Unauthenticated { fault, challenge: challenge() })
+}
+
+const MINUTE: Rate = Rate { count: 60, window_s: 60 };
+
+fn reached(what: Exhausted) -> Refusal {
+    Refusal::LimitReached {
+        limit: "calm".to_owned(),
+        on: Subject::Team,
+        agent: "bot".to_owned(),
+        what,
+        violated: vec!["calm".to_owned()],
+        retry_after_s: 13,
+    }
 }
 
 /// One of each; the compiler asks for a line here when a variant is added, by the match in `facts`.
@@ -70,13 +86,9 @@ fn all() -> Vec<Refusal> {
         Refusal::HeldToExactTools { agent: "bot".to_owned(), scope: scope.clone(), grant: "team".to_owned() },
         Refusal::ToolBlocked { scope: scope.clone() },
         Refusal::ToolNotApproved { scope },
-        Refusal::RateLimited {
-            agent: "bot".to_owned(),
-            limit: "calls".to_owned(),
-            requests: 60,
-            window_s: 60,
-            retry_after_s: 13,
-        },
+        reached(Exhausted::Requests(MINUTE)),
+        reached(Exhausted::Tokens(MINUTE)),
+        reached(Exhausted::Places(3)),
         Refusal::SessionRequired,
         Refusal::SessionUnknown,
         Refusal::UpstreamUnavailable { server: server() },

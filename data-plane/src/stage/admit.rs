@@ -2,27 +2,28 @@
 //!
 //! Invariant: a refused call is charged nowhere, and no server has seen it.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+mod demand;
+mod headers;
+
+use tollgate_proto::LimitId;
 
 use crate::{
-    call::{Call, Charged},
+    call::Call,
     mcp::{
         era::EraError,
         header::{self, HeaderFault},
     },
-    policy::Limit,
-    refusal::Refusal,
+    metering::Charged,
+    policy::{Limit, Party},
+    refusal::{Exhausted, Refusal},
     stage::{
         authorize::Permit,
         currency::Current,
         identify::Caller,
         route::{Route, SessionRef},
     },
-    store::{Charge, Class, Loaded, Owner, RingKey, RingState, Session, SessionId, Store, Verdict},
+    store::{Class, Demand, Loaded, Meter, Owner, RingKey, Session, SessionId, Store, Verdict},
 };
-
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Evidence that every limit had room, with the session that the call belongs to.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl Admitted {
 /// Loads and charges.
 ///
 /// # Errors
-/// [`Refusal::RateLimited`], [`Refusal::SessionUnknown`], and [`Refusal::StoreUnavailable`] when the store is away.
+/// [`Refusal::LimitReached`], [`Refusal::SessionUnknown`], and [`Refusal::StoreUnavailable`] when the store is away.
 pub async fn admit(
     call: &mut Call,
     store: &Store,
@@ -63,15 +64,18 @@ pub async fn admit(
         Some(SessionRef { id: Some(id), .. }) => Some(*id),
         Some(SessionRef { id: None, .. }) => return Err(Refusal::SessionUnknown),
     };
-    let limits = &caller.agent().limits;
-    let charges = route.class().map(|class| charges(limits, class)).unwrap_or_default();
-    if session_id.is_none() && charges.is_empty() {
+    let limits: Vec<&Limit> = route.class().map(|_| limits(caller, route)).unwrap_or_default();
+    let demand = match route.class() {
+        Some(class) => demand::of(&limits, class, call.id(), call.expected_tokens()),
+        None => Demand::default(),
+    };
+    if session_id.is_none() && demand.is_empty() {
         return Ok(Admitted { owner, session: None });
     }
-    let admission = store.admit(owner, session_id.as_ref(), &charges).await?;
-    call.limits(rate_headers(limits, &admission.rings));
+    let admission = store.admit(owner, session_id.as_ref(), &demand).await?;
+    call.limits(headers::of(&limits, &demand, &admission));
     if admission.verdict == Verdict::Admitted {
-        call.charged(Charged { owner, charges, charged_at: admission.charged_at });
+        call.charged(Charged::new(owner.tenant, demand, &admission.charged_at));
     }
     let session = match (admission.session, session_id, route.session()) {
         (Loaded::NotAsked, ..) => None,
@@ -82,12 +86,12 @@ pub async fn admit(
         call.protocol_version(&session.protocol_version);
     }
     match admission.verdict {
-        Verdict::Refused { by, retry_after_s } => Err(refused(caller, &by, retry_after_s)),
+        Verdict::Refused { by, full, retry_after_s } => Err(refused(caller, &limits, &by, &full, retry_after_s)),
         Verdict::Admitted | Verdict::NotTested => Ok(Admitted { owner, session }),
     }
 }
 
-/// Whose sessions and counters this caller uses.
+/// Whose sessions this caller uses, and in which tenant its counters are.
 #[must_use]
 pub fn owner(caller: &Caller) -> Owner {
     Owner { tenant: caller.tenant().id, agent: caller.agent().id, user: caller.user() }
@@ -99,20 +103,20 @@ pub fn owner(caller: &Caller) -> Owner {
 /// [`Refusal::SessionUnknown`], and [`Refusal::StoreUnavailable`] when the store is away.
 pub async fn used_by(store: &Store, owner: Owner, caller: &Caller, named: &SessionRef) -> Result<Session, Refusal> {
     let id = named.id.ok_or(Refusal::SessionUnknown)?;
-    match store.admit(owner, Some(&id), &[]).await?.session {
-        Loaded::Found(session) => belongs(*session, caller, named),
-        _ => Err(Refusal::SessionUnknown),
-    }
+    let session = store.own_session(owner, &id).await?.ok_or(Refusal::SessionUnknown)?;
+    belongs(session, caller, named)
 }
 
-fn charges(limits: &[Limit], class: Class) -> Vec<Charge> {
-    let charge = |limit: &Limit| Charge {
-        key: RingKey { limit: limit.id, class },
-        limit: limit.requests,
-        window_s: limit.window_s,
-        cost: 1,
+/// What the call has to pass.
+fn limits<'a>(caller: &'a Caller, route: &Route) -> Vec<&'a Limit> {
+    let party = Party {
+        agent: caller.agent().id,
+        user: caller.user(),
+        team: caller.team().id,
+        server: route.server().map(|server| server.id),
+        tool: route.tool().map(|(_, tool)| tool),
     };
-    limits.iter().map(charge).collect()
+    caller.tenant().limits.on(&party).collect()
 }
 
 /// A session is used where it was opened, in the revision that it negotiated.
@@ -128,36 +132,29 @@ fn belongs(session: Session, caller: &Caller, named: &SessionRef) -> Result<Sess
     }
 }
 
-fn refused(caller: &Caller, by: &[RingKey], retry_after_s: u32) -> Refusal {
-    let agent = caller.agent();
-    let limit = agent.limits.iter().find(|limit| by.iter().any(|ring| ring.limit == limit.id));
-    Refusal::RateLimited {
-        agent: agent.name.clone(),
-        limit: limit.map(|limit| limit.name.clone()).unwrap_or_default(),
-        requests: limit.map_or(0, |limit| limit.requests),
-        window_s: limit.map_or(0, |limit| limit.window_s),
+/// Names the limit that is closest to the caller of those that refuse; where a place is not free, that only where no
+/// ring refuses: for a ring it can be said how long it takes.
+fn refused(caller: &Caller, limits: &[&Limit], by: &[RingKey], full: &[LimitId], retry_after_s: u32) -> Refusal {
+    let of = |id: LimitId| limits.iter().find(|limit| limit.id == id);
+    let rings = by.iter().filter_map(|ring| Some((of(ring.limit)?, ring.meter)));
+    let rings = rings.filter_map(|(limit, meter)| {
+        let what = match meter {
+            Meter::Requests(Class::Executing | Class::Discovery) => Exhausted::Requests(limit.requests?),
+            Meter::Tokens => Exhausted::Tokens(limit.tokens?),
+        };
+        Some((limit, what))
+    });
+    let places =
+        full.iter().filter_map(|id| of(*id).and_then(|limit| Some((limit, Exhausted::Places(limit.concurrency?)))));
+    let all: Vec<_> = rings.chain(places).collect();
+    let violated = all.iter().map(|(limit, what)| headers::policy_name(&limit.name, what.unit())).collect();
+    let (limit, what) = all.first().map_or_else(|| unreachable!("something refuses"), |(limit, what)| (limit, *what));
+    Refusal::LimitReached {
+        limit: limit.name.clone(),
+        on: limit.on,
+        agent: caller.agent().name.clone(),
+        what,
+        violated,
         retry_after_s,
     }
-}
-
-/// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10).
-fn rate_headers(limits: &[Limit], rings: &[RingState]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    if rings.is_empty() {
-        return headers;
-    }
-    let policy = |limit: &Limit| format!("\"{}\";q={};w={}", limit.name, limit.requests, limit.window_s);
-    let state = |(limit, ring): (&Limit, &RingState)| {
-        let until = ring.retry_after_s.max(ring.reset_s);
-        format!("\"{}\";r={};t={until}", limit.name, ring.remaining)
-    };
-    let policies: Vec<String> = limits.iter().map(policy).collect();
-    let states: Vec<String> = limits.iter().zip(rings).map(state).collect();
-    // A limit's name is a label of RFC 1123: nothing in it needs escaping.
-    for (name, value) in [(RATE_LIMIT_POLICY, policies.join(", ")), (RATE_LIMIT, states.join(", "))] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
-        }
-    }
-    headers
 }

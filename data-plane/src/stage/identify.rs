@@ -24,7 +24,7 @@ use crate::{
     call::Call,
     endpoint::Target,
     gateway::Gateway,
-    policy::{Agent, Policies, Server, Snapshot, Tenant, Toolset, User},
+    policy::{Agent, Policies, Server, Snapshot, Team, Tenant, Toolset, User},
     refusal::{Challenge, Refusal, TokenFault},
     stage::read::Read,
     upstream::{Observed, observed::Glance},
@@ -67,6 +67,12 @@ impl Caller {
     #[must_use]
     pub fn user(&self) -> Option<UserId> {
         self.user.as_ref().map(|user| user.id)
+    }
+
+    /// The team that pays: the user's, where they have one.
+    #[must_use]
+    pub fn team(&self) -> &Team {
+        self.user.as_ref().and_then(|user| user.team.as_ref()).unwrap_or(&self.agent.team)
     }
 
     /// What the endpoint leads to.

@@ -208,6 +208,15 @@ impl Route {
         }
     }
 
+    /// The server that is asked, where it is one.
+    #[must_use]
+    pub const fn server(&self) -> Option<&Arc<Server>> {
+        match &self.errand {
+            Errand::Server(to) => Some(&to.server),
+            Errand::Here(_) | Errand::Listen(_) | Errand::Legs(_) | Errand::Merge(_) => None,
+        }
+    }
+
     /// What has to be done, for the stage that does it.
     #[must_use]
     pub fn into_errand(self) -> Errand {

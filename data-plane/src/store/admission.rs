@@ -2,7 +2,7 @@
 //!
 //! Invariant: the answer holds one [`RingState`] per charge, in the order asked, unless the session is missing.
 
-use tollgate_proto::LimitId;
+use tollgate_proto::{CallId, LimitId};
 
 use super::session::Session;
 
@@ -15,27 +15,67 @@ pub enum Class {
     Discovery,
 }
 
-/// Which ring: one per limit and class, within the tenant.
+/// What a ring counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Meter {
+    /// Requests of a class.
+    Requests(Class),
+    /// Tokens of what goes to servers and comes back.
+    Tokens,
+}
+
+/// Which ring: one per limit and what it counts, within the tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RingKey {
     /// The limit that the ring enforces.
     pub limit: LimitId,
     /// What it counts.
-    pub class: Class,
+    pub meter: Meter,
 }
 
-/// What one request would take from one ring. A request names each ring once.
+/// What one request takes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Demand {
+    /// From rings. Each is named once.
+    pub charges: Vec<Charge>,
+    /// Among the calls that run at once. Each limit is named once.
+    pub places: Vec<Place>,
+}
+
+/// A place among the calls that run at once under a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The limit.
+    pub limit: LimitId,
+    /// How many places there are.
+    pub places: u32,
+    /// Who takes it.
+    pub call: CallId,
+}
+
+/// What one request would take from one ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Charge {
     /// The ring.
     pub key: RingKey,
-    /// Requests that may pass in any window.
+    /// What may pass in any window.
     pub limit: u32,
     /// Length of the window in seconds, at least 1. Up to 60 s it is counted in slots of one second, above in
     /// slots of `ceil(window / 60)` seconds. A ring whose window changes its slots starts empty.
     pub window_s: u32,
-    /// Requests that this one counts for. A cost above the limit never passes, however long the caller waits.
+    /// What this request counts for. A cost above the limit never passes, however long the caller waits.
     pub cost: u32,
+}
+
+/// What became of a charge, once that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settlement {
+    /// What was charged.
+    pub charge: Charge,
+    /// In which slot of its ring.
+    pub slot: u64,
+    /// What it came to: that much is charged now, and what was charged then is given back.
+    pub actual: u32,
 }
 
 /// What became of a request.
@@ -47,7 +87,10 @@ pub struct Admission {
     pub verdict: Verdict,
     /// The rings after the verdict, in the order of the charges; empty when the session is missing.
     pub rings: Vec<RingState>,
-    /// What a refund needs.
+    /// How many calls run under each limit after the verdict, in the order of the places; empty when the session is
+    /// missing.
+    pub running: Vec<u32>,
+    /// What a settlement needs.
     pub charged_at: ChargedAt,
 }
 
@@ -65,13 +108,16 @@ pub enum Loaded {
 /// The rings' answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every ring had room and is charged.
+    /// Everything had room and is charged.
     Admitted,
-    /// Some ring had no room; none is charged.
+    /// Something had no room; nothing is charged.
     Refused {
         /// Each ring that had no room, in the order of the charges.
         by: Vec<RingKey>,
-        /// Whole seconds after which all of them have room, if nobody else takes it. One second less does not do.
+        /// Each limit under which no place was free, in the order of the places.
+        full: Vec<LimitId>,
+        /// Whole seconds after which all rings have room, if nobody else takes it. One second less does not do. When a
+        /// place gets free nobody can tell: without a ring that refuses, a second.
         retry_after_s: u32,
     },
     /// The session is missing: no ring was tested, none is charged.
@@ -89,29 +135,59 @@ pub struct RingState {
     pub retry_after_s: u32,
 }
 
-/// In which slot of each ring an admission was charged.
+/// In which slot of each ring an admission was charged, in the order of the charges.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ChargedAt(pub(super) Vec<u64>);
 
+impl Demand {
+    /// Whether nothing is taken.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.charges.is_empty() && self.places.is_empty()
+    }
+}
+
+impl Charge {
+    /// So that what was charged in this slot is given back.
+    #[must_use]
+    pub const fn refund(self, slot: u64) -> Settlement {
+        Settlement { charge: self, slot, actual: 0 }
+    }
+}
+
+impl ChargedAt {
+    /// The slots, in the order of the charges; none where nothing was charged.
+    pub fn slots(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().copied()
+    }
+}
+
 impl Verdict {
-    /// The verdict that follows from what each ring says.
-    pub(super) fn from_rings(charges: &[Charge], rings: &[RingState]) -> Self {
+    /// The verdict that follows from what each ring says, and from under which limits no place was free.
+    pub(super) fn of(charges: &[Charge], rings: &[RingState], full: Vec<LimitId>) -> Self {
         let refusing = || charges.iter().zip(rings).filter(|(_, ring)| ring.retry_after_s > 0);
         match refusing().map(|(_, ring)| ring.retry_after_s).max() {
-            None => Self::Admitted,
-            Some(retry_after_s) => {
-                Self::Refused { by: refusing().map(|(charge, _)| charge.key).collect(), retry_after_s }
+            None if full.is_empty() => Self::Admitted,
+            longest => {
+                let by = refusing().map(|(charge, _)| charge.key).collect();
+                Self::Refused { by, full, retry_after_s: longest.unwrap_or(1) }
             }
         }
     }
 }
 
 impl Admission {
+    /// Of a request that asks for nothing.
+    pub(super) fn of_nothing() -> Self {
+        Self { session: Loaded::NotAsked, verdict: Verdict::Admitted, ..Self::without_session() }
+    }
+
     pub(super) const fn without_session() -> Self {
         Self {
             session: Loaded::Missing,
             verdict: Verdict::NotTested,
             rings: Vec::new(),
+            running: Vec::new(),
             charged_at: ChargedAt(Vec::new()),
         }
     }

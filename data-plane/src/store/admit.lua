@@ -1,14 +1,17 @@
--- Loads the session, then tests every ring and charges all or none.
--- KEYS: the session where one is named, then the rings. ARGV: whether a session is named (0 or 1), its idle seconds,
--- then limit, seconds a slot, slots and cost of each ring.
--- Answers { 0 when the session is missing, else 1; its fields; per ring: remaining, reset, retry after, slot }.
+-- Loads the session, then tests every ring and every place and charges all or none.
+-- KEYS: the session where one is named, then the rings, then the sets of calls that run. ARGV: whether a session is named
+-- (0 or 1), its idle seconds, the number of rings, then limit, seconds a slot, slots and cost of each ring, then call,
+-- seconds and number of places of each set.
+-- Answers { 0 when the session is missing, else 1; its fields; per ring: remaining, reset, retry after, slot; per set: how
+-- many run, whether it was full }.
 local now = now_s()
 local named = tonumber(ARGV[1])
+local rings = tonumber(ARGV[3])
 local fields = {}
 if named == 1 then
   local idle_until, ends
   fields, idle_until, ends = session_load(KEYS[1], now)
-  if not fields then return { 0, {}, {} } end
+  if not fields then return { 0, {}, {}, {} } end
   local slid = now + tonumber(ARGV[2])
   if slid > idle_until then
     redis.call('HSET', KEYS[1], 'idle_until', slid)
@@ -17,13 +20,23 @@ if named == 1 then
 end
 
 local charges, admitted = {}, true
-for index = 1, #KEYS - named do
-  local at = 3 + 4 * (index - 1)
+for index = 1, rings do
+  local at = 4 + 4 * (index - 1)
   local limit, cost = tonumber(ARGV[at]), tonumber(ARGV[at + 3])
-  local ring = ring_load(KEYS[index + named], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), now)
+  local ring = ring_load(KEYS[named + index], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), now)
   local excess = ring.sum + cost - limit
   charges[index] = { ring = ring, limit = limit, cost = cost, excess = excess }
   if excess > 0 then admitted = false end
+end
+
+local places = {}
+for index = 1, #KEYS - named - rings do
+  local at = 4 + 4 * rings + 3 * (index - 1)
+  local key = KEYS[named + rings + index]
+  local running = places_running(key, now)
+  local full = running >= tonumber(ARGV[at + 2])
+  places[index] = { key = key, call = ARGV[at], lasts = tonumber(ARGV[at + 1]), running = running, full = full }
+  if full then admitted = false end
 end
 
 local states = {}
@@ -40,4 +53,14 @@ for _, charge in ipairs(charges) do
   states[#states + 1] = retry_after
   states[#states + 1] = ring.head
 end
-return { 1, fields, states }
+
+local running = {}
+for _, place in ipairs(places) do
+  if admitted then
+    places_take(place.key, place.call, now, place.lasts)
+    place.running = place.running + 1
+  end
+  running[#running + 1] = place.running
+  running[#running + 1] = place.full and 1 or 0
+end
+return { 1, fields, states, running }

@@ -15,11 +15,11 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tollgate_proto::{ServerId, TenantId};
+use tollgate_proto::{CallId, LimitId, ServerId, TenantId};
 
 use super::{
-    MailboxId, NAME_IDLE_S, SESSION_GRACE_S, SESSION_IDLE_S, SESSION_LIFE_S, SUBSCRIPTIONS_MAX, StoreError,
-    admission::{Admission, Charge, ChargedAt, Loaded, RingKey, RingState, Verdict},
+    MailboxId, NAME_IDLE_S, PLACE_S, SESSION_GRACE_S, SESSION_IDLE_S, SESSION_LIFE_S, SUBSCRIPTIONS_MAX, StoreError,
+    admission::{Admission, Charge, ChargedAt, Demand, Loaded, Place, RingKey, RingState, Settlement, Verdict},
     announcement::Announcer,
     bell::Bells,
     ring::{Ring, Shape},
@@ -74,6 +74,8 @@ pub struct Store {
 struct State {
     sessions: HashMap<Owner, HashMap<SessionId, Held>>,
     rings: HashMap<(TenantId, RingKey), Ring>,
+    /// The calls that run under each limit, by when they are taken for lost.
+    running: HashMap<(TenantId, LimitId), HashMap<CallId, u64>>,
     names: HashMap<TenantId, HashMap<Box<str>, Name>>,
     names_count: usize,
     mailboxes: HashMap<(Owner, MailboxId), mail::Mailbox>,
@@ -179,7 +181,8 @@ impl Store {
         expired
     }
 
-    pub(super) fn admit(&self, owner: Owner, session: Option<&SessionId>, charges: &[Charge]) -> Admission {
+    pub(super) fn admit(&self, owner: Owner, session: Option<&SessionId>, demand: &Demand) -> Admission {
+        let Demand { charges, places } = demand;
         let (mut state, now_s) = self.lock();
         let session = match session {
             None => Loaded::NotAsked,
@@ -193,22 +196,39 @@ impl Store {
         };
         let mut rings: Vec<RingState> =
             charges.iter().map(|charge| state.ring(owner.tenant, charge, now_s).state(charge, now_s)).collect();
-        let verdict = Verdict::from_rings(charges, &rings);
+        let mut running: Vec<u32> =
+            places.iter().map(|place| state.running(owner.tenant, place.limit, now_s).len() as u32).collect();
+        let full = places.iter().zip(&running).filter(|(place, running)| **running >= place.places);
+        let verdict = Verdict::of(charges, &rings, full.map(|(place, _)| place.limit).collect());
         let mut charged_at = ChargedAt::default();
         if verdict == Verdict::Admitted {
+            for (place, running) in places.iter().zip(&mut running) {
+                state.running(owner.tenant, place.limit, now_s).insert(place.call, now_s + PLACE_S);
+                *running += 1;
+            }
             for (charge, after) in charges.iter().zip(&mut rings) {
                 let ring = state.ring(owner.tenant, charge, now_s);
                 charged_at.0.push(ring.charge(charge.cost));
                 *after = RingState { retry_after_s: 0, ..ring.state(charge, now_s) };
             }
         }
-        Admission { session, verdict, rings, charged_at }
+        Admission { session, verdict, rings, running, charged_at }
     }
 
-    pub(super) fn refund(&self, owner: Owner, charges: &[Charge], charged_at: &ChargedAt) {
+    pub(super) fn settle(&self, tenant: TenantId, settlements: &[Settlement], places: &[Place]) {
         let (mut state, now_s) = self.lock();
-        for (charge, &slot) in charges.iter().zip(&charged_at.0) {
-            state.ring(owner.tenant, charge, now_s).refund(slot, charge.cost);
+        for Settlement { charge, slot, actual } in settlements {
+            state.ring(tenant, charge, now_s).settle(*slot, charge.cost, *actual);
+        }
+        for place in places {
+            state.running(tenant, place.limit, now_s).remove(&place.call);
+        }
+    }
+
+    pub(super) fn keep_places(&self, tenant: TenantId, places: &[Place]) {
+        let (mut state, now_s) = self.lock();
+        for place in places {
+            state.running(tenant, place.limit, now_s).insert(place.call, now_s + PLACE_S);
         }
     }
 
@@ -266,6 +286,13 @@ impl State {
         ring
     }
 
+    /// The calls that run under a limit, without those that are lost.
+    fn running(&mut self, tenant: TenantId, limit: LimitId, now_s: u64) -> &mut HashMap<CallId, u64> {
+        let running = self.running.entry((tenant, limit)).or_default();
+        running.retain(|_, until_s| now_s < *until_s);
+        running
+    }
+
     fn sweep(&mut self, now_s: u64) {
         self.next_sweep_s = now_s + SWEEP_EVERY_S;
         self.sessions.retain(|_, sessions| {
@@ -273,6 +300,7 @@ impl State {
             !sessions.is_empty()
         });
         self.rings.retain(|_, ring| !ring.is_over(now_s));
+        self.running.retain(|_, running| running.values().any(|until_s| now_s < *until_s));
         self.retain_names(|name| name.idle_until_s > now_s);
         self.mailboxes.retain(|_, mailbox| mailbox.is_live(now_s));
         self.bridge_legs.retain(|_, held| held.is_kept(now_s));

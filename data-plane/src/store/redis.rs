@@ -23,12 +23,12 @@ use std::{
 use ::redis::{Cmd, FromRedisValue};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tollgate_proto::{ServerId, TenantId};
+use tollgate_proto::{LimitId, ServerId, TenantId};
 
 use self::{breaker::Breakers, function::Functions, link::Links, mail::Heard};
 use super::{
-    NAME_IDLE_S, SESSION_IDLE_S, SESSION_LIFE_S, SUBSCRIPTIONS_MAX, StoreError,
-    admission::{Admission, Charge, ChargedAt, Class, Loaded, RingKey, RingState, Verdict},
+    NAME_IDLE_S, PLACE_S, SESSION_IDLE_S, SESSION_LIFE_S, SUBSCRIPTIONS_MAX, StoreError,
+    admission::{Admission, ChargedAt, Class, Demand, Loaded, Meter, Place, RingKey, RingState, Settlement, Verdict},
     listing::handle_of_session,
     ring::Shape,
     session::{Leg, Owner, Session, SessionId, Subscribed, Subscription},
@@ -40,6 +40,8 @@ const LOG_LEVEL_FIELD: &str = "log_level";
 const SUBSCRIPTION_PREFIX: &str = "sub:";
 /// How many values `admit.lua` answers per ring.
 const STATE_VALUES: usize = 4;
+/// And per set of calls that run.
+const PLACE_VALUES: usize = 2;
 
 /// How patient the store is.
 #[derive(Debug, Clone, Copy)]
@@ -191,23 +193,26 @@ impl Store {
         &self,
         owner: Owner,
         session: Option<&SessionId>,
-        charges: &[Charge],
+        demand: &Demand,
     ) -> Result<Admission, StoreError> {
+        let Demand { charges, places } = demand;
         let mut call = self.functions.admit.call();
         if let Some(id) = session {
             call.key(session_key(owner, id));
-        } else if charges.is_empty() {
-            // Nothing to ask.
-            let (rings, charged_at) = (Vec::new(), ChargedAt::default());
-            return Ok(Admission { session: Loaded::NotAsked, verdict: Verdict::Admitted, rings, charged_at });
+        } else if demand.is_empty() {
+            return Ok(Admission::of_nothing());
         }
-        call.arg(u8::from(session.is_some())).arg(SESSION_IDLE_S);
+        call.arg(u8::from(session.is_some())).arg(SESSION_IDLE_S).arg(charges.len());
         for charge in charges {
             let shape = Shape::of(charge.window_s);
             call.key(ring_key(owner.tenant, charge.key));
             call.arg(charge.limit).arg(shape.slot_s).arg(shape.slots).arg(charge.cost);
         }
-        let (known, fields, states): (bool, Vec<String>, Vec<u64>) =
+        for place in places {
+            call.key(places_key(owner.tenant, place.limit));
+            call.arg(place.call.to_string()).arg(PLACE_S).arg(place.places);
+        }
+        let (known, fields, states, running): (bool, Vec<String>, Vec<u64>, Vec<u64>) =
             self.run(owner.tenant, async |link| call.run(link).await).await?;
         if !known {
             return Ok(Admission::without_session());
@@ -217,30 +222,47 @@ impl Store {
             Some(_) => Loaded::Found(Box::new(read_session(owner, &fields)?)),
         };
         let rings: Vec<RingState> = states.chunks_exact(STATE_VALUES).map(read_state).collect();
-        let verdict = Verdict::from_rings(charges, &rings);
+        let running = running.chunks_exact(PLACE_VALUES);
+        let full =
+            places.iter().zip(running.clone()).filter(|(_, values)| values[1] == 1).map(|(place, _)| place.limit);
+        let verdict = Verdict::of(charges, &rings, full.collect());
+        // No more than a limit.
+        let running = running.map(|values| values[0] as u32).collect();
         let charged_at = match verdict {
             Verdict::Admitted => ChargedAt(states.chunks_exact(STATE_VALUES).map(|values| values[3]).collect()),
             Verdict::Refused { .. } | Verdict::NotTested => ChargedAt::default(),
         };
-        Ok(Admission { session, verdict, rings, charged_at })
+        Ok(Admission { session, verdict, rings, running, charged_at })
     }
 
-    pub(super) async fn refund(
+    pub(super) async fn settle(
         &self,
-        owner: Owner,
-        charges: &[Charge],
-        charged_at: &ChargedAt,
+        tenant: TenantId,
+        settlements: &[Settlement],
+        places: &[Place],
     ) -> Result<(), StoreError> {
-        if charged_at.0.is_empty() {
-            return Ok(());
-        }
-        let mut call = self.functions.refund.call();
-        for (charge, &slot) in charges.iter().zip(&charged_at.0) {
+        let mut call = self.functions.settle.call();
+        call.arg(settlements.len());
+        for Settlement { charge, slot, actual } in settlements {
             let shape = Shape::of(charge.window_s);
-            call.key(ring_key(owner.tenant, charge.key));
-            call.arg(slot).arg(shape.slot_s).arg(shape.slots).arg(charge.cost);
+            call.key(ring_key(tenant, charge.key));
+            call.arg(slot).arg(shape.slot_s).arg(shape.slots).arg(charge.cost).arg(actual);
         }
-        self.run(owner.tenant, async |link| call.run(link).await).await
+        for place in places {
+            call.key(places_key(tenant, place.limit));
+            call.arg(place.call.to_string());
+        }
+        self.run(tenant, async |link| call.run(link).await).await
+    }
+
+    pub(super) async fn keep_places(&self, tenant: TenantId, places: &[Place]) -> Result<(), StoreError> {
+        let mut call = self.functions.keep_places.call();
+        let Some(first) = places.first() else { return Ok(()) };
+        call.arg(first.call.to_string()).arg(PLACE_S);
+        for place in places {
+            call.key(places_key(tenant, place.limit));
+        }
+        self.run(tenant, async |link| call.run(link).await).await
     }
 
     pub(super) async fn remember_name(
@@ -316,12 +338,17 @@ fn session_key(Owner { tenant, agent, user }: Owner, id: &SessionId) -> String {
     }
 }
 
-fn ring_key(tenant: TenantId, RingKey { limit, class }: RingKey) -> String {
-    let class = match class {
-        Class::Executing => "executing",
-        Class::Discovery => "discovery",
+fn ring_key(tenant: TenantId, RingKey { limit, meter }: RingKey) -> String {
+    let meter = match meter {
+        Meter::Requests(Class::Executing) => "executing",
+        Meter::Requests(Class::Discovery) => "discovery",
+        Meter::Tokens => "tokens",
     };
-    format!("tg:{{{tenant}}}:ring:{limit}:{class}")
+    format!("tg:{{{tenant}}}:ring:{limit}:{meter}")
+}
+
+fn places_key(tenant: TenantId, limit: LimitId) -> String {
+    format!("tg:{{{tenant}}}:running:{limit}")
 }
 
 fn name_key(tenant: TenantId, federated: &str) -> String {

@@ -1,8 +1,9 @@
--- A sliding window of request counts, as ring.rs has it.
+-- A sliding window of counts, as ring.rs has it.
 -- Value: '>I8' head slot, '>I4' seconds a slot, then one '>I4' count per slot; slot s is count s mod slots.
 -- Every write sets the expiry, so that a ring outlives its newest charge by at least the window. A refusal writes
 -- nothing: what has left the window is dropped again at the next look.
 local RING_HEADER = 12
+local RING_COUNT_MAX = 4294967295
 
 local function ring_load(key, slot_s, slots, now)
   local ring = { key = key, slot_s = slot_s, slots = slots, head = math.floor(now / slot_s), exists = false }
@@ -49,6 +50,6 @@ end
 local function ring_add(ring, slot, cost)
   local index = slot % ring.slots + 1
   local before = ring.counts[index]
-  ring.counts[index] = math.max(0, before + cost)
+  ring.counts[index] = math.min(RING_COUNT_MAX, math.max(0, before + cost))
   ring.sum = ring.sum + ring.counts[index] - before
 end

@@ -1,4 +1,4 @@
-//! A sliding window of request counts: one counter per slot of time, the window's slots and one more.
+//! A sliding window of counts: one counter per slot of time, the window's slots and one more.
 //!
 //! Any real interval as long as the window lies inside that many consecutive slots, so no such interval ever sees
 //! more admissions than the limit; the price is that a charge leaves up to one slot late. `ring.lua` is the same
@@ -85,12 +85,14 @@ impl Ring {
         head
     }
 
-    /// Gives back at most what the slot holds, if it is still in the window.
-    pub(super) fn refund(&mut self, slot: u64, cost: u32) {
+    /// Gives back what was charged in a slot, at most what that holds and if it is still in the window; then charges
+    /// what it came to.
+    pub(super) fn settle(&mut self, slot: u64, cost: u32, actual: u32) {
         if slot <= self.head && slot + self.shape.slots > self.head {
             let count = self.count_mut(slot);
             *count = count.saturating_sub(cost);
         }
+        self.charge(actual);
     }
 
     fn sum(&self) -> u64 {

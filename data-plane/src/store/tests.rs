@@ -1,5 +1,6 @@
 //! One suite for both implementations, by a clock that the test moves, and what only one of them can show.
 
+mod admission;
 mod bridge_leg;
 mod fixture;
 mod listing;
@@ -10,9 +11,20 @@ mod server;
 
 use std::time::{Duration, Instant};
 
-use tollgate_proto::{AgentId, InstanceId, LimitId, ServerId, TenantId, UserId};
+use tollgate_proto::{AgentId, InstanceId, ServerId, TenantId, UserId};
 
 use self::{
+    admission::{
+        a_call_of_which_nothing_is_heard_gives_its_place_back, a_clock_that_goes_back_gives_no_room,
+        a_late_refund_gives_no_credit, a_limit_of_zero_refuses_everything, a_limit_that_changes_counts_on,
+        a_missing_session_charges_nothing, a_refund_gives_room_again,
+        a_refusal_charges_no_ring_and_names_those_that_refused,
+        a_ring_that_refuses_takes_no_place_and_a_full_limit_charges_no_ring,
+        a_settlement_moves_what_was_reserved_to_when_it_was_used, a_window_that_changes_starts_anew, admit, admitted,
+        as_many_calls_run_at_once_as_there_are_places, charge, classes_and_tenants_are_counted_apart, demand,
+        exactly_the_limit_passes_at_once, nothing_asked_is_admitted, refund,
+        what_was_used_beyond_the_limit_refuses_until_it_has_left,
+    },
     bridge_leg::{
         a_lease_is_one_holders_until_it_ends, a_level_belongs_to_the_session_that_it_was_set_in,
         a_lost_one_is_replaced_by_whoever_comes_first, a_round_of_answers_is_taken_once,
@@ -68,6 +80,11 @@ on_both_stores!(
     a_missing_session_charges_nothing,
     a_refund_gives_room_again,
     a_late_refund_gives_no_credit,
+    a_settlement_moves_what_was_reserved_to_when_it_was_used,
+    what_was_used_beyond_the_limit_refuses_until_it_has_left,
+    as_many_calls_run_at_once_as_there_are_places,
+    a_call_of_which_nothing_is_heard_gives_its_place_back,
+    a_ring_that_refuses_takes_no_place_and_a_full_limit_charges_no_ring,
     a_limit_that_changes_counts_on,
     a_window_that_changes_starts_anew,
     a_limit_of_zero_refuses_everything,
@@ -128,10 +145,6 @@ fn subscription(uri: &str) -> Subscription {
     Subscription { server: ServerId::new(), uri: uri.to_owned() }
 }
 
-fn charge(limit: u32, window_s: u32) -> Charge {
-    Charge { key: RingKey { limit: LimitId::new(), class: Class::Executing }, limit, window_s, cost: 1 }
-}
-
 fn found(loaded: Loaded) -> Option<Session> {
     match loaded {
         Loaded::Found(session) => Some(*session),
@@ -140,15 +153,7 @@ fn found(loaded: Loaded) -> Option<Session> {
 }
 
 async fn load(store: &Store, owner: Owner, id: &SessionId) -> Option<Session> {
-    found(store.admit(owner, Some(id), &[]).await.unwrap().session)
-}
-
-async fn admit(store: &Store, owner: Owner, charges: &[Charge]) -> Admission {
-    store.admit(owner, None, charges).await.unwrap()
-}
-
-async fn admitted(store: &Store, owner: Owner, charges: &[Charge]) -> bool {
-    admit(store, owner, charges).await.verdict == Verdict::Admitted
+    store.own_session(owner, id).await.unwrap()
 }
 
 async fn a_session_comes_back_as_it_was_kept(fixture: Fixture) {
@@ -302,127 +307,6 @@ async fn a_session_in_use_is_handed_to_nobody(fixture: Fixture) {
     assert!(!fixture.store.put_leg(kept.owner, &id, ServerId::new(), &leg("late")).await.unwrap());
 }
 
-async fn exactly_the_limit_passes_at_once(fixture: Fixture) {
-    let (owner, charge) = (owner(), charge(60, 60));
-    let charges = [charge];
-    let admissions = (0..200).map(|_| admitted(&fixture.store, owner, &charges));
-    let admissions = futures_util::future::join_all(admissions).await;
-    assert_eq!(admissions.into_iter().filter(|&admitted| admitted).count(), 60);
-}
-
-async fn a_refusal_charges_no_ring_and_names_those_that_refused(fixture: Fixture) {
-    let (owner, wide, narrow, other) = (owner(), charge(10, 60), charge(1, 60), charge(1, 30));
-    assert!(admitted(&fixture.store, owner, &[narrow]).await);
-    fixture.advance(10).await;
-    assert!(admitted(&fixture.store, owner, &[other]).await);
-    let refused = admit(&fixture.store, owner, &[wide, narrow, other]).await;
-    assert_eq!(refused.verdict, Verdict::Refused { by: vec![narrow.key, other.key], retry_after_s: 51 });
-    assert_eq!(refused.charged_at, ChargedAt::default());
-    let room = RingState { remaining: 10, reset_s: 0, retry_after_s: 0 };
-    let full = |wait_s| RingState { remaining: 0, reset_s: wait_s, retry_after_s: wait_s };
-    assert_eq!(refused.rings, [room, full(51), full(31)]);
-    let after = admit(&fixture.store, owner, &[wide]).await;
-    assert_eq!(after.rings, [RingState { remaining: 9, reset_s: 61, retry_after_s: 0 }]);
-}
-
-async fn a_missing_session_charges_nothing(fixture: Fixture) {
-    let (owner, charge) = (owner(), charge(1, 60));
-    let unknown = SessionId::generate().unwrap();
-    let admission = fixture.store.admit(owner, Some(&unknown), &[charge]).await.unwrap();
-    assert!(matches!(admission.session, Loaded::Missing));
-    assert_eq!(admission.verdict, Verdict::NotTested);
-    assert!(admission.rings.is_empty());
-    let known = fixture.store.create_session(&session(owner)).await.unwrap();
-    let admission = fixture.store.admit(owner, Some(&known), &[charge]).await.unwrap();
-    assert!(found(admission.session).is_some());
-    assert_eq!(admission.verdict, Verdict::Admitted);
-    let refused = fixture.store.admit(owner, Some(&known), &[charge]).await.unwrap();
-    assert!(found(refused.session).is_some(), "a refused request still has its session");
-    assert!(matches!(refused.verdict, Verdict::Refused { .. }));
-}
-
-async fn a_refund_gives_room_again(fixture: Fixture) {
-    let (owner, charges) = (owner(), [charge(2, 60), charge(1, 600)]);
-    let admission = admit(&fixture.store, owner, &charges).await;
-    fixture.advance(20).await;
-    assert!(!admitted(&fixture.store, owner, &charges).await);
-    fixture.store.refund(owner, &charges, &admission.charged_at).await.unwrap();
-    let again = admit(&fixture.store, owner, &charges).await;
-    assert_eq!(again.verdict, Verdict::Admitted);
-    assert_eq!(again.rings[0].remaining, 1);
-}
-
-async fn a_late_refund_gives_no_credit(fixture: Fixture) {
-    let (owner, charges) = (owner(), [charge(1, 60)]);
-    let admission = admit(&fixture.store, owner, &charges).await;
-    fixture.store.refund(owner, &charges, &admission.charged_at).await.unwrap();
-    fixture.store.refund(owner, &charges, &admission.charged_at).await.unwrap();
-    assert!(admitted(&fixture.store, owner, &charges).await);
-    assert!(!admitted(&fixture.store, owner, &charges).await);
-    // The same slot index, one turn of the ring later.
-    fixture.advance(61).await;
-    assert!(admitted(&fixture.store, owner, &charges).await);
-    fixture.store.refund(owner, &charges, &admission.charged_at).await.unwrap();
-    assert!(!admitted(&fixture.store, owner, &charges).await);
-    // A ring that nobody ever charged.
-    let untouched = [charge(1, 60)];
-    fixture.store.refund(owner, &untouched, &admission.charged_at).await.unwrap();
-    assert!(admitted(&fixture.store, owner, &untouched).await);
-    assert!(!admitted(&fixture.store, owner, &untouched).await);
-}
-
-async fn a_limit_that_changes_counts_on(fixture: Fixture) {
-    let (owner, five) = (owner(), charge(5, 60));
-    for _ in 0..5 {
-        assert!(admitted(&fixture.store, owner, &[five]).await);
-    }
-    let lowered = admit(&fixture.store, owner, &[Charge { limit: 0, ..five }]).await;
-    assert_eq!(lowered.rings[0].remaining, 0);
-    assert!(matches!(lowered.verdict, Verdict::Refused { .. }));
-    let raised = admit(&fixture.store, owner, &[Charge { limit: 7, ..five }]).await;
-    assert_eq!((raised.verdict, raised.rings[0].remaining), (Verdict::Admitted, 1));
-}
-
-async fn a_window_that_changes_starts_anew(fixture: Fixture) {
-    let (owner, minute) = (owner(), charge(1, 60));
-    assert!(admitted(&fixture.store, owner, &[minute]).await);
-    let hour = Charge { window_s: 3_600, ..minute };
-    assert!(admitted(&fixture.store, owner, &[hour]).await);
-    assert!(!admitted(&fixture.store, owner, &[hour]).await);
-}
-
-async fn a_limit_of_zero_refuses_everything(fixture: Fixture) {
-    let refused = admit(&fixture.store, owner(), &[charge(0, 60)]).await;
-    assert_eq!(refused.rings, [RingState { remaining: 0, reset_s: 0, retry_after_s: 61 }]);
-}
-
-async fn a_clock_that_goes_back_gives_no_room(fixture: Fixture) {
-    let (owner, charges) = (owner(), [charge(1, 60)]);
-    assert!(admitted(&fixture.store, owner, &charges).await);
-    fixture.set_back(1_000).await;
-    let refused = admit(&fixture.store, owner, &charges).await;
-    assert_eq!(refused.rings[0].retry_after_s, 61, "no wait is longer than the ring");
-    fixture.advance(1_060).await;
-    assert!(!admitted(&fixture.store, owner, &charges).await);
-    fixture.advance(1).await;
-    assert!(admitted(&fixture.store, owner, &charges).await);
-}
-
-async fn classes_and_tenants_are_counted_apart(fixture: Fixture) {
-    let (one, executing) = (owner(), charge(1, 60));
-    let discovery = Charge { key: RingKey { class: Class::Discovery, ..executing.key }, ..executing };
-    assert!(admitted(&fixture.store, one, &[executing, discovery]).await);
-    assert!(!admitted(&fixture.store, one, &[discovery]).await);
-    assert!(admitted(&fixture.store, owner(), &[executing]).await);
-}
-
-async fn nothing_asked_is_admitted(fixture: Fixture) {
-    let admission = admit(&fixture.store, owner(), &[]).await;
-    assert!(matches!(admission.session, Loaded::NotAsked));
-    assert_eq!(admission.verdict, Verdict::Admitted);
-    fixture.store.refund(owner(), &[], &admission.charged_at).await.unwrap();
-}
-
 async fn a_name_is_recalled_within_its_tenant(fixture: Fixture) {
     let (tenant, server) = (TenantId::new(), ServerId::new());
     fixture.store.remember_name(tenant, "demo__long_1a2b", server, "a tool with spaces").await.unwrap();
@@ -546,11 +430,11 @@ async fn a_cluster_serves_every_tenant() {
         let id = store.create_session(&session(owner)).await.unwrap();
         assert!(store.put_leg(owner, &id, ServerId::new(), &leg("second")).await.unwrap());
         let charges = [charge(1, 60), charge(2, 3_600)];
-        let admission = store.admit(owner, Some(&id), &charges).await.unwrap();
+        let admission = store.admit(owner, Some(&id), &demand(&charges)).await.unwrap();
         assert_eq!(admission.verdict, Verdict::Admitted);
-        assert_eq!(found(admission.session).map(|session| session.legs.len()), Some(2));
+        assert_eq!(found(admission.session.clone()).map(|session| session.legs.len()), Some(2));
         assert!(!admitted(&store, owner, &charges).await);
-        store.refund(owner, &charges, &admission.charged_at).await.unwrap();
+        refund(&store, owner, &charges, &admission).await;
         assert!(admitted(&store, owner, &charges).await);
         store.remember_name(owner.tenant, "name", ServerId::new(), "tool").await.unwrap();
         assert!(store.recall_name(owner.tenant, "name").await.unwrap().is_some());

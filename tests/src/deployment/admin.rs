@@ -63,8 +63,13 @@ impl Deployment {
 
     /// Limits an agent's requests.
     pub async fn limit(&self, agent: &str, count: u32, per: &str) {
-        let spec = json!({"to": {"agent": agent}, "requests": {"count": count, "per": per}});
-        self.put(&format!("limits/{agent}"), json!({"spec": spec})).await;
+        let rate = json!({"count": count, "per": per});
+        self.limits(agent, json!({"to": {"agent": agent}, "requests": rate})).await;
+    }
+
+    /// Puts a limit, and waits until it is in force.
+    pub async fn limits(&self, name: &str, spec: Value) {
+        self.put(&format!("limits/{name}"), json!({"spec": spec})).await;
         self.policy_in_force().await;
     }
 

@@ -42,7 +42,7 @@ async fn what_is_wrong_is_said_beside_its_field_and_what_was_entered_stays() {
         browser.post("/new/server", &SERVER).await.expect(303);
         let taken = browser.post("/new/server", &SERVER).await.expect(422);
         assert!(taken.text.contains("id=\"name-wrong\""));
-        assert!(browser.get("/new/limit?agent=x&count=5").await.text.contains("value=\"5\""));
+        assert!(browser.get("/new/limit?on=agent&requests=5").await.text.contains("value=\"5\""));
     })
     .await;
 }
@@ -111,15 +111,33 @@ async fn grants_limits_and_teams_have_forms() {
         browser.post("/new/agent", &[("name", "bot"), ("team", "core")]).await.expect(303);
         let grant = [("name", "all"), ("agent", "bot"), ("scopes", "files:read\nfiles:list"), ("deny", "yes")];
         browser.post("/new/grant", &grant).await.expect(303);
-        let limit = [("name", "minute"), ("agent", "bot"), ("count", "60"), ("per", "1m")];
+        let limit =
+            [("name", "minute"), ("on", "agent"), ("name_of", "bot"), ("requests", "60"), ("requests_per", "1m")];
         browser.post("/new/limit", &limit).await.expect(303);
         let page = browser.get("/access").await.expect(200).text;
         for part in ["What is not granted is refused.", "files:read", "forbids", "60 requests per 1m", "CC-1"] {
             assert!(page.contains(part), "{part}");
         }
-        let wrong = [("name", "no"), ("agent", "bot"), ("count", "many"), ("per", "1m")];
+        let wrong = [("name", "no"), ("on", "agent"), ("name_of", "bot"), ("requests", "many"), ("requests_per", "1m")];
         let page = browser.post("/new/limit", &wrong).await.expect(422);
-        assert!(page.text.contains("id=\"count-wrong\""), "{}", page.text);
+        assert!(page.text.contains("id=\"requests-wrong\""), "{}", page.text);
+        let wide = [
+            ("name", "of-tool"),
+            ("on", "tool"),
+            ("name_of", "files:read"),
+            ("tokens", "5000"),
+            ("tokens_per", "1h"),
+            ("concurrency", "3"),
+        ];
+        browser.post("/new/limit", &wide).await.expect(303);
+        let expected = json!({
+            "to": { "tool": "files:read" }, "tokens": { "count": 5_000, "per": "1h" }, "concurrency": 3
+        });
+        assert_eq!(bench.get("limits/of-tool").await.json["spec"], expected);
+        let form = browser.get("/limits/of-tool/edit").await.expect(200).text;
+        for part in ["value=\"files:read\"", "value=\"5000\"", "value=\"1h\"", "value=\"3\""] {
+            assert!(form.contains(part), "{part}: {form}");
+        }
         let wrong = [("name", "no"), ("agent", "bot"), ("scopes", "nowhere:*")];
         let page = browser.post("/new/grant", &wrong).await.expect(422);
         assert!(page.text.contains("id=\"scopes-wrong\""), "{}", page.text);

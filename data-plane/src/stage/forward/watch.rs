@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     gateway::Gateway,
-    store::{Announcement, Announcements, Loaded, Owner, SessionChange, SessionId},
+    store::{Announcement, Announcements, Owner, SessionChange, SessionId},
 };
 
 /// How often the store is asked whether the session is still there; that keeps it, too.
@@ -71,10 +71,7 @@ impl Watch {
     }
 
     async fn is_gone(&self) -> bool {
-        match self.gateway.store.admit(self.owner, Some(&self.session), &[]).await {
-            Ok(admission) => matches!(admission.session, Loaded::Missing),
-            // A store that is away loses no session.
-            Err(_) => false,
-        }
+        // A store that is away loses no session.
+        matches!(self.gateway.store.own_session(self.owner, &self.session).await, Ok(None))
     }
 }

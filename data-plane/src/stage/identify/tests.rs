@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     membership::Link,
-    policy::{Agent, Egress, Staleness, Team, Tenant, Toolsets, User, Via},
+    policy::{Agent, Egress, Limits, Staleness, Team, Tenant, Toolsets, User, Via},
     refusal::TokenFault,
     seal::SealingKeys,
     telemetry::Metrics,
@@ -72,14 +72,7 @@ fn signer_for(client_id: &str) -> Signer {
 
 fn tenant(key: DecodingKey, agent: AgentId, client_id: &str, user: UserId) -> Tenant {
     let team = Team { id: TeamId::new(), name: "platform".to_owned(), cost_center: String::new() };
-    let agent = Agent {
-        id: agent,
-        client_id: client_id.to_owned(),
-        name: "bot".to_owned(),
-        team,
-        active: true,
-        limits: Vec::new(),
-    };
+    let agent = Agent { id: agent, client_id: client_id.to_owned(), name: "bot".to_owned(), team, active: true };
     let user =
         User { id: user, email: "ada@example.com".to_owned(), team: None, role: "operator".into(), active: true };
     Tenant {
@@ -98,6 +91,7 @@ fn tenant(key: DecodingKey, agent: AgentId, client_id: &str, user: UserId) -> Te
         servers: BTreeMap::new(),
         toolsets: Toolsets::default(),
         book: Book::default(),
+        limits: Limits::default(),
         sealing: SealingKeys::default(),
         passed_headers: Vec::new(),
         staleness: Staleness::default(),

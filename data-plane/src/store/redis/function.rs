@@ -8,6 +8,7 @@ use super::link::Link;
 
 const CLOCK: &str = include_str!("../clock.lua");
 const RING: &str = include_str!("../ring.lua");
+const PLACES: &str = include_str!("../places.lua");
 const MAILBOX: &str = include_str!("../mailbox.lua");
 const BRIDGE_LEG: &str = include_str!("../bridge_leg.lua");
 const SESSION: &str = include_str!("../session.lua");
@@ -16,7 +17,8 @@ const SESSION: &str = include_str!("../session.lua");
 #[derive(Debug)]
 pub(super) struct Functions {
     pub(super) admit: Function,
-    pub(super) refund: Function,
+    pub(super) settle: Function,
+    pub(super) keep_places: Function,
     pub(super) create_session: Function,
     pub(super) put_field: Function,
     pub(super) subscribe: Function,
@@ -63,8 +65,9 @@ impl Functions {
     /// The functions by another clock: Lua that defines `now_s`.
     pub(super) fn with_clock(clock: &str) -> Self {
         Self {
-            admit: Function::new(&[clock, SESSION, RING, include_str!("../admit.lua")]),
-            refund: Function::new(&[clock, RING, include_str!("../refund.lua")]),
+            admit: Function::new(&[clock, SESSION, RING, PLACES, include_str!("../admit.lua")]),
+            settle: Function::new(&[clock, RING, include_str!("../settle.lua")]),
+            keep_places: Function::new(&[clock, PLACES, include_str!("../keep_places.lua")]),
             create_session: Function::new(&[clock, SESSION, include_str!("../create_session.lua")]),
             put_field: Function::new(&[clock, SESSION, include_str!("../put_field.lua")]),
             subscribe: Function::new(&[clock, SESSION, include_str!("../subscribe.lua")]),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     super::{Charge, Owner, Store, StoreError, Verdict, redis},
-    charge, owner,
+    charge, demand, owner,
     server::RedisServer,
 };
 
@@ -20,7 +20,7 @@ fn open(server: &RedisServer) -> Store {
 }
 
 async fn try_admit(store: &Store, owner: Owner, charges: &[Charge]) -> Result<Verdict, StoreError> {
-    store.admit(owner, None, charges).await.map(|admission| admission.verdict)
+    store.admit(owner, None, &demand(charges)).await.map(|admission| admission.verdict)
 }
 
 /// Calls until the store fails at once, and checks that no call waited beyond its deadline.

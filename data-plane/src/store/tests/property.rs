@@ -1,4 +1,4 @@
-//! Random histories of admissions and refunds, each decision compared with a brute-force log.
+//! Random histories of admissions and settlements, each decision compared with a brute-force log.
 
 use proptest::{
     prelude::*,
@@ -7,7 +7,8 @@ use proptest::{
 use tollgate_proto::LimitId;
 
 use super::{
-    super::{Charge, ChargedAt, Class, Owner, RingKey, RingState, Verdict},
+    super::{Charge, ChargedAt, Meter, Owner, RingKey, RingState, Settlement, Verdict},
+    demand,
     fixture::Fixture,
     owner,
 };
@@ -23,9 +24,11 @@ struct Step {
     costs: [u32; RINGS],
     /// Limits change now and then.
     limit_factor: u32,
-    /// Whether the request, if it is admitted, is refunded later; and whether it is time to.
-    refund: bool,
+    /// Whether the request, if it is admitted, is settled later; and whether it is time to settle one.
+    is_open: bool,
     settle: bool,
+    /// What it came to; zero where it was refused elsewhere.
+    actual: u32,
 }
 
 /// A ring as a list of what was charged when.
@@ -41,7 +44,7 @@ impl Log {
     fn new(limit: u32, window_s: u32) -> Self {
         let slot_s = u64::from(window_s).div_ceil(60);
         let slots = u64::from(window_s).div_ceil(slot_s) + 1;
-        let key = RingKey { limit: LimitId::new(), class: Class::Executing };
+        let key = RingKey { limit: LimitId::new(), meter: Meter::Tokens };
         Self { charge: Charge { key, limit, window_s, cost: 0 }, slot_s, slots, charged: Vec::new() }
     }
 
@@ -75,8 +78,16 @@ fn step() -> impl Strategy<Value = Step> {
     let advance = prop_oneof![6 => Just(0), 3 => 1..3_u64, 1 => prop::sample::select(vec![5, 20, 61, 130, 700, 4_000])];
     let costs = prop::array::uniform3(prop_oneof![1 => Just(0), 4 => 1..3_u32, 1 => 3..9_u32]);
     let factor = prop_oneof![8 => Just(4), 1 => 0..8_u32];
-    (advance, costs, factor, any::<bool>(), any::<bool>()).prop_map(
-        |(advance_s, costs, limit_factor, refund, settle)| Step { advance_s, costs, limit_factor, refund, settle },
+    let actual = prop_oneof![2 => Just(0), 3 => 1..9_u32, 1 => 20..80_u32];
+    (advance, costs, factor, any::<bool>(), any::<bool>(), actual).prop_map(
+        |(advance_s, costs, limit_factor, is_open, settle, actual)| Step {
+            advance_s,
+            costs,
+            limit_factor,
+            is_open,
+            settle,
+            actual,
+        },
     )
 }
 
@@ -87,20 +98,23 @@ fn history() -> impl Strategy<Value = (Vec<(u32, u32)>, Vec<Step>)> {
 
 async fn replay(fixture: &Fixture, owner: Owner, rings: &[(u32, u32)], steps: &[Step]) -> Result<(), TestCaseError> {
     let mut logs: Vec<Log> = rings.iter().map(|&(limit, window_s)| Log::new(limit, window_s)).collect();
-    let mut refundable: Vec<(Vec<usize>, Vec<Charge>, ChargedAt, u64)> = Vec::new();
+    let mut open: Vec<(Vec<usize>, Vec<Charge>, ChargedAt, u64)> = Vec::new();
     for step in steps {
         if step.advance_s > 0 {
             fixture.advance(step.advance_s).await;
         }
         let now_s = fixture.now_s();
         if step.settle
-            && let Some((asked, charges, charged_at, charged_s)) = refundable.pop()
+            && let Some((asked, charges, charged_at, charged_s)) = open.pop()
         {
-            fixture.store.refund(owner, &charges, &charged_at).await.expect("the store answers");
+            let settled = charges.iter().zip(charged_at.slots());
+            let settled = settled.map(|(charge, slot)| Settlement { charge: *charge, slot, actual: step.actual });
+            fixture.store.settle(owner.tenant, &settled.collect::<Vec<_>>(), &[]).await.expect("the store answers");
             for (&ring, charge) in asked.iter().zip(&charges) {
-                let entry = (charged_s / logs[ring].slot_s, charge.cost);
-                let charged = &mut logs[ring].charged;
-                charged.swap_remove(charged.iter().position(|found| *found == entry).expect("it was charged"));
+                let log = &mut logs[ring];
+                let entry = (charged_s / log.slot_s, charge.cost);
+                log.charged.swap_remove(log.charged.iter().position(|found| *found == entry).expect("it was charged"));
+                log.charged.push((now_s / log.slot_s, step.actual));
             }
         }
         let asked: Vec<usize> = (0..RINGS).filter(|&ring| step.costs[ring] > 0).collect();
@@ -109,21 +123,21 @@ async fn replay(fixture: &Fixture, owner: Owner, rings: &[(u32, u32)], steps: &[
             Charge { cost: step.costs[ring], limit: charge.limit * step.limit_factor / 4, ..charge }
         };
         let charges: Vec<Charge> = asked.iter().map(|&ring| charge_of(ring)).collect();
-        let admission = fixture.store.admit(owner, None, &charges).await.expect("the store answers");
+        let admission = fixture.store.admit(owner, None, &demand(&charges)).await.expect("the store answers");
         let room = asked.iter().zip(&charges).all(|(&ring, charge)| logs[ring].has_room(charge, now_s));
         if room {
             for (&ring, charge) in asked.iter().zip(&charges) {
                 let slot = now_s / logs[ring].slot_s;
                 logs[ring].charged.push((slot, charge.cost));
             }
-            if step.refund {
-                refundable.push((asked.clone(), charges.clone(), admission.charged_at.clone(), now_s));
+            if step.is_open {
+                open.push((asked.clone(), charges.clone(), admission.charged_at.clone(), now_s));
             }
         }
         let states: Vec<RingState> =
             asked.iter().zip(&charges).map(|(&ring, charge)| logs[ring].state(charge, now_s, room)).collect();
         prop_assert_eq!(&admission.rings, &states);
-        prop_assert_eq!(admission.verdict, Verdict::from_rings(&charges, &states));
+        prop_assert_eq!(admission.verdict, Verdict::of(&charges, &states, Vec::new()));
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ use crate::{
     policy::Server,
     refusal::Refusal,
     stage::identify::Caller,
-    store::{Announcement, Announcements, ChangedList, Leg, Loaded, Session, SessionChange, SessionId},
+    store::{Announcement, Announcements, ChangedList, Leg, Session, SessionChange, SessionId},
     upstream::answer::{self, AnswerFault},
 };
 
@@ -326,10 +326,7 @@ impl LegLine {
 }
 
 async fn session_of(ask: &Ask, id: &SessionId) -> Result<Option<Session>, Refusal> {
-    match ask.gateway().store.admit(ask.owner(), Some(id), &[]).await?.session {
-        Loaded::Found(session) => Ok(Some(*session)),
-        Loaded::Missing | Loaded::NotAsked => Ok(None),
-    }
+    Ok(ask.gateway().store.own_session(ask.owner(), id).await?)
 }
 
 fn notification(data: &Bytes) -> Option<Notification> {

@@ -34,7 +34,7 @@ use crate::{
         exchange::{Exchange, FromServer},
         speech::Speech,
     },
-    store::{Announcement, Announcements, Loaded, MailboxId, Owner, SessionChange, SessionId},
+    store::{Announcement, Announcements, MailboxId, Owner, SessionChange, SessionId},
     upstream::answer::AnswerFault,
 };
 
@@ -209,11 +209,10 @@ impl Listening {
 impl Listener {
     /// What the session has subscribed to by now.
     async fn resources(&self) -> Result<BTreeSet<String>, Fault> {
-        let admission = self.ask.gateway().store.admit(self.owner, Some(&self.session), &[]).await;
-        match admission.map(|admission| admission.session) {
-            Ok(Loaded::Found(session)) => Ok(super::resources_at(&session, self.speech.server.id)),
+        match self.ask.gateway().store.own_session(self.owner, &self.session).await {
+            Ok(Some(session)) => Ok(super::resources_at(&session, self.speech.server.id)),
             // A session that is gone ends its stream by itself.
-            Ok(Loaded::Missing | Loaded::NotAsked) => Ok(BTreeSet::new()),
+            Ok(None) => Ok(BTreeSet::new()),
             Err(error) => Err(AnswerFault::Invalid(format!("the session cannot be looked at: {error}")).into()),
         }
     }
