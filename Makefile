@@ -1,7 +1,7 @@
 # Everything a contributor runs. `make` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test conformance revocations soak watchers bench openapi sqlx
+.PHONY: help up test conformance revocations soak watchers admission bench openapi sqlx
 
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ soak: ## the same load on a whole deployment for DURATION (24h): fails when memo
 watchers: ## measure how long CHANGES (50) of policy a second take to WATCHERS (1000) data planes, for TIME (30) seconds
 	@scripts/setup.sh test
 	@WATCHERS=$(WATCHERS) CHANGES=$(CHANGES) TIME=$(TIME) scripts/watchers.sh
+
+admission: ## measure what a limit costs a call, against a PING of the same Redis
+	@scripts/setup.sh test
+	SQLX_OFFLINE=true cargo bench --quiet -p tollgate-data-plane --bench admission
 
 bench: ## measure the authorization server on one core; table, JSON under target/bench/
 	@scripts/setup.sh test

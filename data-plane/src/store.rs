@@ -95,6 +95,17 @@ impl Store {
         redis::Store::open(urls, redis::Settings { deadline, ..redis::Settings::default() }).map(Self::Redis)
     }
 
+    /// Goes there and back: what a round trip takes. In a cluster it goes to any node.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Redis(store) => store.ping().await,
+        }
+    }
+
     /// Keeps a new session under a new id.
     ///
     /// # Errors

@@ -127,9 +127,9 @@ pub enum Verdict {
 /// What is left in one ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RingState {
-    /// Requests that would still pass now.
+    /// How much would still pass now.
     pub remaining: u32,
-    /// Seconds until the oldest charge leaves the window; zero when the ring is empty.
+    /// Seconds until there is room for one; zero while there is.
     pub reset_s: u32,
     /// Seconds until this ring has room for the cost; zero when it had.
     pub retry_after_s: u32,

@@ -1,27 +1,12 @@
--- Loads the session, then tests every ring and every place and charges all or none.
--- KEYS: the session where one is named, then the rings, then the sets of calls that run. ARGV: whether a session is named
--- (0 or 1), its idle seconds, the number of rings, then limit, seconds a slot, slots and cost of each ring, then call,
--- seconds and number of places of each set.
+-- Tests every ring and every place and charges all or none. Before it goes `admit_in_session.lua` or `admit_alone.lua`.
+-- KEYS: the session where there is one, then the rings, then the sets of calls that run. ARGV, from `given - 1` on: the number
+-- of rings, then limit, seconds a slot, slots and cost of each ring, then call, seconds and number of places of each set.
 -- Answers { 0 when the session is missing, else 1; its fields; per ring: remaining, reset, retry after, slot; per set: how
 -- many run, whether it was full }.
-local now = now_s()
-local named = tonumber(ARGV[1])
-local rings = tonumber(ARGV[3])
-local fields = {}
-if named == 1 then
-  local idle_until, ends
-  fields, idle_until, ends = session_load(KEYS[1], now)
-  if not fields then return { 0, {}, {}, {} } end
-  local slid = now + tonumber(ARGV[2])
-  if slid > idle_until then
-    redis.call('HSET', KEYS[1], 'idle_until', slid)
-    session_expire(KEYS[1], now, slid, ends)
-  end
-end
-
+local rings = tonumber(ARGV[given - 1])
 local charges, admitted = {}, true
 for index = 1, rings do
-  local at = 4 + 4 * (index - 1)
+  local at = given + 4 * (index - 1)
   local limit, cost = tonumber(ARGV[at]), tonumber(ARGV[at + 3])
   local ring = ring_load(KEYS[named + index], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), now)
   local excess = ring.sum + cost - limit
@@ -31,7 +16,7 @@ end
 
 local places = {}
 for index = 1, #KEYS - named - rings do
-  local at = 4 + 4 * rings + 3 * (index - 1)
+  local at = given + 4 * rings + 3 * (index - 1)
   local key = KEYS[named + rings + index]
   local running = places_running(key, now)
   local full = running >= tonumber(ARGV[at + 2])
@@ -43,13 +28,14 @@ local states = {}
 for _, charge in ipairs(charges) do
   local ring, retry_after = charge.ring, 0
   if admitted then
-    ring_add(ring, ring.head, charge.cost)
+    ring_charge(ring, charge.cost)
     ring_store(ring)
   elseif charge.excess > 0 then
     retry_after = ring_wait_s(ring, charge.excess, now)
   end
-  states[#states + 1] = math.max(0, charge.limit - ring.sum)
-  states[#states + 1] = ring.sum > 0 and ring_wait_s(ring, 1, now) or 0
+  local excess = ring.sum + 1 - charge.limit
+  states[#states + 1] = math.max(0, 1 - excess)
+  states[#states + 1] = excess > 0 and ring_wait_s(ring, excess, now) or 0
   states[#states + 1] = retry_after
   states[#states + 1] = ring.head
 end

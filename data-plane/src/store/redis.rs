@@ -104,6 +104,17 @@ impl Store {
         Ok(Self { links, functions: Box::new(functions), breakers, deadline, heard, _following: stopped.drop_guard() })
     }
 
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        let answer = tokio::time::timeout(self.deadline, async {
+            self.links.get().await.query::<String>(&::redis::cmd("PING")).await
+        });
+        match answer.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(StoreError::Unavailable(error.to_string())),
+            Err(_) => Err(too_slow(self.deadline)),
+        }
+    }
+
     pub(super) async fn create_session(&self, session: &Session) -> Result<SessionId, StoreError> {
         let id = SessionId::generate()?;
         let head = Head {
@@ -196,13 +207,16 @@ impl Store {
         demand: &Demand,
     ) -> Result<Admission, StoreError> {
         let Demand { charges, places } = demand;
-        let mut call = self.functions.admit.call();
-        if let Some(id) = session {
-            call.key(session_key(owner, id));
-        } else if demand.is_empty() {
-            return Ok(Admission::of_nothing());
-        }
-        call.arg(u8::from(session.is_some())).arg(SESSION_IDLE_S).arg(charges.len());
+        let mut call = match session {
+            Some(id) => {
+                let mut call = self.functions.admit_in_session.call();
+                call.key(session_key(owner, id)).arg(SESSION_IDLE_S);
+                call
+            }
+            None if demand.is_empty() => return Ok(Admission::of_nothing()),
+            None => self.functions.admit_alone.call(),
+        };
+        call.arg(charges.len());
         for charge in charges {
             let shape = Shape::of(charge.window_s);
             call.key(ring_key(owner.tenant, charge.key));
@@ -321,7 +335,7 @@ impl Store {
                 return Ok(value);
             }
             Ok(Err(error)) => StoreError::Unavailable(error.to_string()),
-            Err(_) => StoreError::Unavailable(format!("no answer within {} ms", deadline.as_millis())),
+            Err(_) => too_slow(deadline),
         };
         if breaker.fail() {
             tracing::warn!(error = %failure, "the store does not answer");
@@ -329,6 +343,10 @@ impl Store {
         }
         Err(failure)
     }
+}
+
+fn too_slow(deadline: Duration) -> StoreError {
+    StoreError::Unavailable(format!("no answer within {} ms", deadline.as_millis()))
 }
 
 fn session_key(Owner { tenant, agent, user }: Owner, id: &SessionId) -> String {

@@ -70,9 +70,10 @@ impl Ring {
     pub(super) fn state(&self, charge: &Charge, now_s: u64) -> RingState {
         let sum = self.sum();
         let excess = (sum + u64::from(charge.cost)).saturating_sub(u64::from(charge.limit));
+        let beyond = (sum + 1).saturating_sub(u64::from(charge.limit));
         RingState {
             remaining: u64::from(charge.limit).saturating_sub(sum) as u32,
-            reset_s: if sum == 0 { 0 } else { self.wait_s(1, now_s) },
+            reset_s: if beyond == 0 { 0 } else { self.wait_s(beyond, now_s) },
             retry_after_s: if excess == 0 { 0 } else { self.wait_s(excess, now_s) },
         }
     }

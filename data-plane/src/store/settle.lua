@@ -8,8 +8,8 @@ for index = 1, rings do
   local slot, cost, actual = tonumber(ARGV[at]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
   local ring = ring_load(KEYS[index], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), now)
   local is_held = ring.exists and slot <= ring.head and slot > ring.head - ring.slots
-  if is_held then ring_add(ring, slot, 0 - cost) end
-  if actual > 0 then ring_add(ring, ring.head, actual) end
+  if is_held then ring_give_back(ring, slot, cost) end
+  if actual > 0 then ring_charge(ring, actual) end
   if is_held or actual > 0 then ring_store(ring) end
 end
 for index = rings + 1, #KEYS do

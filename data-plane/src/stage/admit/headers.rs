@@ -59,6 +59,8 @@ fn policy(name: &str, charge: &Charge, unit: Unit) -> String {
 }
 
 fn state(name: &str, ring: &RingState) -> String {
-    let until = ring.retry_after_s.max(ring.reset_s);
-    format!("\"{name}\";r={};t={until}", ring.remaining)
+    match ring.retry_after_s.max(ring.reset_s) {
+        0 => format!("\"{name}\";r={}", ring.remaining),
+        wait_s => format!("\"{name}\";r={};t={wait_s}", ring.remaining),
+    }
 }

@@ -8,6 +8,7 @@ use super::link::Link;
 
 const CLOCK: &str = include_str!("../clock.lua");
 const RING: &str = include_str!("../ring.lua");
+const ADMIT: &str = include_str!("../admit.lua");
 const PLACES: &str = include_str!("../places.lua");
 const MAILBOX: &str = include_str!("../mailbox.lua");
 const BRIDGE_LEG: &str = include_str!("../bridge_leg.lua");
@@ -16,7 +17,8 @@ const SESSION: &str = include_str!("../session.lua");
 /// All functions of the store.
 #[derive(Debug)]
 pub(super) struct Functions {
-    pub(super) admit: Function,
+    pub(super) admit_alone: Function,
+    pub(super) admit_in_session: Function,
     pub(super) settle: Function,
     pub(super) keep_places: Function,
     pub(super) create_session: Function,
@@ -65,7 +67,15 @@ impl Functions {
     /// The functions by another clock: Lua that defines `now_s`.
     pub(super) fn with_clock(clock: &str) -> Self {
         Self {
-            admit: Function::new(&[clock, SESSION, RING, PLACES, include_str!("../admit.lua")]),
+            admit_alone: Function::new(&[clock, RING, PLACES, include_str!("../admit_alone.lua"), ADMIT]),
+            admit_in_session: Function::new(&[
+                clock,
+                SESSION,
+                RING,
+                PLACES,
+                include_str!("../admit_in_session.lua"),
+                ADMIT,
+            ]),
             settle: Function::new(&[clock, RING, include_str!("../settle.lua")]),
             keep_places: Function::new(&[clock, PLACES, include_str!("../keep_places.lua")]),
             create_session: Function::new(&[clock, SESSION, include_str!("../create_session.lua")]),

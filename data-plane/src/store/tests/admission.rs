@@ -54,7 +54,7 @@ pub(super) async fn a_refusal_charges_no_ring_and_names_those_that_refused(fixtu
     let full = |wait_s| RingState { remaining: 0, reset_s: wait_s, retry_after_s: wait_s };
     assert_eq!(refused.rings, [room, full(51), full(31)]);
     let after = admit(&fixture.store, owner, &[wide]).await;
-    assert_eq!(after.rings, [RingState { remaining: 9, reset_s: 61, retry_after_s: 0 }]);
+    assert_eq!(after.rings, [RingState { remaining: 9, reset_s: 0, retry_after_s: 0 }]);
 }
 
 pub(super) async fn a_missing_session_charges_nothing(fixture: Fixture) {
@@ -207,7 +207,7 @@ pub(super) async fn a_window_that_changes_starts_anew(fixture: Fixture) {
 
 pub(super) async fn a_limit_of_zero_refuses_everything(fixture: Fixture) {
     let refused = admit(&fixture.store, owner(), &[charge(0, 60)]).await;
-    assert_eq!(refused.rings, [RingState { remaining: 0, reset_s: 0, retry_after_s: 61 }]);
+    assert_eq!(refused.rings, [RingState { remaining: 0, reset_s: 61, retry_after_s: 61 }]);
 }
 
 pub(super) async fn a_clock_that_goes_back_gives_no_room(fixture: Fixture) {

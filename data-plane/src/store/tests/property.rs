@@ -68,7 +68,7 @@ impl Log {
         let refuses = !admitted && !self.has_room(charge, now_s);
         RingState {
             remaining: charge.limit.saturating_sub(sum),
-            reset_s: if sum == 0 { 0 } else { self.wait_s(now_s, |at_s| self.sum(at_s) < sum) },
+            reset_s: if sum < charge.limit { 0 } else { self.wait_s(now_s, |at_s| self.sum(at_s) < charge.limit) },
             retry_after_s: if refuses { self.wait_s(now_s, |at_s| self.has_room(charge, at_s)) } else { 0 },
         }
     }
