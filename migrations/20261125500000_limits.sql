@@ -14,6 +14,10 @@ ALTER TABLE limits
     ADD COLUMN tokens_count bigint CHECK (tokens_count BETWEEN 1 AND 4000000000),
     ADD COLUMN tokens_window_s integer CHECK (tokens_window_s BETWEEN 1 AND 86400),
     ADD COLUMN concurrency integer CHECK (concurrency > 0),
+    -- What becomes of it while data planes cannot reach their counters.
+    ADD COLUMN on_store_outage text NOT NULL DEFAULT 'local' CHECK (on_store_outage IN ('local', 'deny', 'open')),
+    -- Whether data planes may take some of it in advance.
+    ADD COLUMN leased boolean NOT NULL DEFAULT false,
     ADD FOREIGN KEY (tenant_id, team_id) REFERENCES teams (tenant_id, id) ON DELETE CASCADE,
     ADD FOREIGN KEY (tenant_id, user_id) REFERENCES users (tenant_id, id) ON DELETE CASCADE,
     ADD FOREIGN KEY (tenant_id, server_id) REFERENCES servers (tenant_id, id) ON DELETE CASCADE,

@@ -50,6 +50,7 @@ mod form;
 mod home;
 mod identity_providers;
 mod keys;
+mod limits;
 pub(crate) mod page;
 mod provider_sign_in;
 mod search;

@@ -3,7 +3,6 @@
 //! Invariant: a limit is on one thing that exists when it is written, and limits something.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tollgate_proto::{AgentId, LimitId, Name};
 use utoipa::ToSchema;
 
@@ -68,10 +67,57 @@ pub struct LimitSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 100_000)]
     pub concurrency: Option<i64>,
-    /// What happens while counters cannot be reached; not in this version.
+    /// What happens while data planes cannot reach their counters; `local` where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub on_store_outage: Option<Value>,
+    pub on_store_outage: Option<OnStoreOutage>,
+    /// How it is counted; `strict` where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+}
+
+/// What a limit does while data planes cannot reach their counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStoreOutage {
+    /// Each data plane keeps it for itself, to its share: nine tenths of it, divided by their number.
+    Local,
+    /// Calls that it is on are refused with 503.
+    Deny,
+    /// It lets everything pass.
+    Open,
+}
+
+/// How a limit is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Each call asks the counters that all data planes share.
+    Strict,
+    /// Data planes take some of it in advance, and give back what they did not use.
+    Leased,
+}
+
+impl OnStoreOutage {
+    /// `local`, `deny` or `open`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Deny => "deny",
+            Self::Open => "open",
+        }
+    }
+}
+
+impl Mode {
+    /// `strict` or `leased`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Leased => "leased",
+        }
+    }
 }
 
 /// So many in any window of such a length.
@@ -105,6 +151,10 @@ pub struct EffectiveLimit {
     /// Calls at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<i64>,
+    /// While counters cannot be reached.
+    pub on_store_outage: OnStoreOutage,
+    /// How it is counted.
+    pub mode: Mode,
 }
 
 /// At most `count` in any `window_s` seconds.
@@ -123,6 +173,8 @@ pub struct Meaning {
     requests: Option<EffectiveRate>,
     tokens: Option<EffectiveRate>,
     concurrency: Option<i64>,
+    on_store_outage: OnStoreOutage,
+    mode: Mode,
 }
 
 impl Kind for LimitSpec {
@@ -145,9 +197,6 @@ impl Kind for LimitSpec {
         tx: &mut TenantTx,
         faults: &mut Faults,
     ) -> Result<Option<Meaning>, sqlx::Error> {
-        if self.on_store_outage.is_some() {
-            faults.not_available("/spec/on_store_outage".to_owned(), "a choice for when counters cannot be reached");
-        }
         if self.requests.is_none() && self.tokens.is_none() && self.concurrency.is_none() {
             faults.add("/spec", "required", "say how many `requests` or `tokens`, or how much `concurrency`");
         }
@@ -157,7 +206,8 @@ impl Kind for LimitSpec {
             faults.add("/spec/concurrency", "out_of_range", format!("from 1 to {CONCURRENCY_MAX}"));
         }
         let target = self.to.look_up(tx, faults).await?;
-        Ok(target.map(|target| Meaning { target, requests, tokens, concurrency: self.concurrency }))
+        let (concurrency, on_store_outage, mode) = (self.concurrency, self.on_store_outage(), self.mode());
+        Ok(target.map(|target| Meaning { target, requests, tokens, concurrency, on_store_outage, mode }))
     }
 
     async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: Meaning) -> Result<(), sqlx::Error> {
@@ -173,7 +223,18 @@ impl Kind for LimitSpec {
             rate.as_ref().map(read).transpose().map_err(ApiError::internal)
         };
         let (requests, tokens) = (effective(&self.requests)?, effective(&self.tokens)?);
-        Ok(LimitStatus { effective: EffectiveLimit { requests, tokens, concurrency: self.concurrency } })
+        let (concurrency, on_store_outage, mode) = (self.concurrency, self.on_store_outage(), self.mode());
+        Ok(LimitStatus { effective: EffectiveLimit { requests, tokens, concurrency, on_store_outage, mode } })
+    }
+}
+
+impl LimitSpec {
+    fn on_store_outage(&self) -> OnStoreOutage {
+        self.on_store_outage.unwrap_or(OnStoreOutage::Local)
+    }
+
+    fn mode(&self) -> Mode {
+        self.mode.unwrap_or(Mode::Strict)
     }
 }
 

@@ -8,6 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     catalog::{self, Catalog},
     config::Config,
+    counters::{Counters, keep_counters},
     gateway::Gateway,
     listener::{self, TlsError},
     membership::{Link, Membership, MembershipError},
@@ -101,6 +102,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
         policies: Arc::new(Policies::open(shelf, chrono::Utc::now().timestamp())),
         tokens: Tokens::new(Introspector::new(link.clone())),
         store,
+        counters: Counters::default(),
         meter: Meter::default(),
         upstreams: Arc::new(Upstreams::new(config.upstream_timeout)),
         catalog: Catalog::default(),
@@ -119,6 +121,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
     let watcher = stream::Watcher { link, id };
     services.spawn(stream::follow(watcher, Arc::clone(&gateway), stopped.clone()));
     services.spawn(freshness::follow(Arc::clone(&gateway.policies), stopped.clone()));
+    services.spawn(keep_counters(Arc::clone(&gateway), stopped.clone()));
     services.spawn(keep_places(Arc::clone(&gateway), stopped.clone()));
     services.spawn(reaper::reap(Arc::clone(&gateway), stopped.clone()));
     services.spawn(ops::serve(Arc::clone(&gateway), config.other_metrics, ops, stopped.clone()));

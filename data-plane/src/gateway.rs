@@ -9,6 +9,7 @@ use tollgate_proto::TrustedProxies;
 
 use crate::{
     catalog::Catalog,
+    counters::Counters,
     membership::Link,
     metering::Meter,
     policy::{Policies, Snapshot},
@@ -27,6 +28,7 @@ pub struct Gateway {
     pub(crate) policies: Arc<Policies>,
     pub(crate) tokens: Tokens,
     pub(crate) store: Store,
+    pub(crate) counters: Counters,
     pub(crate) meter: Meter,
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) catalog: Catalog,

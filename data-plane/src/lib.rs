@@ -18,6 +18,7 @@ pub mod bridge;
 pub mod call;
 mod catalog;
 pub mod config;
+pub mod counters;
 pub mod data_plane;
 pub mod endpoint;
 pub mod front;

@@ -122,6 +122,8 @@ fn gauges(gateway: &Gateway) -> Gauges {
         spool_bytes: gateway.spool.bytes(),
         policy_age: freshness.age,
         policy_lease: freshness.rest,
+        is_store_away: gateway.counters.is_store_away(),
+        data_planes: gateway.policies.data_planes(),
         certificate_expires_at: gateway.link.certificate_expires_at(),
         tokens: gateway.tokens.remembered(),
         tenants: tenants.collect(),

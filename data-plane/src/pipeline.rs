@@ -71,7 +71,7 @@ async fn run(gateway: &Gateway, call: &mut Call, snapshot: &Snapshot, read: Read
     let route = route(call, &gateway.store, &caller, read).await?;
     let permit = authorize(&caller, &route, gateway.now())?;
     let current = require_current(&gateway.policies, &caller, &route)?;
-    let admitted = admit(call, &gateway.store, &caller, &route, &permit, &current).await?;
+    let admitted = admit(call, gateway, &caller, &route, &permit, &current).await?;
     let recorded = record(call, &gateway.spool, &route, admitted)?;
     let forwarded = forward(call, &caller, route, &permit, &recorded).await?;
     relay(gateway, &caller, &permit, forwarded).await

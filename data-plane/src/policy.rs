@@ -20,7 +20,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -36,7 +36,7 @@ pub use access::{Access, AccessError, Credential, Identity, OauthClient, Proof};
 pub use convert::SnapshotError;
 pub use disk::Shelf;
 pub use freshness::{Currency, Freshness, Stale, Staleness};
-pub use limits::{Limit, LimitError, Limits, Party, Rate, Subject};
+pub use limits::{Limit, LimitError, Limits, OnStoreOutage, Party, Rate, Subject};
 pub use revocations::{RevocationError, Revocations, TokenFacts};
 pub use snapshot::{Agent, Instance, Server, Snapshot, Team, Tenant, Transport, User};
 pub use tollgate_proto::Egress;
@@ -63,6 +63,7 @@ pub struct Policies {
     synced: watch::Sender<bool>,
     shelf: Shelf,
     lease: watch::Sender<Lease>,
+    data_planes: AtomicU32,
     /// What the shelf knows of the last heartbeat, in unix seconds.
     heard_noted_at: AtomicI64,
     forgot_at: Mutex<Instant>,
@@ -81,6 +82,7 @@ impl Policies {
             changed: watch::Sender::new(()),
             synced: watch::Sender::new(false),
             lease: watch::Sender::new(Lease::none(age(shelf.heard_at(), now), Instant::now())),
+            data_planes: AtomicU32::new(1),
             heard_noted_at: AtomicI64::new(i64::MIN),
             forgot_at: Mutex::new(Instant::now()),
             withdrawn: Mutex::new(false),
@@ -150,6 +152,16 @@ impl Policies {
         if let Some(until) = until {
             let _ = timeout_at(until.into(), lease.wait_for(|lease| lease.heard_until().is_none())).await;
         }
+    }
+
+    /// How many data planes there are, as far as this one was told; itself at least.
+    #[must_use]
+    pub fn data_planes(&self) -> u32 {
+        self.data_planes.load(Ordering::Relaxed).max(1)
+    }
+
+    fn set_data_planes(&self, data_planes: u32) {
+        self.data_planes.store(data_planes, Ordering::Relaxed);
     }
 
     /// How current all of it is.

@@ -8,6 +8,9 @@ use tollgate_tests::{Deployment, Era, McpAnswer, McpClient, Piece, Reply, eventu
 
 use crate::scene::{Refused, Scene, assert_refusal};
 
+mod away;
+mod leased;
+
 const LIMITED: Refused = Refused { status: 429, code: 42900, reason: "rate_limited_requests" };
 const TOKENS: Refused = Refused { status: 429, code: 42900, reason: "rate_limited_tokens" };
 const FULL: Refused = Refused { status: 429, code: 42900, reason: "concurrency_limited" };

@@ -268,6 +268,14 @@ impl Deployment {
         self.redis.as_ref().expect("the deployment has a Redis").command(arguments)
     }
 
+    /// A value on the page of metrics of data plane `index`: the series by its name, with its labels where it has some; none
+    /// where it is not there.
+    pub async fn gauge(&self, index: usize, series: &str) -> Option<f64> {
+        let page = Http::default().get(&format!("{}/metrics", self.ops_url(index))).await.text();
+        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok())
+    }
+
     /// Takes Redis away.
     pub fn stop_redis(&mut self) {
         self.redis = None;

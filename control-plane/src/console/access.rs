@@ -22,12 +22,12 @@ use crate::{
     app::App,
     caller::Role,
     grants::{Grant, GrantSpec, GrantTarget},
-    limits::{Limit, LimitSpec, Rate},
+    limits::{Limit, LimitSpec},
     resource::{self, Object},
     teams::{Team, TeamSpec},
 };
 
-const LIST: (&str, &str) = ("Access", "/access");
+pub(super) const LIST: (&str, &str) = ("Access", "/access");
 /// Objects of one list on the page.
 const LISTED: usize = 50;
 /// Choices of a grant's form, which the style sheet knows. No object can be called so.
@@ -35,15 +35,6 @@ const TO_AGENT: &str = "to_agent";
 const TO_TEAM: &str = "to_team";
 const TO_ROLE: &str = "to_role";
 const CONDITIONAL: &str = "conditional_grant";
-/// What a limit can be on.
-const LIMITED: [(&str, &str); 6] = [
-    ("agent", "An agent"),
-    ("team", "A team: whatever it pays for"),
-    ("user", "A user: whatever agents do for them"),
-    ("tool", "A tool"),
-    ("server", "A server"),
-    ("tenant", "The tenant: everything"),
-];
 
 #[derive(Template)]
 #[template(path = "access.html")]
@@ -201,80 +192,6 @@ impl Deletable for GrantSpec {
     const PRECIOUS: bool = false;
     const LOSS: &'static str = "What only this grant allowed is refused from then on. What it denied is decided by the \
                                 other grants.";
-}
-
-impl Editable for LimitSpec {
-    const SECTION: Section = Section::Access;
-    const LIST: (&'static str, &'static str) = LIST;
-
-    fn fields(_: &Choices) -> Vec<Field> {
-        let choice = |(value, label): (&str, &str)| Choice { value: value.to_owned(), label: label.to_owned() };
-        let window = "In any window of this length: a number and s, m, h or d, as in 1m.";
-        vec![
-            Field::new("on", "On", Control::Select(LIMITED.map(choice).into())),
-            Field::new("name_of", "Which one", Control::Code)
-                .hint(
-                    "An agent, team, server or the tenant by its name, a user by their address, a tool as server:tool.",
-                )
-                .required(),
-            Field::new("requests", "Requests", Control::Code).hint("At most so many, as in 60. Empty for any number."),
-            Field::new("requests_per", "Requests per", Control::Code).hint(window),
-            Field::new("tokens", "Tokens", Control::Code)
-                .hint("Of what goes to servers and comes back: at most so many, as in 100000. Empty for any number."),
-            Field::new("tokens_per", "Tokens per", Control::Code).hint(window),
-            Field::new("concurrency", "Calls at once", Control::Code).hint("Empty for any number."),
-        ]
-    }
-
-    fn entries(object: &Object<Self>) -> Entries {
-        let LimitSpec { to, requests, tokens, concurrency, .. } = &object.spec;
-        let (on, name) = to.named();
-        let rate = |entries: Entries, count: &'static str, per: &'static str, rate: Option<&Rate>| match rate {
-            Some(rate) => entries.with(count, rate.count.to_string()).with(per, rate.per.clone()),
-            None => entries,
-        };
-        let entries = Entries::default().with("on", on).with("name_of", name);
-        let entries = rate(entries, "requests", "requests_per", requests.as_ref());
-        let entries = rate(entries, "tokens", "tokens_per", tokens.as_ref());
-        entries.with("concurrency", concurrency.map(|calls| calls.to_string()).unwrap_or_default())
-    }
-
-    fn spec(entries: &Entries) -> Value {
-        // What is no number goes on as text, for the operation to refuse.
-        let number = |name: &str| entries.get(name).parse::<i64>().map_or_else(|_| entries.text(name), Value::from);
-        let rate = |count: &str, per: &str| {
-            let is_given = !(entries.get(count).is_empty() && entries.get(per).is_empty());
-            is_given.then(|| json!({ "count": number(count), "per": entries.text(per) }))
-        };
-        json!({
-            "to": { entries.get("on"): entries.text("name_of") },
-            "requests": rate("requests", "requests_per"),
-            "tokens": rate("tokens", "tokens_per"),
-            "concurrency": number("concurrency"),
-        })
-    }
-
-    fn field_at(pointer: &str) -> &'static str {
-        match pointer {
-            "/spec/requests/per" => "requests_per",
-            "/spec/tokens/per" => "tokens_per",
-            "/spec" => "requests",
-            _ if pointer.starts_with("/spec/requests") => "requests",
-            _ if pointer.starts_with("/spec/tokens") => "tokens",
-            _ if pointer.starts_with("/spec/concurrency") => "concurrency",
-            _ if pointer.starts_with("/spec/to") => "name_of",
-            _ => "",
-        }
-    }
-
-    fn page(_: &str) -> String {
-        LIST.1.to_owned()
-    }
-}
-
-impl Deletable for LimitSpec {
-    const PRECIOUS: bool = false;
-    const LOSS: &'static str = "Other limits stay. Where there is none, whoever may ask asks as often as they like.";
 }
 
 impl Editable for TeamSpec {

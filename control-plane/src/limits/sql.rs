@@ -2,7 +2,7 @@
 
 use tollgate_proto::{AgentId, LimitId, ServerId, UserId};
 
-use super::{EffectiveRate, Meaning, target::Target};
+use super::{EffectiveRate, Meaning, Mode, target::Target};
 use crate::{
     db::TenantTx,
     resource::{Row, Version, Which},
@@ -37,7 +37,7 @@ pub(super) async fn of_agent(tx: &mut TenantTx, agent: AgentId) -> Result<Vec<Ro
 
 pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Meaning) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    let Meaning { target, requests, tokens, concurrency } = meaning;
+    let Meaning { target, requests, tokens, concurrency, on_store_outage, mode } = meaning;
     let count = |rate: &Option<EffectiveRate>| rate.map(|rate| rate.count);
     // No more than a day.
     let window_s = |rate: &Option<EffectiveRate>| rate.map(|rate| i32::try_from(rate.window_s).unwrap_or(i32::MAX));
@@ -53,13 +53,14 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
     }
     sqlx::query!(
         "INSERT INTO limits (tenant_id, id, name, labels, spec, revision, created_by, agent_id, team_id, user_id,
-             server_id, tool, whole_tenant, requests_count, window_s, tokens_count, tokens_window_s, concurrency)
+             server_id, tool, whole_tenant, requests_count, window_s, tokens_count, tokens_window_s, concurrency,
+             on_store_outage, leased)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::bigint::integer, $15, $16, $17,
-             $18::bigint::integer)
+             $18::bigint::integer, $19, $20)
          ON CONFLICT (id) DO UPDATE SET labels = $4, spec = $5, revision = $6, updated_at = now(),
              agent_id = $8, team_id = $9, user_id = $10, server_id = $11, tool = $12, whole_tenant = $13,
              requests_count = $14::bigint::integer, window_s = $15, tokens_count = $16, tokens_window_s = $17,
-             concurrency = $18::bigint::integer",
+             concurrency = $18::bigint::integer, on_store_outage = $19, leased = $20",
         tenant,
         version.id,
         version.name,
@@ -78,6 +79,8 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         count(tokens),
         window_s(tokens),
         *concurrency,
+        on_store_outage.as_str(),
+        *mode == Mode::Leased,
     )
     .execute(&mut **tx)
     .await

@@ -14,7 +14,8 @@ async fn a_limit_says_what_the_data_planes_apply() {
         let spec = json!({ "to": { "agent": "ci-bot" }, "requests": { "count": 60, "per": "1m" } });
         let created = bench.post("limits", json!({ "name": "calm", "spec": spec })).await.expect(201);
         assert_eq!(created.json["spec"], spec);
-        let effective = json!({ "requests": { "count": 60, "window_s": 60 } });
+        let requests = json!({ "count": 60, "window_s": 60 });
+        let effective = json!({ "requests": requests, "on_store_outage": "local", "mode": "strict" });
         assert_eq!(created.json["status"], json!({ "effective": effective }));
     })
     .await;
@@ -36,11 +37,17 @@ async fn a_limit_is_on_one_thing_and_has_up_to_three_parts() {
             ("of-tenant", json!({ "tenant": "acme" })),
         ] {
             let rate = |count: i64| json!({ "count": count, "per": "1m" });
-            let spec = json!({ "to": to, "requests": rate(60), "tokens": rate(4_000_000_000), "concurrency": 10 });
+            let spec = json!({
+                "to": to, "requests": rate(60), "tokens": rate(4_000_000_000), "concurrency": 10,
+                "on_store_outage": "deny", "mode": "leased",
+            });
             let created = bench.put(&format!("limits/{name}"), json!({ "spec": spec })).await.expect(201).json;
             assert_eq!(created["spec"], spec, "{name}");
             let rate = |count: i64| json!({ "count": count, "window_s": 60 });
-            let effective = json!({ "requests": rate(60), "tokens": rate(4_000_000_000), "concurrency": 10 });
+            let effective = json!({
+                "requests": rate(60), "tokens": rate(4_000_000_000), "concurrency": 10,
+                "on_store_outage": "deny", "mode": "leased",
+            });
             assert_eq!(created["status"]["effective"], effective, "{name}");
         }
     })
@@ -80,10 +87,7 @@ async fn every_fault_of_a_limit_is_named_where_it_is() {
                 vec!["/spec/tokens/count out_of_range"],
             ),
             (json!({ "to": to, "concurrency": 0 }), vec!["/spec/concurrency out_of_range"]),
-            (
-                json!({ "to": to, "requests": rate, "on_store_outage": "deny" }),
-                vec!["/spec/on_store_outage not_available"],
-            ),
+            (json!({ "to": to, "requests": rate, "on_store_outage": "panic" }), vec!["/spec/on_store_outage shape"]),
         ] {
             assert_eq!(faults(spec).await, expected);
         }

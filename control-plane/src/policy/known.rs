@@ -28,6 +28,8 @@ pub struct Known {
     /// Every tenant there is.
     tenants: BTreeMap<TenantId, Tenant>,
     revoked: RevokedDataPlanes,
+    /// How many data planes there are.
+    data_planes: u32,
     /// When the last look at every tenant that succeeded began.
     looked_at: Option<Instant>,
     is_complete: bool,
@@ -84,6 +86,12 @@ impl Known {
     #[must_use]
     pub fn is_current(&self) -> bool {
         self.looked_at.is_some_and(|at| at.elapsed() < CURRENT_FOR)
+    }
+
+    /// How many data planes there are.
+    #[must_use]
+    pub const fn data_planes(&self) -> u32 {
+        self.data_planes
     }
 
     /// Whether the data plane was sent away.
@@ -174,9 +182,10 @@ impl Known {
         live.for_each(|live| live.forget_expired(now));
     }
 
-    /// Notes a look at every tenant that began then; answers whether that makes this complete.
-    pub(super) fn look_ended(&mut self, began_at: Instant) -> bool {
+    /// Notes a look at every tenant that began then and saw so many data planes; answers whether that makes this complete.
+    pub(super) fn look_ended(&mut self, began_at: Instant, data_planes: u32) -> bool {
         self.looked_at = Some(began_at);
+        self.data_planes = data_planes;
         self.complete()
     }
 

@@ -154,9 +154,10 @@ impl Follower<'_> {
         for tenant in &found.tenants {
             read = read.and(self.take_in_revocations(tenant).await);
         }
+        let data_planes = found.data_planes;
         self.found.send_replace(Some(Arc::new(found)));
         read?;
-        self.app.policy_changes.known.send_if_modified(|known| known.look_ended(began_at));
+        self.app.policy_changes.known.send_if_modified(|known| known.look_ended(began_at, data_planes));
         Ok(())
     }
 

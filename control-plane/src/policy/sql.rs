@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use tollgate_proto::{
     AgentId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId, ToolsetId, UserId,
     policy::v1::{
-        Agent, CatalogItem, Era, Grant, Instance, Limit, LimitedTool, Rate, Revocation, Server, Toolset, ToolsetTool,
-        Transport, User, grant::To, limit::On, revocation::What,
+        Agent, CatalogItem, Era, Grant, Instance, Limit, LimitedTool, OnStoreOutage, Rate, Revocation, Server, Toolset,
+        ToolsetTool, Transport, User, grant::To, limit::On, revocation::What,
     },
 };
 use uuid::Uuid;
@@ -44,6 +44,8 @@ pub(super) struct Revisions {
     pub(super) epoch: String,
     /// How many data planes were ever sent away.
     pub(super) data_planes_revoked: i64,
+    /// How many were seen lately.
+    pub(super) data_planes: u32,
     pub(super) tenants: Vec<TenantRevisions>,
 }
 
@@ -57,7 +59,10 @@ pub(super) struct TenantRevisions {
 
 pub(super) async fn revisions(connection: &mut PgConnection) -> Result<Revisions, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT deployment.epoch, deployment.data_planes_revoked, tenants.id AS "id?", tenants.policy_revision AS "policy_revision?",
+        r#"SELECT deployment.epoch, deployment.data_planes_revoked,
+                  (SELECT count(*) FROM data_planes WHERE revoked_at IS NULL AND last_seen_at > now() - interval '15 s')
+                      AS "data_planes!",
+                  tenants.id AS "id?", tenants.policy_revision AS "policy_revision?",
                   tenants.revocation_revision AS "revocation_revision?"
            FROM deployment LEFT JOIN tenants ON true ORDER BY tenants.id"#
     )
@@ -65,11 +70,12 @@ pub(super) async fn revisions(connection: &mut PgConnection) -> Result<Revisions
     .await?;
     let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
     let (epoch, data_planes_revoked) = (first.epoch.to_string(), first.data_planes_revoked);
+    let data_planes = u32::try_from(first.data_planes).unwrap_or(u32::MAX);
     let tenants = rows.into_iter().filter_map(|row| {
         let tenant = row.id?.into();
         Some(TenantRevisions { tenant, policy: row.policy_revision?, revocations: row.revocation_revision? })
     });
-    Ok(Revisions { epoch, data_planes_revoked, tenants: tenants.collect() })
+    Ok(Revisions { epoch, data_planes_revoked, data_planes, tenants: tenants.collect() })
 }
 
 /// A revocation, its number, and when it was made by the clock of this process.
@@ -371,6 +377,8 @@ pub(super) struct LimitRow {
     tokens_count: Option<i64>,
     tokens_window_s: Option<i32>,
     concurrency: Option<i32>,
+    on_store_outage: String,
+    leased: bool,
 }
 
 impl LimitRow {
@@ -391,6 +399,13 @@ impl LimitRow {
             requests: rate("limits.requests_count", self.requests_count.map(i64::from), self.window_s)?,
             tokens: rate("limits.tokens_count", self.tokens_count, self.tokens_window_s)?,
             concurrency: unsigned("limits.concurrency", self.concurrency.unwrap_or_default().into())?,
+            on_store_outage: match self.on_store_outage.as_str() {
+                "deny" => OnStoreOutage::Deny,
+                "open" => OnStoreOutage::Open,
+                _ => OnStoreOutage::Unspecified,
+            }
+            .into(),
+            leased: self.leased,
         })
     }
 }
@@ -404,7 +419,7 @@ pub(super) async fn limits(connection: &mut PgConnection, tenant: TenantId) -> R
     sqlx::query_as!(
         LimitRow,
         "SELECT id, name, agent_id, team_id, user_id, server_id, tool, requests_count, window_s, tokens_count,
-                tokens_window_s, concurrency
+                tokens_window_s, concurrency, on_store_outage, leased
          FROM limits WHERE tenant_id = $1 ORDER BY id",
         tenant.uuid()
     )

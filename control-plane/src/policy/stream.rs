@@ -243,7 +243,7 @@ impl Stream {
             return Some(Response::Revocations(revocations));
         }
         if self.synced && std::mem::take(&mut self.heartbeat_due) && known.is_current() {
-            return Some(Response::Heartbeat(Heartbeat { lease_ms: self.lease_ms }));
+            return Some(Response::Heartbeat(Heartbeat { lease_ms: self.lease_ms, data_planes: known.data_planes() }));
         }
         if let Some(message) = self.ledger.next(&known) {
             return Some(message);

@@ -14,6 +14,7 @@ use tonic::transport::Endpoint;
 
 use super::*;
 use crate::{
+    counters::Counters,
     inquiry,
     membership::Link,
     metering::Meter,
@@ -50,6 +51,7 @@ impl Bench {
             policies: Arc::new(Policies::open(shelf, 0)),
             tokens: Tokens::new(Introspector::new(link)),
             store: Store::memory(),
+            counters: Counters::default(),
             meter: Meter::default(),
             upstreams: Arc::new(Upstreams::new(UPSTREAM_TIMEOUT)),
             catalog: Catalog::default(),

@@ -7,58 +7,43 @@ use std::sync::Arc;
 use tollgate_proto::TenantId;
 
 use crate::{
+    counters::Taken,
     gateway::Gateway,
-    store::{Charge, ChargedAt, Demand, Meter, Place, Settlement},
+    store::{Meter, Place},
 };
 
 /// What limits were charged for a call.
 #[derive(Debug)]
-pub struct Charged {
-    tenant: TenantId,
-    taken: Vec<(Charge, u64)>,
-    places: Vec<Place>,
-}
+pub struct Charged(Taken);
 
 impl Charged {
     /// What an admission charged.
     #[must_use]
-    pub fn new(tenant: TenantId, demand: Demand, charged_at: &ChargedAt) -> Self {
-        let Demand { charges, places } = demand;
-        Self { tenant, taken: charges.into_iter().zip(charged_at.slots()).collect(), places }
+    pub const fn new(taken: Taken) -> Self {
+        Self(taken)
     }
 
     /// Among whose running calls it is.
     pub(super) const fn held(&self) -> (TenantId, &Vec<Place>) {
-        (self.tenant, &self.places)
+        (self.0.tenant, &self.0.places)
     }
 
     /// Gives everything back: a call that no server has seen is charged nowhere.
     pub fn refund(self, gateway: &Arc<Gateway>) {
-        let settlements = self.taken.iter().map(|(charge, slot)| charge.refund(*slot)).collect();
-        self.send(gateway, settlements);
+        self.ended(gateway);
+        gateway.counters.settle(gateway, self.0, |_| Some(0));
     }
 
     /// Charges the tokens that the call came to in the place of those that were expected.
     pub fn settle(self, gateway: &Arc<Gateway>, tokens: u64) {
-        let actual = u32::try_from(tokens).unwrap_or(u32::MAX);
-        let tokens = self.taken.iter().filter(|(charge, _)| charge.key.meter == Meter::Tokens);
-        let settlements = tokens.map(|(charge, slot)| Settlement { charge: *charge, slot: *slot, actual }).collect();
-        self.send(gateway, settlements);
+        self.ended(gateway);
+        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+        gateway.counters.settle(gateway, self.0, |charge| (charge.key.meter == Meter::Tokens).then_some(tokens));
     }
 
-    /// Off the caller's clock. What is lost leaves the reservation until it slides out of its window.
-    fn send(self, gateway: &Arc<Gateway>, settlements: Vec<Settlement>) {
-        if let Some(place) = self.places.first() {
+    fn ended(&self, gateway: &Gateway) {
+        if let Some(place) = self.0.places.first() {
             gateway.meter.running.ended(place.call);
         }
-        if settlements.is_empty() && self.places.is_empty() {
-            return;
-        }
-        let held = Arc::clone(gateway);
-        gateway.calls.spawn(async move {
-            if let Err(error) = held.store.settle(self.tenant, &settlements, &self.places).await {
-                tracing::warn!(%error, "what a call was charged stays as it was expected");
-            }
-        });
     }
 }

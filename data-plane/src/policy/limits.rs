@@ -36,6 +36,21 @@ pub struct Limit {
     pub tokens: Option<Rate>,
     /// Calls that may run at once.
     pub concurrency: Option<u32>,
+    /// What becomes of it while counters cannot be reached.
+    pub on_store_outage: OnStoreOutage,
+    /// Whether some of it may be taken in advance.
+    pub is_leased: bool,
+}
+
+/// What a limit does while counters cannot be reached, in the order of how much it lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OnStoreOutage {
+    /// It does not count.
+    Open,
+    /// Each data plane keeps it for itself, to its share.
+    Local,
+    /// It refuses.
+    Deny,
 }
 
 /// At most so many in any window.
@@ -91,6 +106,20 @@ pub enum LimitError {
     /// What it is on is not known here.
     #[error("limit `{0}` is on something that this version does not know")]
     Subject(String),
+    /// What it does while counters cannot be reached is not known here.
+    #[error("limit `{0}` does something without counters that this version does not know")]
+    OnStoreOutage(String),
+}
+
+impl OnStoreOutage {
+    fn read(sent: &wire::Limit) -> Result<Self, LimitError> {
+        match wire::OnStoreOutage::try_from(sent.on_store_outage) {
+            Ok(wire::OnStoreOutage::Unspecified) => Ok(Self::Local),
+            Ok(wire::OnStoreOutage::Deny) => Ok(Self::Deny),
+            Ok(wire::OnStoreOutage::Open) => Ok(Self::Open),
+            Err(_) => Err(LimitError::OnStoreOutage(sent.name.clone())),
+        }
+    }
 }
 
 impl Subject {
@@ -152,7 +181,16 @@ impl Limits {
             On::Tenant(_) => (&mut self.tenant, Subject::Tenant),
         };
         let id = sent.id.parse()?;
-        held.push(Arc::new(Limit { id, name: sent.name.clone(), on: subject, requests, tokens, concurrency }));
+        held.push(Arc::new(Limit {
+            id,
+            name: sent.name.clone(),
+            on: subject,
+            requests,
+            tokens,
+            concurrency,
+            on_store_outage: OnStoreOutage::read(sent)?,
+            is_leased: sent.leased,
+        }));
         Ok(())
     }
 }

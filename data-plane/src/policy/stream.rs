@@ -171,7 +171,8 @@ fn hello(watcher: &Watcher, policies: &Policies) -> Hello {
 fn receive(message: watch_response::Message, policies: &Policies, line: &mut Line) -> Option<watch_request::Message> {
     let step = match message {
         watch_response::Message::Revocations(revocations) => return revoke(&revocations, policies),
-        watch_response::Message::Heartbeat(Heartbeat { lease_ms }) => {
+        watch_response::Message::Heartbeat(Heartbeat { lease_ms, data_planes }) => {
+            policies.set_data_planes(data_planes);
             let lease = Duration::from_millis(lease_ms);
             if line.is_synced() {
                 policies.hear(lease);

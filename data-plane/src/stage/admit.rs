@@ -5,10 +5,14 @@
 mod demand;
 mod headers;
 
+use std::time::Instant;
+
 use tollgate_proto::LimitId;
 
 use crate::{
     call::Call,
+    counters::Request,
+    gateway::Gateway,
     mcp::{
         era::EraError,
         header::{self, HeaderFault},
@@ -52,7 +56,7 @@ impl Admitted {
 /// [`Refusal::LimitReached`], [`Refusal::SessionUnknown`], and [`Refusal::StoreUnavailable`] when the store is away.
 pub async fn admit(
     call: &mut Call,
-    store: &Store,
+    gateway: &Gateway,
     caller: &Caller,
     route: &Route,
     _permit: &Permit,
@@ -65,6 +69,13 @@ pub async fn admit(
         Some(SessionRef { id: None, .. }) => return Err(Refusal::SessionUnknown),
     };
     let limits: Vec<&Limit> = route.class().map(|_| limits(caller, route)).unwrap_or_default();
+    let request = Request {
+        owner,
+        session: session_id.as_ref(),
+        limits: &limits,
+        data_planes: gateway.policies.data_planes(),
+        now: Instant::now(),
+    };
     let demand = match route.class() {
         Some(class) => demand::of(&limits, class, call.id(), call.expected_tokens()),
         None => Demand::default(),
@@ -72,11 +83,12 @@ pub async fn admit(
     if session_id.is_none() && demand.is_empty() {
         return Ok(Admitted { owner, session: None });
     }
-    let admission = store.admit(owner, session_id.as_ref(), &demand).await?;
-    call.limits(headers::of(&limits, &demand, &admission));
-    if admission.verdict == Verdict::Admitted {
-        call.charged(Charged::new(owner.tenant, demand, &admission.charged_at));
+    let judged = gateway.counters.admit(&gateway.store, &gateway.metrics, request, demand).await?;
+    call.limits(headers::of(&limits, &judged));
+    if judged.admission.verdict == Verdict::Admitted {
+        call.charged(Charged::new(judged.taken(request)));
     }
+    let admission = judged.admission;
     let session = match (admission.session, session_id, route.session()) {
         (Loaded::NotAsked, ..) => None,
         (Loaded::Found(session), Some(id), Some(named)) => Some((id, belongs(*session, caller, named)?)),

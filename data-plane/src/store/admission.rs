@@ -60,8 +60,8 @@ pub struct Charge {
     pub key: RingKey,
     /// What may pass in any window.
     pub limit: u32,
-    /// Length of the window in seconds, at least 1. Up to 60 s it is counted in slots of one second, above in
-    /// slots of `ceil(window / 60)` seconds. A ring whose window changes its slots starts empty.
+    /// Length of the window in seconds, at least 1. Up to 64 s it is counted in slots of one second, above in
+    /// slots of `ceil(window / 64)` seconds. A ring whose window changes its slots starts empty.
     pub window_s: u32,
     /// What this request counts for. A cost above the limit never passes, however long the caller waits.
     pub cost: u32,
@@ -156,6 +156,10 @@ impl Charge {
 }
 
 impl ChargedAt {
+    pub(crate) const fn from_slots(slots: Vec<u64>) -> Self {
+        Self(slots)
+    }
+
     /// The slots, in the order of the charges; none where nothing was charged.
     pub fn slots(&self) -> impl Iterator<Item = u64> {
         self.0.iter().copied()
@@ -178,7 +182,7 @@ impl Verdict {
 
 impl Admission {
     /// Of a request that asks for nothing.
-    pub(super) fn of_nothing() -> Self {
+    pub(crate) fn of_nothing() -> Self {
         Self { session: Loaded::NotAsked, verdict: Verdict::Admitted, ..Self::without_session() }
     }
 

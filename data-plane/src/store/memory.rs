@@ -181,7 +181,7 @@ impl Store {
         expired
     }
 
-    pub(super) fn admit(&self, owner: Owner, session: Option<&SessionId>, demand: &Demand) -> Admission {
+    pub(crate) fn admit(&self, owner: Owner, session: Option<&SessionId>, demand: &Demand) -> Admission {
         let Demand { charges, places } = demand;
         let (mut state, now_s) = self.lock();
         let session = match session {
@@ -215,7 +215,21 @@ impl Store {
         Admission { session, verdict, rings, running, charged_at }
     }
 
-    pub(super) fn settle(&self, tenant: TenantId, settlements: &[Settlement], places: &[Place]) {
+    /// What every ring counts now, as one charge each; they are empty after it.
+    pub(crate) fn take_rings(&self) -> HashMap<TenantId, Vec<Charge>> {
+        let (mut state, now_s) = self.lock();
+        let mut tenants: HashMap<_, Vec<_>> = HashMap::new();
+        for ((tenant, key), mut ring) in state.rings.drain() {
+            ring.roll(now_s);
+            let counted = ring.counted(key);
+            if counted.cost > 0 {
+                tenants.entry(tenant).or_default().push(counted);
+            }
+        }
+        tenants
+    }
+
+    pub(crate) fn settle(&self, tenant: TenantId, settlements: &[Settlement], places: &[Place]) {
         let (mut state, now_s) = self.lock();
         for Settlement { charge, slot, actual } in settlements {
             state.ring(tenant, charge, now_s).settle(*slot, charge.cost, *actual);
@@ -278,9 +292,9 @@ impl State {
     /// The charge's ring, rolled to now; a new one when there is none or the window has other slots.
     fn ring(&mut self, tenant: TenantId, charge: &Charge, now_s: u64) -> &mut Ring {
         let shape = Shape::of(charge.window_s);
-        let ring = self.rings.entry((tenant, charge.key)).or_insert_with(|| Ring::new(shape, now_s));
+        let ring = self.rings.entry((tenant, charge.key)).or_insert_with(|| Ring::new(charge.window_s, now_s));
         if ring.shape() != shape {
-            *ring = Ring::new(shape, now_s);
+            *ring = Ring::new(charge.window_s, now_s);
         }
         ring.roll(now_s);
         ring

@@ -6,10 +6,10 @@
 //!
 //! Invariant: `head` never goes back, whatever the clock does.
 
-use super::admission::{Charge, RingState};
+use super::admission::{Charge, RingKey, RingState};
 
-/// Windows up to this many seconds have slots of one second.
-const SLOTS_MAX: u64 = 60;
+/// Windows up to this many seconds have slots of one second: a minute, and what a lease adds to one.
+const SLOTS_MAX: u64 = 64;
 
 /// How a window is cut into slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,15 +36,17 @@ impl Shape {
 /// Slot number `s` (seconds since the epoch, divided by the slot's width) lives at index `s mod slots`.
 #[derive(Debug)]
 pub(super) struct Ring {
+    window_s: u32,
     shape: Shape,
     head: u64,
     counts: Vec<u32>,
 }
 
 impl Ring {
-    pub(super) fn new(shape: Shape, now_s: u64) -> Self {
+    pub(super) fn new(window_s: u32, now_s: u64) -> Self {
+        let shape = Shape::of(window_s);
         let counts = (0..shape.slots).map(|_| 0).collect();
-        Self { shape, head: now_s / shape.slot_s, counts }
+        Self { window_s, shape, head: now_s / shape.slot_s, counts }
     }
 
     pub(super) fn shape(&self) -> Shape {
@@ -94,6 +96,12 @@ impl Ring {
             *count = count.saturating_sub(cost);
         }
         self.charge(actual);
+    }
+
+    /// All that is in it, as one charge.
+    pub(super) fn counted(&self, key: RingKey) -> Charge {
+        let cost = u32::try_from(self.sum()).unwrap_or(u32::MAX);
+        Charge { key, limit: u32::MAX, window_s: self.window_s, cost }
     }
 
     fn sum(&self) -> u64 {

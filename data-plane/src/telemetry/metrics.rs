@@ -21,13 +21,16 @@ use crate::mcp::method::Method;
 
 mod identity;
 mod instances;
+mod limits;
 mod sessions;
 
 use identity::Identity;
 pub use identity::{Gauges, Introspected, Lookup, TenantGauges};
 pub use instances::InstanceGauge;
+pub use limits::CountedAt;
 pub use sessions::SessionEnd;
 
+use limits::Limits;
 use sessions::Sessions;
 
 /// The buckets that the OpenTelemetry conventions for MCP name, in seconds.
@@ -55,6 +58,7 @@ pub struct Metrics {
     identity: Identity,
     instances: instances::Instances,
     sessions: Sessions,
+    limits: Limits,
     tools: Mutex<HashSet<(String, String)>>,
 }
 
@@ -154,6 +158,7 @@ impl Metrics {
         let identity = Identity::register(&mut registry);
         let sessions = Sessions::register(&mut registry);
         let instances = instances::Instances::register(&mut registry);
+        let limits = Limits::register(&mut registry);
         Self {
             registry,
             operation,
@@ -169,6 +174,7 @@ impl Metrics {
             identity,
             instances,
             sessions,
+            limits,
             tools: Mutex::default(),
         }
     }
@@ -250,6 +256,7 @@ impl Metrics {
         self.policy_lease_s.set(gauges.policy_lease.as_secs_f64());
         self.certificate_expires_at.set(gauges.certificate_expires_at.unwrap_or_default());
         self.identity.set(gauges);
+        self.limits.set(gauges);
         self.instances.set(&gauges.instances);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string cannot fail");

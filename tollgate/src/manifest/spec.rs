@@ -171,6 +171,7 @@ struct Limit {
     tokens: Option<Rate>,
     concurrency: Option<u64>,
     on_store_outage: Option<String>,
+    mode: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::*;
 use crate::policy::tests::{NOW, dir, facts, open, policy, revoked};
 
-const HEARTBEAT: Hear = Hear::Heartbeat(Heartbeat { lease_ms: 3_600_000 });
+const HEARTBEAT: Hear = Hear::Heartbeat(Heartbeat { lease_ms: 3_600_000, data_planes: 1 });
 
 /// A data plane's side of one stream, without the stream.
 struct Side {

@@ -5,6 +5,7 @@
 use tollgate_proto::CallId;
 
 use crate::{
+    counters::LEASE_S,
     policy::{Limit, Rate},
     store::{Charge, Class, Demand, Meter, Place, RingKey},
 };
@@ -26,7 +27,9 @@ pub fn of(limits: &[&Limit], class: Class, call: CallId, tokens: u64) -> Demand 
 }
 
 fn charge(limit: &Limit, meter: Meter, rate: Rate, cost: u32) -> Charge {
-    Charge { key: RingKey { limit: limit.id, meter }, limit: rate.count, window_s: rate.window_s, cost }
+    // What is leased is used for so long after it was charged.
+    let window_s = rate.window_s + if limit.is_leased { LEASE_S } else { 0 };
+    Charge { key: RingKey { limit: limit.id, meter }, limit: rate.count, window_s, cost }
 }
 
 #[cfg(test)]
@@ -34,7 +37,7 @@ mod tests {
     use tollgate_proto::LimitId;
 
     use super::*;
-    use crate::policy::Subject;
+    use crate::policy::{OnStoreOutage, Subject};
 
     fn limit() -> Limit {
         Limit {
@@ -44,6 +47,8 @@ mod tests {
             requests: Some(Rate { count: 60, window_s: 60 }),
             tokens: Some(Rate { count: 1_000, window_s: 30 }),
             concurrency: Some(2),
+            on_store_outage: OnStoreOutage::Local,
+            is_leased: false,
         }
     }
 

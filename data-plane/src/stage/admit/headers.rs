@@ -5,32 +5,22 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
+    counters::Judged,
     policy::Limit,
     refusal::Unit,
-    store::{Admission, Charge, Demand, Meter, RingState},
+    store::{Charge, Meter, Place, RingState},
 };
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Of a call that was judged by these limits; empty where it was by none.
-pub fn of(limits: &[&Limit], demand: &Demand, admission: &Admission) -> HeaderMap {
-    let (mut policies, mut states) = (Vec::new(), Vec::new());
-    let name_of = |id| limits.iter().find(|limit| limit.id == id).map(|limit| limit.name.as_str()).unwrap_or_default();
-    for (charge, ring) in demand.charges.iter().zip(&admission.rings) {
-        let unit = match charge.key.meter {
-            Meter::Requests(_) => Unit::Requests,
-            Meter::Tokens => Unit::Tokens,
-        };
-        let name = policy_name(name_of(charge.key.limit), unit);
-        policies.push(policy(&name, charge, unit));
-        states.push(state(&name, ring));
-    }
-    for (place, running) in demand.places.iter().zip(&admission.running) {
-        let name = policy_name(name_of(place.limit), Unit::Places);
-        policies.push(format!("\"{name}\";q={};qu=\"concurrent-requests\"", place.places));
-        states.push(format!("\"{name}\";r={}", place.places.saturating_sub(*running)));
-    }
+pub fn of(limits: &[&Limit], judged: &Judged) -> HeaderMap {
+    let (demand, admission) = (&judged.demand, &judged.admission);
+    let rings = demand.charges.iter().zip(&admission.rings).filter_map(|(charge, ring)| rate(limits, charge, ring));
+    let places =
+        demand.places.iter().zip(&admission.running).filter_map(|(place, run)| concurrency(limits, place, *run));
+    let (policies, states): (Vec<_>, Vec<_>) = rings.chain(places).unzip();
     let mut headers = HeaderMap::new();
     if policies.is_empty() {
         return headers;
@@ -53,14 +43,25 @@ pub fn policy_name(limit: &str, unit: Unit) -> String {
     }
 }
 
-fn policy(name: &str, charge: &Charge, unit: Unit) -> String {
-    let unit = if unit == Unit::Tokens { ";qu=\"tokens\"" } else { "" };
-    format!("\"{name}\";q={}{unit};w={}", charge.limit, charge.window_s)
-}
-
-fn state(name: &str, ring: &RingState) -> String {
-    match ring.retry_after_s.max(ring.reset_s) {
+/// What the limit says, and what is left: by this data plane's share of it, where that is what was judged by.
+fn rate(limits: &[&Limit], charge: &Charge, ring: &RingState) -> Option<(String, String)> {
+    let limit = limits.iter().find(|limit| limit.id == charge.key.limit)?;
+    let (rate, unit, unit_parameter) = match charge.key.meter {
+        Meter::Requests(_) => (limit.requests?, Unit::Requests, ""),
+        Meter::Tokens => (limit.tokens?, Unit::Tokens, ";qu=\"tokens\""),
+    };
+    let name = policy_name(&limit.name, unit);
+    let policy = format!("\"{name}\";q={}{unit_parameter};w={}", rate.count, rate.window_s);
+    let state = match ring.retry_after_s.max(ring.reset_s) {
         0 => format!("\"{name}\";r={}", ring.remaining),
         wait_s => format!("\"{name}\";r={};t={wait_s}", ring.remaining),
-    }
+    };
+    Some((policy, state))
+}
+
+fn concurrency(limits: &[&Limit], place: &Place, running: u32) -> Option<(String, String)> {
+    let limit = limits.iter().find(|limit| limit.id == place.limit)?;
+    let (name, places) = (policy_name(&limit.name, Unit::Places), limit.concurrency?);
+    let policy = format!("\"{name}\";q={places};qu=\"concurrent-requests\"");
+    Some((policy, format!("\"{name}\";r={}", place.places.saturating_sub(running))))
 }

@@ -42,7 +42,7 @@ struct Log {
 
 impl Log {
     fn new(limit: u32, window_s: u32) -> Self {
-        let slot_s = u64::from(window_s).div_ceil(60);
+        let slot_s = u64::from(window_s).div_ceil(64);
         let slots = u64::from(window_s).div_ceil(slot_s) + 1;
         let key = RingKey { limit: LimitId::new(), meter: Meter::Tokens };
         Self { charge: Charge { key, limit, window_s, cost: 0 }, slot_s, slots, charged: Vec::new() }

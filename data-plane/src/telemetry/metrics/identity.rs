@@ -43,6 +43,10 @@ pub struct Gauges {
     pub policy_age: Option<Duration>,
     /// What is left of its lease.
     pub policy_lease: Duration,
+    /// Whether the store of counters and sessions cannot be reached.
+    pub is_store_away: bool,
+    /// How many data planes there are.
+    pub data_planes: u32,
     /// When the certificate for the control plane ends, in unix seconds; none while there is none.
     pub certificate_expires_at: Option<i64>,
     /// Good tokens that are remembered.

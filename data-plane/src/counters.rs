@@ -1,0 +1,330 @@
+//! Where limits are counted: in the store that all data planes share, in leases that this one took from there, and here alone
+//! while the store cannot be reached.
+//!
+//! - `leases.rs`: what was taken in advance, and goes back when it was not used.
+//! - `alone.rs`: this data plane's share, while it can ask nobody.
+//! - `settling.rs`: what calls came to, told the store together and off their clock.
+//!
+//! Invariant: a refused call is charged nowhere; what was charged in one place is settled in that one.
+
+mod alone;
+mod leases;
+mod settling;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio_util::sync::CancellationToken;
+use tollgate_proto::TenantId;
+
+use crate::{
+    gateway::Gateway,
+    policy::Limit,
+    store::{
+        Admission, Charge, ChargedAt, Demand, Owner, Place, RingState, SessionId, Settlement, Store, StoreError,
+        Verdict,
+    },
+    telemetry::metrics::{CountedAt, Metrics},
+};
+
+pub use leases::LEASE_S;
+
+use self::{
+    alone::Alone,
+    leases::{Draw, Leases},
+    settling::Settling,
+};
+
+/// How often leases that have run out are given back, and a store that is away is asked whether it is back.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Everything that this data plane holds of limits.
+#[derive(Debug, Default)]
+pub struct Counters {
+    leases: Leases,
+    alone: Alone,
+    settling: Settling,
+    /// Whether the store did not answer the last time that it was asked.
+    is_store_away: AtomicBool,
+}
+
+/// Who asks, and what it has to pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Whose session and counters they are.
+    pub owner: Owner,
+    /// The session, where the message belongs to one.
+    pub session: Option<&'a SessionId>,
+    /// Those that the demand is of.
+    pub limits: &'a [&'a Limit],
+    /// How many data planes share them.
+    pub data_planes: u32,
+    /// When it asks.
+    pub now: Instant,
+}
+
+/// What became of a demand.
+#[derive(Debug)]
+pub struct Judged {
+    /// What was asked for in the end: the same, or what is left of it while the store is away.
+    pub demand: Demand,
+    /// The answer to that.
+    pub admission: Admission,
+    counted: CountedAt,
+}
+
+/// What was charged for a call, and where.
+#[derive(Debug)]
+pub struct Taken {
+    /// Whose counters they are.
+    pub tenant: TenantId,
+    charges: Vec<Charged>,
+    /// Where it runs.
+    pub places: Vec<Place>,
+    counted: CountedAt,
+}
+
+/// One charge, and in which slot of its ring it is.
+#[derive(Debug)]
+struct Charged {
+    charge: Charge,
+    slot: u64,
+    is_leased: bool,
+}
+
+impl<'a> Request<'a> {
+    fn limit(&self, charge: &Charge) -> Option<&'a Limit> {
+        self.limits.iter().find(|limit| limit.id == charge.key.limit).copied()
+    }
+}
+
+impl Judged {
+    /// What has to be settled.
+    #[must_use]
+    pub fn taken(&self, request: Request<'_>) -> Taken {
+        let charged = |(charge, slot): (&Charge, u64)| {
+            let is_leased = request.limit(charge).is_some_and(|limit| limit.is_leased);
+            Charged { charge: *charge, slot, is_leased }
+        };
+        let charges = self.demand.charges.iter().zip(self.admission.charged_at.slots()).map(charged);
+        let places = self.demand.places.clone();
+        Taken { tenant: request.owner.tenant, charges: charges.collect(), places, counted: self.counted }
+    }
+}
+
+impl Counters {
+    /// Charges everything or nothing, and loads the session.
+    ///
+    /// # Errors
+    /// When the store is away, and the message belongs to a session or a limit is not kept without it.
+    pub async fn admit(
+        &self,
+        store: &Store,
+        metrics: &Metrics,
+        request: Request<'_>,
+        demand: Demand,
+    ) -> Result<Judged, StoreError> {
+        let judged = match self.admit_together(store, request, &demand).await {
+            Err(StoreError::Unavailable(reason)) => {
+                self.is_store_away.store(true, Ordering::Relaxed);
+                let judged = self.alone.admit(request, &demand);
+                judged.ok_or_else(|| {
+                    metrics.limits_not_judged();
+                    StoreError::Unavailable(reason)
+                })?
+            }
+            Err(error) => return Err(error),
+            Ok((admission, counted)) => {
+                if counted == CountedAt::Store {
+                    self.is_store_away.store(false, Ordering::Relaxed);
+                }
+                Judged { demand, admission, counted }
+            }
+        };
+        metrics.limits_judged(&judged.admission.verdict, judged.counted);
+        Ok(judged)
+    }
+
+    /// From leases as far as they reach, and of the store for the rest: in one round trip, or in two where the store has
+    /// room for the call and none for what would be taken in advance.
+    async fn admit_together(
+        &self,
+        store: &Store,
+        request: Request<'_>,
+        demand: &Demand,
+    ) -> Result<(Admission, CountedAt), StoreError> {
+        let tenant = request.owner.tenant;
+        let mut draws = self.draw(request, demand);
+        loop {
+            let rest = rest_of(demand, &draws);
+            if rest.is_empty() && request.session.is_none() {
+                return Ok((together(demand, &draws, None), CountedAt::Lease));
+            }
+            let admission = match store.admit(request.owner, request.session, &rest).await {
+                Ok(admission) => admission,
+                Err(error) => {
+                    self.return_drawn(tenant, demand, &draws);
+                    return Err(error);
+                }
+            };
+            match &admission.verdict {
+                Verdict::Admitted => self.keep_leases(request, &rest, &draws, &admission),
+                Verdict::Refused { .. } if ask_for_no_more(&mut draws) => continue,
+                Verdict::Refused { .. } | Verdict::NotTested => self.return_drawn(tenant, demand, &draws),
+            }
+            return Ok((together(demand, &draws, Some(admission)), CountedAt::Store));
+        }
+    }
+
+    /// What can be had from leases, in the order of the charges, and what has to be asked for.
+    fn draw(&self, request: Request<'_>, demand: &Demand) -> Vec<Draw> {
+        let draw = |charge: &Charge| match request.limit(charge) {
+            Some(limit) if limit.is_leased => {
+                self.leases.draw(request.owner.tenant, charge, request.data_planes, request.now)
+            }
+            _ => Draw::Ask { in_advance: 0 },
+        };
+        demand.charges.iter().map(draw).collect()
+    }
+
+    fn return_drawn(&self, tenant: TenantId, demand: &Demand, draws: &[Draw]) {
+        for (charge, draw) in demand.charges.iter().zip(draws) {
+            if let Draw::Leased { slot, .. } = draw {
+                self.give_back(tenant, charge.refund(*slot));
+            }
+        }
+    }
+
+    /// To the lease that it came from, or else to the store.
+    fn give_back(&self, tenant: TenantId, refund: Settlement) {
+        if !self.leases.take_back(tenant, &refund) {
+            self.settling.add(tenant, vec![refund]);
+        }
+    }
+
+    fn keep_leases(&self, request: Request<'_>, rest: &Demand, draws: &[Draw], admission: &Admission) {
+        let tenant = request.owner.tenant;
+        let asked = draws.iter().filter_map(|draw| match draw {
+            Draw::Ask { in_advance } => Some(*in_advance),
+            Draw::Leased { .. } => None,
+        });
+        let rings = admission.rings.iter().zip(admission.charged_at.slots());
+        for ((in_advance, charge), (ring, slot)) in asked.zip(&rest.charges).zip(rings) {
+            if in_advance > 0 {
+                let replaced = self.leases.keep(tenant, charge, in_advance, slot, ring.remaining, request.now);
+                self.settling.add(tenant, replaced.into_iter().collect());
+            }
+        }
+    }
+
+    /// Charges what it came to in the place of what was expected, where that is known now, and gives the places back. Off the
+    /// caller's clock, and at once: who sends one call after the other has to find room.
+    pub fn settle(&self, gateway: &Arc<Gateway>, taken: Taken, actual: impl Fn(&Charge) -> Option<u32>) {
+        let Taken { tenant, charges, places, counted } = taken;
+        let settled = |is_leased| {
+            let charges = charges.iter().filter(move |charged| charged.is_leased == is_leased);
+            let settled = charges.filter_map(|Charged { charge, slot, .. }| {
+                actual(charge).map(|actual| Settlement { charge: *charge, slot: *slot, actual })
+            });
+            settled.collect::<Vec<_>>()
+        };
+        if counted == CountedAt::Here {
+            self.alone.settle(tenant, &[settled(false), settled(true)].concat(), &places);
+            return;
+        }
+        self.settling.add(tenant, settled(true));
+        let settlements = settled(false);
+        if settlements.is_empty() && places.is_empty() {
+            return;
+        }
+        let held = Arc::clone(gateway);
+        gateway.calls.spawn(async move {
+            if let Err(error) = held.store.settle(tenant, &settlements, &places).await {
+                tracing::warn!(%error, "what a call was charged stays as it was expected");
+            }
+        });
+    }
+
+    /// Whether the store did not answer the last time that it was asked.
+    #[must_use]
+    pub fn is_store_away(&self) -> bool {
+        self.is_store_away.load(Ordering::Relaxed)
+    }
+}
+
+/// Tells the store what calls came to, gives back what was leased and not used, and asks a store that is away whether it is
+/// back, until `stopped`; then tells it once more.
+pub async fn keep_counters(gateway: Arc<Gateway>, stopped: CancellationToken) {
+    let counters = &gateway.counters;
+    tokio::join!(counters.settling.follow(&gateway.store, &stopped), look(&gateway, &stopped));
+    for (tenant, unused) in counters.leases.end_all() {
+        counters.settling.add(tenant, vec![unused]);
+    }
+    counters.settling.tell(&gateway.store).await;
+}
+
+async fn look(gateway: &Gateway, stopped: &CancellationToken) {
+    let counters = &gateway.counters;
+    while stopped.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+        for (tenant, unused) in counters.leases.end_those_over(Instant::now()) {
+            counters.settling.add(tenant, vec![unused]);
+        }
+        if counters.is_store_away() && gateway.store.ping().await.is_ok() {
+            counters.alone.tell(&gateway.store).await;
+            counters.is_store_away.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What leases do not cover.
+fn rest_of(demand: &Demand, draws: &[Draw]) -> Demand {
+    let charges = demand.charges.iter().zip(draws).filter_map(|(charge, draw)| match draw {
+        Draw::Ask { in_advance } => Some(Charge { cost: charge.cost.saturating_add(*in_advance), ..*charge }),
+        Draw::Leased { .. } => None,
+    });
+    Demand { charges: charges.collect(), places: demand.places.clone() }
+}
+
+/// Nothing in advance any more; false when nothing was.
+fn ask_for_no_more(draws: &mut [Draw]) -> bool {
+    let mut did = false;
+    for draw in draws {
+        if let Draw::Ask { in_advance } = draw {
+            did |= std::mem::take(in_advance) > 0;
+        }
+    }
+    did
+}
+
+/// The whole answer, in the order of the charges.
+fn together(demand: &Demand, draws: &[Draw], rest: Option<Admission>) -> Admission {
+    let rest = rest.unwrap_or_else(Admission::of_nothing);
+    if rest.verdict == Verdict::NotTested {
+        return rest;
+    }
+    let is_admitted = rest.verdict == Verdict::Admitted;
+    let (mut asked, mut slots) = (rest.rings.iter(), rest.charged_at.slots());
+    let (mut rings, mut charged_at) = (Vec::with_capacity(demand.charges.len()), Vec::new());
+    for draw in draws {
+        let (ring, slot) = match draw {
+            Draw::Leased { slot, remaining } => {
+                (RingState { remaining: *remaining, reset_s: 0, retry_after_s: 0 }, Some(*slot))
+            }
+            Draw::Ask { in_advance } => {
+                let ring = asked.next().copied().unwrap_or(RingState { remaining: 0, reset_s: 0, retry_after_s: 0 });
+                let ours = if is_admitted { *in_advance } else { 0 };
+                (RingState { remaining: ring.remaining.saturating_add(ours), ..ring }, slots.next())
+            }
+        };
+        rings.push(ring);
+        charged_at.extend(slot.filter(|_| is_admitted));
+    }
+    Admission { rings, charged_at: ChargedAt::from_slots(charged_at), ..rest }
+}
