@@ -70,6 +70,9 @@ pub struct ServerSpec {
     /// What becomes of definitions that are new or have changed; `{approval: trust}` unless told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catalog: Option<Catalog>,
+    /// What becomes of the usage that it reports with its results, in `_meta`; `ignore` unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reported_usage: Option<UsageReports>,
 }
 
 /// One running copy.
@@ -129,6 +132,19 @@ pub enum Approval {
     Pinned,
 }
 
+/// What becomes of the usage that a server reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UsageReports {
+    /// Nobody looks for it.
+    Ignore,
+    /// It is kept on the record, beside what Tollgate counts.
+    Record,
+    /// The server is trusted with the bill: its tokens are the record's. What Tollgate counts is kept beside them, and is
+    /// what limits go by.
+    Bill,
+}
+
 /// What the server side says about a server.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ServerStatus {
@@ -171,6 +187,8 @@ pub struct EffectiveServer {
     pub era: Era,
     /// What becomes of a definition that is new or has changed.
     pub approval: Approval,
+    /// What becomes of the usage that it reports.
+    pub reported_usage: UsageReports,
 }
 
 /// What a server's spec means.
@@ -253,6 +271,27 @@ impl Approval {
     }
 }
 
+impl UsageReports {
+    /// As the API writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ignore => "ignore",
+            Self::Record => "record",
+            Self::Bill => "bill",
+        }
+    }
+
+    /// As a spec in the database has it, where it says anything.
+    pub(crate) fn wire(text: Option<&str>) -> wire::UsageReports {
+        match text {
+            Some("record") => wire::UsageReports::Record,
+            Some("bill") => wire::UsageReports::Bill,
+            _ => wire::UsageReports::Unspecified,
+        }
+    }
+}
+
 impl ServerSpec {
     /// What applies where it is silent.
     #[must_use]
@@ -263,7 +302,8 @@ impl ServerSpec {
             (_, era) => era,
         };
         let approval = self.catalog.as_ref().map_or(Approval::Trust, |catalog| catalog.approval);
-        EffectiveServer { transport, era, approval }
+        let reported_usage = self.reported_usage.unwrap_or(UsageReports::Ignore);
+        EffectiveServer { transport, era, approval, reported_usage }
     }
 }
 
@@ -298,7 +338,7 @@ impl Kind for ServerSpec {
             Some(team) => teams::look_up(tx, team, "/spec/team", faults).await?,
             None => None,
         };
-        let EffectiveServer { transport, era, approval } = self.effective();
+        let EffectiveServer { transport, era, approval, .. } = self.effective();
         Ok(Some(Meaning { transport: transport.as_str(), era: era.as_str(), approval, team, instances, secrets }))
     }
 

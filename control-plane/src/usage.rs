@@ -9,11 +9,13 @@ pub mod api;
 mod csv;
 mod fact;
 mod intake;
+mod reported;
 mod sql;
 #[cfg(test)]
 mod tests;
 
 pub use intake::UsageIntake;
+pub use reported::{CountedTokens, ReportedCost, ReportedUsage};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -60,16 +62,28 @@ pub struct UsageRecord {
     pub http_status: i32,
     /// The JSON-RPC error code of the answer.
     pub rpc_error_code: Option<i64>,
-    /// Of the request's arguments.
+    /// Of the request's arguments, or of the URI that it names.
     pub input_bytes: i64,
-    /// Of the result.
+    /// Of the answer.
     pub output_bytes: i64,
     /// Of the request's arguments.
     pub input_tokens: i64,
     /// Of the result.
     pub output_tokens: i64,
-    /// How the tokens were counted: `estimated`.
+    /// How the tokens were found out: `exact`, `estimated` or `server_reported`.
     pub token_method: String,
+    /// What counted them, with its version; empty where nothing was counted exactly.
+    #[schema(example = "o200k_base/bpe-openai-0.3.2")]
+    pub tokenizer: String,
+    /// Images in the result.
+    pub images: i32,
+    /// Pieces of audio in the result.
+    pub audio: i32,
+    /// Bytes of them and of other binary content, decoded.
+    pub media_bytes: i64,
+    /// What the server says that the call used; absent when it says nothing that was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reported: Option<ReportedUsage>,
     /// From arrival to the last byte answered.
     pub duration_ms: f64,
     /// From the first byte sent to the server to its last byte.

@@ -6,7 +6,7 @@
 use std::{
     net::IpAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use http::{HeaderMap, StatusCode};
@@ -17,17 +17,22 @@ use tollgate_proto::{
 
 use crate::{
     gateway::Gateway,
-    mcp::{message::RequestId, method::Method, version::Era},
-    metering::{Charged, Usage},
-    refusal::Refusal,
-    telemetry::{
-        metrics::Operation,
-        span::{CallAttributes, CallSpan},
+    mcp::{
+        json::Raw,
+        message::{RequestId, Response},
+        method::Method,
+        version::Era,
     },
+    metering::{Charged, Tally},
+    refusal::Refusal,
+    telemetry::{metrics::Operation, span::CallSpan},
     usage::Intent,
 };
 
+mod closing;
 mod learnt;
+
+use closing::Rest;
 
 /// The decision of a call that was let through.
 pub const ALLOWED: &str = "allowed";
@@ -52,6 +57,7 @@ pub struct Call {
     upstream: Duration,
     rate_headers: HeaderMap,
     charged: Option<Charged>,
+    tally: Tally,
     cut_off: bool,
     closed: bool,
 }
@@ -93,6 +99,7 @@ impl Call {
             upstream: Duration::ZERO,
             rate_headers: HeaderMap::new(),
             charged: None,
+            tally: Tally::default(),
             cut_off: false,
             closed: false,
         }
@@ -138,8 +145,7 @@ impl Call {
         record.forwarded = self.intent.is_some() && (self.decision == ALLOWED || self.cut_off);
         record.duration_us = micros(self.started.elapsed());
         record.upstream_us = micros(self.upstream);
-        let Usage { input, output } = self.gateway.meter.estimate(&record);
-        (record.input_tokens, record.output_tokens) = (input, output);
+        record.input_tokens = self.gateway.meter.expected_input(&record);
         record.trace_id = self.span.as_ref().map(CallSpan::trace_id).unwrap_or_default();
         record
     }
@@ -150,9 +156,13 @@ impl Call {
         self.span.get_or_insert_with(|| gateway.tracing.call(None, header.as_deref(), state.as_deref()))
     }
 
-    /// As many tokens as it will come to, as far as its tool's calls of before tell.
-    pub(crate) fn expected_tokens(&self) -> u64 {
-        self.gateway.meter.expect(&self.record)
+    /// As many tokens as it will come to, as far as its tool's calls of before tell; `None` where it uses none.
+    pub(crate) fn expected_tokens(&self) -> Option<u64> {
+        match self.method? {
+            // What came of a task is known to nobody before it is handed out.
+            Method::TasksGet | Method::TasksResult => Some(0),
+            method => method.is_executing().then(|| self.gateway.meter.expect(&self.record)),
+        }
     }
 
     /// Headers of the HTTP request that servers may be passed.
@@ -188,7 +198,19 @@ impl Call {
         self.cut_off = true;
     }
 
-    /// Writes the record, ends the span and counts the call.
+    /// The agent got this answer.
+    pub(crate) fn answered(&mut self, response: &Response) {
+        if let Ok(result) = &response.outcome {
+            self.tally.answered(&self.gateway, result);
+        }
+    }
+
+    /// The agent got this result on a stream that goes on, and that may be of another call.
+    pub(crate) fn passed_by(&mut self, result: &Raw) {
+        self.tally.passed_by(&self.gateway, result);
+    }
+
+    /// Counts the call; ends the span and writes the record as soon as its tokens are known.
     pub fn close(mut self, ending: Ending) {
         self.settle(ending);
     }
@@ -202,14 +224,7 @@ impl Call {
         self.record.rpc_error_code = ending.rpc_error_code;
         self.record.output_bytes = ending.output_bytes;
         let record = self.record();
-        if matches!(ending.outcome, Outcome::Ok | Outcome::ToolError) && !record.tool.is_empty() {
-            self.gateway.meter.learn(&record);
-        }
-        if let Some(charged) = self.charged.take() {
-            charged.settle(&self.gateway, record.input_tokens + record.output_tokens);
-        }
         self.span();
-        self.end_span(&record);
         self.gateway.metrics.ended(Operation {
             method: self.method,
             server: &record.server,
@@ -219,38 +234,21 @@ impl Call {
             duration: self.started.elapsed(),
             upstream: self.upstream,
         });
-        match self.intent.take() {
-            Some(intent) => intent.complete(record),
-            None => {
-                if let Err(error) = self.gateway.spool.record(record) {
-                    tracing::error!(call_id = %self.id, %error, "the refusal could not be recorded");
-                }
-            }
-        }
-    }
-
-    fn end_span(&self, record: &UsageRecord) {
-        let Some(span) = &self.span else { return };
-        let request_id = self.request_id.as_ref().map(ToString::to_string).unwrap_or_default();
-        span.end(&CallAttributes {
-            method: &record.method,
-            tool: &record.tool,
-            server: &record.server,
-            protocol_version: &record.protocol_version,
-            tenant: &record.tenant_id,
-            team: &record.team_id,
-            agent: &record.agent_id,
-            request_id: &request_id,
+        let passed = std::mem::take(&mut self.tally);
+        let rest = Rest {
+            // What no server has seen has used nothing.
+            tally: if record.forwarded { passed } else { Tally::default() },
+            record,
+            charged: self.charged.take(),
+            intent: self.intent.take(),
+            span: self.span.take(),
+            request_id: self.request_id.take(),
+            peer: self.peer,
             decision: self.decision,
-            call_id: &record.call_id,
-            client_address: &self.peer.to_string(),
-            error_type: &error_type(record, self.decision),
-            rpc_error_code: record.rpc_error_code,
-            http_status: u16::try_from(record.http_status).unwrap_or_default(),
-            input_tokens: record.input_tokens,
-            output_tokens: record.output_tokens,
-            upstream_ms: self.upstream.as_secs_f64() * 1_000.0,
-        });
+            upstream: self.upstream,
+            ended_at: SystemTime::now(),
+        };
+        closing::close(&self.gateway, rest);
     }
 }
 
@@ -262,19 +260,5 @@ impl Drop for Call {
             rpc_error_code: 0,
             output_bytes: self.record.output_bytes,
         });
-    }
-}
-
-/// `error.type` as the conventions have it: the JSON-RPC code, `tool_error`, else what went wrong.
-fn error_type(record: &UsageRecord, decision: &str) -> String {
-    match record.outcome() {
-        Outcome::Ok | Outcome::Unspecified => String::new(),
-        Outcome::ToolError => "tool_error".to_owned(),
-        Outcome::RpcError => record.rpc_error_code.to_string(),
-        Outcome::Refused | Outcome::CutOff => decision.to_owned(),
-        Outcome::Timeout => "timeout".to_owned(),
-        Outcome::UpstreamError => "upstream_error".to_owned(),
-        Outcome::Abandoned => "cancelled".to_owned(),
-        Outcome::Unknown => "unknown".to_owned(),
     }
 }

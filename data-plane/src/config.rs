@@ -6,6 +6,8 @@ use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tollgate_proto::{EnrollmentToken, TrustedProxies};
 
+use crate::metering::TokenCount;
+
 /// Renders metrics of something else that lives in the process, in the OpenMetrics text format.
 pub type OtherMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
@@ -32,6 +34,8 @@ pub struct Config {
     pub trusted_proxies: TrustedProxies,
     /// How long a server may take to its first byte.
     pub upstream_timeout: Duration,
+    /// How tokens are counted.
+    pub token_count: TokenCount,
     /// How long running calls may go on after the stop was asked for.
     pub drain_timeout: Duration,
     /// What `/metrics` shows beside the data plane's own: the control plane's, where both share a process.

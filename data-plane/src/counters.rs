@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tollgate_proto::TenantId;
 
@@ -116,6 +117,15 @@ impl Judged {
         let charges = self.demand.charges.iter().zip(self.admission.charged_at.slots()).map(charged);
         let places = self.demand.places.clone();
         Taken { tenant: request.owner.tenant, charges: charges.collect(), places, counted: self.counted }
+    }
+}
+
+impl Taken {
+    /// The places alone, which are no longer held by this.
+    #[must_use]
+    pub fn take_places(&mut self) -> Self {
+        let places = std::mem::take(&mut self.places);
+        Self { tenant: self.tenant, charges: Vec::new(), places, counted: self.counted }
     }
 }
 
@@ -245,11 +255,15 @@ impl Counters {
             return;
         }
         let held = Arc::clone(gateway);
-        gateway.calls.spawn(async move {
+        let settled = async move {
             if let Err(error) = held.store.settle(tenant, &settlements, &places).await {
                 tracing::warn!(%error, "what a call was charged stays as it was expected");
             }
-        });
+        };
+        // A call may be dropped when there is no runtime any more.
+        if let Ok(runtime) = Handle::try_current() {
+            gateway.calls.spawn_on(settled, &runtime);
+        }
     }
 
     /// Whether the store did not answer the last time that it was asked.

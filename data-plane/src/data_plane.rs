@@ -103,7 +103,7 @@ pub async fn start(config: Config) -> Result<DataPlane, StartError> {
         tokens: Tokens::new(Introspector::new(link.clone())),
         store,
         counters: Counters::default(),
-        meter: Meter::default(),
+        meter: Meter::new(config.token_count),
         upstreams: Arc::new(Upstreams::new(config.upstream_timeout)),
         catalog: Catalog::default(),
         opening: Opening::default(),

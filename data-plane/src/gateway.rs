@@ -2,6 +2,9 @@
 //!
 //! Invariant: it is built once, when the data plane starts, and nothing else reads settings.
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 use std::sync::Arc;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

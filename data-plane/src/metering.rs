@@ -1,25 +1,41 @@
 //! What calls use: what is expected before they run, what they hold while they do, and what they came to.
 //!
+//! - Before: `expected` and `density`, learnt of every tool.
+//! - While: `charged` is what limits hold for a call, `running` who holds a place.
+//! - After: `payload`, `media` and `reported` say what counts, `counter` counts it, `tally` does so for one call.
+//!
 //! Invariant: what was charged for a call is settled or given back exactly once, however the call ends.
 
 mod charged;
+mod counter;
+mod counts;
+mod density;
 mod expected;
+mod media;
+mod payload;
+mod per_tool;
+mod reported;
 mod running;
+mod tally;
 
-use tollgate_proto::usage::v1::UsageRecord;
+use tollgate_proto::usage::v1::{Outcome, UsageRecord};
 
 pub use charged::Charged;
+pub use counter::{TokenCount, TokenCountError};
 pub use running::keep_places;
+pub use tally::Tally;
 
+use counter::Counter;
+use counts::Counts;
+use density::Densities;
 use expected::Expected;
 use running::Running;
 
-/// Bytes of one token, by which tokens are estimated.
-const BYTES_PER_TOKEN: f64 = 3.5;
-
 /// What this data plane knows of what calls use.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Meter {
+    counter: Counter,
+    densities: Densities,
     expected: Expected,
     running: Running,
 }
@@ -34,31 +50,59 @@ pub struct Usage {
 }
 
 impl Meter {
-    /// What a call comes to, by its bytes.
+    /// Of a data plane that counts so and knows nothing yet.
     #[must_use]
-    pub fn estimate(&self, record: &UsageRecord) -> Usage {
-        Usage { input: tokens_of(record.input_bytes), output: tokens_of(record.output_bytes) }
+    pub fn new(count: TokenCount) -> Self {
+        Self::with(Counter::new(count))
+    }
+
+    fn with(counter: Counter) -> Self {
+        Self { counter, densities: Densities::default(), expected: Expected::default(), running: Running::default() }
+    }
+
+    /// One whose counts come too late.
+    #[cfg(all(test, feature = "exact-tokens"))]
+    pub(crate) fn that_never_counts() -> Self {
+        Self::with(Counter::that_never_counts(std::time::Duration::ZERO))
+    }
+
+    /// One whose counts are waited for as long as anything runs.
+    #[cfg(all(test, feature = "exact-tokens"))]
+    pub(crate) fn that_counts_for_ever() -> Self {
+        Self::with(Counter::that_never_counts(std::time::Duration::MAX))
+    }
+
+    /// As many tokens as the input of a call will come to that has been read.
+    #[must_use]
+    pub fn expected_input(&self, record: &UsageRecord) -> u64 {
+        self.densities.of(&record.server_id, &record.tool).input.tokens(record.input_bytes)
     }
 
     /// As many tokens as a call will come to that has been read and not run: its input, and an output that 95 of 100
     /// calls of its tool do not exceed.
     #[must_use]
     pub fn expect(&self, record: &UsageRecord) -> u64 {
-        self.estimate(record).input.saturating_add(self.expected.output(&record.server_id, &record.tool))
+        self.expected_input(record).saturating_add(self.expected.output(&record.server_id, &record.tool))
     }
 
-    /// Learns from a call that a server has answered.
-    pub fn learn(&self, record: &UsageRecord) {
+    /// Calls that wait to be counted.
+    #[must_use]
+    pub fn counts_waiting(&self) -> usize {
+        self.counter.waiting()
+    }
+
+    /// What these counts come to for a call, with what is not counted by the calls of its tool before.
+    fn usage(&self, record: &UsageRecord, counts: &Counts) -> Usage {
+        let (input, output) = counts.tokens(&self.densities.of(&record.server_id, &record.tool));
+        Usage { input, output }
+    }
+
+    /// Learns from a call that a server has answered. `record`: with the tokens that were counted here.
+    fn learn(&self, record: &UsageRecord, counts: &Counts) {
+        if !matches!(record.outcome(), Outcome::Ok | Outcome::ToolError) || record.tool.is_empty() {
+            return;
+        }
         self.expected.learn(&record.server_id, &record.tool, record.output_tokens);
+        self.densities.learn(&record.server_id, &record.tool, counts);
     }
-}
-
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "an estimate of a size that memory bounds"
-)]
-fn tokens_of(bytes: u64) -> u64 {
-    (bytes as f64 / BYTES_PER_TOKEN).ceil() as u64
 }

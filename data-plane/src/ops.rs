@@ -120,6 +120,7 @@ fn gauges(gateway: &Gateway) -> Gauges {
     Gauges {
         spool_records: gateway.spool.depth(),
         spool_bytes: gateway.spool.bytes(),
+        counts_waiting: gateway.meter.counts_waiting(),
         policy_age: freshness.age,
         policy_lease: freshness.rest,
         is_store_away: gateway.counters.is_store_away(),

@@ -38,7 +38,7 @@ pub use disk::Shelf;
 pub use freshness::{Currency, Freshness, Stale, Staleness};
 pub use limits::{Limit, LimitError, Limits, OnStoreOutage, Party, Rate, Subject};
 pub use revocations::{RevocationError, Revocations, TokenFacts};
-pub use snapshot::{Agent, Instance, Server, Snapshot, Team, Tenant, Transport, User};
+pub use snapshot::{Agent, Instance, Server, Snapshot, Team, Tenant, Transport, UsageReports, User};
 pub use tollgate_proto::Egress;
 pub use toolset::{Toolset, Toolsets};
 pub use via::Via;

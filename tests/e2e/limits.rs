@@ -113,8 +113,8 @@ async fn tokens_are_reserved_before_a_call_and_settled_after_it_across_data_plan
     let policy = first.header("ratelimit-policy").expect("a policy");
     assert_eq!(policy, r#""words.tokens";q=2000;qu="tokens";w=600"#);
     assert!(first.header("ratelimit").is_some_and(|left| left.starts_with(r#""words.tokens";r=1499"#)));
-    // 4,200 bytes are 1,200 tokens: with 500 for the answer there is room for one, once the first has given back.
-    let long = json!({"text": "x".repeat(4_200)});
+    // 3,600 digits are 1,200 tokens: with 500 for the answer there is room for one, once the first has given back.
+    let long = json!({"text": "7".repeat(3_600)});
     eventually_true("what was reserved to be given back", || async {
         other.call("read", long.clone()).await.status == 200
     })

@@ -53,6 +53,7 @@ mod staleness;
 mod tasks;
 mod telemetry;
 mod tls;
+mod token_counts;
 mod toolsets;
 mod two_admins;
 mod upstream;

@@ -40,6 +40,23 @@ pub struct UsageRecord {
     pub policy_revision: i64,
     /// HTTP status that the agent got.
     pub http_status: i64,
+    /// Tokens of the arguments.
+    pub input_tokens: i64,
+    /// Tokens of the result.
+    pub output_tokens: i64,
+    /// `exact`, `estimated` or `server_reported`.
+    pub token_method: String,
+    /// What counted.
+    pub tokenizer: String,
+    /// Images in the result.
+    pub images: i64,
+    /// Pieces of audio in the result.
+    pub audio: i64,
+    /// Bytes of binary content.
+    pub media_bytes: i64,
+    /// What the server reported, where it was taken.
+    #[serde(default)]
+    pub reported: serde_json::Value,
     /// JSON-RPC error code that the agent got.
     #[serde(default)]
     pub rpc_error_code: Option<i64>,

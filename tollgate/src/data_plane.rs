@@ -6,6 +6,7 @@ pub(crate) use tollgate_data_plane::DataPlane;
 use tollgate_data_plane::{
     Config,
     config::{OtherMetrics, TlsFiles},
+    metering::TokenCount,
     start,
 };
 use tollgate_proto::{EnrollmentToken, TrustedProxies};
@@ -59,6 +60,7 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
     let tls = read_tls(&mut reader);
     let trusted_proxies = reader.parsed_or_default("trusted_proxies");
     let upstream_timeout = reader.duration("upstream_timeout");
+    let token_count = reader.parsed("token_count");
     let drain_timeout = reader.duration("drain_timeout");
     let log = reader.required("log");
     let complete = || {
@@ -73,6 +75,7 @@ fn read(mut reader: Reader) -> Result<(Config, String), Failure> {
             tls,
             trusted_proxies,
             upstream_timeout: upstream_timeout?,
+            token_count: token_count?,
             drain_timeout: drain_timeout?,
             other_metrics: None,
         };
@@ -102,6 +105,7 @@ pub(crate) struct Local {
     pub(crate) store_timeout: Duration,
     pub(crate) state_dir: PathBuf,
     pub(crate) upstream_timeout: Duration,
+    pub(crate) token_count: TokenCount,
     pub(crate) drain_timeout: Duration,
     pub(crate) other_metrics: OtherMetrics,
 }
@@ -119,6 +123,7 @@ pub(crate) async fn start_local(local: Local) -> Result<DataPlane, Failure> {
         tls: None,
         trusted_proxies: TrustedProxies::default(),
         upstream_timeout: local.upstream_timeout,
+        token_count: local.token_count,
         drain_timeout: local.drain_timeout,
         other_metrics: Some(local.other_metrics),
     };

@@ -14,6 +14,7 @@ use std::{
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tollgate_control_plane::{Config, ControlPlane, Enrolment, POLICY_LEASE, authority};
+use tollgate_data_plane::metering::TokenCount;
 use tollgate_proto::{EnrollmentToken, TrustedProxies};
 use url::Url;
 
@@ -87,6 +88,9 @@ pub(crate) struct Args {
     /// How long a server may take to begin its answer
     #[arg(long, value_name = "DURATION", env = "TOLLGATE_UPSTREAM_TIMEOUT", default_value = "30s", value_parser = settings::duration)]
     upstream_timeout: Duration,
+    /// How tokens are counted: exact, estimate or off
+    #[arg(long, value_name = "HOW", env = "TOLLGATE_TOKEN_COUNT", default_value = TokenCount::DEFAULT.as_str())]
+    token_count: TokenCount,
     /// File to apply at the start, as `tollgate apply` does
     #[arg(long, value_name = "FILE")]
     apply: Option<PathBuf>,
@@ -191,6 +195,7 @@ async fn start(
         state_dir: dir.path().join("data-plane"),
         store_timeout: args.store_timeout,
         upstream_timeout: args.upstream_timeout,
+        token_count: args.token_count,
         drain_timeout: DRAIN_TIMEOUT,
         other_metrics: Arc::new(move || app.metrics.render(app.db.pool(), app.policy_changes.connected())),
     };

@@ -137,6 +137,16 @@ impl Editable for ServerSpec {
                 ]),
             )
             .hint("What becomes of tools, prompts and resources when the server says something new of them."),
+            Field::new(
+                "reported_usage",
+                "Usage that it reports",
+                Control::Select(vec![
+                    choice("ignore", "Ignore: what Tollgate counts is what counts"),
+                    choice("record", "Record: kept beside what Tollgate counts"),
+                    choice("bill", "Bill: its tokens and its cost are billed"),
+                ]),
+            )
+            .hint("Tokens and cost that the server names in _meta of its results."),
             Field::new("team", "Team", Control::Select(Choice::none_or("No team", &choices.teams)))
                 .hint("Who answers for it."),
         ]
@@ -155,6 +165,7 @@ impl Editable for ServerSpec {
         let transport = if object.spec.transport == Some(Transport::Sse) { "sse" } else { "" };
         credential::entries(&object.spec)
             .with("approval", object.spec.effective().approval.as_str())
+            .with("reported_usage", object.spec.effective().reported_usage.as_str())
             .with("instances", lines.join("\n"))
             .with("transport", transport)
             .with("era", era)
@@ -176,6 +187,10 @@ impl Editable for ServerSpec {
         if approval.is_string() {
             spec["catalog"] = json!({ "approval": approval });
         }
+        let reported_usage = entries.text("reported_usage");
+        if reported_usage.is_string() {
+            spec["reported_usage"] = reported_usage;
+        }
         spec
     }
 
@@ -185,6 +200,7 @@ impl Editable for ServerSpec {
             Some("transport") => "transport",
             Some("era") => "era",
             Some("catalog") => "approval",
+            Some("reported_usage") => "reported_usage",
             Some("team") => "team",
             Some("credential") => credential::field_at(pointer),
             Some("passed_headers") => "passed_headers",

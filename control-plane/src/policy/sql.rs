@@ -22,7 +22,7 @@ use crate::{
     catalog::ItemKind,
     db::TenantTx,
     grants::wire_conditions,
-    servers::{Approval, credential::StoredSecret},
+    servers::{Approval, UsageReports, credential::StoredSecret},
 };
 
 pub(super) async fn bump(connection: &mut PgConnection, tenant: TenantId) -> Result<i64, sqlx::Error> {
@@ -205,6 +205,7 @@ pub(super) async fn servers(connection: &mut PgConnection, tenant: TenantId) -> 
     .peekable();
     let servers = sqlx::query!(
         r#"SELECT id, name, display_name, transport, era, approval, spec -> 'credential' AS credential,
+                  spec ->> 'reported_usage' AS reported_usage,
                   coalesce((SELECT array_agg(lower(header)) FROM jsonb_array_elements_text(spec -> 'passed_headers') header),
                            '{}') AS "passed_headers!"
            FROM servers WHERE tenant_id = $1 ORDER BY id"#,
@@ -237,6 +238,7 @@ pub(super) async fn servers(connection: &mut PgConnection, tenant: TenantId) -> 
                 credential: None,
                 approval: Approval::of(&row.approval).wire().into(),
                 catalog: Vec::new(),
+                usage_reports: UsageReports::wire(row.reported_usage.as_deref()).into(),
             };
             ServerRow { server, id, credential: row.credential }
         })

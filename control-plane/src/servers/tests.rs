@@ -1,6 +1,6 @@
 use http::Method;
 use serde_json::json;
-use tollgate_proto::policy::v1::{Era, Transport};
+use tollgate_proto::policy::v1::{Era, Transport, UsageReports};
 
 use crate::{
     policy,
@@ -13,7 +13,8 @@ async fn a_server_shows_what_was_sent_and_what_applies() {
         let spec = json!({ "instances": [{ "url": "http://127.0.0.1:3001/mcp" }], "credential": { "type": "none" } });
         let created = bench.post("servers", json!({ "name": "demo", "spec": spec })).await.expect(201);
         assert_eq!(created.json["spec"], spec);
-        let effective = json!({ "transport": "streamable-http", "era": "auto", "approval": "trust" });
+        let effective =
+            json!({ "transport": "streamable-http", "era": "auto", "approval": "trust", "reported_usage": "ignore" });
         let catalog = json!({ "approved": 0, "pending": 0, "blocked": 0, "waiting": 0, "reads": [] });
         let urls = json!({ "mcp": "http://data.test/t/acme/mcp/demo" });
         let id = &created.json["status"]["instances"][0]["id"];
@@ -33,6 +34,32 @@ async fn a_server_shows_what_was_sent_and_what_applies() {
 }
 
 #[tokio::test]
+async fn what_becomes_of_the_usage_that_a_server_reports_is_told_to_data_planes() {
+    run(async |bench| {
+        let instances = json!([{ "url": "http://127.0.0.1:3001/mcp" }]);
+        let silent = json!({ "instances": instances });
+        bench.put("servers/silent", json!({ "spec": silent })).await.expect(201);
+        for told in ["ignore", "record", "bill"] {
+            let spec = json!({ "instances": instances, "reported_usage": told });
+            let server = bench.put(&format!("servers/{told}"), json!({ "spec": spec })).await.expect(201).json;
+            assert_eq!(server["status"]["effective"]["reported_usage"], told);
+        }
+        let policy = policy::compile(&bench.app, bench.acme).await.expect("it compiles").expect("a policy");
+        let sent: Vec<_> = policy.servers.iter().map(|server| (&*server.name, server.usage_reports())).collect();
+        let expected = [
+            ("silent", UsageReports::Unspecified),
+            ("ignore", UsageReports::Unspecified),
+            ("record", UsageReports::Record),
+            ("bill", UsageReports::Bill),
+        ];
+        assert_eq!(sent, expected);
+        let spec = json!({ "instances": instances, "reported_usage": "believe" });
+        bench.put("servers/other", json!({ "spec": spec })).await.expect(422);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_server_with_a_separate_event_stream_is_legacy_unless_told_otherwise() {
     run(async |bench| {
         let spec = json!({ "instances": [{ "url": "http://127.0.0.1:3001/sse" }], "transport": "sse" });
@@ -40,7 +67,7 @@ async fn a_server_with_a_separate_event_stream_is_legacy_unless_told_otherwise()
         assert_eq!(created.json["spec"], spec);
         assert_eq!(
             created.json["status"]["effective"],
-            json!({ "transport": "sse", "era": "legacy", "approval": "trust" })
+            json!({ "transport": "sse", "era": "legacy", "approval": "trust", "reported_usage": "ignore" })
         );
         let told = async || {
             let policy = policy::compile(&bench.app, bench.acme).await.expect("it compiles").expect("a policy");

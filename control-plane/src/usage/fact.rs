@@ -8,9 +8,11 @@ use std::borrow::Cow;
 use chrono::{DateTime, NaiveDate, Utc};
 use tollgate_proto::{
     AgentId, ServerId, TeamId, TenantId, UserId,
-    usage::v1::{Outcome, UsageRecord},
+    usage::v1::{Outcome, TokenMethod, UsageRecord},
 };
 use uuid::Uuid;
+
+use super::reported::ReportedUsage;
 
 /// A record as the database holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +47,13 @@ pub(super) struct Fact {
     /// `None` when the agent acted for itself.
     pub(super) user_id: Option<Uuid>,
     pub(super) user: String,
+    pub(super) token_method: &'static str,
+    pub(super) tokenizer: String,
+    pub(super) images: i32,
+    pub(super) audio: i32,
+    pub(super) media_bytes: i64,
+    /// `None` when its server reported nothing that was taken.
+    pub(super) reported: Option<ReportedUsage>,
 }
 
 /// Why a record cannot be stored as a fact.
@@ -60,6 +69,8 @@ pub(super) enum Unreadable {
     Outcome,
     #[error("`{0}` is out of range")]
     Number(&'static str),
+    #[error("`{0}` is missing")]
+    Unsaid(&'static str),
 }
 
 impl Fact {
@@ -97,6 +108,12 @@ impl Fact {
             policy_revision: count("policy_revision", record.policy_revision)?,
             user_id: id::<UserId>("user_id", &record.user_id)?,
             user: text(&record.user),
+            token_method: token_method(record.token_method),
+            tokenizer: text(&record.tokenizer),
+            images: i32::try_from(record.images).map_err(|_| Unreadable::Number("images"))?,
+            audio: i32::try_from(record.audio).map_err(|_| Unreadable::Number("audio"))?,
+            media_bytes: count("media_bytes", record.media_bytes)?,
+            reported: reported(record)?,
         })
     }
 
@@ -127,13 +144,31 @@ where
 }
 
 /// Postgres' text holds no NUL. An agent can send one in the name of a tool, and its call still counts.
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     let text = if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) };
     text.into_owned()
 }
 
-fn count(field: &'static str, value: u64) -> Result<i64, Unreadable> {
+pub(super) fn count(field: &'static str, value: u64) -> Result<i64, Unreadable> {
     i64::try_from(value).map_err(|_| Unreadable::Number(field))
+}
+
+/// What is not known any more was estimated once.
+fn token_method(value: i32) -> &'static str {
+    match TokenMethod::try_from(value) {
+        Ok(TokenMethod::Exact) => "exact",
+        Ok(TokenMethod::ServerReported) => "server_reported",
+        Ok(TokenMethod::Unspecified | TokenMethod::Estimated) | Err(_) => "estimated",
+    }
+}
+
+fn reported(record: &UsageRecord) -> Result<Option<ReportedUsage>, Unreadable> {
+    let replaces = record.token_method() == TokenMethod::ServerReported;
+    match &record.reported {
+        Some(reported) => ReportedUsage::read(reported, replaces).map(Some),
+        None if replaces => Err(Unreadable::Unsaid("reported")),
+        None => Ok(None),
+    }
 }
 
 fn outcome(value: i32) -> Option<&'static str> {
@@ -191,6 +226,11 @@ mod tests {
             (UsageRecord { outcome: 99, ..record() }, Unreadable::Outcome),
             (UsageRecord { http_status: -1, ..record() }, Unreadable::Number("http_status")),
             (UsageRecord { input_tokens: u64::MAX, ..record() }, Unreadable::Number("input_tokens")),
+            (UsageRecord { images: u32::MAX, ..record() }, Unreadable::Number("images")),
+            (
+                UsageRecord { token_method: TokenMethod::ServerReported.into(), ..record() },
+                Unreadable::Unsaid("reported"),
+            ),
         ];
         for (record, reason) in broken {
             assert_eq!(Fact::read(&record), Err(reason));

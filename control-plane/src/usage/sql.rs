@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Json};
 use tollgate_proto::{AgentId, DataPlaneId, TenantId, UserId};
 use uuid::Uuid;
 
-use super::{Dimension, Filter, Position, ReportRow, Summary, UsageRecord, fact::Fact, intake::Quarantined};
+use super::{
+    Dimension, Filter, Position, ReportRow, ReportedUsage, Summary, UsageRecord, fact::Fact, intake::Quarantined,
+};
 
 /// One column of many facts, as `UNNEST` takes it.
 fn column<'a, F, T>(facts: &'a [F], of: impl Fn(&'a F) -> T) -> Vec<T> {
@@ -37,12 +39,13 @@ pub(super) async fn insert_facts(
              (data_plane_id, tenant_id, event_day, call_id, at, agent_id, agent, team_id, team, cost_center, server_id,
               server, tool, method, protocol_version, outcome, decision, forwarded, http_status, rpc_error_code,
               input_bytes, output_bytes, input_tokens, output_tokens, duration_us, upstream_us, trace_id,
-              policy_revision, user_id, user_email)
+              policy_revision, user_id, user_email, token_method, tokenizer, images, audio, media_bytes, reported)
          SELECT $1, $2, fact.*
          FROM UNNEST($3::date[], $4::uuid[], $5::timestamptz[], $6::uuid[], $7::text[], $8::uuid[], $9::text[],
                      $10::text[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
                      $17::text[], $18::bool[], $19::int[], $20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[],
-                     $24::bigint[], $25::bigint[], $26::bigint[], $27::text[], $28::bigint[], $29::uuid[], $30::text[]) AS fact
+                     $24::bigint[], $25::bigint[], $26::bigint[], $27::text[], $28::bigint[], $29::uuid[], $30::text[],
+                     $31::text[], $32::text[], $33::int[], $34::int[], $35::bigint[], $36::jsonb[]) AS fact
          ON CONFLICT (event_day, call_id) DO NOTHING",
         data_plane.uuid(),
         tenant.uuid(),
@@ -74,6 +77,12 @@ pub(super) async fn insert_facts(
         &column(facts, |fact| fact.policy_revision),
         &column(facts, |fact| fact.user_id) as &[Option<Uuid>],
         &column(facts, |fact| &*fact.user) as &[&str],
+        &column(facts, |fact| fact.token_method) as &[&str],
+        &column(facts, |fact| &*fact.tokenizer) as &[&str],
+        &column(facts, |fact| fact.images),
+        &column(facts, |fact| fact.audio),
+        &column(facts, |fact| fact.media_bytes),
+        &column(facts, |fact| fact.reported.as_ref().map(Json)) as &[Option<Json<&ReportedUsage>>],
     )
     .execute(connection)
     .await
@@ -139,9 +148,10 @@ pub(super) async fn list(
     wanted: Wanted<'_>,
 ) -> Result<Vec<UsageRecord>, sqlx::Error> {
     sqlx::query!(
-        "SELECT call_id, at, agent, agent_id, user_email, user_id, team, server, tool, method, protocol_version, outcome, decision,
-                forwarded, http_status, rpc_error_code, input_bytes, output_bytes, input_tokens, output_tokens,
-                token_method, duration_us, upstream_us, trace_id, policy_revision
+        r#"SELECT call_id, at, agent, agent_id, user_email, user_id, team, server, tool, method, protocol_version, outcome,
+                  decision, forwarded, http_status, rpc_error_code, input_bytes, output_bytes, input_tokens,
+                  output_tokens, token_method, tokenizer, images, audio, media_bytes,
+                  reported AS "reported: Json<ReportedUsage>", duration_us, upstream_us, trace_id, policy_revision
          FROM usage_records
          WHERE tenant_id = $1
            AND ($2::uuid IS NULL OR agent_id = $2) AND ($3::text IS NULL OR agent = $3)
@@ -153,7 +163,7 @@ pub(super) async fn list(
            AND ($12::uuid IS NULL OR call_id = $12)
            AND ($13::uuid IS NULL OR user_id = $13) AND ($14::text IS NULL OR user_email = $14)
          ORDER BY at DESC, call_id DESC
-         LIMIT $11",
+         LIMIT $11"#,
         tenant.uuid(),
         wanted.agent_id,
         wanted.agent,
@@ -190,7 +200,12 @@ pub(super) async fn list(
         output_bytes: row.output_bytes,
         input_tokens: row.input_tokens,
         output_tokens: row.output_tokens,
+        reported: row.reported.map(|reported| reported.0),
         token_method: row.token_method,
+        tokenizer: row.tokenizer,
+        images: row.images,
+        audio: row.audio,
+        media_bytes: row.media_bytes,
         duration_ms: milliseconds(row.duration_us),
         upstream_ms: milliseconds(row.upstream_us),
         trace_id: row.trace_id,

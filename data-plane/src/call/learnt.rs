@@ -52,7 +52,7 @@ impl Call {
         self.method = Method::parse(method);
         // A method that MCP does not have is whatever the caller wrote: kept short.
         self.record.method = method.chars().take(64).collect();
-        self.record.input_bytes = params.arguments().map_or(0, |arguments| arguments.as_bytes().len() as u64);
+        self.record.input_bytes = self.tally.asked(self.method, params);
         let (meta, state) = (params.traceparent(), params.tracestate());
         let state = if meta.is_some() { state.as_deref() } else { self.header_tracestate.as_deref() };
         self.span = Some(self.gateway.tracing.call(meta.as_deref(), self.header_traceparent.as_deref(), state));
@@ -98,6 +98,7 @@ impl Call {
     pub(crate) fn server(&mut self, server: &Server) {
         self.record.server_id = server.id.to_string();
         server.name.as_str().clone_into(&mut self.record.server);
+        self.tally.reports(server.usage_reports);
     }
 
     pub(crate) fn tool(&mut self, tool: &str) {

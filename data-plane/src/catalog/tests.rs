@@ -2,35 +2,21 @@
 
 mod server;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use tokio_util::task::TaskTracker;
 use tollgate_proto::{
-    InstanceId, TrustedProxies,
+    InstanceId,
     policy::v1::{self as wire, Question, ReadCatalog, TenantPolicy, question::What, watch_request::Message},
 };
-use tonic::transport::Endpoint;
 
 use super::*;
 use crate::{
-    counters::Counters,
+    gateway::testing::{UPSTREAM_TIMEOUT, gateway_in},
     inquiry,
-    membership::Link,
-    metering::Meter,
-    policy::{Policies, Shelf},
-    stage::{
-        forward::Opening,
-        identify::{Introspector, Tokens},
-    },
-    store::Store,
-    telemetry::{Metrics, Tracing},
-    upstream::Upstreams,
-    usage::Spool,
+    metering::{Meter, TokenCount},
 };
 use server::{McpServer, Said};
-
-const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A data plane with one server in its policy.
 struct Bench {
@@ -43,27 +29,8 @@ struct Bench {
 impl Bench {
     fn new(url: &str, era: wire::Era) -> Self {
         let dir = std::env::temp_dir().join(format!("tollgate-catalog-{}", uuid::Uuid::now_v7()));
-        let (spool, _) = Spool::open(&dir.join("spool")).unwrap();
-        let link = Link::over(Endpoint::from_static("http://127.0.0.1:1").connect_lazy());
-        let shelf = Shelf::open(dir.join("policy"), dir.join("vault")).unwrap();
-        let gateway = Gateway {
-            link: link.clone(),
-            policies: Arc::new(Policies::open(shelf, 0)),
-            tokens: Tokens::new(Introspector::new(link)),
-            store: Store::memory(),
-            counters: Counters::default(),
-            meter: Meter::default(),
-            upstreams: Arc::new(Upstreams::new(UPSTREAM_TIMEOUT)),
-            catalog: Catalog::default(),
-            opening: Opening::default(),
-            spool,
-            metrics: Metrics::new(),
-            tracing: Tracing::from_environment(),
-            trusted_proxies: TrustedProxies::default(),
-            stopping: CancellationToken::new(),
-            calls: TaskTracker::new(),
-        };
-        let bench = Self { gateway: Arc::new(gateway), tenant: TenantId::new(), server: ServerId::new(), dir };
+        let gateway = gateway_in(&dir, Meter::new(TokenCount::Estimate));
+        let bench = Self { gateway, tenant: TenantId::new(), server: ServerId::new(), dir };
         bench.gateway.policies.put(&bench.policy(url, era)).unwrap();
         bench
     }

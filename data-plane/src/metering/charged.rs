@@ -34,6 +34,13 @@ impl Charged {
         gateway.counters.settle(gateway, self.0, |_| Some(0));
     }
 
+    /// Leaves the places among the calls that run to others: it runs no more, though its tokens are not known yet.
+    pub fn leave(&mut self, gateway: &Arc<Gateway>) {
+        self.ended(gateway);
+        let left = self.0.take_places();
+        gateway.counters.settle(gateway, left, |_| None);
+    }
+
     /// Charges the tokens that the call came to in the place of those that were expected.
     pub fn settle(self, gateway: &Arc<Gateway>, tokens: u64) {
         self.ended(gateway);

@@ -1,17 +1,11 @@
 //! How many tokens the answers of each tool have, so that as many can be reserved before it is called.
 //!
-//! Invariant: memory is bounded by the number of tools, whatever servers and agents do; what is learnt fades, so that a tool
-//! which changes is known anew after some hundred calls.
+//! Invariant: what is learnt fades, so that a tool which changes is known anew after some hundred calls.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use super::per_tool::PerTool;
 
 /// Of a tool that has answered nothing yet.
 const UNKNOWN: u64 = 500;
-/// Tools that are remembered. The others are expected to be like one that has answered nothing yet.
-const TOOLS_MAX: usize = 50_000;
 /// Answers after which those of before count half.
 const HALVED_AFTER: u32 = 512;
 /// Each bucket ends at two to the power of a third more than the one before.
@@ -20,17 +14,9 @@ const BUCKETS_PER_OCTAVE: f64 = 3.0;
 /// The share of answers that are not larger than what is expected.
 const COVERED: f64 = 0.95;
 
-/// What was learnt of every tool, by server and name.
+/// How large the answers of every tool were.
 #[derive(Debug, Default)]
-pub(super) struct Expected {
-    servers: Mutex<Learnt>,
-}
-
-#[derive(Debug, Default)]
-struct Learnt {
-    tools: HashMap<Box<str>, HashMap<Box<str>, Sizes>>,
-    count: usize,
-}
+pub(super) struct Expected(PerTool<Sizes>);
 
 /// How large answers were.
 #[derive(Debug)]
@@ -42,25 +28,17 @@ struct Sizes {
 impl Expected {
     /// What 95 of 100 answers do not exceed, in tokens.
     pub(super) fn output(&self, server: &str, tool: &str) -> u64 {
-        let learnt = self.learnt();
-        learnt.tools.get(server).and_then(|tools| tools.get(tool)).map_or(UNKNOWN, Sizes::covering)
+        self.0.of(server, tool, Sizes::covering).unwrap_or(UNKNOWN)
     }
 
     pub(super) fn learn(&self, server: &str, tool: &str, tokens: u64) {
-        let mut learnt = self.learnt();
-        if let Some(sizes) = learnt.tools.get_mut(server).and_then(|tools| tools.get_mut(tool)) {
-            sizes.add(tokens);
-        } else if learnt.count < TOOLS_MAX {
-            learnt.count += 1;
-            let mut sizes = Sizes { counts: [0; BUCKETS], total: 0 };
-            sizes.add(tokens);
-            learnt.tools.entry(server.into()).or_default().insert(tool.into(), sizes);
-        }
+        self.0.learn(server, tool, |sizes| sizes.add(tokens));
     }
+}
 
-    fn learnt(&self) -> MutexGuard<'_, Learnt> {
-        // What is learnt is a guess: a panic elsewhere makes it no worse.
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { counts: [0; BUCKETS], total: 0 }
     }
 }
 

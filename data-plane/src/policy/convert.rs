@@ -21,7 +21,7 @@ use crate::{
     mcp::version::Era,
     policy::{
         Access, AccessError, Egress, LimitError, Limits, Staleness, Via,
-        snapshot::{Agent, Instance, Server, Team, Tenant, Transport, User},
+        snapshot::{Agent, Instance, Server, Team, Tenant, Transport, UsageReports, User},
         toolset::{SelectionError, Toolset, Toolsets},
     },
     seal::SealingKeys,
@@ -165,7 +165,13 @@ fn server(sent: &wire::Server, via: &Via) -> Result<(Name, Server), SnapshotErro
     let access = Arc::new(access.map_err(|error| SnapshotError::Access(sent.name.clone(), error))?);
     let instances = sent.instances.iter().map(|sent| instance(sent, transport, &access));
     let instances = instances.collect::<Result<Vec<_>, _>>()?;
-    let server = Server { id, name: name.clone(), display_name: sent.display_name.clone(), era, instances };
+    let usage_reports = match wire::UsageReports::try_from(sent.usage_reports) {
+        Ok(wire::UsageReports::Record) => UsageReports::Recorded,
+        Ok(wire::UsageReports::Bill) => UsageReports::Billed,
+        Ok(wire::UsageReports::Unspecified) | Err(_) => UsageReports::Ignored,
+    };
+    let display_name = sent.display_name.clone();
+    let server = Server { id, name: name.clone(), display_name, era, instances, usage_reports };
     Ok((name, server))
 }
 

@@ -140,6 +140,20 @@ pub struct Server {
     pub era: Option<Era>,
     /// Where it runs; never empty.
     pub instances: Vec<Arc<Instance>>,
+    /// What becomes of the usage that it reports.
+    pub usage_reports: UsageReports,
+}
+
+/// What becomes of the usage that a server reports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UsageReports {
+    /// Nobody looks for it.
+    #[default]
+    Ignored,
+    /// It is kept beside what was counted.
+    Recorded,
+    /// It is billed, and what was counted is kept beside it.
+    Billed,
 }
 
 /// How a server is spoken to.

@@ -16,7 +16,7 @@ use crate::{
     call::{Call, Ending},
     front::{AnswerBody, full},
     mcp::{
-        header,
+        self, header,
         json::{self, Bounds},
         message::{RequestId, write_error},
         version::Era,
@@ -50,7 +50,7 @@ pub fn relayed(call: Call, relayed: Relayed) -> Response<AnswerBody> {
                 rpc_error_code: message.error_code().unwrap_or_default(),
                 output_bytes: body.len() as u64,
             };
-            close(call, ending);
+            answered(call, message, ending);
             full(status, body)
         }
         Answer::Stream(conversation) => {
@@ -113,6 +113,14 @@ fn answer_headers(call: &Call) -> HeaderMap {
         headers.insert(header::CALL_ID, id);
     }
     headers
+}
+
+fn answered(mut call: Call, message: mcp::message::Response, ending: Ending) {
+    let gateway = Arc::clone(call.gateway());
+    gateway.calls.spawn(async move {
+        call.answered(&message);
+        call.close(ending);
+    });
 }
 
 fn close(call: Call, ending: Ending) {

@@ -17,21 +17,26 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use tollgate_proto::usage::v1::UsageRecord;
+
 use crate::mcp::method::Method;
 
 mod identity;
 mod instances;
 mod limits;
 mod sessions;
+mod tokens;
 
 use identity::Identity;
 pub use identity::{Gauges, Introspected, Lookup, TenantGauges};
 pub use instances::InstanceGauge;
 pub use limits::CountedAt;
 pub use sessions::SessionEnd;
+pub use tokens::{Estimate, method_label};
 
 use limits::Limits;
 use sessions::Sessions;
+use tokens::Tokens;
 
 /// The buckets that the OpenTelemetry conventions for MCP name, in seconds.
 const OPERATION_BUCKETS: [f64; 14] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
@@ -59,6 +64,7 @@ pub struct Metrics {
     instances: instances::Instances,
     sessions: Sessions,
     limits: Limits,
+    tokens: Tokens,
     tools: Mutex<HashSet<(String, String)>>,
 }
 
@@ -157,6 +163,7 @@ impl Metrics {
         );
         let identity = Identity::register(&mut registry);
         let sessions = Sessions::register(&mut registry);
+        let tokens = Tokens::register(&mut registry);
         let instances = instances::Instances::register(&mut registry);
         let limits = Limits::register(&mut registry);
         Self {
@@ -175,6 +182,7 @@ impl Metrics {
             instances,
             sessions,
             limits,
+            tokens,
             tools: Mutex::default(),
         }
     }
@@ -241,6 +249,21 @@ impl Metrics {
         self.upstream_errors.get_or_create(&UpstreamLabels { reason }).inc();
     }
 
+    /// A call's tokens are known.
+    pub fn tokens(&self, record: &UsageRecord) {
+        self.tokens.counted(record);
+    }
+
+    /// Tokens were estimated that were to be counted.
+    pub fn estimated(&self, why: Estimate) {
+        self.tokens.estimated(why);
+    }
+
+    /// A server reported usage, which was taken or makes no sense.
+    pub fn usage_reported(&self, is_taken: bool) {
+        self.tokens.reported(is_taken);
+    }
+
     /// An answer of a federated endpoint lacks a server.
     pub fn left_out(&self, server: &str, reason: &'static str) {
         let labels = LeftOutLabels { tollgate_mcp_server_name: server.to_owned(), reason };
@@ -255,6 +278,7 @@ impl Metrics {
         self.policy_age_s.set(gauges.policy_age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
         self.policy_lease_s.set(gauges.policy_lease.as_secs_f64());
         self.certificate_expires_at.set(gauges.certificate_expires_at.unwrap_or_default());
+        self.tokens.waiting.set(i64::try_from(gauges.counts_waiting).unwrap_or(i64::MAX));
         self.identity.set(gauges);
         self.limits.set(gauges);
         self.instances.set(&gauges.instances);

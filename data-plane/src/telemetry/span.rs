@@ -3,7 +3,7 @@
 //!
 //! Invariant: every call has a valid trace context, exported or not, so that what is forwarded always carries one.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::SystemTime};
 
 use opentelemetry::{
     Context, KeyValue,
@@ -75,6 +75,8 @@ pub struct CallAttributes<'a> {
     pub input_tokens: u64,
     /// `tollgate.mcp.tokens.output`.
     pub output_tokens: u64,
+    /// `tollgate.mcp.tokens.method`.
+    pub token_method: &'static str,
     /// `tollgate.upstream.duration_ms`.
     pub upstream_ms: f64,
 }
@@ -168,8 +170,8 @@ impl CallSpan {
         self.context.span().add_event("tollgate.server.left_out", attributes);
     }
 
-    /// Closes the span with all that is known.
-    pub fn end(&self, known: &CallAttributes<'_>) {
+    /// Closes the span with all that is known; it ended then.
+    pub fn end(&self, known: &CallAttributes<'_>, at: SystemTime) {
         let span = self.context.span();
         if !span.is_recording() {
             return;
@@ -180,7 +182,7 @@ impl CallSpan {
         if !known.error_type.is_empty() && !caller_error {
             span.set_status(Status::error(known.error_type.to_owned()));
         }
-        span.end();
+        span.end_with_timestamp(at);
     }
 }
 
@@ -249,7 +251,7 @@ fn attributes(known: &CallAttributes<'_>) -> Vec<KeyValue> {
         KeyValue::new("http.response.status_code", i64::from(known.http_status)),
         KeyValue::new("tollgate.mcp.tokens.input", i64::try_from(known.input_tokens).unwrap_or(i64::MAX)),
         KeyValue::new("tollgate.mcp.tokens.output", i64::try_from(known.output_tokens).unwrap_or(i64::MAX)),
-        KeyValue::new("tollgate.mcp.tokens.method", "estimated"),
+        KeyValue::new("tollgate.mcp.tokens.method", known.token_method),
         KeyValue::new("tollgate.upstream.duration_ms", known.upstream_ms),
     ]);
     all

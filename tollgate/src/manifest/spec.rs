@@ -71,6 +71,7 @@ struct Server {
     credential: Option<Map<String, Value>>,
     passed_headers: Option<Vec<String>>,
     catalog: Option<Map<String, Value>>,
+    reported_usage: Option<String>,
 }
 
 #[derive(Deserialize)]

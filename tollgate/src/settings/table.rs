@@ -1,6 +1,7 @@
 //! Every setting of every role, once.
 
 use clap::{Arg, ArgAction};
+use tollgate_data_plane::metering::TokenCount;
 use url::Url;
 
 use super::Role;
@@ -79,6 +80,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Where usage waits until it is delivered, and the last policy, the key and the certificate are kept"),
     setting("upstream_timeout", "DURATION", Some("30s"), Kind::Plain, DATA,
         "How long a server may take to begin its answer (a stream that began may pause for five minutes)"),
+    setting("token_count", "HOW", Some(TokenCount::DEFAULT.as_str()), Kind::Plain, DATA,
+        "How tokens are counted: exact (o200k_base), estimate (from the bytes of each text) or off (from those of the whole)"),
     setting("drain_timeout", "DURATION", Some("130s"), Kind::Plain, DATA,
         "How long running calls may go on after a stop was asked for"),
     setting("tls_cert", "FILE", None, Kind::Plain, DATA,

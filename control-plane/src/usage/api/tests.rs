@@ -2,7 +2,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tollgate_proto::{
     AgentId, CallId, DataPlaneId, TenantId, UserId,
-    usage::v1::{Outcome, UsageRecord},
+    usage::v1::{Outcome, ReportedUsage, TokenMethod, UsageRecord},
 };
 
 use crate::{
@@ -41,6 +41,21 @@ fn call(tenant: TenantId, tool: &str) -> UsageRecord {
         upstream_us: 1_500,
         trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
         policy_revision: 4,
+        token_method: TokenMethod::ServerReported.into(),
+        tokenizer: "o200k_base/bpe-openai-0.3.2".to_owned(),
+        images: 1,
+        audio: 2,
+        media_bytes: 4_000,
+        reported: Some(ReportedUsage {
+            input_tokens: Some(2),
+            output_tokens: Some(3),
+            cost_amount: "0.0000000000000001".to_owned(),
+            cost_currency: "EUR".to_owned(),
+            charge_id: "ch_1".to_owned(),
+            billed: true,
+            counted_input_tokens: 5,
+            counted_output_tokens: 6,
+        }),
         ..UsageRecord::default()
     }
 }
@@ -73,7 +88,14 @@ async fn a_record_shows_every_field() {
             "server": "demo", "tool": "echo", "method": "tools/call", "protocol_version": "2025-11-25",
             "outcome": "ok", "decision": "allowed", "forwarded": true, "http_status": 200, "rpc_error_code": null,
             "input_bytes": 7, "output_bytes": 10, "input_tokens": 2, "output_tokens": 3,
-            "token_method": "estimated", "duration_ms": 2.5, "upstream_ms": 1.5,
+            "token_method": "server_reported", "tokenizer": "o200k_base/bpe-openai-0.3.2",
+            "images": 1, "audio": 2, "media_bytes": 4_000,
+            "reported": {
+                "billed": true, "input_tokens": 2, "output_tokens": 3, "charge_id": "ch_1",
+                "cost": { "amount": "0.0000000000000001", "currency": "EUR" },
+                "counted": { "input_tokens": 5, "output_tokens": 6 },
+            },
+            "duration_ms": 2.5, "upstream_ms": 1.5,
             "trace_id": "0af7651916cd43dd8448eb211c80319c", "policy_revision": 4,
         });
         assert_eq!(item, expected);

@@ -13,7 +13,7 @@ use tollgate_proto::{
 use super::*;
 use crate::{
     mcp::json::{Bounds, parse},
-    policy::{Toolset, Toolsets},
+    policy::{Toolset, Toolsets, UsageReports},
     stage::identify::{
         Reach,
         tests::{caller, observed},
@@ -28,7 +28,14 @@ const SELECTED: [(&str, &str, &str); 3] = [("a", "x", "y"), ("a", "y", "b__x"), 
 
 fn server(name: &str) -> Arc<Server> {
     let (name, display_name) = (name.parse().unwrap(), String::new());
-    Arc::new(Server { id: ServerId::new(), name, display_name, era: None, instances: Vec::new() })
+    Arc::new(Server {
+        id: ServerId::new(),
+        name,
+        display_name,
+        era: None,
+        instances: Vec::new(),
+        usage_reports: UsageReports::Ignored,
+    })
 }
 
 fn toolset() -> Arc<Toolset> {

@@ -16,7 +16,7 @@ use crate::{
     bridge::to_legacy::question::Pending,
     call::{Call, Ending},
     front::AnswerBody,
-    mcp::{message::Response, sse},
+    mcp::{message::Response, method::ServerNotice, sse},
     refusal::Refusal,
     stage::{
         authorize::Standing,
@@ -24,6 +24,7 @@ use crate::{
         forward::{
             Passing,
             ask::Fault,
+            exchange::FromServer,
             news::News,
             translation::{Farewell, Parting, Step},
             watch::Watch,
@@ -209,7 +210,7 @@ impl Relay {
                 }
                 () = self.agent.room(), if self.agent.is_behind() => self.agent.pass_waiting(),
                 said = self.passing.exchange.next(), if !self.agent.is_behind() => match said {
-                    Ok(Some(said)) => next = Some(self.passing.heard(said)),
+                    Ok(Some(said)) => next = Some(self.heard(said)),
                     Ok(None) => if let Some(end) = self.ended().await {
                         return Turn::End(end);
                     },
@@ -242,6 +243,25 @@ impl Relay {
         }
     }
 
+    /// What is done about something that the server said. A result that comes beside the answer to this request, because
+    /// it is another request's or a task's, is counted as it passes.
+    fn heard(&mut self, said: FromServer) -> Step {
+        let result = match &said {
+            FromServer::Answer(response, _) if self.passing.request.is_none() => {
+                response.outcome.as_ref().ok().cloned()
+            }
+            FromServer::Notification(notice, _) if ServerNotice::parse(&notice.method) == Some(ServerNotice::Tasks) => {
+                notice.params.get("result").cloned()
+            }
+            _ => None,
+        };
+        let step = self.passing.heard(said);
+        if let (Some(result), Step::Pass(_)) = (&result, &step) {
+            self.call.passed_by(result);
+        }
+        step
+    }
+
     /// Who calls, by the policy of now, if the call may go on.
     fn recheck(&self, now: i64) -> Result<Caller, Refusal> {
         let policies = &self.call.gateway().policies;
@@ -265,6 +285,7 @@ impl Relay {
     async fn answer(&mut self, response: &Response, event_id: Option<Box<str>>) -> End {
         let written = relay::write(self.passing.request.as_ref(), response);
         self.agent.hear(&message(written, event_id)).await;
+        self.call.answered(response);
         let rpc_error_code = response.error_code().unwrap_or_default();
         End { is_whole: true, ..End::new(relay::outcome(response), rpc_error_code) }
     }

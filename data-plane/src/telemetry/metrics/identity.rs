@@ -39,6 +39,8 @@ pub struct Gauges {
     pub spool_records: u64,
     /// Bytes that they take.
     pub spool_bytes: u64,
+    /// Calls that wait for their tokens to be counted.
+    pub counts_waiting: usize,
     /// Since the last heartbeat; `None`: since longer than anybody knows.
     pub policy_age: Option<Duration>,
     /// What is left of its lease.

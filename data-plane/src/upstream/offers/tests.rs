@@ -4,7 +4,7 @@ use tollgate_proto::{AgentId, InstanceId};
 use super::*;
 use crate::{
     mcp::json::{self, Bounds},
-    policy::{Instance, Transport},
+    policy::{Instance, Transport, UsageReports},
 };
 
 fn owner(tenant: TenantId) -> Owner {
@@ -25,6 +25,7 @@ fn server() -> Server {
         display_name: String::new(),
         era: None,
         instances: vec![Arc::new(instance)],
+        usage_reports: UsageReports::Ignored,
     }
 }
 

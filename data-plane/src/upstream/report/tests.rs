@@ -4,7 +4,7 @@ use tollgate_proto::{ServerId, TenantId, policy::v1::TenantPolicy};
 
 use super::*;
 use crate::{
-    policy::{Instance, Server, Tenant, Transport},
+    policy::{Instance, Server, Tenant, Transport, UsageReports},
     upstream::health::Failure,
 };
 
@@ -29,7 +29,14 @@ fn snapshot(tenant: TenantId, instances: Vec<Arc<Instance>>) -> Snapshot {
         ..TenantPolicy::default()
     };
     let name: tollgate_proto::Name = "files".parse().unwrap();
-    let server = Server { id: ServerId::new(), name: name.clone(), display_name: String::new(), era: None, instances };
+    let server = Server {
+        id: ServerId::new(),
+        name: name.clone(),
+        display_name: String::new(),
+        era: None,
+        instances,
+        usage_reports: UsageReports::Ignored,
+    };
     let servers = BTreeMap::from([(name, Arc::new(server))]);
     Snapshot::default().with(Arc::new(Tenant { servers, ..Tenant::read(&policy, None).unwrap() }))
 }

@@ -1,6 +1,7 @@
 use tollgate_proto::ServerId;
 
 use super::*;
+use crate::policy::UsageReports;
 
 fn raw(text: &str) -> Raw {
     json::parse(&bytes::Bytes::copy_from_slice(text.as_bytes()), &json::Bounds::UPSTREAM).unwrap()
@@ -8,7 +9,14 @@ fn raw(text: &str) -> Raw {
 
 fn seen(tool: &str, name: &str, description: Option<&str>) -> String {
     let (slug, display_name) = ("maps".parse().unwrap(), String::new());
-    let server = Server { id: ServerId::new(), name: slug, display_name, era: None, instances: Vec::new() };
+    let server = Server {
+        id: ServerId::new(),
+        name: slug,
+        display_name,
+        era: None,
+        instances: Vec::new(),
+        usage_reports: UsageReports::Ignored,
+    };
     let shown = Shown { name: name.into(), description: description.map(Into::into), position: 0 };
     String::from_utf8(selected(&server, &raw(tool), &shown).as_bytes().to_vec()).unwrap()
 }
