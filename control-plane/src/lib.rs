@@ -23,6 +23,7 @@ pub mod app;
 pub mod audit;
 pub mod authority;
 pub mod bootstrap;
+pub mod calendar;
 pub mod caller;
 pub mod catalog;
 pub mod client_address;

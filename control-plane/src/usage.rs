@@ -1,6 +1,7 @@
 //! Usage: the fact of every call, as data planes deliver it and people read it.
 //!
 //! - `intake.rs` stores what data planes deliver, each record once; `fact.rs` reads one record.
+//! - `rollup.rs` keeps what records add up to.
 //! - The operations here list records and add them up; `api.rs` shows them, `csv.rs` writes reports for spreadsheets.
 //!
 //! Invariant: a fact is never rewritten.
@@ -9,6 +10,7 @@ pub mod api;
 mod csv;
 mod fact;
 mod intake;
+mod rollup;
 mod sql;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
 //! One delivered record, read.
 //!
-//! Invariant: a [`Fact`] can be stored: no text in it holds a NUL, no number leaves the range of its column, and its
+//! Invariant: a [`Fact`] can be stored and added up: no text in it holds a NUL, no count is beyond [`COUNT_MAX`], and its
 //! day follows from its call id.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use tollgate_proto::{
@@ -12,25 +12,23 @@ use tollgate_proto::{
 };
 use uuid::Uuid;
 
+use crate::resource::labels;
+
+/// The largest of bytes, tokens and microseconds that is believed of one call: a petabyte, or 35 years.
+pub(super) const COUNT_MAX: i64 = 1 << 50;
+const REFUSED: &str = "refused";
 /// A record as the database holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fact {
     /// `None` when the request named no tenant.
     pub(super) tenant: Option<TenantId>,
     pub(super) call_id: Uuid,
+    pub(super) parent_call_id: Option<Uuid>,
     pub(super) at: DateTime<Utc>,
-    pub(super) agent_id: Option<Uuid>,
-    pub(super) agent: String,
-    pub(super) team_id: Option<Uuid>,
-    pub(super) team: String,
-    pub(super) cost_center: String,
-    pub(super) server_id: Option<Uuid>,
-    pub(super) server: String,
-    pub(super) tool: String,
-    pub(super) method: String,
+    pub(super) combination: Combination,
     pub(super) protocol_version: String,
-    pub(super) outcome: &'static str,
     pub(super) decision: String,
+    pub(super) input_required: bool,
     pub(super) forwarded: bool,
     pub(super) http_status: i32,
     pub(super) rpc_error_code: Option<i64>,
@@ -42,9 +40,28 @@ pub(super) struct Fact {
     pub(super) upstream_us: i64,
     pub(super) trace_id: String,
     pub(super) policy_revision: i64,
+}
+
+/// What a call has in common with those that it is counted with. Names are those at the time of the call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Combination {
+    pub(super) team_id: Option<Uuid>,
+    pub(super) team: String,
+    pub(super) cost_center: String,
+    pub(super) agent_id: Option<Uuid>,
+    pub(super) agent: String,
     /// `None` when the agent acted for itself.
     pub(super) user_id: Option<Uuid>,
     pub(super) user: String,
+    pub(super) server_id: Option<Uuid>,
+    pub(super) server: String,
+    pub(super) tool: String,
+    pub(super) method: String,
+    pub(super) outcome: Cow<'static, str>,
+    /// Of what it cost; empty when nothing has a price.
+    pub(super) currency: String,
+    /// The agent's.
+    pub(super) labels: BTreeMap<String, String>,
 }
 
 /// Why a record cannot be stored as a fact.
@@ -60,6 +77,8 @@ pub(super) enum Unreadable {
     Outcome,
     #[error("`{0}` is out of range")]
     Number(&'static str),
+    #[error("`labels` has too many labels, or too long ones")]
+    Labels,
 }
 
 impl Fact {
@@ -69,19 +88,12 @@ impl Fact {
         Ok(Self {
             tenant: id::<TenantId>("tenant_id", &record.tenant_id)?.map(TenantId::from),
             call_id,
+            parent_call_id: id::<Uuid>("parent_call_id", &record.parent_call_id)?,
             at,
-            agent_id: id::<AgentId>("agent_id", &record.agent_id)?,
-            agent: text(&record.agent),
-            team_id: id::<TeamId>("team_id", &record.team_id)?,
-            team: text(&record.team),
-            cost_center: text(&record.cost_center),
-            server_id: id::<ServerId>("server_id", &record.server_id)?,
-            server: text(&record.server),
-            tool: text(&record.tool),
-            method: text(&record.method),
+            combination: Combination::read(record)?,
             protocol_version: text(&record.protocol_version),
-            outcome: outcome(record.outcome).ok_or(Unreadable::Outcome)?,
             decision: text(&record.decision),
+            input_required: record.input_required,
             forwarded: record.forwarded,
             http_status: Some(record.http_status)
                 .filter(|status| *status >= 0)
@@ -94,15 +106,40 @@ impl Fact {
             duration_us: count("duration_us", record.duration_us)?,
             upstream_us: count("upstream_us", record.upstream_us)?,
             trace_id: text(&record.trace_id),
-            policy_revision: count("policy_revision", record.policy_revision)?,
-            user_id: id::<UserId>("user_id", &record.user_id)?,
-            user: text(&record.user),
+            policy_revision: i64::try_from(record.policy_revision)
+                .map_err(|_| Unreadable::Number("policy_revision"))?,
         })
     }
 
     /// The day of the call in UTC.
     pub(super) fn event_day(&self) -> NaiveDate {
         self.at.date_naive()
+    }
+
+    /// Whether it was turned away.
+    pub(super) fn is_refused(&self) -> bool {
+        self.combination.outcome == REFUSED
+    }
+}
+
+impl Combination {
+    fn read(record: &UsageRecord) -> Result<Self, Unreadable> {
+        Ok(Self {
+            team_id: id::<TeamId>("team_id", &record.team_id)?,
+            team: text(&record.team),
+            cost_center: text(&record.cost_center),
+            agent_id: id::<AgentId>("agent_id", &record.agent_id)?,
+            agent: text(&record.agent),
+            user_id: id::<UserId>("user_id", &record.user_id)?,
+            user: text(&record.user),
+            server_id: id::<ServerId>("server_id", &record.server_id)?,
+            server: text(&record.server),
+            tool: text(&record.tool),
+            method: text(&record.method),
+            outcome: outcome(record.outcome).map(Cow::Borrowed).ok_or(Unreadable::Outcome)?,
+            currency: String::new(),
+            labels: read_labels(&record.labels)?,
+        })
     }
 }
 
@@ -132,8 +169,17 @@ fn text(text: &str) -> String {
     text.into_owned()
 }
 
+fn read_labels(given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Unreadable> {
+    let fits = |text: &str, max| text.chars().count() <= max;
+    let all_fit = given.iter().all(|(key, value)| fits(key, labels::KEY_LEN_MAX) && fits(value, labels::VALUE_LEN_MAX));
+    if given.len() > labels::COUNT_MAX || !all_fit {
+        return Err(Unreadable::Labels);
+    }
+    Ok(given.iter().map(|(key, value)| (text(key), text(value))).collect())
+}
+
 fn count(field: &'static str, value: u64) -> Result<i64, Unreadable> {
-    i64::try_from(value).map_err(|_| Unreadable::Number(field))
+    i64::try_from(value).ok().filter(|count| *count <= COUNT_MAX).ok_or(Unreadable::Number(field))
 }
 
 fn outcome(value: i32) -> Option<&'static str> {
@@ -144,7 +190,7 @@ fn outcome(value: i32) -> Option<&'static str> {
         Outcome::RpcError => Some("rpc_error"),
         Outcome::Timeout => Some("timeout"),
         Outcome::UpstreamError => Some("upstream_error"),
-        Outcome::Refused => Some("refused"),
+        Outcome::Refused => Some(REFUSED),
         Outcome::Abandoned => Some("abandoned"),
         Outcome::Unknown => Some("unknown"),
         Outcome::CutOff => Some("cut_off"),
@@ -154,17 +200,29 @@ fn outcome(value: i32) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use chrono::Datelike as _;
-    use tollgate_proto::CallId;
 
     use super::*;
 
     fn record() -> UsageRecord {
         UsageRecord {
-            call_id: CallId::new().to_string(),
+            call_id: Uuid::now_v7().to_string(),
             outcome: Outcome::Ok.into(),
             decision: "allowed".to_owned(),
             ..UsageRecord::default()
         }
+    }
+
+    /// So many labels, with keys and values of so many characters.
+    fn labelled(count: usize, key_len: usize, value_len: usize) -> BTreeMap<String, String> {
+        let keys = ('α'..).take(count).map(|letter| letter.to_string().repeat(key_len));
+        keys.map(|key| (key, "v".repeat(value_len))).collect()
+    }
+
+    #[test]
+    fn labels_are_kept_up_to_what_objects_permit() {
+        let labels = labelled(32, 63, 120);
+        let fact = Fact::read(&UsageRecord { labels: labels.clone(), ..record() }).expect("readable");
+        assert_eq!(fact.combination.labels, labels);
     }
 
     #[test]
@@ -191,6 +249,11 @@ mod tests {
             (UsageRecord { outcome: 99, ..record() }, Unreadable::Outcome),
             (UsageRecord { http_status: -1, ..record() }, Unreadable::Number("http_status")),
             (UsageRecord { input_tokens: u64::MAX, ..record() }, Unreadable::Number("input_tokens")),
+            (UsageRecord { duration_us: (1 << 50) + 1, ..record() }, Unreadable::Number("duration_us")),
+            (UsageRecord { parent_call_id: "call-1".to_owned(), ..record() }, Unreadable::Id("parent_call_id")),
+            (UsageRecord { labels: labelled(33, 1, 1), ..record() }, Unreadable::Labels),
+            (UsageRecord { labels: labelled(1, 64, 1), ..record() }, Unreadable::Labels),
+            (UsageRecord { labels: labelled(1, 1, 121), ..record() }, Unreadable::Labels),
         ];
         for (record, reason) in broken {
             assert_eq!(Fact::read(&record), Err(reason));
@@ -200,6 +263,6 @@ mod tests {
     #[test]
     fn a_nul_in_a_tool_name_does_not_hide_the_call() {
         let fact = Fact::read(&UsageRecord { tool: "a\0b".to_owned(), ..record() }).expect("readable");
-        assert_eq!(fact.tool, "a\u{fffd}b");
+        assert_eq!(fact.combination.tool, "a\u{fffd}b");
     }
 }

@@ -1,11 +1,12 @@
 //! `UsageService.Report`: what data planes deliver, stored once.
 //!
 //! Invariant: records and the position that acknowledges them are written in one transaction, under the lock of the
-//! data plane's row. A batch that comes again, to this control plane or another, changes nothing; and no record that
-//! cannot be read holds up those behind it.
+//! data plane's row, and so is what they add up to (`rollup.rs`). A batch that comes again, to this control plane or
+//! another, changes nothing; and no record that cannot be read holds up those behind it. Whatever intakes lock, they lock
+//! in one order: tenants by their ids, and of each its records by theirs.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     error::Error,
     sync::Arc,
     time::Duration,
@@ -22,11 +23,12 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{
-    fact::{Fact, Unreadable},
-    sql,
+    fact::{self, Fact, Unreadable},
+    rollup, sql,
 };
 use crate::{
     app::App,
+    calendar::TimeZone,
     data_planes,
     db::{self, Db},
     grpc::admission::{self, Admitted},
@@ -34,6 +36,7 @@ use crate::{
 
 const RECORDS_MAX: usize = 5_000;
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
+const _: () = assert!(i64::MAX / fact::COUNT_MAX > RECORDS_MAX as i64, "no sum over a batch overflows");
 
 /// Takes usage from data planes.
 #[derive(Debug)]
@@ -88,7 +91,9 @@ pub(super) async fn store(db: &Db, data_plane: DataPlaneId, delivered: Vec<Deliv
     for (position, record) in delivered.into_iter().filter(|(position, _)| *position > stored) {
         batch.add(position, record);
     }
-    batch.disown_all_but(&known_tenants(&mut tx, &batch).await?);
+    let tenants = known_tenants(&mut tx, &batch).await?;
+    batch.disown_all_but(&tenants);
+    batch.put_in_order();
 
     sql::insert_unattributed(&mut tx, data_plane, &batch.unattributed).await?;
     if let Some(first) = batch.quarantined.first() {
@@ -99,14 +104,20 @@ pub(super) async fn store(db: &Db, data_plane: DataPlaneId, delivered: Vec<Deliv
     data_planes::set_usage_position(&mut tx, data_plane, last).await?;
     for (tenant, facts) in &batch.facts {
         db::enter(&mut tx, *tenant).await?;
-        sql::insert_facts(&mut tx, data_plane, *tenant, facts).await?;
+        let new = sql::insert_facts(&mut tx, data_plane, *tenant, facts).await?;
+        let new = facts.iter().filter(|fact| new.contains(&fact.call_id));
+        rollup::add(&mut tx, *tenant, tenants[tenant], new).await?;
     }
     tx.commit().await?;
     Ok(last)
 }
 
-async fn known_tenants(connection: &mut PgConnection, batch: &Batch) -> Result<HashSet<TenantId>, sqlx::Error> {
+async fn known_tenants(
+    connection: &mut PgConnection,
+    batch: &Batch,
+) -> Result<HashMap<TenantId, TimeZone>, sqlx::Error> {
     let named: Vec<Uuid> = batch.facts.keys().map(|tenant| tenant.uuid()).collect();
+    sql::hold_time_zones(connection, &named).await?;
     sql::lock_tenants(connection, &named).await
 }
 
@@ -141,8 +152,16 @@ impl Batch {
     }
 
     /// Facts of a tenant that does not exist are nobody's.
-    fn disown_all_but(&mut self, tenants: &HashSet<TenantId>) {
-        let strangers = self.facts.extract_if(.., |tenant, _| !tenants.contains(tenant));
+    fn disown_all_but(&mut self, tenants: &HashMap<TenantId, TimeZone>) {
+        let strangers = self.facts.extract_if(.., |tenant, _| !tenants.contains_key(tenant));
         self.unattributed.extend(strangers.flat_map(|(_, facts)| facts));
+    }
+
+    /// By call id, each once: of a call that the batch has twice, the first record counts.
+    fn put_in_order(&mut self) {
+        for facts in self.facts.values_mut().chain([&mut self.unattributed]) {
+            facts.sort_by_key(|fact| fact.call_id);
+            facts.dedup_by_key(|fact| fact.call_id);
+        }
     }
 }

@@ -1,65 +1,95 @@
 //! Every query on usage.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use tollgate_proto::{AgentId, DataPlaneId, TenantId, UserId};
 use uuid::Uuid;
 
 use super::{Dimension, Filter, Position, ReportRow, Summary, UsageRecord, fact::Fact, intake::Quarantined};
+use crate::calendar::{TimeZone, UnknownTimeZone};
 
-/// One column of many facts, as `UNNEST` takes it.
-fn column<'a, F, T>(facts: &'a [F], of: impl Fn(&'a F) -> T) -> Vec<T> {
-    facts.iter().map(of).collect()
+/// Told apart from the other advisory locks of this database by its upper half.
+const TIME_ZONE_LOCKS: i64 = 0x746f_6c6c_0000_0000;
+
+/// The lock on a tenant's time zone; two tenants that share one wait for each other, no more.
+fn time_zone_lock(tenant: &Uuid) -> i64 {
+    TIME_ZONE_LOCKS
+        | i64::from(tenant.as_fields().0 ^ u32::from_be_bytes(tenant.as_bytes()[12..].try_into().expect("four bytes")))
 }
 
-/// Those of the tenants that exist, held fast until the transaction ends.
+fn time_zone(stored: &str) -> Result<TimeZone, sqlx::Error> {
+    stored.parse().map_err(|error: UnknownTimeZone| sqlx::Error::Decode(error.into()))
+}
+
+/// One column of many rows, as `UNNEST` takes it.
+pub(super) fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(of).collect()
+}
+
+/// Lets nobody else change the time zones of the tenants until the transaction ends, and waits for who is at it.
+pub(super) async fn hold_time_zones(connection: &mut PgConnection, named: &[Uuid]) -> Result<(), sqlx::Error> {
+    let locks: Vec<i64> = named.iter().map(time_zone_lock).collect();
+    sqlx::query!(
+        r#"SELECT pg_advisory_xact_lock_shared(lock) AS "held!: ()" FROM UNNEST($1::bigint[]) AS lock"#,
+        &locks
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Those of the tenants that exist, held fast until the transaction ends, with their time zones.
 pub(super) async fn lock_tenants(
     connection: &mut PgConnection,
     named: &[Uuid],
-) -> Result<HashSet<TenantId>, sqlx::Error> {
-    let known = sqlx::query_scalar!("SELECT id FROM tenants WHERE id = ANY($1) ORDER BY id FOR KEY SHARE", named)
+) -> Result<HashMap<TenantId, TimeZone>, sqlx::Error> {
+    let known = sqlx::query!("SELECT id, time_zone FROM tenants WHERE id = ANY($1) ORDER BY id FOR KEY SHARE", named)
         .fetch_all(connection)
         .await?;
-    Ok(known.into_iter().map(TenantId::from).collect())
+    known.into_iter().map(|row| Ok((TenantId::from(row.id), time_zone(&row.time_zone)?))).collect()
 }
 
-/// Stores facts of the tenant that the transaction has entered; those stored before stay as they are.
+/// Stores facts of the tenant that the transaction has entered; those stored before stay as they are. Answers which were
+/// not.
 pub(super) async fn insert_facts(
     connection: &mut PgConnection,
     data_plane: DataPlaneId,
     tenant: TenantId,
     facts: &[Fact],
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
         "INSERT INTO usage_records
              (data_plane_id, tenant_id, event_day, call_id, at, agent_id, agent, team_id, team, cost_center, server_id,
               server, tool, method, protocol_version, outcome, decision, forwarded, http_status, rpc_error_code,
               input_bytes, output_bytes, input_tokens, output_tokens, duration_us, upstream_us, trace_id,
-              policy_revision, user_id, user_email)
+              policy_revision, user_id, user_email, parent_call_id, input_required, labels)
          SELECT $1, $2, fact.*
          FROM UNNEST($3::date[], $4::uuid[], $5::timestamptz[], $6::uuid[], $7::text[], $8::uuid[], $9::text[],
                      $10::text[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
                      $17::text[], $18::bool[], $19::int[], $20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[],
-                     $24::bigint[], $25::bigint[], $26::bigint[], $27::text[], $28::bigint[], $29::uuid[], $30::text[]) AS fact
-         ON CONFLICT (event_day, call_id) DO NOTHING",
+                     $24::bigint[], $25::bigint[], $26::bigint[], $27::text[], $28::bigint[], $29::uuid[], $30::text[],
+                     $31::uuid[], $32::bool[], $33::jsonb[]) AS fact
+         ON CONFLICT (event_day, call_id) DO NOTHING
+         RETURNING call_id",
         data_plane.uuid(),
         tenant.uuid(),
         &column(facts, Fact::event_day),
         &column(facts, |fact| fact.call_id),
         &column(facts, |fact| fact.at),
-        &column(facts, |fact| fact.agent_id) as &[Option<Uuid>],
-        &column(facts, |fact| &*fact.agent) as &[&str],
-        &column(facts, |fact| fact.team_id) as &[Option<Uuid>],
-        &column(facts, |fact| &*fact.team) as &[&str],
-        &column(facts, |fact| &*fact.cost_center) as &[&str],
-        &column(facts, |fact| fact.server_id) as &[Option<Uuid>],
-        &column(facts, |fact| &*fact.server) as &[&str],
-        &column(facts, |fact| &*fact.tool) as &[&str],
-        &column(facts, |fact| &*fact.method) as &[&str],
+        &column(facts, |fact| fact.combination.agent_id) as &[Option<Uuid>],
+        &column(facts, |fact| &*fact.combination.agent) as &[&str],
+        &column(facts, |fact| fact.combination.team_id) as &[Option<Uuid>],
+        &column(facts, |fact| &*fact.combination.team) as &[&str],
+        &column(facts, |fact| &*fact.combination.cost_center) as &[&str],
+        &column(facts, |fact| fact.combination.server_id) as &[Option<Uuid>],
+        &column(facts, |fact| &*fact.combination.server) as &[&str],
+        &column(facts, |fact| &*fact.combination.tool) as &[&str],
+        &column(facts, |fact| &*fact.combination.method) as &[&str],
         &column(facts, |fact| &*fact.protocol_version) as &[&str],
-        &column(facts, |fact| fact.outcome) as &[&str],
+        &column(facts, |fact| &*fact.combination.outcome) as &[&str],
         &column(facts, |fact| &*fact.decision) as &[&str],
         &column(facts, |fact| fact.forwarded),
         &column(facts, |fact| fact.http_status),
@@ -72,12 +102,15 @@ pub(super) async fn insert_facts(
         &column(facts, |fact| fact.upstream_us),
         &column(facts, |fact| &*fact.trace_id) as &[&str],
         &column(facts, |fact| fact.policy_revision),
-        &column(facts, |fact| fact.user_id) as &[Option<Uuid>],
-        &column(facts, |fact| &*fact.user) as &[&str],
+        &column(facts, |fact| fact.combination.user_id) as &[Option<Uuid>],
+        &column(facts, |fact| &*fact.combination.user) as &[&str],
+        &column(facts, |fact| fact.parent_call_id) as &[Option<Uuid>],
+        &column(facts, |fact| fact.input_required),
+        &column(facts, |fact| json!(fact.combination.labels)) as &[Value],
     )
-    .execute(connection)
+    .fetch_all(connection)
     .await
-    .map(drop)
+    .map(HashSet::from_iter)
 }
 
 pub(super) async fn insert_unattributed(
