@@ -112,6 +112,7 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(usage::api::records))
         .routes(routes!(audit::api::list))
         .routes(routes!(usage::api::report))
+        .routes(routes!(usage::api::rebuild))
 }
 
 /// Where the control plane is reached over https, browsers are told to never come without it (RFC 6797).

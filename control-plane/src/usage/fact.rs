@@ -64,9 +64,9 @@ pub(super) struct Combination {
     pub(super) labels: BTreeMap<String, String>,
 }
 
-/// Why a record cannot be stored as a fact.
+/// Why a record is put aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unreadable {
+pub(super) enum Unstorable {
     #[error("there is no record")]
     Absent,
     #[error("`call_id` is no UUIDv7")]
@@ -79,11 +79,27 @@ pub(super) enum Unreadable {
     Number(&'static str),
     #[error("`labels` has too many labels, or too long ones")]
     Labels,
+    #[error("the call is more than an hour ahead of this control plane's clock")]
+    Future,
+    #[error("records of its time are no longer kept, so that nobody can tell whether it was stored before")]
+    Expired,
+}
+
+impl Unstorable {
+    /// What metrics call it.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Absent | Self::CallId | Self::Id(_) | Self::Outcome => "unreadable",
+            Self::Number(_) | Self::Labels => "out_of_range",
+            Self::Future => "future",
+            Self::Expired => "expired",
+        }
+    }
 }
 
 impl Fact {
     /// Reads a record as it was delivered.
-    pub(super) fn read(record: &UsageRecord) -> Result<Self, Unreadable> {
+    pub(super) fn read(record: &UsageRecord) -> Result<Self, Unstorable> {
         let (call_id, at) = call(&record.call_id)?;
         Ok(Self {
             tenant: id::<TenantId>("tenant_id", &record.tenant_id)?.map(TenantId::from),
@@ -97,7 +113,7 @@ impl Fact {
             forwarded: record.forwarded,
             http_status: Some(record.http_status)
                 .filter(|status| *status >= 0)
-                .ok_or(Unreadable::Number("http_status"))?,
+                .ok_or(Unstorable::Number("http_status"))?,
             rpc_error_code: Some(record.rpc_error_code).filter(|code| *code != 0),
             input_bytes: count("input_bytes", record.input_bytes)?,
             output_bytes: count("output_bytes", record.output_bytes)?,
@@ -107,7 +123,7 @@ impl Fact {
             upstream_us: count("upstream_us", record.upstream_us)?,
             trace_id: text(&record.trace_id),
             policy_revision: i64::try_from(record.policy_revision)
-                .map_err(|_| Unreadable::Number("policy_revision"))?,
+                .map_err(|_| Unstorable::Number("policy_revision"))?,
         })
     }
 
@@ -123,7 +139,7 @@ impl Fact {
 }
 
 impl Combination {
-    fn read(record: &UsageRecord) -> Result<Self, Unreadable> {
+    fn read(record: &UsageRecord) -> Result<Self, Unstorable> {
         Ok(Self {
             team_id: id::<TeamId>("team_id", &record.team_id)?,
             team: text(&record.team),
@@ -136,30 +152,30 @@ impl Combination {
             server: text(&record.server),
             tool: text(&record.tool),
             method: text(&record.method),
-            outcome: outcome(record.outcome).map(Cow::Borrowed).ok_or(Unreadable::Outcome)?,
+            outcome: outcome(record.outcome).map(Cow::Borrowed).ok_or(Unstorable::Outcome)?,
             currency: String::new(),
             labels: read_labels(&record.labels)?,
         })
     }
 }
 
-fn call(text: &str) -> Result<(Uuid, DateTime<Utc>), Unreadable> {
-    let call_id = Uuid::try_parse(text).map_err(|_| Unreadable::CallId)?;
+fn call(text: &str) -> Result<(Uuid, DateTime<Utc>), Unstorable> {
+    let call_id = Uuid::try_parse(text).map_err(|_| Unstorable::CallId)?;
     if call_id.get_version_num() != 7 {
-        return Err(Unreadable::CallId);
+        return Err(Unstorable::CallId);
     }
-    let (seconds, nanos) = call_id.get_timestamp().ok_or(Unreadable::CallId)?.to_unix();
+    let (seconds, nanos) = call_id.get_timestamp().ok_or(Unstorable::CallId)?.to_unix();
     let at = i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, nanos));
-    Ok((call_id, at.ok_or(Unreadable::CallId)?))
+    Ok((call_id, at.ok_or(Unstorable::CallId)?))
 }
 
-fn id<Id>(field: &'static str, text: &str) -> Result<Option<Uuid>, Unreadable>
+fn id<Id>(field: &'static str, text: &str) -> Result<Option<Uuid>, Unstorable>
 where
     Id: std::str::FromStr + Into<Uuid>,
 {
     match text {
         "" => Ok(None),
-        text => text.parse::<Id>().map(|id| Some(id.into())).map_err(|_| Unreadable::Id(field)),
+        text => text.parse::<Id>().map(|id| Some(id.into())).map_err(|_| Unstorable::Id(field)),
     }
 }
 
@@ -169,17 +185,17 @@ fn text(text: &str) -> String {
     text.into_owned()
 }
 
-fn read_labels(given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Unreadable> {
+fn read_labels(given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Unstorable> {
     let fits = |text: &str, max| text.chars().count() <= max;
     let all_fit = given.iter().all(|(key, value)| fits(key, labels::KEY_LEN_MAX) && fits(value, labels::VALUE_LEN_MAX));
     if given.len() > labels::COUNT_MAX || !all_fit {
-        return Err(Unreadable::Labels);
+        return Err(Unstorable::Labels);
     }
     Ok(given.iter().map(|(key, value)| (text(key), text(value))).collect())
 }
 
-fn count(field: &'static str, value: u64) -> Result<i64, Unreadable> {
-    i64::try_from(value).ok().filter(|count| *count <= COUNT_MAX).ok_or(Unreadable::Number(field))
+fn count(field: &'static str, value: u64) -> Result<i64, Unstorable> {
+    i64::try_from(value).ok().filter(|count| *count <= COUNT_MAX).ok_or(Unstorable::Number(field))
 }
 
 fn outcome(value: i32) -> Option<&'static str> {
@@ -240,20 +256,20 @@ mod tests {
     fn what_cannot_be_stored_is_unreadable() {
         let agent = AgentId::new().to_string();
         let broken = [
-            (UsageRecord { call_id: String::new(), ..record() }, Unreadable::CallId),
-            (UsageRecord { call_id: Uuid::new_v4().to_string(), ..record() }, Unreadable::CallId),
-            (UsageRecord { tenant_id: "default".to_owned(), ..record() }, Unreadable::Id("tenant_id")),
-            (UsageRecord { user_id: agent.clone(), ..record() }, Unreadable::Id("user_id")),
-            (UsageRecord { server_id: agent, ..record() }, Unreadable::Id("server_id")),
-            (UsageRecord { outcome: 0, ..record() }, Unreadable::Outcome),
-            (UsageRecord { outcome: 99, ..record() }, Unreadable::Outcome),
-            (UsageRecord { http_status: -1, ..record() }, Unreadable::Number("http_status")),
-            (UsageRecord { input_tokens: u64::MAX, ..record() }, Unreadable::Number("input_tokens")),
-            (UsageRecord { duration_us: (1 << 50) + 1, ..record() }, Unreadable::Number("duration_us")),
-            (UsageRecord { parent_call_id: "call-1".to_owned(), ..record() }, Unreadable::Id("parent_call_id")),
-            (UsageRecord { labels: labelled(33, 1, 1), ..record() }, Unreadable::Labels),
-            (UsageRecord { labels: labelled(1, 64, 1), ..record() }, Unreadable::Labels),
-            (UsageRecord { labels: labelled(1, 1, 121), ..record() }, Unreadable::Labels),
+            (UsageRecord { call_id: String::new(), ..record() }, Unstorable::CallId),
+            (UsageRecord { call_id: Uuid::new_v4().to_string(), ..record() }, Unstorable::CallId),
+            (UsageRecord { tenant_id: "default".to_owned(), ..record() }, Unstorable::Id("tenant_id")),
+            (UsageRecord { user_id: agent.clone(), ..record() }, Unstorable::Id("user_id")),
+            (UsageRecord { server_id: agent, ..record() }, Unstorable::Id("server_id")),
+            (UsageRecord { outcome: 0, ..record() }, Unstorable::Outcome),
+            (UsageRecord { outcome: 99, ..record() }, Unstorable::Outcome),
+            (UsageRecord { http_status: -1, ..record() }, Unstorable::Number("http_status")),
+            (UsageRecord { input_tokens: u64::MAX, ..record() }, Unstorable::Number("input_tokens")),
+            (UsageRecord { duration_us: (1 << 50) + 1, ..record() }, Unstorable::Number("duration_us")),
+            (UsageRecord { parent_call_id: "call-1".to_owned(), ..record() }, Unstorable::Id("parent_call_id")),
+            (UsageRecord { labels: labelled(33, 1, 1), ..record() }, Unstorable::Labels),
+            (UsageRecord { labels: labelled(1, 64, 1), ..record() }, Unstorable::Labels),
+            (UsageRecord { labels: labelled(1, 1, 121), ..record() }, Unstorable::Labels),
         ];
         for (record, reason) in broken {
             assert_eq!(Fact::read(&record), Err(reason));

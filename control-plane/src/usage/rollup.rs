@@ -6,6 +6,7 @@
 
 mod digest;
 pub(super) mod overhead;
+pub(super) mod rebuild;
 mod sql;
 
 use std::{
@@ -13,17 +14,20 @@ use std::{
     ops::AddAssign,
 };
 
-use chrono::{DateTime, DurationRound as _, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 use tollgate_proto::TenantId;
 
 use super::fact::{Combination, Fact};
 use crate::calendar::{Day, TimeZone};
 
+const HOUR_S: i64 = 3_600;
+
 /// What is added up of calls. Of one batch no sum leaves its type: a count is at most 2^50, and a batch has fewer than
 /// 2^13 records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sums {
+    records: i64,
     /// That a server saw.
     calls: i64,
     /// That were turned away.
@@ -39,6 +43,7 @@ pub(super) struct Sums {
 impl Sums {
     fn of(fact: &Fact) -> Self {
         Self {
+            records: 1,
             calls: fact.forwarded.into(),
             refused: fact.is_refused().into(),
             input_tokens: fact.input_tokens,
@@ -53,6 +58,7 @@ impl Sums {
 
 impl AddAssign for Sums {
     fn add_assign(&mut self, other: Self) {
+        self.records += other.records;
         self.calls += other.calls;
         self.refused += other.refused;
         self.input_tokens += other.input_tokens;
@@ -138,7 +144,7 @@ impl<'a> Rollup<'a> {
 
 /// The beginning of the hour that a moment lies in.
 pub(super) fn hour_of(at: DateTime<Utc>) -> DateTime<Utc> {
-    at.duration_trunc(TimeDelta::hours(1)).expect("an hour divides the time that a moment can be")
+    DateTime::from_timestamp(at.timestamp().div_euclid(HOUR_S) * HOUR_S, 0).expect("it lies beside a moment")
 }
 
 /// The ids of combinations, in their order; those that are new get one.

@@ -1,55 +1,18 @@
 //! Every query on usage.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Json};
 use tollgate_proto::{AgentId, DataPlaneId, TenantId, UserId};
 use uuid::Uuid;
 
-use super::{Dimension, Filter, Position, ReportRow, Summary, UsageRecord, fact::Fact, intake::Quarantined};
-use crate::calendar::{TimeZone, UnknownTimeZone};
-
-/// Told apart from the other advisory locks of this database by its upper half.
-const TIME_ZONE_LOCKS: i64 = 0x746f_6c6c_0000_0000;
-
-/// The lock on a tenant's time zone; two tenants that share one wait for each other, no more.
-fn time_zone_lock(tenant: &Uuid) -> i64 {
-    TIME_ZONE_LOCKS
-        | i64::from(tenant.as_fields().0 ^ u32::from_be_bytes(tenant.as_bytes()[12..].try_into().expect("four bytes")))
-}
-
-fn time_zone(stored: &str) -> Result<TimeZone, sqlx::Error> {
-    stored.parse().map_err(|error: UnknownTimeZone| sqlx::Error::Decode(error.into()))
-}
+use super::{Filter, Position, UsageRecord, fact::Fact, intake::Quarantined};
+use crate::resource::Labels;
 
 /// One column of many rows, as `UNNEST` takes it.
 pub(super) fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
     rows.iter().map(of).collect()
-}
-
-/// Lets nobody else change the time zones of the tenants until the transaction ends, and waits for who is at it.
-pub(super) async fn hold_time_zones(connection: &mut PgConnection, named: &[Uuid]) -> Result<(), sqlx::Error> {
-    let locks: Vec<i64> = named.iter().map(time_zone_lock).collect();
-    sqlx::query!(
-        r#"SELECT pg_advisory_xact_lock_shared(lock) AS "held!: ()" FROM UNNEST($1::bigint[]) AS lock"#,
-        &locks
-    )
-    .execute(connection)
-    .await
-    .map(drop)
-}
-
-/// Those of the tenants that exist, held fast until the transaction ends, with their time zones.
-pub(super) async fn lock_tenants(
-    connection: &mut PgConnection,
-    named: &[Uuid],
-) -> Result<HashMap<TenantId, TimeZone>, sqlx::Error> {
-    let known = sqlx::query!("SELECT id, time_zone FROM tenants WHERE id = ANY($1) ORDER BY id FOR KEY SHARE", named)
-        .fetch_all(connection)
-        .await?;
-    known.into_iter().map(|row| Ok((TenantId::from(row.id), time_zone(&row.time_zone)?))).collect()
 }
 
 /// Stores facts of the tenant that the transaction has entered; those stored before stay as they are. Answers which were
@@ -58,7 +21,7 @@ pub(super) async fn insert_facts(
     connection: &mut PgConnection,
     data_plane: DataPlaneId,
     tenant: TenantId,
-    facts: &[Fact],
+    facts: &[&Fact],
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
         "INSERT INTO usage_records
@@ -76,7 +39,7 @@ pub(super) async fn insert_facts(
          RETURNING call_id",
         data_plane.uuid(),
         tenant.uuid(),
-        &column(facts, Fact::event_day),
+        &column(facts, |fact| fact.event_day()),
         &column(facts, |fact| fact.call_id),
         &column(facts, |fact| fact.at),
         &column(facts, |fact| fact.combination.agent_id) as &[Option<Uuid>],
@@ -172,9 +135,10 @@ pub(super) async fn list(
     wanted: Wanted<'_>,
 ) -> Result<Vec<UsageRecord>, sqlx::Error> {
     sqlx::query!(
-        "SELECT call_id, at, agent, agent_id, user_email, user_id, team, server, tool, method, protocol_version, outcome, decision,
+        r#"SELECT call_id, at, agent, agent_id, user_email, user_id, team, server, tool, method, protocol_version, outcome, decision,
                 forwarded, http_status, rpc_error_code, input_bytes, output_bytes, input_tokens, output_tokens,
-                token_method, duration_us, upstream_us, trace_id, policy_revision
+                token_method, duration_us, upstream_us, trace_id, policy_revision, parent_call_id, input_required,
+                labels AS "labels: Json<Labels>"
          FROM usage_records
          WHERE tenant_id = $1
            AND ($2::uuid IS NULL OR agent_id = $2) AND ($3::text IS NULL OR agent = $3)
@@ -186,7 +150,7 @@ pub(super) async fn list(
            AND ($12::uuid IS NULL OR call_id = $12)
            AND ($13::uuid IS NULL OR user_id = $13) AND ($14::text IS NULL OR user_email = $14)
          ORDER BY at DESC, call_id DESC
-         LIMIT $11",
+         LIMIT $11"#,
         tenant.uuid(),
         wanted.agent_id,
         wanted.agent,
@@ -228,6 +192,9 @@ pub(super) async fn list(
         upstream_ms: milliseconds(row.upstream_us),
         trace_id: row.trace_id,
         policy_revision: row.policy_revision,
+        parent_call_id: row.parent_call_id,
+        input_required: row.input_required,
+        labels: row.labels.0,
     })
     .fetch_all(connection)
     .await
@@ -237,57 +204,4 @@ pub(super) async fn list(
 #[allow(clippy::cast_precision_loss, reason = "no call takes 2^53 microseconds")]
 fn milliseconds(microseconds: i64) -> f64 {
     microseconds as f64 / 1_000.0
-}
-
-pub(super) async fn report(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    by: Dimension,
-    from: Option<DateTime<Utc>>,
-    to: Option<DateTime<Utc>>,
-) -> Result<Vec<ReportRow>, sqlx::Error> {
-    // Sums stop at the largest bigint: a data plane that counts wrongly must not take the report away.
-    sqlx::query_as!(
-        ReportRow,
-        r#"SELECT CASE $2 WHEN 'team' THEN team WHEN 'agent' THEN agent WHEN 'user' THEN user_email
-                          WHEN 'server' THEN server ELSE tool END AS "name!",
-                  CASE $2 WHEN 'tool' THEN server END AS server,
-                  count(*) FILTER (WHERE forwarded) AS "calls!",
-                  count(*) FILTER (WHERE outcome = 'refused') AS "refused!",
-                  LEAST(sum(input_tokens), 9223372036854775807)::bigint AS "input_tokens!",
-                  LEAST(sum(output_tokens), 9223372036854775807)::bigint AS "output_tokens!"
-           FROM usage_records
-           WHERE tenant_id = $1
-             AND ($2 <> 'tool' OR tool <> '')
-             AND ($3::timestamptz IS NULL OR at >= $3)
-             AND ($4::timestamptz IS NULL OR at < $4)
-           GROUP BY 1, 2
-           ORDER BY 1, 2"#,
-        tenant.uuid(),
-        by.as_str(),
-        from,
-        to,
-    )
-    .fetch_all(connection)
-    .await
-}
-
-pub(super) async fn summary(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    since: DateTime<Utc>,
-) -> Result<Summary, sqlx::Error> {
-    sqlx::query_as!(
-        Summary,
-        r#"SELECT count(*) FILTER (WHERE forwarded) AS "calls!",
-                  count(*) FILTER (WHERE outcome = 'refused') AS "refused!",
-                  count(*) FILTER (WHERE forwarded AND outcome NOT IN ('ok', 'abandoned')) AS "errors!",
-                  percentile_cont(0.95) WITHIN GROUP (ORDER BY (duration_us - upstream_us) / 1000.0::float8)
-                      FILTER (WHERE forwarded) AS overhead_ms_p95
-           FROM usage_records WHERE tenant_id = $1 AND at >= $2"#,
-        tenant.uuid(),
-        since,
-    )
-    .fetch_one(connection)
-    .await
 }

@@ -5,6 +5,8 @@
 //!
 //! Invariant: a percentile is at most an eighth off.
 
+use crate::usage::fact::COUNT_MAX;
+
 /// Buckets of one octave.
 const PER_OCTAVE: i64 = 8;
 
@@ -14,6 +16,11 @@ pub(super) fn bucket(overhead_us: i64) -> i32 {
     let octave = i64::from(overhead.max(PER_OCTAVE).ilog2() - PER_OCTAVE.ilog2());
     let bucket = octave * PER_OCTAVE + (overhead >> octave);
     i32::try_from(bucket).expect("63 octaves have 504 buckets")
+}
+
+/// Where every bucket but the first begins, as Postgres' `width_bucket` takes it.
+pub(super) fn bounds() -> Vec<i64> {
+    (1..=bucket(COUNT_MAX)).map(first_us).collect()
 }
 
 /// The first microsecond of a bucket.

@@ -75,16 +75,17 @@ macro_rules! add_sums {
                 + " AS held
                  (tenant_id, "
                 + $period
-                + ", dimension_id, calls, refused, input_tokens, output_tokens, input_bytes,
+                + ", dimension_id, records, calls, refused, input_tokens, output_tokens, input_bytes,
                   output_bytes, duration_us, upstream_us)
              SELECT $1, added.*
              FROM UNNEST($2::"
                 + $periods
                 + ", $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-                         $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[]) AS added
+                         $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[]) AS added
              ON CONFLICT (tenant_id, "
                 + $period
                 + ", dimension_id) DO UPDATE SET
+                 records = held.records + excluded.records,
                  calls = held.calls + excluded.calls,
                  refused = held.refused + excluded.refused,
                  input_tokens = held.input_tokens + excluded.input_tokens,
@@ -96,6 +97,7 @@ macro_rules! add_sums {
             $tenant.uuid(),
             &column($rows, |(period, ..)| *period),
             &column($rows, |(_, dimension, _)| *dimension),
+            &column($rows, |(.., sums)| sums.records),
             &column($rows, |(.., sums)| sums.calls),
             &column($rows, |(.., sums)| sums.refused),
             &column($rows, |(.., sums)| sums.input_tokens),

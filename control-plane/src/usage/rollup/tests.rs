@@ -2,26 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
-use sqlx::PgConnection;
 use tollgate_proto::{
     AgentId, DataPlaneId, TenantId,
     usage::v1::{Outcome, UsageRecord},
 };
-use uuid::Uuid;
 
-use super::hour_of;
 use crate::{
-    db::Db,
+    app::App,
     grpc::testing::{ControlPlane, run},
-    usage::intake,
+    usage::{
+        intake,
+        testing::{added_up, call_at, daily, hourly},
+    },
 };
-
-/// What the tests compare: calls, refused, tokens in and out, bytes in and out, microseconds in all and of servers.
-type Sums = [i64; 8];
-/// Agent, tool, outcome and the value of the label `stage`.
-type Who = (String, String, String, String);
 
 /// One call of a scenario.
 #[derive(Debug, Clone)]
@@ -57,102 +52,22 @@ fn scenario() -> impl Strategy<Value = Scenario> {
 
 fn record(tenant: TenantId, agents: &[AgentId], drawn: &Drawn) -> (DateTime<Utc>, UsageRecord) {
     let at = Utc::now() - TimeDelta::minutes(drawn.minutes_ago);
-    let millis = at.timestamp_millis().unsigned_abs();
-    let random = Uuid::new_v4().into_bytes();
-    let call_id = uuid::Builder::from_unix_timestamp_millis(millis, random.last_chunk().unwrap()).into_uuid();
     let refused = drawn.outcome == Outcome::Refused;
     let record = UsageRecord {
-        call_id: call_id.to_string(),
-        tenant_id: tenant.to_string(),
         agent_id: agents[usize::from(drawn.agent)].to_string(),
         agent: format!("agent-{}", drawn.agent),
-        team: "platform".to_owned(),
-        server: "demo".to_owned(),
         tool: format!("tool-{}", drawn.tool),
-        method: "tools/call".to_owned(),
         outcome: drawn.outcome.into(),
         decision: if refused { "tool_not_granted" } else { "allowed" }.to_owned(),
         forwarded: !refused,
-        http_status: 200,
-        input_bytes: 5,
-        output_bytes: 7,
         input_tokens: drawn.tokens.into(),
-        output_tokens: 3,
-        duration_us: 2_000,
-        upstream_us: 1_500,
         labels: [("stage".to_owned(), format!("stage-{}", drawn.agent % 2))].into(),
-        ..UsageRecord::default()
+        ..call_at(tenant, at)
     };
     (at, record)
 }
 
-fn sums_of(record: &UsageRecord) -> Sums {
-    let refused = i64::from(record.outcome == i32::from(Outcome::Refused));
-    let counts = [
-        record.input_tokens,
-        record.output_tokens,
-        record.input_bytes,
-        record.output_bytes,
-        record.duration_us,
-        record.upstream_us,
-    ];
-    let counts = counts.map(u64::cast_signed);
-    [1 - refused, refused, counts[0], counts[1], counts[2], counts[3], counts[4], counts[5]]
-}
-
-fn who(record: &UsageRecord) -> Who {
-    let outcome = match Outcome::try_from(record.outcome).unwrap() {
-        Outcome::Ok => "ok",
-        Outcome::Refused => "refused",
-        Outcome::ToolError => "tool_error",
-        _ => "unknown",
-    };
-    (record.agent.clone(), record.tool.clone(), outcome.to_owned(), record.labels["stage"].clone())
-}
-
-fn add<Period: Ord>(to: &mut BTreeMap<(Period, Who), Sums>, period: Period, record: &UsageRecord) {
-    let sums = to.entry((period, who(record))).or_default();
-    for (sum, more) in sums.iter_mut().zip(sums_of(record)) {
-        *sum += more;
-    }
-}
-
-/// What is stored of a tenant, by hour or by day.
-macro_rules! stored {
-    ($connection:expr, $tenant:expr, $table:literal, $period:literal, $type:ty) => {{
-        let rows: Vec<($type, String, String, String, String, Vec<i64>)> = sqlx::query_as(concat!(
-            "SELECT ",
-            $period,
-            ", agent, tool, outcome, labels->>'stage',
-                    ARRAY[calls, refused, input_tokens::bigint, output_tokens::bigint, input_bytes::bigint,
-                          output_bytes::bigint, duration_us::bigint, upstream_us::bigint]
-             FROM ",
-            $table,
-            " AS sums JOIN usage_dimensions ON usage_dimensions.tenant_id = sums.tenant_id
-                                                          AND usage_dimensions.id = sums.dimension_id
-             WHERE sums.tenant_id = $1"
-        ))
-        .bind($tenant.uuid())
-        .fetch_all($connection)
-        .await
-        .unwrap();
-        rows.into_iter()
-            .map(|(period, agent, tool, outcome, stage, sums)| {
-                ((period, (agent, tool, outcome, stage)), Sums::try_from(sums).unwrap())
-            })
-            .collect::<BTreeMap<_, _>>()
-    }};
-}
-
-async fn hourly(connection: &mut PgConnection, tenant: TenantId) -> BTreeMap<(DateTime<Utc>, Who), Sums> {
-    stored!(connection, tenant, "usage_hourly", "hour", DateTime<Utc>)
-}
-
-async fn daily(connection: &mut PgConnection, tenant: TenantId) -> BTreeMap<(NaiveDate, Who), Sums> {
-    stored!(connection, tenant, "usage_daily", "day", NaiveDate)
-}
-
-async fn deliver(db: &Db, batches: &[Vec<prop::sample::Index>], records: &[(DateTime<Utc>, UsageRecord)]) {
+async fn deliver(app: &App, batches: &[Vec<prop::sample::Index>], records: &[(DateTime<Utc>, UsageRecord)]) {
     let data_plane = DataPlaneId::new();
     let mut position = 0;
     for batch in batches {
@@ -160,24 +75,8 @@ async fn deliver(db: &Db, batches: &[Vec<prop::sample::Index>], records: &[(Date
             position += 1;
             (position, Some(index.get(records).1.clone()))
         });
-        intake::store(db, data_plane, delivered.collect()).await.expect("stored");
+        intake::store(app, data_plane, delivered.collect()).await.expect("stored");
     }
-}
-
-/// What the records of all batches add up to, each once.
-fn expected(
-    drawn: &Scenario,
-    records: &[(DateTime<Utc>, UsageRecord)],
-) -> (BTreeMap<(DateTime<Utc>, Who), Sums>, BTreeMap<(NaiveDate, Who), Sums>) {
-    let zone: chrono_tz::Tz = drawn.zone.parse().unwrap();
-    let delivered = drawn.batches.iter().flatten().flatten().map(|index| index.get(records));
-    let once: BTreeMap<&str, _> = delivered.map(|delivered| (&*delivered.1.call_id, delivered)).collect();
-    let (mut by_hour, mut by_day) = (BTreeMap::new(), BTreeMap::new());
-    for (at, record) in once.into_values() {
-        add(&mut by_hour, hour_of(*at), record);
-        add(&mut by_day, at.with_timezone(&zone).date_naive(), record);
-    }
-    (by_hour, by_day)
 }
 
 #[tokio::test]
@@ -195,8 +94,10 @@ async fn whatever_comes_late_twice_or_in_any_order_over_two_intakes_is_counted_o
             let agents = [AgentId::new(), AgentId::new(), AgentId::new()];
             let records: Vec<_> = drawn.calls.iter().map(|call| record(tenant, &agents, call)).collect();
             let [one, other] = &drawn.batches;
-            tokio::join!(deliver(&planes[0].app.db, one, &records), deliver(&planes[1].app.db, other, &records),);
-            let (by_hour, by_day) = expected(&drawn, &records);
+            tokio::join!(deliver(&planes[0].app, one, &records), deliver(&planes[1].app, other, &records),);
+            let delivered = drawn.batches.iter().flatten().flatten().map(|index| index.get(&records));
+            let once: BTreeMap<&str, _> = delivered.map(|delivered| (&*delivered.1.call_id, delivered)).collect();
+            let (by_hour, by_day) = added_up(once.into_values(), drawn.zone);
             assert_eq!(hourly(&mut superuser, tenant).await, by_hour, "{drawn:?}");
             assert_eq!(daily(&mut superuser, tenant).await, by_day, "{drawn:?}");
         }
