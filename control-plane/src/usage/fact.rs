@@ -159,14 +159,22 @@ impl Combination {
     }
 }
 
+/// The day (UTC) whose partition has the record of this call; `None` when it is no id of a call.
+pub(super) fn day_of(call_id: Uuid) -> Option<NaiveDate> {
+    time_of(call_id).map(|at| at.date_naive())
+}
+
 fn call(text: &str) -> Result<(Uuid, DateTime<Utc>), Unstorable> {
     let call_id = Uuid::try_parse(text).map_err(|_| Unstorable::CallId)?;
+    Ok((call_id, time_of(call_id).ok_or(Unstorable::CallId)?))
+}
+
+fn time_of(call_id: Uuid) -> Option<DateTime<Utc>> {
     if call_id.get_version_num() != 7 {
-        return Err(Unstorable::CallId);
+        return None;
     }
-    let (seconds, nanos) = call_id.get_timestamp().ok_or(Unstorable::CallId)?.to_unix();
-    let at = i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, nanos));
-    Ok((call_id, at.ok_or(Unstorable::CallId)?))
+    let (seconds, nanos) = call_id.get_timestamp()?.to_unix();
+    DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
 }
 
 fn id<Id>(field: &'static str, text: &str) -> Result<Option<Uuid>, Unstorable>

@@ -7,7 +7,11 @@ use sqlx::{PgConnection, types::Json};
 use tollgate_proto::{AgentId, DataPlaneId, TenantId, UserId};
 use uuid::Uuid;
 
-use super::{Filter, Position, UsageRecord, fact::Fact, intake::Quarantined};
+use super::{
+    Filter, Position, UsageRecord,
+    fact::{self, Fact},
+    intake::Quarantined,
+};
 use crate::resource::Labels;
 
 /// One column of many rows, as `UNNEST` takes it.
@@ -147,7 +151,7 @@ pub(super) async fn list(
            AND ($7::text IS NULL OR decision = $7)
            AND ($8::text IS NULL OR outcome = $8)
            AND ($9::timestamptz IS NULL OR (at, call_id) < ($9, $10::uuid))
-           AND ($12::uuid IS NULL OR call_id = $12)
+           AND ($12::uuid IS NULL OR call_id = $12) AND ($15::date IS NULL OR event_day = $15)
            AND ($13::uuid IS NULL OR user_id = $13) AND ($14::text IS NULL OR user_email = $14)
          ORDER BY at DESC, call_id DESC
          LIMIT $11"#,
@@ -165,6 +169,7 @@ pub(super) async fn list(
         wanted.call_id,
         wanted.user_id,
         wanted.user,
+        wanted.call_id.and_then(fact::day_of),
     )
     .map(|row| UsageRecord {
         call_id: row.call_id,

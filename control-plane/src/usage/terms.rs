@@ -44,11 +44,13 @@ pub(super) enum Timeliness {
 impl Terms {
     /// Whether a record of this time can be stored now.
     pub(super) fn timeliness(&self, at: DateTime<Utc>, now: DateTime<Utc>) -> Timeliness {
-        let expired = at.date_naive() < self.keeps_from(now).max(self.kept_from.unwrap_or(NaiveDate::MIN));
-        match expired {
-            true => Timeliness::Expired,
-            false if at > now + AHEAD_MAX => Timeliness::Future,
-            false => Timeliness::Good,
+        let first = self.kept_from.into_iter().fold(self.keeps_from(now), NaiveDate::max);
+        if at.date_naive() < first {
+            Timeliness::Expired
+        } else if at > now + AHEAD_MAX {
+            Timeliness::Future
+        } else {
+            Timeliness::Good
         }
     }
 
