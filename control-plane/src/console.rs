@@ -24,6 +24,7 @@ use crate::{
     identity_providers::IdentityProviderSpec,
     limits::LimitSpec,
     page::PageQuery,
+    price_books::PriceBookSpec,
     resource::{self, Kind, Object},
     servers::ServerSpec,
     teams::TeamSpec,
@@ -51,6 +52,7 @@ mod home;
 mod identity_providers;
 mod keys;
 pub(crate) mod page;
+mod price_books;
 mod provider_sign_in;
 mod search;
 mod servers;
@@ -98,6 +100,8 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/catalog/{id}/reset", post(catalog::reset))
         .route("/toolsets", get(toolsets::show_list))
         .route("/toolsets/{name}", get(toolsets::show_detail))
+        .route("/price-books", get(price_books::show_list))
+        .route("/price-books/{name}", get(price_books::show_detail))
         .route("/agents", get(agents::show_list))
         .route("/agents/{name}", get(agents::show_detail))
         .route("/agents/{name}/credentials", post(agents::create_credential))
@@ -140,6 +144,7 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(forms::<AgentSpec>())
         .merge(forms::<GrantSpec>())
         .merge(forms::<LimitSpec>())
+        .merge(forms::<PriceBookSpec>())
         .merge(forms::<TeamSpec>())
         .merge(forms::<IdentityProviderSpec>())
         .fallback(page::not_found)

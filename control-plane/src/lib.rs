@@ -18,6 +18,7 @@
 
 pub mod access_checks;
 pub mod agents;
+pub mod amount;
 pub mod api_keys;
 pub mod app;
 pub mod audit;
@@ -29,6 +30,7 @@ pub mod catalog;
 pub mod client_address;
 pub mod config;
 pub mod console;
+pub mod currency;
 pub mod data_planes;
 pub mod db;
 pub mod duration;
@@ -48,6 +50,8 @@ pub mod oauth;
 pub mod ops;
 pub mod page;
 pub mod policy;
+pub mod price_books;
+pub mod rating;
 pub mod request;
 pub mod request_id;
 pub mod resource;

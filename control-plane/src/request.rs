@@ -70,13 +70,18 @@ pub(crate) fn moment(parameter: &str, text: &str) -> Result<DateTime<Utc>, ApiEr
 /// # Errors
 /// [`ApiError::Query`] when it is neither.
 pub(crate) fn moment_in(zone: TimeZone, parameter: &str, text: &str) -> Result<DateTime<Utc>, ApiError> {
-    let known = |day: &NaiveDate| (0..=9999).contains(&day.year());
-    let day = |text: &str| text.parse().ok().filter(known).map(|day| zone.start_of(day));
-    DateTime::parse_from_rfc3339(text).map(|at| at.to_utc()).ok().or_else(|| day(text)).ok_or_else(|| {
+    moment_of(zone, text).ok_or_else(|| {
         ApiError::Query(format!(
             "write `{parameter}` as in `2026-11-01` or `2026-11-01T08:00:00Z` (a plus sign as `%2B`)"
         ))
     })
+}
+
+/// A moment as RFC 3339 has it, or the first one of a day in a time zone.
+pub(crate) fn moment_of(zone: TimeZone, text: &str) -> Option<DateTime<Utc>> {
+    let known = |day: &NaiveDate| (0..=9999).contains(&day.year());
+    let day = |text: &str| text.parse().ok().filter(known).map(|day| zone.start_of(day));
+    DateTime::parse_from_rfc3339(text).map(|at| at.to_utc()).ok().or_else(|| day(text))
 }
 
 fn pointer_part(segment: &Segment) -> Option<String> {

@@ -21,7 +21,7 @@ use crate::{
     app::App,
     audit, catalog, client_address, console, data_planes, enrollment_tokens,
     error::ApiError,
-    grants, identity_providers, initial_access_tokens, limits, oauth,
+    grants, identity_providers, initial_access_tokens, limits, oauth, price_books,
     request::{self, body},
     request_id, servers, sessions, teams, tenants, toolsets, usage, users,
 };
@@ -88,6 +88,14 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(access_checks::api::create))
         .routes(routes!(limits::api::list, limits::api::create))
         .routes(routes!(limits::api::get, limits::api::replace, limits::api::patch, limits::api::remove))
+        .routes(routes!(price_books::api::list, price_books::api::create))
+        .routes(routes!(
+            price_books::api::get,
+            price_books::api::replace,
+            price_books::api::patch,
+            price_books::api::remove
+        ))
+        .routes(routes!(price_books::api::version))
         .routes(routes!(users::api::list, users::api::create))
         .routes(routes!(users::api::get, users::api::patch, users::api::remove))
         .route("/api/v1/tenants/{tenant}/users/{email}", post(users::api::act))

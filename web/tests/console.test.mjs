@@ -12,6 +12,8 @@ const pages = [
   ['what waits in the catalog', '/catalog?server=demo&waiting=on'],
   ['Toolsets', '/toolsets'],
   ['a new toolset', '/new/toolset'],
+  ['Price books', '/price-books'],
+  ['a new price book', '/new/price-book'],
   ['a server', '/servers/demo'],
   ['the form of a server', '/servers/demo/edit'],
   ['a new server', '/new/server'],

@@ -15,6 +15,7 @@ mod catalog;
 mod fleet;
 mod forms;
 mod people;
+mod price_books;
 mod provider_logout;
 mod providers;
 mod recent;
@@ -139,6 +140,8 @@ async fn every_page_has_the_security_headers_and_no_inline_code() {
             "/servers/files/delete",
             "/toolsets",
             "/new/toolset",
+            "/price-books",
+            "/new/price-book",
             "/agents",
             "/agents/bot",
             "/access",

@@ -38,6 +38,7 @@ fn body(method: &Method, path: &str) -> Value {
         "agents" => json!({ "team": "platform", "type": "autonomous" }),
         "grants" => json!({ "to": to, "scopes": ["demo:*"] }),
         "identity-providers" => json!({ "issuer": "https://a.test", "client_id": "c" }),
+        "price-books" => json!({ "effective_from": "2026-01-01", "currency": "EUR", "prices": [] }),
         "limits" => json!({ "to": to, "requests": { "count": 1, "per": "1m" } }),
         _ => json!({}),
     };
@@ -54,6 +55,11 @@ fn body(method: &Method, path: &str) -> Value {
 /// Whether a `POST` there only asks.
 fn asks(path: &str) -> bool {
     path.ends_with("/access-checks")
+}
+
+/// Whether that is for who looks after the money.
+fn is_finance(path: &str) -> bool {
+    path.contains("/price-books")
 }
 
 #[test]
@@ -132,7 +138,9 @@ async fn every_operation_is_refused_without_a_key() {
 async fn every_change_is_refused_to_those_who_only_read() {
     run(async |bench| {
         for (method, path) in operations() {
-            for role in [Role::Viewer, Role::Finance] {
+            for role in
+                [Role::Viewer, Role::Finance].into_iter().filter(|role| !(*role == Role::Finance && is_finance(&path)))
+            {
                 let answer = bench.call(method.clone(), &path).by(role).json(body(&method, &path)).await;
                 match method {
                     // No data plane is there to be asked for sessions.
