@@ -47,3 +47,40 @@ ALTER TABLE price_revisions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE price_revisions FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON price_revisions USING (tenant_id = current_tenant()) WITH CHECK (tenant_id = current_tenant());
 GRANT SELECT, INSERT, UPDATE ON price_revisions TO tollgate_app;
+
+-- What a call costs, as it was rated when it was stored.
+ALTER TABLE usage_records
+    -- Not rounded.
+    ADD COLUMN cost numeric NOT NULL DEFAULT 0,
+    -- Of the book in force for the team; empty: there was none.
+    ADD COLUMN currency text NOT NULL DEFAULT '',
+    -- It would be charged, and no price could be applied.
+    ADD COLUMN unpriced boolean NOT NULL DEFAULT false,
+    -- What decided: the version, and which of its prices, from 0.
+    ADD COLUMN price_book_version uuid,
+    ADD COLUMN price_index integer;
+ALTER TABLE usage_hourly
+    ADD COLUMN cost numeric NOT NULL DEFAULT 0,
+    ADD COLUMN unpriced_calls bigint NOT NULL DEFAULT 0;
+ALTER TABLE usage_daily
+    ADD COLUMN cost numeric NOT NULL DEFAULT 0,
+    ADD COLUMN unpriced_calls bigint NOT NULL DEFAULT 0;
+
+DROP FUNCTION counted_usage(uuid, timestamptz, timestamptz);
+CREATE FUNCTION counted_usage(tenant uuid, first timestamptz, until timestamptz)
+    RETURNS TABLE (at timestamptz, dimension_id bigint, calls integer, refused integer, input_tokens bigint,
+                   output_tokens bigint, input_bytes bigint, output_bytes bigint, duration_us bigint, upstream_us bigint,
+                   cost numeric, unpriced_calls integer)
+    LANGUAGE sql STABLE AS $$
+    SELECT r.at, d.id, r.forwarded::int, (r.outcome = 'refused')::int, r.input_tokens, r.output_tokens, r.input_bytes,
+           r.output_bytes, r.duration_us, r.upstream_us, r.cost, r.unpriced::int
+    FROM usage_records r
+    JOIN usage_dimensions d
+        ON d.tenant_id = r.tenant_id AND d.team_id IS NOT DISTINCT FROM r.team_id AND d.team = r.team
+       AND d.cost_center = r.cost_center AND d.agent_id IS NOT DISTINCT FROM r.agent_id AND d.agent = r.agent
+       AND d.user_id IS NOT DISTINCT FROM r.user_id AND d.user_email = r.user_email
+       AND d.server_id IS NOT DISTINCT FROM r.server_id AND d.server = r.server AND d.tool = r.tool
+       AND d.method = r.method AND d.outcome = r.outcome AND d.labels = r.labels AND d.currency = r.currency
+    WHERE r.tenant_id = tenant AND r.at >= first AND r.at < until
+      AND r.event_day >= (first AT TIME ZONE 'UTC')::date AND r.event_day <= (until AT TIME ZONE 'UTC')::date
+    $$;

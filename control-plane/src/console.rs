@@ -63,6 +63,7 @@ mod sql;
 #[cfg(test)]
 mod tests;
 mod toolsets;
+mod usage;
 mod users;
 pub(crate) mod visitor;
 mod waiting;
@@ -100,6 +101,8 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/catalog/{id}/reset", post(catalog::reset))
         .route("/toolsets", get(toolsets::show_list))
         .route("/toolsets/{name}", get(toolsets::show_detail))
+        .route("/usage", get(usage::show_usage))
+        .route("/usage/download", get(usage::download))
         .route("/price-books", get(price_books::show_list))
         .route("/price-books/{name}", get(price_books::show_detail))
         .route("/agents", get(agents::show_list))

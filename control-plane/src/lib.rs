@@ -27,6 +27,7 @@ pub mod bootstrap;
 pub mod calendar;
 pub mod caller;
 pub mod catalog;
+pub mod chargeback;
 pub mod client_address;
 pub mod config;
 pub mod console;

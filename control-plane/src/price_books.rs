@@ -1,6 +1,7 @@
 //! Price books: what calls cost, for everyone or for some teams, from a date on.
 //!
 //! - `terms.rs` reads what a book says, `dates.rs` decides from when on it may say it.
+//! - `shelf.rs` keeps what is published in memory, for the intake of usage.
 //! - A book is a line of versions: changing what it says publishes the next one, and the one before ends where that begins.
 //!   [`in_tenant`] is all of them, as `rating.rs` needs them.
 //!
@@ -27,10 +28,13 @@ use crate::{
 
 pub mod api;
 mod dates;
+mod shelf;
 mod sql;
 mod terms;
 #[cfg(test)]
 mod tests;
+
+pub use shelf::Shelf;
 
 /// A price book as the API shows it.
 pub type PriceBook = Object<PriceBookSpec>;
@@ -227,14 +231,6 @@ pub struct PublishedVersion {
 /// As the database writes it.
 fn stored_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PriceBookVersionId, D::Error> {
     Uuid::deserialize(deserializer).map(PriceBookVersionId::from)
-}
-
-/// How often the tenant's books have changed: as long as this is the same, so are they.
-///
-/// # Errors
-/// When Postgres is away.
-pub async fn revision(connection: &mut sqlx::PgConnection) -> Result<i64, sqlx::Error> {
-    sql::revision(connection).await
 }
 
 /// All versions of the tenant's books, in a transaction that has entered it.

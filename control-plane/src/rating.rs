@@ -29,7 +29,11 @@ pub use rates::{MARKUP, PRICE, Rates};
 pub use selector::{Selector, SelectorError};
 
 /// What is charged for: the use of something that a server offers. All else is the protocol's own traffic.
-const CHARGED_METHODS: [&str; 4] = ["tools/call", "prompts/get", "resources/read", "completion/complete"];
+pub const CHARGED_METHODS: [&str; 4] = ["tools/call", "prompts/get", "resources/read", "completion/complete"];
+
+/// A call that would cost more is a defect of who counted, or of who wrote the price: it is not charged, but stays visible as
+/// unpriced. No sum over what is stored at once leaves a [`Decimal`] for it.
+const COST_MAX: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 
 /// What a price needs to know of a call.
 #[derive(Debug, Clone, Copy)]
@@ -67,8 +71,8 @@ pub struct Quantities {
     pub bytes: i64,
 }
 
-/// What a call costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a call costs; by default nothing, and by no book.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rating {
     /// Not rounded; zero for what is not charged or has no price.
     pub cost: Decimal,
@@ -153,7 +157,7 @@ impl Books {
         let Some(book) = book else { return unpriced };
         let Some((price, rates)) = book.terms.prices.of(call) else { return unpriced };
         let decided_by = Some(Decision { version: book.version, price });
-        match rates.cost(call, book.terms.currency, factor) {
+        match rates.cost(call, book.terms.currency, factor).filter(|cost| *cost <= COST_MAX) {
             Some(cost) => Rating { cost, decided_by, ..free },
             None => Rating { decided_by, ..unpriced },
         }

@@ -19,7 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     access_checks, agents,
     app::App,
-    audit, catalog, client_address, console, data_planes, enrollment_tokens,
+    audit, catalog, chargeback, client_address, console, data_planes, enrollment_tokens,
     error::ApiError,
     grants, identity_providers, initial_access_tokens, limits, oauth, price_books,
     request::{self, body},
@@ -121,6 +121,7 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit::api::list))
         .routes(routes!(usage::api::report))
         .routes(routes!(usage::api::rebuild))
+        .routes(routes!(chargeback::api::report))
 }
 
 /// Where the control plane is reached over https, browsers are told to never come without it (RFC 6797).

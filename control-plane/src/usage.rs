@@ -8,7 +8,7 @@
 //! Invariant: a fact is never rewritten.
 
 pub mod api;
-mod csv;
+pub(crate) mod csv;
 mod fact;
 mod intake;
 pub mod partitions;
@@ -19,7 +19,7 @@ mod rollup;
 mod sql;
 pub mod terms;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +28,7 @@ pub use report::{Dimension, ReportRow, Summary, report, summary, time_zone};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tollgate_proto::{AgentId, ServerId, UserId};
+use tollgate_proto::{AgentId, PriceBookVersionId, ServerId, UserId};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -95,6 +95,16 @@ pub struct UsageRecord {
     pub input_required: bool,
     /// The agent's labels at the time of the call.
     pub labels: Labels,
+    /// What it costs: a decimal number, not rounded.
+    #[schema(example = "0.0125")]
+    pub cost: String,
+    /// The currency of `cost` (ISO 4217); absent when no price book was in force for the team.
+    pub currency: Option<String>,
+    /// Whether it would be charged, and no price could be applied.
+    pub unpriced: bool,
+    /// The version of the price book that decided: `pbv_…`.
+    #[schema(value_type = Option<String>)]
+    pub price_book_version: Option<PriceBookVersionId>,
 }
 
 /// One page of records.

@@ -39,6 +39,7 @@ mod logging;
 mod manifest;
 mod plan;
 mod postgres;
+mod report;
 mod revoke;
 mod sessions;
 mod settings;

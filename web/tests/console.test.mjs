@@ -12,6 +12,7 @@ const pages = [
   ['what waits in the catalog', '/catalog?server=demo&waiting=on'],
   ['Toolsets', '/toolsets'],
   ['a new toolset', '/new/toolset'],
+  ['Usage & cost', '/usage'],
   ['Price books', '/price-books'],
   ['a new price book', '/new/price-book'],
   ['a server', '/servers/demo'],

@@ -39,7 +39,7 @@ pub(crate) enum Section {
     Toolsets,
     Agents,
     Access,
-    Prices,
+    Usage,
     Calls,
     Audit,
     Sessions,

@@ -65,7 +65,7 @@ pub(super) async fn show_detail(
 /// With what finance may do, which operators may not.
 fn shell(visitor: &Visitor, title: &str) -> Shell {
     let may_edit = visitor.caller.require(PriceBookSpec::WRITER).is_ok();
-    Shell { may_edit, ..Shell::new(visitor, Section::Prices, title) }
+    Shell { may_edit, ..Shell::new(visitor, Section::Usage, title).under("Usage & cost", "/usage") }
 }
 
 impl ListPage {
@@ -116,7 +116,7 @@ fn amounts(price: &Price) -> Vec<(&'static str, &str)> {
 }
 
 impl Editable for PriceBookSpec {
-    const SECTION: Section = Section::Prices;
+    const SECTION: Section = Section::Usage;
     const LIST: (&'static str, &'static str) = ("Price books", "/price-books");
 
     fn fields(_: &Choices) -> Vec<Field> {

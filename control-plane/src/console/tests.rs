@@ -24,6 +24,7 @@ mod sessions;
 mod settings;
 mod signing_in;
 mod toolsets;
+mod usage;
 mod waiting;
 
 const PASSWORD: &str = "correct horse battery";
@@ -140,6 +141,7 @@ async fn every_page_has_the_security_headers_and_no_inline_code() {
             "/servers/files/delete",
             "/toolsets",
             "/new/toolset",
+            "/usage",
             "/price-books",
             "/new/price-book",
             "/agents",

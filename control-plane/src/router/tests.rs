@@ -15,7 +15,7 @@ fn operations() -> Vec<(Method, String)> {
     let document = serde_json::to_value(rest().into_openapi()).expect("a document");
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
-        let path = path.replace("{tenant}", "acme").replace("{email}", "a@b.test");
+        let path = path.replace("{tenant}", "acme").replace("{email}", "a@b.test").replace("{period}", "2026-10");
         let path = path
             .split('/')
             .map(|part| if part.starts_with('{') { part.replace(['{', '}'], "") } else { part.to_owned() });

@@ -142,13 +142,12 @@ pub struct UsageReportItem {
     output_tokens: i64,
     /// Their sum.
     tokens: i64,
-    /// What the calls cost, a decimal number; nothing has a price in this version.
-    cost: &'static str,
-    /// The currency of `cost` (ISO 4217).
-    currency: Option<&'static str>,
+    /// What the calls cost: a decimal number, not rounded.
+    #[schema(example = "12.3456")]
+    cost: String,
+    /// The currency of `cost` (ISO 4217); a name has a line for each. Absent where nothing has had a price book.
+    currency: Option<String>,
 }
-
-const UNPRICED: &str = "0";
 
 /// Lists usage records
 ///
@@ -260,13 +259,13 @@ impl UsageReportItem {
             input_tokens: row.input_tokens,
             output_tokens: row.output_tokens,
             tokens: row.input_tokens.saturating_add(row.output_tokens),
-            cost: UNPRICED,
-            currency: None,
+            cost: row.cost,
+            currency: row.currency,
         }
     }
 
     fn into_line(self, by: Dimension) -> String {
-        let Self { team, agent, user, tool, server, .. } = self;
+        let Self { team, agent, user, tool, server, cost, currency, .. } = self;
         let counts = [self.calls, self.refused, self.input_tokens, self.output_tokens, self.tokens];
         let (name, of_tool) = match by {
             Dimension::Team => (team, None),
@@ -277,7 +276,7 @@ impl UsageReportItem {
         };
         let cells = std::iter::once(csv::text(&name.unwrap_or_default()))
             .chain(counts.map(|count| count.to_string()))
-            .chain([self.cost.to_owned(), self.currency.unwrap_or_default().to_owned()])
+            .chain([cost, currency.unwrap_or_default()])
             .chain(of_tool.map(|server| csv::text(&server)));
         csv::line(cells)
     }

@@ -12,7 +12,11 @@ use tollgate_proto::{
 };
 use uuid::Uuid;
 
-use crate::resource::labels;
+use crate::{
+    currency::Currency,
+    rating::{Books, Call, Ending, Quantities, Rating},
+    resource::labels,
+};
 
 /// The largest of bytes, tokens and microseconds that is believed of one call: a petabyte, or 35 years.
 pub(super) const COUNT_MAX: i64 = 1 << 50;
@@ -40,6 +44,8 @@ pub(super) struct Fact {
     pub(super) upstream_us: i64,
     pub(super) trace_id: String,
     pub(super) policy_revision: i64,
+    /// What it costs, once it was rated.
+    pub(super) rating: Rating,
 }
 
 /// What a call has in common with those that it is counted with. Names are those at the time of the call.
@@ -124,7 +130,30 @@ impl Fact {
             trace_id: text(&record.trace_id),
             policy_revision: i64::try_from(record.policy_revision)
                 .map_err(|_| Unstorable::Number("policy_revision"))?,
+            rating: Rating::default(),
         })
+    }
+
+    /// Says what it costs.
+    pub(super) fn rate(&mut self, books: &Books) {
+        let of = &self.combination;
+        self.rating = books.rate(&Call {
+            at: self.at,
+            team: &of.team,
+            server: &of.server,
+            tool: &of.tool,
+            method: &of.method,
+            forwarded: self.forwarded,
+            ending: if self.input_required { Ending::InputRequired } else { Ending::of(&of.outcome) },
+            quantities: Quantities {
+                input_tokens: self.input_tokens,
+                output_tokens: self.output_tokens,
+                upstream_us: self.upstream_us,
+                bytes: self.input_bytes + self.output_bytes,
+            },
+            reported: None,
+        });
+        self.combination.currency = self.rating.currency.map(Currency::code).unwrap_or_default().to_owned();
     }
 
     /// The day of the call in UTC.

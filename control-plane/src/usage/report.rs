@@ -59,6 +59,10 @@ pub struct ReportRow {
     pub input_tokens: i64,
     /// Sum over the calls.
     pub output_tokens: i64,
+    /// What they cost: a decimal number, not rounded.
+    pub cost: String,
+    /// ISO 4217; `None` where nothing has had a price book.
+    pub currency: Option<String>,
 }
 
 /// What happened lately, in four numbers.
@@ -94,7 +98,24 @@ pub async fn report(
         return Err(ApiError::Query(format!("records are kept from {} on, {what}", kept_from.date_naive())));
     }
     let tenant = tx.tenant();
-    Ok(sql::report(tx, tenant, by, &pieces).await?)
+    Ok(joined(sql::report(tx, tenant, by, &pieces).await?))
+}
+
+/// What has no currency has no cost: it is counted on the line of the first currency that the name has, so that there is one
+/// line for each currency, and one where there is none.
+fn joined(rows: Vec<ReportRow>) -> Vec<ReportRow> {
+    let mut joined: Vec<ReportRow> = Vec::with_capacity(rows.len());
+    for mut row in rows {
+        let same = |last: &ReportRow| last.currency.is_none() && (&last.name, &last.server) == (&row.name, &row.server);
+        if let Some(free) = joined.pop_if(|last| same(last)) {
+            row.calls = row.calls.saturating_add(free.calls);
+            row.refused = row.refused.saturating_add(free.refused);
+            row.input_tokens = row.input_tokens.saturating_add(free.input_tokens);
+            row.output_tokens = row.output_tokens.saturating_add(free.output_tokens);
+        }
+        joined.push(row);
+    }
+    joined
 }
 
 /// What happened since the beginning of the hour in which `since` lies.

@@ -15,6 +15,7 @@ use std::{
 };
 
 use chrono::{DateTime, NaiveDate, Utc};
+use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use tollgate_proto::TenantId;
 
@@ -38,6 +39,10 @@ pub(super) struct Sums {
     output_bytes: i64,
     duration_us: i64,
     upstream_us: i64,
+    /// What calls cost; those of a batch come to less than 2^13 · 10^9, which fits with all decimals.
+    cost: Decimal,
+    /// That would be charged and have no price.
+    unpriced_calls: i64,
 }
 
 impl Sums {
@@ -52,6 +57,8 @@ impl Sums {
             output_bytes: fact.output_bytes,
             duration_us: fact.duration_us,
             upstream_us: fact.upstream_us,
+            cost: fact.rating.cost,
+            unpriced_calls: fact.rating.unpriced.into(),
         }
     }
 }
@@ -67,6 +74,8 @@ impl AddAssign for Sums {
         self.output_bytes += other.output_bytes;
         self.duration_us += other.duration_us;
         self.upstream_us += other.upstream_us;
+        self.cost += other.cost;
+        self.unpriced_calls += other.unpriced_calls;
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 use sqlx::{PgConnection, types::Json};
-use tollgate_proto::{AgentId, DataPlaneId, TenantId, UserId};
+use tollgate_proto::{AgentId, DataPlaneId, PriceBookVersionId, TenantId, UserId};
 use uuid::Uuid;
 
 use super::{
@@ -32,13 +32,14 @@ pub(super) async fn insert_facts(
              (data_plane_id, tenant_id, event_day, call_id, at, agent_id, agent, team_id, team, cost_center, server_id,
               server, tool, method, protocol_version, outcome, decision, forwarded, http_status, rpc_error_code,
               input_bytes, output_bytes, input_tokens, output_tokens, duration_us, upstream_us, trace_id,
-              policy_revision, user_id, user_email, parent_call_id, input_required, labels)
+              policy_revision, user_id, user_email, parent_call_id, input_required, labels, cost, currency, unpriced,
+              price_book_version, price_index)
          SELECT $1, $2, fact.*
          FROM UNNEST($3::date[], $4::uuid[], $5::timestamptz[], $6::uuid[], $7::text[], $8::uuid[], $9::text[],
                      $10::text[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
                      $17::text[], $18::bool[], $19::int[], $20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[],
                      $24::bigint[], $25::bigint[], $26::bigint[], $27::text[], $28::bigint[], $29::uuid[], $30::text[],
-                     $31::uuid[], $32::bool[], $33::jsonb[]) AS fact
+                     $31::uuid[], $32::bool[], $33::jsonb[], $34::numeric[], $35::text[], $36::bool[], $37::uuid[], $38::int[]) AS fact
          ON CONFLICT (event_day, call_id) DO NOTHING
          RETURNING call_id",
         data_plane.uuid(),
@@ -74,6 +75,11 @@ pub(super) async fn insert_facts(
         &column(facts, |fact| fact.parent_call_id) as &[Option<Uuid>],
         &column(facts, |fact| fact.input_required),
         &column(facts, |fact| json!(fact.combination.labels)) as &[Value],
+        &column(facts, |fact| fact.rating.cost),
+        &column(facts, |fact| &*fact.combination.currency) as &[&str],
+        &column(facts, |fact| fact.rating.unpriced),
+        &column(facts, |fact| fact.rating.decided_by.map(|by| by.version.uuid())) as &[Option<Uuid>],
+        &column(facts, |fact| fact.rating.decided_by.and_then(|by| i32::try_from(by.price).ok())) as &[Option<i32>],
     )
     .fetch_all(connection)
     .await
@@ -142,14 +148,13 @@ pub(super) async fn list(
         r#"SELECT call_id, at, agent, agent_id, user_email, user_id, team, server, tool, method, protocol_version, outcome, decision,
                 forwarded, http_status, rpc_error_code, input_bytes, output_bytes, input_tokens, output_tokens,
                 token_method, duration_us, upstream_us, trace_id, policy_revision, parent_call_id, input_required,
-                labels AS "labels: Json<Labels>"
+                labels AS "labels: Json<Labels>", trim_scale(cost)::text AS "cost!", currency, unpriced, price_book_version
          FROM usage_records
          WHERE tenant_id = $1
            AND ($2::uuid IS NULL OR agent_id = $2) AND ($3::text IS NULL OR agent = $3)
            AND ($4::uuid IS NULL OR server_id = $4) AND ($5::text IS NULL OR server = $5)
            AND ($6::text IS NULL OR tool = $6)
-           AND ($7::text IS NULL OR decision = $7)
-           AND ($8::text IS NULL OR outcome = $8)
+           AND ($7::text IS NULL OR decision = $7) AND ($8::text IS NULL OR outcome = $8)
            AND ($9::timestamptz IS NULL OR (at, call_id) < ($9, $10::uuid))
            AND ($12::uuid IS NULL OR call_id = $12) AND ($15::date IS NULL OR event_day = $15)
            AND ($13::uuid IS NULL OR user_id = $13) AND ($14::text IS NULL OR user_email = $14)
@@ -200,6 +205,10 @@ pub(super) async fn list(
         parent_call_id: row.parent_call_id,
         input_required: row.input_required,
         labels: row.labels.0,
+        cost: row.cost,
+        currency: Some(row.currency).filter(|currency| !currency.is_empty()),
+        unpriced: row.unpriced,
+        price_book_version: row.price_book_version.map(PriceBookVersionId::from),
     })
     .fetch_all(connection)
     .await

@@ -22,7 +22,7 @@ pub(super) type Who = (String, String, String, String);
 pub(super) type Sheet<Period> = BTreeMap<(Period, Who), Sums>;
 
 /// A record of a successful call that arrived then.
-pub(super) fn call_at(tenant: TenantId, at: DateTime<Utc>) -> UsageRecord {
+pub(crate) fn call_at(tenant: TenantId, at: DateTime<Utc>) -> UsageRecord {
     let random = Uuid::new_v4().into_bytes();
     let millis = at.timestamp_millis().unsigned_abs();
     let call_id = uuid::Builder::from_unix_timestamp_millis(millis, random.last_chunk().unwrap()).into_uuid();
@@ -51,7 +51,7 @@ pub(super) fn call_at(tenant: TenantId, at: DateTime<Utc>) -> UsageRecord {
 }
 
 /// Delivers records from a data plane that has delivered nothing yet.
-pub(super) async fn deliver(app: &App, records: impl IntoIterator<Item = UsageRecord>) {
+pub(crate) async fn deliver(app: &App, records: impl IntoIterator<Item = UsageRecord>) {
     let delivered = (1..).zip(records.into_iter().map(Some)).collect();
     intake::store(app, DataPlaneId::new(), delivered).await.expect("stored");
 }

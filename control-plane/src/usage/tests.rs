@@ -1,5 +1,7 @@
 //! Intake over a real socket into real Postgres, and what the operations read from it.
 
+mod costs;
+
 use chrono::{TimeDelta, Utc};
 use sqlx::PgConnection;
 use tokio::time::Instant;
@@ -387,6 +389,8 @@ async fn reports_and_the_summary_add_up() {
             refused,
             input_tokens,
             output_tokens,
+            cost: "0".to_owned(),
+            currency: None,
         };
         let by_agent = [row("", None, 0, 1, 1 << 50, 0), row("bot", None, 4, 1, 10, 16)];
         assert_eq!(report(&mut tx, Dimension::Agent, None, None).await.unwrap(), by_agent);

@@ -81,6 +81,7 @@ async fn a_record_shows_every_field() {
             "token_method": "estimated", "duration_ms": 2.5, "upstream_ms": 1.5,
             "trace_id": "0af7651916cd43dd8448eb211c80319c", "policy_revision": 4,
             "parent_call_id": record.parent_call_id, "input_required": true, "labels": { "stage": "prod" },
+            "cost": "0", "currency": null, "unpriced": false, "price_book_version": null,
         });
         assert_eq!(item, expected);
     })

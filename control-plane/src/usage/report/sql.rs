@@ -19,22 +19,23 @@ pub(super) async fn report(
     sqlx::query_as!(
         ReportRow,
         r#"WITH sums AS (
-               SELECT dimension_id, records, calls, refused, input_tokens, output_tokens
+               SELECT dimension_id, records, calls, refused, input_tokens, output_tokens, cost
                FROM usage_daily WHERE tenant_id = $1 AND day >= $3 AND day < $4
                UNION ALL
-               SELECT dimension_id, records, calls, refused, input_tokens, output_tokens
+               SELECT dimension_id, records, calls, refused, input_tokens, output_tokens, cost
                FROM UNNEST($5::timestamptz[], $6::timestamptz[]) AS span (first, last)
                JOIN usage_hourly ON tenant_id = $1 AND hour >= first AND hour < last
            ), combined AS (
                SELECT dimension_id, sum(records) AS records, sum(calls) AS calls, sum(refused) AS refused,
-                      sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens
+                      sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(cost) AS cost
                FROM sums GROUP BY dimension_id
            ), named AS (
-               SELECT team, agent, user_email, server, tool, records, calls, refused, input_tokens, output_tokens
+               SELECT team, agent, user_email, server, tool, currency, records, calls, refused, input_tokens, output_tokens,
+                      cost
                FROM combined JOIN usage_dimensions ON tenant_id = $1 AND id = dimension_id
                UNION ALL
-               SELECT team, agent, user_email, server, tool, 1, forwarded::int, (outcome = 'refused')::int,
-                      input_tokens, output_tokens
+               SELECT team, agent, user_email, server, tool, currency, 1, forwarded::int, (outcome = 'refused')::int,
+                      input_tokens, output_tokens, cost
                FROM UNNEST($7::timestamptz[], $8::timestamptz[]) AS span (first, last)
                JOIN usage_records ON tenant_id = $1 AND at >= first AND at < last
                    AND event_day >= (first AT TIME ZONE 'UTC')::date AND event_day <= (last AT TIME ZONE 'UTC')::date
@@ -45,11 +46,12 @@ pub(super) async fn report(
                   sum(calls)::bigint AS "calls!",
                   sum(refused)::bigint AS "refused!",
                   LEAST(sum(input_tokens), 9223372036854775807)::bigint AS "input_tokens!",
-                  LEAST(sum(output_tokens), 9223372036854775807)::bigint AS "output_tokens!"
+                  LEAST(sum(output_tokens), 9223372036854775807)::bigint AS "output_tokens!",
+                  trim_scale(sum(cost))::text AS "cost!", NULLIF(currency, '') AS currency
            FROM named
            WHERE records > 0 AND ($2 <> 'tool' OR tool <> '')
-           GROUP BY 1, 2
-           ORDER BY 1, 2"#,
+           GROUP BY 1, 2, named.currency
+           ORDER BY 1, 2, named.currency"#,
         tenant.uuid(),
         by.as_str(),
         days.start,

@@ -76,12 +76,12 @@ macro_rules! add_sums {
                  (tenant_id, "
                 + $period
                 + ", dimension_id, records, calls, refused, input_tokens, output_tokens, input_bytes,
-                  output_bytes, duration_us, upstream_us)
+                  output_bytes, duration_us, upstream_us, cost, unpriced_calls)
              SELECT $1, added.*
              FROM UNNEST($2::"
                 + $periods
                 + ", $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-                         $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[]) AS added
+                         $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::numeric[], $14::bigint[]) AS added
              ON CONFLICT (tenant_id, "
                 + $period
                 + ", dimension_id) DO UPDATE SET
@@ -93,7 +93,9 @@ macro_rules! add_sums {
                  input_bytes = held.input_bytes + excluded.input_bytes,
                  output_bytes = held.output_bytes + excluded.output_bytes,
                  duration_us = held.duration_us + excluded.duration_us,
-                 upstream_us = held.upstream_us + excluded.upstream_us",
+                 upstream_us = held.upstream_us + excluded.upstream_us,
+                 cost = held.cost + excluded.cost,
+                 unpriced_calls = held.unpriced_calls + excluded.unpriced_calls",
             $tenant.uuid(),
             &column($rows, |(period, ..)| *period),
             &column($rows, |(_, dimension, _)| *dimension),
@@ -106,6 +108,8 @@ macro_rules! add_sums {
             &column($rows, |(.., sums)| sums.output_bytes),
             &column($rows, |(.., sums)| sums.duration_us),
             &column($rows, |(.., sums)| sums.upstream_us),
+            &column($rows, |(.., sums)| sums.cost),
+            &column($rows, |(.., sums)| sums.unpriced_calls),
         )
         .execute($connection)
         .await

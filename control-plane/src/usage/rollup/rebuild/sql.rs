@@ -27,7 +27,7 @@ pub(super) async fn unnamed_combinations(
 ) -> Result<Vec<Combination>, sqlx::Error> {
     sqlx::query!(
         r#"SELECT DISTINCT team_id, team, cost_center, agent_id, agent, user_id, user_email, server_id, server, tool, method,
-                  outcome, labels AS "labels: Json<BTreeMap<String, String>>"
+                  outcome, currency, labels AS "labels: Json<BTreeMap<String, String>>"
            FROM usage_records
            WHERE tenant_id = $1 AND at >= $2 AND at < $3
              AND event_day >= ($2::timestamptz AT TIME ZONE 'UTC')::date
@@ -49,7 +49,7 @@ pub(super) async fn unnamed_combinations(
         tool: row.tool,
         method: row.method,
         outcome: Cow::Owned(row.outcome),
-        currency: String::new(),
+        currency: row.currency,
         labels: row.labels.0,
     })
     .fetch_all(connection)
@@ -65,25 +65,27 @@ macro_rules! mend {
                  SELECT " + $counted + " AS period, dimension_id, count(*) AS records, sum(calls) AS calls,
                         sum(refused) AS refused, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
                         sum(input_bytes) AS input_bytes, sum(output_bytes) AS output_bytes,
-                        sum(duration_us) AS duration_us, sum(upstream_us) AS upstream_us
+                        sum(duration_us) AS duration_us, sum(upstream_us) AS upstream_us, sum(cost) AS cost,
+                        sum(unpriced_calls) AS unpriced_calls
                  FROM counted_usage($1, $2, $3) GROUP BY 1, 2
                  UNION ALL
                  SELECT " + $period + ", dimension_id, -records, -calls, -refused, -input_tokens, -output_tokens,
-                        -input_bytes, -output_bytes, -duration_us, -upstream_us
+                        -input_bytes, -output_bytes, -duration_us, -upstream_us, -cost, -unpriced_calls
                  FROM " + $table + " WHERE tenant_id = $1 AND " + $held + "
              ), wrong AS (
                  SELECT period, dimension_id, sum(records) AS records, sum(calls) AS calls, sum(refused) AS refused,
                         sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
                         sum(input_bytes) AS input_bytes, sum(output_bytes) AS output_bytes,
-                        sum(duration_us) AS duration_us, sum(upstream_us) AS upstream_us
+                        sum(duration_us) AS duration_us, sum(upstream_us) AS upstream_us, sum(cost) AS cost,
+                        sum(unpriced_calls) AS unpriced_calls
                  FROM counted GROUP BY 1, 2
              )
              INSERT INTO " + $table + " AS held
                  (tenant_id, " + $period + ", dimension_id, records, calls, refused, input_tokens, output_tokens, input_bytes,
-                  output_bytes, duration_us, upstream_us)
+                  output_bytes, duration_us, upstream_us, cost, unpriced_calls)
              SELECT $1, wrong.* FROM wrong
-             WHERE (records, calls, refused, input_tokens, output_tokens, input_bytes, output_bytes, duration_us, upstream_us)
-                   <> (0, 0, 0, 0, 0, 0, 0, 0, 0)
+             WHERE (records, calls, refused, input_tokens, output_tokens, input_bytes, output_bytes, duration_us, upstream_us,
+                    cost, unpriced_calls) <> (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
              ORDER BY 2, 3
              ON CONFLICT (tenant_id, " + $period + ", dimension_id) DO UPDATE SET
                  records = held.records + excluded.records,
@@ -94,7 +96,9 @@ macro_rules! mend {
                  input_bytes = held.input_bytes + excluded.input_bytes,
                  output_bytes = held.output_bytes + excluded.output_bytes,
                  duration_us = held.duration_us + excluded.duration_us,
-                 upstream_us = held.upstream_us + excluded.upstream_us",
+                 upstream_us = held.upstream_us + excluded.upstream_us,
+                 cost = held.cost + excluded.cost,
+                 unpriced_calls = held.unpriced_calls + excluded.unpriced_calls",
             $tenant.uuid(),
             $span.start,
             $span.end
@@ -174,10 +178,10 @@ pub(super) async fn add_to_day(
     sqlx::query!(
         "INSERT INTO usage_daily AS held
              (tenant_id, day, dimension_id, records, calls, refused, input_tokens, output_tokens, input_bytes,
-              output_bytes, duration_us, upstream_us)
+              output_bytes, duration_us, upstream_us, cost, unpriced_calls)
          SELECT $1, $4, dimension_id, $5::bigint * count(*), $5 * sum(calls), $5 * sum(refused), $5 * sum(input_tokens),
                 $5 * sum(output_tokens), $5 * sum(input_bytes), $5 * sum(output_bytes), $5 * sum(duration_us),
-                $5 * sum(upstream_us)
+                $5 * sum(upstream_us), $5 * sum(cost), $5 * sum(unpriced_calls)
          FROM counted_usage($1, $2, $3) GROUP BY dimension_id ORDER BY dimension_id
          ON CONFLICT (tenant_id, day, dimension_id) DO UPDATE SET
              records = held.records + excluded.records,
@@ -188,7 +192,9 @@ pub(super) async fn add_to_day(
              input_bytes = held.input_bytes + excluded.input_bytes,
              output_bytes = held.output_bytes + excluded.output_bytes,
              duration_us = held.duration_us + excluded.duration_us,
-             upstream_us = held.upstream_us + excluded.upstream_us",
+             upstream_us = held.upstream_us + excluded.upstream_us,
+             cost = held.cost + excluded.cost,
+             unpriced_calls = held.unpriced_calls + excluded.unpriced_calls",
         tenant.uuid(),
         span.start,
         span.end,
