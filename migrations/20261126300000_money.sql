@@ -84,3 +84,81 @@ CREATE FUNCTION counted_usage(tenant uuid, first timestamptz, until timestamptz)
     WHERE r.tenant_id = tenant AND r.at >= first AND r.at < until
       AND r.event_day >= (first AT TIME ZONE 'UTC')::date AND r.event_day <= (until AT TIME ZONE 'UTC')::date
     $$;
+
+-- Months that were closed. What they cost is in their statements, and later differences in those of later months.
+CREATE TABLE closed_periods (
+    tenant_id uuid NOT NULL REFERENCES tenants,
+    first_day date NOT NULL CHECK (first_day = date_trunc('month', first_day)),
+    time_zone text NOT NULL,
+    -- That were in force at any time in it.
+    price_book_versions uuid[] NOT NULL,
+    closed_at timestamptz NOT NULL DEFAULT now(),
+    closed_by text NOT NULL,
+    PRIMARY KEY (tenant_id, first_day)
+);
+
+-- What one team is charged for a month, in one currency.
+CREATE TABLE statements (
+    tenant_id uuid NOT NULL,
+    id uuid PRIMARY KEY,
+    first_day date NOT NULL,
+    -- Empty: what was charged to no team.
+    team text NOT NULL,
+    currency text NOT NULL,
+    -- The sum of its lines' amounts.
+    total numeric NOT NULL,
+    lines bigint NOT NULL,
+    -- SHA-256 of its lines as `statements/sheet.rs` writes them.
+    digest bytea NOT NULL,
+    UNIQUE (tenant_id, first_day, team, currency),
+    UNIQUE (tenant_id, id),
+    FOREIGN KEY (tenant_id, first_day) REFERENCES closed_periods (tenant_id, first_day)
+);
+
+CREATE TABLE statement_lines (
+    tenant_id uuid NOT NULL,
+    statement_id uuid NOT NULL,
+    position bigint NOT NULL,
+    -- The month that it is about: the statement's own, or, for a correction, an earlier one.
+    month date NOT NULL,
+    -- For a correction: the statement that it corrects; NULL where the team had none for that month.
+    corrects uuid,
+    cost_center text NOT NULL,
+    agent text NOT NULL,
+    server text NOT NULL,
+    tool text NOT NULL,
+    calls numeric NOT NULL,
+    input_tokens numeric NOT NULL,
+    output_tokens numeric NOT NULL,
+    unpriced_calls numeric NOT NULL,
+    -- Not rounded.
+    cost numeric NOT NULL,
+    -- Rounded half to even to the smallest amount of the currency.
+    amount numeric NOT NULL,
+    PRIMARY KEY (tenant_id, statement_id, position),
+    FOREIGN KEY (tenant_id, statement_id) REFERENCES statements (tenant_id, id)
+);
+
+-- Not even their owner changes what was closed.
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% never changes', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END
+$$;
+
+DO $$
+DECLARE
+    owned text;
+BEGIN
+    FOREACH owned IN ARRAY ARRAY['closed_periods', 'statements', 'statement_lines']
+    LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', owned);
+        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', owned);
+        EXECUTE format('CREATE POLICY tenant ON %I USING (tenant_id = current_tenant())
+                        WITH CHECK (tenant_id = current_tenant())', owned);
+        EXECUTE format('GRANT SELECT, INSERT ON %I TO tollgate_app', owned);
+        EXECUTE format('CREATE TRIGGER immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON %I
+                        FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', owned);
+    END LOOP;
+END
+$$;

@@ -101,10 +101,6 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/catalog/{id}/reset", post(catalog::reset))
         .route("/toolsets", get(toolsets::show_list))
         .route("/toolsets/{name}", get(toolsets::show_detail))
-        .route("/usage", get(usage::show_usage))
-        .route("/usage/download", get(usage::download))
-        .route("/price-books", get(price_books::show_list))
-        .route("/price-books/{name}", get(price_books::show_detail))
         .route("/agents", get(agents::show_list))
         .route("/agents/{name}", get(agents::show_detail))
         .route("/agents/{name}/credentials", post(agents::create_credential))
@@ -141,7 +137,26 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/settings", get(settings::show_settings))
         .route("/settings/initial-access-tokens", post(settings::create_token))
         .route("/settings/initial-access-tokens/{id}/revoke", post(settings::revoke_token))
-        .merge(editing::<TenantSpec>())
+        .merge(money())
+        .merge(kinds())
+        .fallback(page::not_found)
+        .layer(middleware::from_fn_with_state(Arc::clone(app), page::dress));
+    Router::new().route("/static/{file}", get(assets::serve)).merge(pages)
+}
+
+/// The pages of what calls cost.
+fn money() -> Router<Arc<App>> {
+    Router::new()
+        .route("/usage", get(usage::show_usage))
+        .route("/usage/download", get(usage::download))
+        .route("/usage/statements/{id}", get(usage::download_statement))
+        .route("/price-books", get(price_books::show_list))
+        .route("/price-books/{name}", get(price_books::show_detail))
+}
+
+/// The forms of all kinds.
+fn kinds() -> Router<Arc<App>> {
+    editing::<TenantSpec>()
         .merge(forms::<ServerSpec>())
         .merge(forms::<ToolsetSpec>())
         .merge(forms::<AgentSpec>())
@@ -150,9 +165,6 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(forms::<PriceBookSpec>())
         .merge(forms::<TeamSpec>())
         .merge(forms::<IdentityProviderSpec>())
-        .fallback(page::not_found)
-        .layer(middleware::from_fn_with_state(Arc::clone(app), page::dress));
-    Router::new().route("/static/{file}", get(assets::serve)).merge(pages)
 }
 
 /// The forms of one kind: `/new/server`, `/servers/{name}/edit`, `/servers/{name}/delete`.

@@ -63,6 +63,7 @@ pub mod sealing_keys;
 pub mod secret;
 pub mod servers;
 pub mod sessions;
+pub mod statements;
 pub mod teams;
 pub mod telemetry;
 pub mod tenants;

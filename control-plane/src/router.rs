@@ -23,7 +23,7 @@ use crate::{
     error::ApiError,
     grants, identity_providers, initial_access_tokens, limits, oauth, price_books,
     request::{self, body},
-    request_id, servers, sessions, teams, tenants, toolsets, usage, users,
+    request_id, servers, sessions, statements, teams, tenants, toolsets, usage, users,
 };
 
 mod openapi;
@@ -122,6 +122,8 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(usage::api::report))
         .routes(routes!(usage::api::rebuild))
         .routes(routes!(chargeback::api::report))
+        .routes(routes!(statements::api::list, statements::api::close))
+        .routes(routes!(statements::api::get))
 }
 
 /// Where the control plane is reached over https, browsers are told to never come without it (RFC 6797).

@@ -45,6 +45,7 @@ mod sessions;
 mod settings;
 mod shutdown;
 mod sign_in_link;
+mod statements;
 mod tenant;
 mod terminal;
 mod usage;

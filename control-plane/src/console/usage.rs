@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{
-    extract::{Query, State},
+    extract::{Path, Query, State},
     response::Response,
 };
 use serde::Deserialize;
@@ -17,11 +17,15 @@ use super::{
 use crate::{
     app::App,
     chargeback::{self, Filter, Grouping, Key, Line, Report, api},
+    statements::{self, Statement},
 };
 
 mod chart;
 
 use chart::Chart;
+
+/// Statements that the page lists.
+const STATEMENTS: usize = 24;
 
 /// What the page can be grouped by, and what that is called.
 const GROUPINGS: [(&str, &str); 8] = [
@@ -71,6 +75,8 @@ struct UsagePage {
     report: Report,
     rows: Vec<Row>,
     charts: Vec<Chart>,
+    /// The newest.
+    statements: Vec<Statement>,
 }
 
 /// `GET /usage`.
@@ -84,8 +90,10 @@ pub(super) async fn show_usage(
     let report = chargeback::report(&app, caller, &query.period, grouping(&query.by)?, &filter).await?;
     let by_day = chargeback::report(&app, caller, &query.period, grouping("day,team")?, &filter).await?;
     let rows = report.lines.iter().map(|line| query.row(line)).collect();
+    let mut statements = statements::list(&app, caller, None).await?;
+    statements.truncate(STATEMENTS);
     let shell = Shell::new(&visitor, Section::Usage, "Usage & cost");
-    show(&UsagePage { shell, charts: Chart::of(&by_day), rows, report, query })
+    show(&UsagePage { shell, charts: Chart::of(&by_day), rows, report, query, statements })
 }
 
 /// `GET /usage/download`: the same report as a file.
@@ -97,6 +105,16 @@ pub(super) async fn download(
     let query = query.with_defaults();
     let asked = api::ChargebackQuery::of(&query.by, query.format.unwrap_or(api::Format::Csv), query.filter());
     Ok(api::answer(&app, &visitor.caller, &query.period, &asked).await?)
+}
+
+/// `GET /usage/statements/{id}`: the lines of a statement as a file.
+pub(super) async fn download_statement(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<Response, PageError> {
+    let statement = statements::get(&app, &visitor.caller, &id).await?;
+    Ok(statements::api::answer(statement, statements::api::Format::Csv))
 }
 
 fn grouping(text: &str) -> Result<Grouping, PageError> {

@@ -1,13 +1,13 @@
 //! The page Usage & cost: bars, lines to go deeper, and files.
 
-use chrono::Utc;
+use chrono::{Datelike as _, NaiveTime, Utc};
 use serde_json::json;
 use tollgate_proto::usage::v1::UsageRecord;
 
 use super::Browser;
 use crate::{
     caller::Role,
-    testing::{Bench, run},
+    testing::{Bench, run, text},
     usage::testing::{call_at, deliver},
 };
 
@@ -68,6 +68,27 @@ async fn a_report_is_downloaded_as_it_is_shown() {
         let focus = browser.get("/usage/download?period=current&format=focus").await.expect(200);
         assert!(focus.text.starts_with("BilledCost,BillingAccountId,"), "{}", focus.text);
         assert!(focus.text.contains(",'=1+1,"), "{}", focus.text);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn statements_of_closed_months_are_listed_and_downloaded() {
+    run(async |bench| {
+        let price = json!({ "match": "*", "per_call": "0.25" });
+        let spec = json!({ "effective_from": "2026-01-01", "currency": "EUR", "prices": [price] });
+        bench.put("price-books/standard", json!({ "spec": spec })).await.expect(201);
+        let last = Utc::now().date_naive().with_day(1).and_then(|first| first.pred_opt()).expect("a day");
+        let at = last.and_time(NaiveTime::MIN).and_utc();
+        deliver(&bench.app, [UsageRecord { team: "core".to_owned(), ..call_at(bench.acme, at) }]).await;
+        let closed =
+            bench.post("statements", json!({ "period": last.format("%Y-%m").to_string() })).await.expect(201).json;
+        let mut browser = Browser::of(bench, Role::Viewer).await;
+        let page = browser.get("/usage").await.expect(200).text;
+        let link = format!("/usage/statements/{}", text(&closed["items"][0]["id"]));
+        assert!(page.contains(&link) && page.contains("0.25"), "{page}");
+        let file = browser.get(&link).await.expect(200);
+        assert!(file.text.ends_with(",0.25,0.25,EUR\r\n"), "{}", file.text);
     })
     .await;
 }
