@@ -16,7 +16,7 @@ use crate::{
     config::{Config, Enrolment, POLICY_LEASE},
     db::{Db, OpenError},
     fetch::Fetcher,
-    grpc, identity_providers, jobs, listener, oauth, ops, policy, router,
+    grpc, identity_providers, jobs, listener, oauth, ops, policy, price_books, router,
     seal::MasterKey,
     telemetry::Metrics,
     users,
@@ -76,6 +76,8 @@ pub struct App {
     pub registration_pace: oauth::RegistrationPace,
     /// How tenants let agents register themselves, as their metadata says it.
     pub registration_policies: oauth::Policies,
+    /// What calls cost, for the intake of usage.
+    pub price_shelf: price_books::Shelf,
     /// What policies say of access, for who asks without trying.
     pub access_books: access_checks::Books,
 }
@@ -109,6 +111,7 @@ impl App {
             verifiers: oauth::Verifiers::default(),
             registration_pace: oauth::RegistrationPace::default(),
             registration_policies: oauth::Policies::default(),
+            price_shelf: price_books::Shelf::default(),
             access_books: access_checks::Books::default(),
         }
     }

@@ -28,7 +28,7 @@ pub enum Role {
     Admin,
     /// Teams, servers, agents, grants and limits.
     Operator,
-    /// Reads usage and lists.
+    /// Price books; and reads everything else.
     Finance,
     /// Reads.
     Viewer,

@@ -24,6 +24,7 @@ use crate::{
     identity_providers::IdentityProviderSpec,
     limits::LimitSpec,
     page::PageQuery,
+    price_books::PriceBookSpec,
     resource::{self, Kind, Object},
     servers::ServerSpec,
     teams::TeamSpec,
@@ -52,6 +53,7 @@ mod identity_providers;
 mod keys;
 mod limits;
 pub(crate) mod page;
+mod price_books;
 mod provider_sign_in;
 mod search;
 mod servers;
@@ -62,6 +64,7 @@ mod sql;
 #[cfg(test)]
 mod tests;
 mod toolsets;
+mod usage;
 mod users;
 pub(crate) mod visitor;
 mod waiting;
@@ -135,17 +138,34 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/settings", get(settings::show_settings))
         .route("/settings/initial-access-tokens", post(settings::create_token))
         .route("/settings/initial-access-tokens/{id}/revoke", post(settings::revoke_token))
-        .merge(editing::<TenantSpec>())
+        .merge(money())
+        .merge(kinds())
+        .fallback(page::not_found)
+        .layer(middleware::from_fn_with_state(Arc::clone(app), page::dress));
+    Router::new().route("/static/{file}", get(assets::serve)).merge(pages)
+}
+
+/// The pages of what calls cost.
+fn money() -> Router<Arc<App>> {
+    Router::new()
+        .route("/usage", get(usage::show_usage))
+        .route("/usage/download", get(usage::download))
+        .route("/usage/statements/{id}", get(usage::download_statement))
+        .route("/price-books", get(price_books::show_list))
+        .route("/price-books/{name}", get(price_books::show_detail))
+}
+
+/// The forms of all kinds.
+fn kinds() -> Router<Arc<App>> {
+    editing::<TenantSpec>()
         .merge(forms::<ServerSpec>())
         .merge(forms::<ToolsetSpec>())
         .merge(forms::<AgentSpec>())
         .merge(forms::<GrantSpec>())
         .merge(forms::<LimitSpec>())
+        .merge(forms::<PriceBookSpec>())
         .merge(forms::<TeamSpec>())
         .merge(forms::<IdentityProviderSpec>())
-        .fallback(page::not_found)
-        .layer(middleware::from_fn_with_state(Arc::clone(app), page::dress));
-    Router::new().route("/static/{file}", get(assets::serve)).merge(pages)
 }
 
 /// The forms of one kind: `/new/server`, `/servers/{name}/edit`, `/servers/{name}/delete`.

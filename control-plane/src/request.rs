@@ -5,13 +5,13 @@
 pub mod body;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use http::{HeaderMap, header::CONTENT_TYPE};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-use crate::error::ApiError;
+use crate::{calendar::TimeZone, error::ApiError};
 
 /// Bodies above are refused with 413.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -62,12 +62,26 @@ pub fn decode<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
 /// # Errors
 /// [`ApiError::Query`] when it is neither.
 pub(crate) fn moment(parameter: &str, text: &str) -> Result<DateTime<Utc>, ApiError> {
-    let day = |text: &str| Some(text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc());
-    DateTime::parse_from_rfc3339(text).map(|at| at.to_utc()).ok().or_else(|| day(text)).ok_or_else(|| {
+    moment_in(TimeZone::UTC, parameter, text)
+}
+
+/// A moment as RFC 3339 has it, or the first one of a day in a time zone; `parameter` is whose value it is.
+///
+/// # Errors
+/// [`ApiError::Query`] when it is neither.
+pub(crate) fn moment_in(zone: TimeZone, parameter: &str, text: &str) -> Result<DateTime<Utc>, ApiError> {
+    moment_of(zone, text).ok_or_else(|| {
         ApiError::Query(format!(
             "write `{parameter}` as in `2026-11-01` or `2026-11-01T08:00:00Z` (a plus sign as `%2B`)"
         ))
     })
+}
+
+/// A moment as RFC 3339 has it, or the first one of a day in a time zone.
+pub(crate) fn moment_of(zone: TimeZone, text: &str) -> Option<DateTime<Utc>> {
+    let known = |day: &NaiveDate| (0..=9999).contains(&day.year());
+    let day = |text: &str| text.parse().ok().filter(known).map(|day| zone.start_of(day));
+    DateTime::parse_from_rfc3339(text).map(|at| at.to_utc()).ok().or_else(|| day(text))
 }
 
 fn pointer_part(segment: &Segment) -> Option<String> {

@@ -30,7 +30,7 @@ use crate::{
     error::{ApiError, Faults},
 };
 
-mod labels;
+pub(crate) mod labels;
 mod operations;
 mod precondition;
 mod schema;

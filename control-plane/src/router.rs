@@ -19,11 +19,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     access_checks, agents,
     app::App,
-    audit, catalog, client_address, console, data_planes, enrollment_tokens,
+    audit, catalog, chargeback, client_address, console, data_planes, enrollment_tokens,
     error::ApiError,
-    grants, identity_providers, initial_access_tokens, limits, oauth,
+    grants, identity_providers, initial_access_tokens, limits, oauth, price_books,
     request::{self, body},
-    request_id, servers, sessions, teams, tenants, toolsets, usage, users,
+    request_id, servers, sessions, statements, teams, tenants, toolsets, usage, users,
 };
 
 mod openapi;
@@ -88,6 +88,14 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(access_checks::api::create))
         .routes(routes!(limits::api::list, limits::api::create))
         .routes(routes!(limits::api::get, limits::api::replace, limits::api::patch, limits::api::remove))
+        .routes(routes!(price_books::api::list, price_books::api::create))
+        .routes(routes!(
+            price_books::api::get,
+            price_books::api::replace,
+            price_books::api::patch,
+            price_books::api::remove
+        ))
+        .routes(routes!(price_books::api::version))
         .routes(routes!(users::api::list, users::api::create))
         .routes(routes!(users::api::get, users::api::patch, users::api::remove))
         .route("/api/v1/tenants/{tenant}/users/{email}", post(users::api::act))
@@ -112,6 +120,10 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(usage::api::records))
         .routes(routes!(audit::api::list))
         .routes(routes!(usage::api::report))
+        .routes(routes!(usage::api::rebuild))
+        .routes(routes!(chargeback::api::report))
+        .routes(routes!(statements::api::list, statements::api::close))
+        .routes(routes!(statements::api::get))
 }
 
 /// Where the control plane is reached over https, browsers are told to never come without it (RFC 6797).

@@ -35,6 +35,7 @@ pub struct Metrics {
     catalog_reports: Family<OutcomeLabels, Counter>,
     catalog_reads: Family<OutcomeLabels, Counter>,
     catalog_waiting: Gauge<i64, AtomicI64>,
+    usage_quarantined: Family<ReasonLabels, Counter>,
     pool_connections: Gauge<i64, AtomicI64>,
     pool_idle: Gauge<i64, AtomicI64>,
     jobs_ran_at: Gauge<f64, AtomicU64>,
@@ -63,6 +64,11 @@ struct OutcomeLabels {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -81,6 +87,7 @@ impl Metrics {
         let catalog_reports = Family::default();
         let catalog_reads = Family::default();
         let catalog_waiting = Gauge::default();
+        let usage_quarantined = Family::default();
         let (pool_connections, pool_idle) = (Gauge::default(), Gauge::default());
         let help = "Requests to the authorization server, by endpoint and OAuth error code (`ok` when there was none)";
         registry.register("tollgate_oauth_requests", help, oauth_requests.clone());
@@ -108,6 +115,8 @@ impl Metrics {
         registry.register("tollgate_catalog_reads", help, catalog_reads.clone());
         let help = "Definitions of all tenants that wait for somebody to decide or to look, as of the last half minute";
         registry.register("tollgate_catalog_waiting", help, catalog_waiting.clone());
+        let help = "Usage records that were put aside, by why: `unreadable`, `out_of_range`, `future`, `expired`";
+        registry.register("tollgate_usage_quarantined", help, usage_quarantined.clone());
         registry.register("tollgate_database_connections", "Connections to Postgres", pool_connections.clone());
         registry.register("tollgate_database_connections_idle", "Those that nobody uses now", pool_idle.clone());
         let revocations = Revocations::register(&mut registry);
@@ -121,6 +130,7 @@ impl Metrics {
             catalog_reports,
             catalog_reads,
             catalog_waiting,
+            usage_quarantined,
             pool_connections,
             pool_idle,
             jobs_ran_at,
@@ -158,6 +168,11 @@ impl Metrics {
     /// Notes how many definitions wait for somebody.
     pub fn catalog_waiting(&self, count: i64) {
         self.catalog_waiting.set(count);
+    }
+
+    /// Counts a usage record that was put aside.
+    pub fn usage_quarantined(&self, reason: &'static str) {
+        self.usage_quarantined.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Counts a run of a background job.

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use crate::{
     app::App,
     audit,
+    calendar::{TimeZone, UnknownTimeZone},
     caller::{Caller, Role},
     data_planes::{self, PolicyStatus},
     db::TenantTx,
@@ -20,6 +21,7 @@ use crate::{
     oauth::AccessTokenFormat,
     resource::{Kind, Object, Row, Version, Which},
     revocations::{self, Outcome, Revoked},
+    usage,
 };
 
 pub mod api;
@@ -37,6 +39,10 @@ const TOKEN_TTL: Bounds = Bounds { seconds: 60..=86_400, text: "from `1m` to `24
 const TOKEN_TTL_DEFAULT: &str = "15m";
 const KEY_ROTATION: Bounds = Bounds { seconds: 7_200..=315_360_000, text: "from `2h` to `3650d`" };
 const KEY_ROTATION_DEFAULT: &str = "90d";
+const TIME_ZONE_DEFAULT: &str = "UTC";
+const USAGE_RETENTION: Bounds = Bounds { seconds: DAY_S..=3_650 * DAY_S, text: "from `1d` to `3650d`" };
+const USAGE_RETENTION_DEFAULT: &str = "90d";
+const DAY_S: u64 = 86_400;
 
 /// A tenant as the API shows it.
 pub type Tenant = Object<TenantSpec>;
@@ -84,6 +90,15 @@ pub struct TenantSpec {
     /// What holds while data planes hear of no control plane.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub staleness: Option<Staleness>,
+    /// Of its calendar days, by IANA name; `UTC` unless told. Reports and budgets add up days of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Europe/Berlin")]
+    pub time_zone: Option<String>,
+    /// How long usage records are kept, in days from `1d` to `3650d`; `90d` unless told. What they add up to is kept for
+    /// ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "90d")]
+    pub usage_retention: Option<String>,
 }
 
 /// What the server says about a tenant.
@@ -125,6 +140,10 @@ pub struct EffectiveTenant {
     pub always_rotate_refresh_tokens: bool,
     /// What holds while data planes hear of no control plane.
     pub staleness: Staleness,
+    /// Of its calendar days, by IANA name.
+    pub time_zone: String,
+    /// How long usage records are kept.
+    pub usage_retention: String,
 }
 
 /// What a tenant's spec means.
@@ -141,9 +160,19 @@ pub struct Meaning {
     strict_code_reuse: bool,
     always_rotate_refresh_tokens: bool,
     staleness: staleness::Meaning,
+    time_zone: TimeZone,
+    usage_retention_days: i32,
 }
 
 impl TenantSpec {
+    fn time_zone(&self) -> &str {
+        self.time_zone.as_deref().unwrap_or(TIME_ZONE_DEFAULT)
+    }
+
+    fn usage_retention(&self) -> &str {
+        self.usage_retention.as_deref().unwrap_or(USAGE_RETENTION_DEFAULT)
+    }
+
     fn local_sign_in(&self) -> bool {
         self.local_sign_in.unwrap_or(true)
     }
@@ -189,8 +218,9 @@ impl Kind for TenantSpec {
         let ttl_s = seconds("/spec/access_token_ttl", self.access_token_ttl(), &TOKEN_TTL, faults);
         let rotation_s = seconds("/spec/signing_key_rotation", self.signing_key_rotation(), &KEY_ROTATION, faults);
         let staleness = self.staleness.clone().unwrap_or_default().interpret(faults);
-        let whole = ttl_s.zip(rotation_s).zip(staleness);
-        Ok(whole.map(|((access_token_ttl_s, signing_key_rotation_s), staleness)| Meaning {
+        let kept = time_zone(self.time_zone(), faults).zip(retention_days(self.usage_retention(), faults));
+        let whole = ttl_s.zip(rotation_s).zip(staleness).zip(kept);
+        Ok(whole.map(|(((access_token_ttl_s, signing_key_rotation_s), staleness), (time_zone, days))| Meaning {
             display_name,
             access_token_ttl_s,
             access_token_format: self.access_token_format.unwrap_or_default(),
@@ -202,10 +232,15 @@ impl Kind for TenantSpec {
             strict_code_reuse: self.strict_code_reuse.unwrap_or_default(),
             always_rotate_refresh_tokens: self.always_rotate_refresh_tokens.unwrap_or_default(),
             staleness,
+            time_zone,
+            usage_retention_days: days,
         }))
     }
 
     async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: Meaning) -> Result<(), sqlx::Error> {
+        if sql::time_zone(tx).await? != meaning.time_zone.to_string() {
+            usage::terms::change(tx).await?;
+        }
         sql::save(tx, version, &meaning).await
     }
 
@@ -225,6 +260,8 @@ impl Kind for TenantSpec {
                 strict_code_reuse: self.strict_code_reuse.unwrap_or_default(),
                 always_rotate_refresh_tokens: self.always_rotate_refresh_tokens.unwrap_or_default(),
                 staleness: self.staleness.clone().unwrap_or_default().effective(),
+                time_zone: self.time_zone().to_owned(),
+                usage_retention: self.usage_retention().to_owned(),
             },
             policy: row.facts.clone(),
             issuer,
@@ -301,6 +338,21 @@ fn seconds(pointer: &str, text: &str, bounds: &Bounds, faults: &mut Faults) -> O
             None
         }
     }
+}
+
+fn time_zone(name: &str, faults: &mut Faults) -> Option<TimeZone> {
+    name.parse().map_err(|error: UnknownTimeZone| faults.add("/spec/time_zone", "time_zone", error.to_string())).ok()
+}
+
+/// In whole days, because a day's records are removed at once.
+fn retention_days(text: &str, faults: &mut Faults) -> Option<i32> {
+    const POINTER: &str = "/spec/usage_retention";
+    let seconds = seconds(POINTER, text, &USAGE_RETENTION, faults)?.unsigned_abs();
+    if u64::from(seconds) % DAY_S != 0 {
+        faults.add(POINTER, "duration", "write whole days, as in `90d`");
+        return None;
+    }
+    i32::try_from(u64::from(seconds) / DAY_S).ok()
 }
 
 /// The networks in their normal form, without host bits.

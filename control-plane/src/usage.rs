@@ -1,29 +1,40 @@
 //! Usage: the fact of every call, as data planes deliver it and people read it.
 //!
 //! - `intake.rs` stores what data planes deliver, each record once; `fact.rs` reads one record.
-//! - The operations here list records and add them up; `api.rs` shows them, `csv.rs` writes reports for spreadsheets.
+//! - `rollup.rs` keeps what records add up to; `report.rs` reads that, `recount.rs` counts it anew.
+//! - `terms.rs` is how each tenant's usage is counted and kept; `retention.rs` and `partitions.rs` are how records leave.
+//! - The operations here list records; `api.rs` shows them and reports, `csv.rs` writes reports for spreadsheets.
 //!
 //! Invariant: a fact is never rewritten.
 
 pub mod api;
-mod csv;
+pub(crate) mod csv;
 mod fact;
 mod intake;
+pub mod partitions;
+pub mod recount;
+mod report;
 mod reported;
+pub mod retention;
+mod rollup;
 mod sql;
+pub mod terms;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
 pub use intake::UsageIntake;
+pub use report::{Dimension, ReportRow, Summary, report, summary, time_zone};
 pub use reported::{CountedTokens, ReportedCost, ReportedUsage};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tollgate_proto::{AgentId, ServerId, UserId};
+use tollgate_proto::{AgentId, PriceBookVersionId, ServerId, UserId};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{db::TenantTx, page::Page};
+use crate::{db::TenantTx, page::Page, resource::Labels};
 
 /// One call, as people see it.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -92,6 +103,22 @@ pub struct UsageRecord {
     pub trace_id: String,
     /// The policy revision that decided.
     pub policy_revision: i64,
+    /// The call that this one is a round of, or asks about, where that is known.
+    pub parent_call_id: Option<Uuid>,
+    /// Whether the server asked for something instead of ending the call: another round follows.
+    pub input_required: bool,
+    /// The agent's labels at the time of the call.
+    pub labels: Labels,
+    /// What it costs: a decimal number, not rounded.
+    #[schema(example = "0.0125")]
+    pub cost: String,
+    /// The currency of `cost` (ISO 4217); absent when no price book was in force for the team.
+    pub currency: Option<String>,
+    /// Whether it would be charged, and no price could be applied.
+    pub unpriced: bool,
+    /// The version of the price book that decided: `pbv_…`.
+    #[schema(value_type = Option<String>)]
+    pub price_book_version: Option<PriceBookVersionId>,
 }
 
 /// One page of records.
@@ -138,66 +165,6 @@ impl UsageRecord {
     }
 }
 
-/// What a report adds up by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Dimension {
-    /// The team that was charged.
-    Team,
-    /// The agent that called.
-    Agent,
-    /// The user that was acted for.
-    User,
-    /// The server that was called.
-    Server,
-    /// The tool that was called; tools of different servers are kept apart.
-    Tool,
-}
-
-impl Dimension {
-    /// `team`, `agent`, `user`, `server` or `tool`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Team => "team",
-            Self::Agent => "agent",
-            Self::User => "user",
-            Self::Server => "server",
-            Self::Tool => "tool",
-        }
-    }
-}
-
-/// One line of a report.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReportRow {
-    /// Name of the team, agent, server or tool, or address of the user, at the time of the calls; empty when they named none.
-    pub name: String,
-    /// The tool's server, in a report by tool.
-    pub server: Option<String>,
-    /// Calls that a server saw.
-    pub calls: i64,
-    /// Calls that were turned away.
-    pub refused: i64,
-    /// Sum over the calls.
-    pub input_tokens: i64,
-    /// Sum over the calls.
-    pub output_tokens: i64,
-}
-
-/// What happened lately, in four numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
-pub struct Summary {
-    /// Calls that a server saw.
-    pub calls: i64,
-    /// Calls that were turned away.
-    pub refused: i64,
-    /// Calls that were forwarded and did not end well.
-    pub errors: i64,
-    /// 95th percentile of what Tollgate added to a forwarded call; absent when there was none.
-    pub overhead_ms_p95: Option<f64>,
-}
-
 /// The tenant's records, newest first: at most `limit`, behind `after`.
 ///
 /// # Errors
@@ -235,30 +202,6 @@ pub async fn get(tx: &mut TenantTx, call_id: Uuid) -> Result<Option<UsageRecord>
         limit: 1,
     };
     Ok(sql::list(tx, tenant, wanted).await?.pop())
-}
-
-/// Adds up the calls that arrived in `from..to`, by name in alphabetical order. A report by tool leaves out what was
-/// no tool call.
-///
-/// # Errors
-/// When Postgres is away.
-pub async fn report(
-    tx: &mut TenantTx,
-    by: Dimension,
-    from: Option<DateTime<Utc>>,
-    to: Option<DateTime<Utc>>,
-) -> Result<Vec<ReportRow>, sqlx::Error> {
-    let tenant = tx.tenant();
-    sql::report(tx, tenant, by, from, to).await
-}
-
-/// What happened since then.
-///
-/// # Errors
-/// When Postgres is away.
-pub async fn summary(tx: &mut TenantTx, since: DateTime<Utc>) -> Result<Summary, sqlx::Error> {
-    let tenant = tx.tenant();
-    sql::summary(tx, tenant, since).await
 }
 
 fn id_or_name<Id>(text: Option<&str>) -> (Option<Uuid>, Option<&str>)

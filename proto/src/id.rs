@@ -168,6 +168,18 @@ id!(
     LimitId, "lim", "limit"
 );
 id!(
+    /// A price book.
+    PriceBookId, "pbk", "price book"
+);
+id!(
+    /// One version of a price book.
+    PriceBookVersionId, "pbv", "price book version"
+);
+id!(
+    /// A statement: what a team is charged for a month.
+    StatementId, "stm", "statement"
+);
+id!(
     /// A grant family: all codes and tokens that descend from one approval by a user. The `gid` of a token.
     AuthorizationId, "aut", "authorization"
 );

@@ -21,8 +21,8 @@ pub use egress::Egress;
 pub use enrollment_token::{EnrollmentToken, FINGERPRINT_LEN, TokenError};
 pub use id::{
     AgentId, ApiKeyId, AuthorizationId, CallId, CatalogItemId, CredentialId, DataPlaneId, EnrollmentTokenId, GrantId,
-    IdError, IdentityProviderId, InitialAccessTokenId, InstanceId, LimitId, SealingKeyId, ServerId, SessionHandle,
-    TeamId, TenantId, ToolsetId, UserId,
+    IdError, IdentityProviderId, InitialAccessTokenId, InstanceId, LimitId, PriceBookId, PriceBookVersionId,
+    SealingKeyId, ServerId, SessionHandle, StatementId, TeamId, TenantId, ToolsetId, UserId,
 };
 pub use name::{Name, NameError};
 pub use network::canonical_network;

@@ -53,6 +53,14 @@ async fn usage_counts_forwarded_and_refused_calls_apart() {
     let csv = scene.tollgate.command(&["usage", "--by", "tool", "-o", "csv"]).await.success();
     let header = csv.stdout.lines().next().unwrap_or_default();
     assert_eq!(header, "tool,calls,refused,input_tokens,output_tokens,tokens,cost,currency");
+
+    let latest = scene.tollgate.get("usage-records?limit=1").await;
+    let day = &latest["items"][0]["at"].as_str().expect("a time")[..10];
+    let rebuilt = scene.tollgate.command(&["usage", "rebuild", "--from", day, "--to", day]).await.success().json();
+    assert_eq!(rebuilt, json!({"days": 1, "mended": 0}), "what is right stays as it is");
+    let again = scene.tollgate.command(&["usage", "--by", "agent", "--from", day, "-o", "json"]).await.success().json();
+    let row = again.as_array().and_then(|rows| rows.iter().find(|row| row["agent"] == "ci")).cloned();
+    assert_eq!(row, Some(rows));
 }
 
 #[tokio::test]

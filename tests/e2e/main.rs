@@ -20,6 +20,7 @@ mod compatibility;
 mod conformance;
 mod console;
 mod conversations;
+mod costs;
 mod credentials;
 mod differential;
 mod discovery;

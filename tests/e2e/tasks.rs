@@ -88,6 +88,18 @@ async fn a_task_is_found_by_the_id_that_its_call_was_answered_with() {
 }
 
 #[tokio::test]
+async fn what_is_asked_about_a_task_is_recorded_with_the_call_that_made_it() {
+    let scene = setting(dev()).await;
+    let made = scene.client.call("read", json!({})).await;
+    let id = made.result()["taskId"].as_str().expect("a task has an id");
+    let answer = get(&scene.client, id).await;
+    let record = scene.tollgate.usage_of(answer.call_id()).await;
+    assert_eq!((record.method.as_deref(), record.tool.as_deref()), (Some("tasks/get"), Some("read")));
+    assert_eq!(record.parent_call_id.as_deref(), Some(made.call_id()));
+    assert_eq!(scene.tollgate.usage_of(made.call_id()).await.parent_call_id, None);
+}
+
+#[tokio::test]
 async fn a_task_is_of_no_use_to_another_agent_or_elsewhere() {
     let scene = setting(dev()).await;
     let id = make(&scene.client, "read").await;

@@ -60,6 +60,12 @@ pub struct UsageRecord {
     /// JSON-RPC error code that the agent got.
     #[serde(default)]
     pub rpc_error_code: Option<i64>,
+    /// The call that this one belongs to.
+    #[serde(default)]
+    pub parent_call_id: Option<String>,
+    /// Whether the server asked for something instead of ending the call.
+    #[serde(default)]
+    pub input_required: bool,
 }
 
 impl Deployment {

@@ -137,6 +137,12 @@ impl ApiClient {
         success(&answer).map(|()| answer.json())
     }
 
+    /// Reads a report as the text that it is sent as.
+    pub(crate) async fn get_text(&self, segments: &[&str], query: &[(&str, &str)]) -> Result<String, Failure> {
+        let answer = self.send(Method::GET, &self.url(segments, query), None, Precondition::None).await?;
+        success(&answer).map(|()| String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
     /// Reads an object that may not exist.
     pub(crate) async fn find(&self, segments: &[&str]) -> Result<Option<Stored>, Failure> {
         let answer = self.send(Method::GET, &self.url(segments, &[]), None, Precondition::None).await?;

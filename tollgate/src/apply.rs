@@ -28,7 +28,8 @@ Examples:
   tollgate apply -f team.yaml -f agents.yaml
   tollgate get grants -o yaml | tollgate apply -f -
 
-A file holds documents of the kinds Team, IdentityProvider, Server, Toolset, Agent, Grant and Limit, in any order:
+A file holds documents of the kinds Team, IdentityProvider, Server, Toolset, Agent, Grant, Limit and PriceBook, in
+any order:
 
   apiVersion: tollgate/v1
   kind: Server

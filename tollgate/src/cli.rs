@@ -6,7 +6,8 @@ use crate::{
     agents, apply, audit, authorizations, call, can_i, catalog, control_plane, data_plane, data_planes, demo_server,
     dev, doctor, enrollment_tokens, export,
     failure::{Exit, Failure},
-    get, initial_access_tokens, keys, plan, revoke, sessions, settings, sign_in_link, tenant, usage, users,
+    get, initial_access_tokens, keys, plan, report, revoke, sessions, settings, sign_in_link, statements, tenant,
+    usage, users,
 };
 
 const ABOUT: &str = "An MCP gateway: agents call tools through it, and every call is authorised, limited and recorded.";
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Call(call::Args),
     CanI(can_i::Args),
     Usage(usage::Args),
+    Report(report::Args),
+    Statements(statements::Args),
     Audit(audit::Args),
     SignInLink(sign_in_link::Args),
     Doctor(doctor::Args),
@@ -94,6 +97,8 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Call(args) => call::run(args).await,
         Command::CanI(args) => can_i::run(args).await,
         Command::Usage(args) => usage::run(args).await,
+        Command::Report(args) => report::run(args).await,
+        Command::Statements(args) => statements::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::SignInLink(args) => sign_in_link::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,

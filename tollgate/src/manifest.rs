@@ -27,12 +27,21 @@ pub(crate) enum Kind {
     Agent,
     Grant,
     Limit,
+    PriceBook,
 }
 
 impl Kind {
     /// All of them, in that order.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Team, Self::IdentityProvider, Self::Server, Self::Toolset, Self::Agent, Self::Grant, Self::Limit];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Team,
+        Self::IdentityProvider,
+        Self::Server,
+        Self::Toolset,
+        Self::Agent,
+        Self::Grant,
+        Self::Limit,
+        Self::PriceBook,
+    ];
 
     /// As files write it.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -44,6 +53,7 @@ impl Kind {
             Self::Agent => "Agent",
             Self::Grant => "Grant",
             Self::Limit => "Limit",
+            Self::PriceBook => "PriceBook",
         }
     }
 
@@ -57,6 +67,7 @@ impl Kind {
             Self::Agent => "agent",
             Self::Grant => "grant",
             Self::Limit => "limit",
+            Self::PriceBook => "price-book",
         }
     }
 
@@ -69,10 +80,13 @@ impl Kind {
 impl FromStr for Kind {
     type Err = String;
 
-    /// Takes singular and plural in any case.
+    /// Takes singular and plural in any case, as paths and as files write them.
     fn from_str(text: &str) -> Result<Self, String> {
         let lower = text.to_ascii_lowercase();
-        let fits = |kind: &&Self| lower == kind.singular() || lower == kind.collection();
+        let fits = |kind: &&Self| {
+            let (one, many) = (kind.singular(), kind.collection());
+            lower == one || lower == many || lower == one.replace('-', "") || lower == many.replace('-', "")
+        };
         Self::ALL.iter().find(fits).copied().ok_or_else(|| {
             let known: Vec<_> = Self::ALL.iter().map(|kind| kind.collection()).collect();
             format!("`{text}` is no kind: use {}", known.join(", "))

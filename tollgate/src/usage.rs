@@ -4,6 +4,8 @@ use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use clap::ValueEnum;
 use serde_json::{Map, Value};
 
+mod rebuild;
+
 use crate::{
     api_client::{ApiClient, ClientArgs},
     failure::Failure,
@@ -17,22 +19,36 @@ const EXAMPLES: &str = "\
 Examples:
   tollgate usage --by agent
   tollgate usage --by tool --from 2026-11-01 --to 2026-12-01 -o csv
+  tollgate usage rebuild --from 2026-11-01 --to 2026-11-23
 
 `calls` counts what was forwarded to a server; what was turned away is in `refused`.";
 
 /// Report usage by team, agent, user, server or tool
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    report: Report,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    Rebuild(rebuild::Args),
+}
+
+#[derive(Debug, clap::Args)]
+struct Report {
     /// What to group by
-    #[arg(long, value_enum)]
-    by: Dimension,
-    /// Beginning, included: a date (UTC) or an RFC 3339 time
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    from: Option<DateTime<Utc>>,
-    /// End, not included: a date (UTC) or an RFC 3339 time
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    to: Option<DateTime<Utc>>,
+    #[arg(long, value_enum, required = true)]
+    by: Option<Dimension>,
+    /// Beginning, included: a date (of the tenant's time zone) or an RFC 3339 time
+    #[arg(long, value_name = "TIME", value_parser = parse_time_or_day)]
+    from: Option<String>,
+    /// End, not included: a date (of the tenant's time zone) or an RFC 3339 time
+    #[arg(long, value_name = "TIME", value_parser = parse_time_or_day)]
+    to: Option<String>,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -68,15 +84,20 @@ enum Output {
     Csv,
 }
 
-/// Prints the report.
+/// Prints the report, or has days counted anew.
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    match args.action {
+        Some(Action::Rebuild(args)) => rebuild::run(args).await,
+        None => report(args.report).await,
+    }
+}
+
+async fn report(args: Report) -> Result<(), Failure> {
     let api = ApiClient::from_args(&args.client)?;
-    let by = args.by.as_str();
-    let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
-    let (from, to) = (args.from.map(time), args.to.map(time));
+    let by = args.by.map_or("team", Dimension::as_str);
     let mut query = vec![("by", by)];
-    query.extend(from.as_deref().map(|from| ("from", from)));
-    query.extend(to.as_deref().map(|to| ("to", to)));
+    query.extend(args.from.as_deref().map(|from| ("from", from)));
+    query.extend(args.to.as_deref().map(|to| ("to", to)));
     let report = api
         .get(&["reports", "usage"], &query)
         .await
@@ -128,6 +149,13 @@ fn csv_line(row: &[String]) -> String {
     format!("{}\r\n", row.iter().map(quoted).collect::<Vec<_>>().join(","))
 }
 
+/// A date as it is, since the tenant's time zone says when it begins; or an RFC 3339 time.
+fn parse_time_or_day(text: &str) -> Result<String, String> {
+    let is_day = text.parse::<NaiveDate>().is_ok();
+    let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+    if is_day { Ok(text.to_owned()) } else { parse_time(text).map(time) }
+}
+
 /// A date in UTC, or an RFC 3339 time.
 pub(crate) fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
@@ -167,5 +195,8 @@ mod tests {
         assert_eq!(parse_time("2026-11-22").map(|time| time.to_rfc3339()), Ok("2026-11-22T00:00:00+00:00".into()));
         assert!(parse_time("2026-11-22T10:00:00+01:00").is_ok());
         assert!(parse_time("yesterday").is_err());
+        assert_eq!(parse_time_or_day("2026-11-22"), Ok("2026-11-22".to_owned()));
+        assert_eq!(parse_time_or_day("2026-11-22T10:00:00+01:00"), Ok("2026-11-22T09:00:00Z".to_owned()));
+        assert!(parse_time_or_day("yesterday").is_err());
     }
 }

@@ -39,6 +39,7 @@ pub(crate) enum Section {
     Toolsets,
     Agents,
     Access,
+    Usage,
     Calls,
     Audit,
     Sessions,

@@ -1,5 +1,5 @@
 //! Settings of the tenant: tokens, signing in, agents that register themselves, networks, what holds without a control
-//! plane.
+//! plane, how usage is counted and kept.
 //!
 //! Invariant: everything here is an operation of the REST API; rules and pinned documents are shown, and changed there.
 
@@ -148,7 +148,10 @@ impl Editable for TenantSpec {
     const LIST: (&'static str, &'static str) = ("Settings", PAGE);
 
     fn fields(choices: &Choices) -> Vec<Field> {
-        [about_tokens(), about_people(), about_agents(choices), about_staleness()].into_iter().flatten().collect()
+        [about_tokens(), about_people(), about_agents(choices), about_staleness(), about_usage()]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     fn entries(object: &Object<Self>) -> Entries {
@@ -186,6 +189,8 @@ impl Editable for TenantSpec {
             .with("egress_allow", effective.egress_allow.join("\n"))
             .with("max_stale", effective.staleness.max_stale())
             .with("stale_destructive", as_text(&json!(effective.staleness.destructive)))
+            .with("time_zone", effective.time_zone.as_str())
+            .with("usage_retention", effective.usage_retention.as_str())
     }
 
     fn spec(entries: &Entries) -> Value {
@@ -206,6 +211,8 @@ impl Editable for TenantSpec {
             "always_rotate_refresh_tokens": entries.get("always_rotate_refresh_tokens") == "yes",
             "local_sign_in": entries.get("local_sign_in") == "yes",
             "egress_allow": entries.lines("egress_allow"),
+            "time_zone": entries.text("time_zone"),
+            "usage_retention": entries.text("usage_retention"),
             "staleness": {
                 "max_stale": entries.text("max_stale"),
                 "destructive": entries.text("stale_destructive"),
@@ -227,7 +234,9 @@ impl Editable for TenantSpec {
     }
 
     fn field_at(pointer: &str) -> &'static str {
-        const FIELDS: [(&str, &str); 15] = [
+        const FIELDS: [(&str, &str); 17] = [
+            ("/spec/time_zone", "time_zone"),
+            ("/spec/usage_retention", "usage_retention"),
             ("/spec/staleness/max_stale", "max_stale"),
             ("/spec/staleness/destructive", "stale_destructive"),
             ("/spec/signing_key_rotation", "signing_key_rotation"),
@@ -334,6 +343,16 @@ fn about_staleness() -> Vec<Field> {
             .hint("As in 60m; 0s for no longer than the lease of a heartbeat, none for ever. What is revoked meanwhile is not known."),
         Field::new("stale_destructive", "Meanwhile tools that may destroy something", Control::Select(destructive))
             .hint("Those that nobody approved as read-only or as adding only."),
+    ]
+}
+
+fn about_usage() -> Vec<Field> {
+    vec![
+        Field::new("time_zone", "Time zone", Control::Code).hint(
+            "By IANA name, as Europe/Berlin. Reports and budgets add up days of it; what is kept is counted anew.",
+        ),
+        Field::new("usage_retention", "Keep usage records for", Control::Code)
+            .hint("In days, as 90d. What they add up to is kept for ever."),
     ]
 }
 

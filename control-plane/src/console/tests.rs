@@ -15,6 +15,7 @@ mod catalog;
 mod fleet;
 mod forms;
 mod people;
+mod price_books;
 mod provider_logout;
 mod providers;
 mod recent;
@@ -23,6 +24,7 @@ mod sessions;
 mod settings;
 mod signing_in;
 mod toolsets;
+mod usage;
 mod waiting;
 
 const PASSWORD: &str = "correct horse battery";
@@ -139,6 +141,9 @@ async fn every_page_has_the_security_headers_and_no_inline_code() {
             "/servers/files/delete",
             "/toolsets",
             "/new/toolset",
+            "/usage",
+            "/price-books",
+            "/new/price-book",
             "/agents",
             "/agents/bot",
             "/access",

@@ -29,6 +29,11 @@ impl Faults {
         self.0.push(Fault { pointer: pointer.into(), code, detail: detail.into() });
     }
 
+    /// Notes all that `others` has.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// Notes that the contract knows a field or value which this version does not implement.
     pub fn not_available(&mut self, pointer: impl Into<String>, what: &str) {
         self.add(pointer, "not_available", format!("{what}: not in this version"));

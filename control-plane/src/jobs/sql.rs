@@ -3,14 +3,14 @@
 use sqlx::PgConnection;
 use tollgate_proto::TenantId;
 
-/// Of the advisory lock: any number that nothing else in this database takes.
+/// Of the advisory lock of the first lane: any number that nothing else in this database takes.
 const LOCK: i64 = 0x746f_6c6c_6a6f_6273;
 
 /// Whether no other control plane holds the lock; it is held until the transaction ends, which may be idle for as long
 /// as the jobs take: nobody waits for this lock.
-pub(super) async fn try_lock(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+pub(super) async fn try_lock(connection: &mut PgConnection, lane: i64) -> Result<bool, sqlx::Error> {
     sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0").execute(&mut *connection).await?;
-    sqlx::query_scalar!(r#"SELECT pg_try_advisory_xact_lock($1) AS "held!""#, LOCK).fetch_one(connection).await
+    sqlx::query_scalar!(r#"SELECT pg_try_advisory_xact_lock($1) AS "held!""#, LOCK + lane).fetch_one(connection).await
 }
 
 pub(super) async fn tenants(connection: &mut PgConnection) -> Result<Vec<TenantId>, sqlx::Error> {

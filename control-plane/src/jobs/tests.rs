@@ -36,7 +36,7 @@ const KEPT: [&str; 5] = ["agent_credentials", "api_keys", "certificate_authoriti
 async fn a_round_is_left_to_the_control_plane_that_is_at_it() {
     with_bench(async |bench| {
         let mut other = bench.app.db.platform().await.expect("Postgres");
-        assert!(sql::try_lock(&mut other).await.expect("Postgres"));
+        assert!(sql::try_lock(&mut other, Lane::Short as i64).await.expect("Postgres"));
         run(&bench.app).await.expect("nothing to do");
         assert!(
             !bench

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Json};
 use tokio::time::Instant;
 use tollgate_proto::{
     AgentId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId, ToolsetId, UserId,
@@ -22,6 +22,7 @@ use crate::{
     catalog::ItemKind,
     db::TenantTx,
     grants::wire_conditions,
+    resource::Labels,
     servers::{Approval, UsageReports, credential::StoredSecret},
 };
 
@@ -147,7 +148,8 @@ pub(super) async fn head(connection: &mut PgConnection, tenant: TenantId) -> Res
 pub(super) async fn agents(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<Agent>, sqlx::Error> {
     sqlx::query!(
         r#"SELECT agents.id, agents.name, agents.team_id, teams.name AS team, teams.cost_center, agents.state,
-                agents.document_url, COALESCE((agents.spec->>'exact_tools')::boolean, false) AS "exact_tools!"
+                agents.document_url, COALESCE((agents.spec->>'exact_tools')::boolean, false) AS "exact_tools!",
+                agents.labels AS "labels: Json<Labels>"
          FROM agents JOIN teams ON teams.tenant_id = agents.tenant_id AND teams.id = agents.team_id
          WHERE agents.tenant_id = $1 ORDER BY agents.id"#,
         tenant.uuid()
@@ -161,6 +163,7 @@ pub(super) async fn agents(connection: &mut PgConnection, tenant: TenantId) -> R
         active: row.state == "active",
         client_id: row.document_url.unwrap_or_else(|| AgentId::from(row.id).to_string()),
         exact_tools: row.exact_tools,
+        labels: row.labels.0,
     })
     .fetch_all(connection)
     .await

@@ -221,8 +221,8 @@ impl Furnished {
                 "UPDATE tenants SET egress_allow = '{{127.0.0.0/8}}';
                  INSERT INTO teams (tenant_id, id, name, cost_center, created_by)
                      VALUES ('{tenant}', '{team}', 'platform', 'CC-1', 'system');
-                 INSERT INTO agents (tenant_id, id, name, team_id, state, created_by)
-                     VALUES ('{tenant}', '{agent}', 'bot', '{team}', 'suspended', 'system');
+                 INSERT INTO agents (tenant_id, id, name, team_id, state, created_by, labels)
+                     VALUES ('{tenant}', '{agent}', 'bot', '{team}', 'suspended', 'system', '{{\"stage\":\"prod\"}}');
                  INSERT INTO servers (tenant_id, id, name, display_name, era, created_by)
                      VALUES ('{tenant}', '{server}', 'demo', 'Demo', 'modern', 'system');
                  INSERT INTO server_instances (tenant_id, id, server_id, position, url)
@@ -285,6 +285,7 @@ impl Furnished {
                 active: false,
                 client_id: agent_id.clone(),
                 exact_tools: false,
+                labels: [("stage".to_owned(), "prod".to_owned())].into(),
             }],
             servers: vec![Server {
                 id: self.server.to_string(),

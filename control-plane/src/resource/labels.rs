@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::error::Faults;
 
-const COUNT_MAX: usize = 32;
-const KEY_LEN_MAX: usize = 63;
-const VALUE_LEN_MAX: usize = 120;
+/// Of one object.
+pub(crate) const COUNT_MAX: usize = 32;
+/// In characters.
+pub(crate) const KEY_LEN_MAX: usize = 63;
+/// In characters.
+pub(crate) const VALUE_LEN_MAX: usize = 120;
 
 /// Keys with their values.
 pub type Labels = BTreeMap<String, String>;

@@ -34,6 +34,11 @@ pub(super) async fn egress_allow(tx: &mut TenantTx) -> Result<Vec<String>, sqlx:
     sqlx::query_scalar!("SELECT egress_allow FROM tenants WHERE id = $1", tenant).fetch_one(&mut **tx).await
 }
 
+pub(super) async fn time_zone(tx: &mut TenantTx) -> Result<String, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!("SELECT time_zone FROM tenants WHERE id = $1", tenant).fetch_one(&mut **tx).await
+}
+
 pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Meaning) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
@@ -41,7 +46,8 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
              display_name = $5, access_token_ttl_s = $6, egress_allow = $7, client_registration = $8,
              local_sign_in = $9, strict_assertion_audience = $10,
              access_token_format = $11, signing_key_rotation_s = $12, strict_code_reuse = $13,
-             always_rotate_refresh_tokens = $14, max_stale_s = $15, stale_destructive = $16
+             always_rotate_refresh_tokens = $14, max_stale_s = $15, stale_destructive = $16,
+             time_zone = $17, usage_retention_days = $18
          WHERE id = $1",
         tenant,
         version.labels,
@@ -59,6 +65,8 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         meaning.always_rotate_refresh_tokens,
         meaning.staleness.max_stale_s,
         meaning.staleness.allows_destructive,
+        meaning.time_zone.to_string(),
+        meaning.usage_retention_days,
     )
     .execute(&mut **tx)
     .await

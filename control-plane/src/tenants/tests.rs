@@ -22,6 +22,7 @@ async fn a_tenant_says_where_it_is_and_what_applies() {
         assert_eq!(effective["local_sign_in"], true);
         assert_eq!(effective["signing_key_rotation"], "90d");
         assert_eq!(effective["staleness"], json!({ "max_stale": "60m", "destructive": "deny" }));
+        assert_eq!((&effective["time_zone"], &effective["usage_retention"]), (&json!("UTC"), &json!("90d")));
         assert_eq!(status["policy"], json!({ "revision": 1, "data_planes": [] }));
         let by_id = format!("/api/v1/tenants/{}", bench.acme);
         assert_eq!(bench.get(&by_id).await.expect(200).json, tenant);
@@ -138,6 +139,36 @@ async fn an_owner_revokes_every_token_of_the_tenant_and_nobody_elses() {
             bench.call(Method::POST, path).by(role).send().await.expect(status);
         }
         bench.call(Method::POST, "/api/v1/tenants/acme:revoke-tokens").anonymous().send().await.expect(401);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_time_zone_is_one_that_there_is_and_records_are_kept_for_whole_days() {
+    run(async |bench| {
+        let patch = async |etag: &str, spec: serde_json::Value| {
+            let call = bench.call(Method::PATCH, "/api/v1/tenants/acme").header("if-match", etag);
+            call.json(json!({ "spec": spec })).await
+        };
+        let changed =
+            patch("\"1\"", json!({ "time_zone": "Asia/Kolkata", "usage_retention": "30d" })).await.expect(200);
+        assert_eq!(changed.json["status"]["effective"]["time_zone"], "Asia/Kolkata");
+        let stored: (String, i32) = sqlx::query_as("SELECT time_zone, usage_retention_days FROM tenants WHERE id = $1")
+            .bind(bench.acme.uuid())
+            .fetch_one(bench.app.db.pool())
+            .await
+            .expect("the tenant");
+        assert_eq!(stored, ("Asia/Kolkata".to_owned(), 30));
+        for (wrong, fault) in [
+            (json!({ "time_zone": "Mars/Olympus" }), "/spec/time_zone time_zone"),
+            (json!({ "time_zone": "" }), "/spec/time_zone time_zone"),
+            (json!({ "usage_retention": "36h" }), "/spec/usage_retention duration"),
+            (json!({ "usage_retention": "23h" }), "/spec/usage_retention out_of_range"),
+            (json!({ "usage_retention": "3651d" }), "/spec/usage_retention out_of_range"),
+        ] {
+            let refused = patch("\"2\"", wrong.clone()).await.expect(422);
+            assert_eq!(refused.problem().1, [fault], "{wrong}");
+        }
     })
     .await;
 }

@@ -10,6 +10,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use chrono::NaiveDate;
 use http::{
     HeaderMap, HeaderValue,
     header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, VARY},
@@ -17,13 +18,16 @@ use http::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Dimension, Filter, ReportRow, UsageRecord, UsageRecordPage, csv};
+use super::{
+    Dimension, Filter, ReportRow, UsageRecord, UsageRecordPage, csv,
+    recount::{self, Rebuilt},
+};
 use crate::{
     app::App,
     caller::{Caller, Role},
-    error::{ApiError, ReadProblems},
+    error::{ApiError, ReadProblems, WriteProblems},
     page::{Listing, PageQuery},
-    request::{Query, moment},
+    request::{Body, Query, moment_in},
     resource::InTenant,
 };
 
@@ -60,10 +64,10 @@ pub struct ReportQuery {
     /// What to add up by: `team` unless told.
     #[param(inline)]
     by: Option<Dimension>,
-    /// The first moment that counts: RFC 3339, or a day in UTC.
+    /// The first moment that counts: RFC 3339, or a day in the tenant's time zone.
     #[param(example = "2026-11-01")]
     from: Option<String>,
-    /// The first moment that no longer counts: RFC 3339, or a day in UTC.
+    /// The first moment that no longer counts: RFC 3339, or a day in the tenant's time zone.
     #[param(example = "2026-12-01")]
     to: Option<String>,
     /// How to write it: as `Accept` prefers unless told, else JSON.
@@ -79,6 +83,27 @@ pub enum ReportFormat {
     Json,
     /// `text/csv` (RFC 4180), with a header line; a text that a spreadsheet would take for a formula begins with `'`.
     Csv,
+}
+
+/// Which days to count anew.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UsageRebuild {
+    /// The first day, in the tenant's time zone.
+    #[schema(example = "2026-11-01")]
+    from: NaiveDate,
+    /// The last day; at most 366 days in all.
+    #[schema(example = "2026-11-30")]
+    to: NaiveDate,
+}
+
+/// What was counted anew.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct UsageRebuilt {
+    /// How many days were counted: those whose records are kept.
+    days: u64,
+    /// How many sums, of an hour or a day, were wrong and are right now.
+    mended: u64,
 }
 
 /// A usage report.
@@ -117,13 +142,12 @@ pub struct UsageReportItem {
     output_tokens: i64,
     /// Their sum.
     tokens: i64,
-    /// What the calls cost, a decimal number; nothing has a price in this version.
-    cost: &'static str,
-    /// The currency of `cost` (ISO 4217).
-    currency: Option<&'static str>,
+    /// What the calls cost: a decimal number, not rounded.
+    #[schema(example = "12.3456")]
+    cost: String,
+    /// The currency of `cost` (ISO 4217); a name has a line for each. Absent where nothing has had a price book.
+    currency: Option<String>,
 }
-
-const UNPRICED: &str = "0";
 
 /// Lists usage records
 ///
@@ -154,7 +178,8 @@ pub async fn records(
 
 /// Reports usage
 ///
-/// Adds up calls and tokens by team, agent, user, server or tool. A report by tool leaves out what was no tool call.
+/// Adds up calls and tokens by team, agent, user, server or tool. A report by tool leaves out what was no tool call. Of a
+/// time whose records are no longer kept, only whole hours can be reported.
 #[utoipa::path(get, path = "/api/v1/tenants/{tenant}/reports/usage", tag = "usage", operation_id = "reports.usage",
     params(InTenant, ReportQuery),
     responses((status = 200, description = "The report",
@@ -167,9 +192,10 @@ pub async fn report(
 ) -> Result<Response, ApiError> {
     caller.require(Role::Viewer)?;
     let by = query.by.unwrap_or(Dimension::Team);
-    let from = query.from.as_deref().map(|text| moment("from", text)).transpose()?;
-    let to = query.to.as_deref().map(|text| moment("to", text)).transpose()?;
     let mut tx = app.db.tenant(caller.tenant).await?;
+    let zone = super::time_zone(&mut tx).await?;
+    let from = query.from.as_deref().map(|text| moment_in(zone, "from", text)).transpose()?;
+    let to = query.to.as_deref().map(|text| moment_in(zone, "to", text)).transpose()?;
     let rows = super::report(&mut tx, by, from, to).await?;
     let items = rows.into_iter().map(|row| UsageReportItem::of(by, row)).collect();
     let mut response = match query.format.unwrap_or_else(|| preferred(&headers)) {
@@ -178,6 +204,23 @@ pub async fn report(
     };
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     Ok(response)
+}
+
+/// Counts usage anew
+///
+/// Compares the sums of hours and days with the records that are kept, and mends what differs; calls that come in meanwhile
+/// are counted once. One day after the other is done, so that a request that breaks off may be repeated. Needs the role
+/// `owner`.
+#[utoipa::path(post, path = "/api/v1/tenants/{tenant}/usage:rebuild", tag = "usage", operation_id = "usage.rebuild",
+    params(InTenant), request_body = UsageRebuild,
+    responses((status = 200, description = "What was counted", body = UsageRebuilt), WriteProblems))]
+pub async fn rebuild(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Body(UsageRebuild { from, to }): Body<UsageRebuild>,
+) -> Result<Json<UsageRebuilt>, ApiError> {
+    let Rebuilt { days, mended } = recount::rebuild(&app, &caller, from, to).await?;
+    Ok(Json(UsageRebuilt { days, mended }))
 }
 
 fn preferred(headers: &HeaderMap) -> ReportFormat {
@@ -216,13 +259,13 @@ impl UsageReportItem {
             input_tokens: row.input_tokens,
             output_tokens: row.output_tokens,
             tokens: row.input_tokens.saturating_add(row.output_tokens),
-            cost: UNPRICED,
-            currency: None,
+            cost: row.cost,
+            currency: row.currency,
         }
     }
 
     fn into_line(self, by: Dimension) -> String {
-        let Self { team, agent, user, tool, server, .. } = self;
+        let Self { team, agent, user, tool, server, cost, currency, .. } = self;
         let counts = [self.calls, self.refused, self.input_tokens, self.output_tokens, self.tokens];
         let (name, of_tool) = match by {
             Dimension::Team => (team, None),
@@ -233,7 +276,7 @@ impl UsageReportItem {
         };
         let cells = std::iter::once(csv::text(&name.unwrap_or_default()))
             .chain(counts.map(|count| count.to_string()))
-            .chain([self.cost.to_owned(), self.currency.unwrap_or_default().to_owned()])
+            .chain([cost, currency.unwrap_or_default()])
             .chain(of_tool.map(|server| csv::text(&server)));
         csv::line(cells)
     }

@@ -6,14 +6,14 @@
 const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 /// A cell that shows `text`: with an apostrophe before what would be a formula, in quotes where it needs them.
-pub(super) fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     let apostrophe = if text.starts_with(FORMULA_STARTS) { "'" } else { "" };
     let shown = format!("{apostrophe}{text}");
     if shown.contains([',', '"', '\r', '\n']) { format!("\"{}\"", shown.replace('"', "\"\"")) } else { shown }
 }
 
 /// A line of cells, with its end.
-pub(super) fn line(cells: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+pub(crate) fn line(cells: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let mut line = String::new();
     for (index, cell) in cells.into_iter().enumerate() {
         if index > 0 {

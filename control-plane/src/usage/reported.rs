@@ -2,11 +2,13 @@
 //!
 //! Invariant: an amount is its digits from the server's answer to the database and to whoever reads it: never a float.
 
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use tollgate_proto::usage::v1 as wire;
 use utoipa::ToSchema;
 
-use super::fact::{Unreadable, count, text};
+use super::fact::{Unstorable, count, text};
+use crate::currency::Currency;
 
 /// What a server says that a call used. Kept of servers whose `reported_usage` is not `ignore`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -51,7 +53,7 @@ pub struct CountedTokens {
 
 impl ReportedUsage {
     /// Reads a report as it was delivered; `replaces`: the record's tokens are the server's.
-    pub(super) fn read(sent: &wire::ReportedUsage, replaces: bool) -> Result<Self, Unreadable> {
+    pub(super) fn read(sent: &wire::ReportedUsage, replaces: bool) -> Result<Self, Unstorable> {
         let tokens = |field, tokens: Option<u64>| tokens.map(|tokens| count(field, tokens)).transpose();
         let counted = CountedTokens {
             input_tokens: count("reported.counted_input_tokens", sent.counted_input_tokens)?,
@@ -68,8 +70,16 @@ impl ReportedUsage {
     }
 }
 
+impl ReportedUsage {
+    /// What it is charged, where its server is trusted with the bill and says an amount that can be reckoned with.
+    pub(super) fn billed_cost(&self) -> Option<(Decimal, Currency)> {
+        let cost = self.cost.as_ref().filter(|_| self.billed)?;
+        Some((cost.amount.parse().ok()?, cost.currency.parse().ok()?))
+    }
+}
+
 impl ReportedCost {
-    fn read(amount: &str, currency: &str) -> Result<Option<Self>, Unreadable> {
+    fn read(amount: &str, currency: &str) -> Result<Option<Self>, Unstorable> {
         if amount.is_empty() && currency.is_empty() {
             return Ok(None);
         }
@@ -78,7 +88,7 @@ impl ReportedCost {
             |digits: &str| (1..=28).contains(&digits.len()) && digits.bytes().all(|it| it.is_ascii_digit());
         let is_currency = currency.len() == 3 && currency.bytes().all(|letter| letter.is_ascii_uppercase());
         if !are_digits(whole) || !are_digits(fraction) || !is_currency {
-            return Err(Unreadable::Number("reported.cost"));
+            return Err(Unstorable::Number("reported.cost"));
         }
         Ok(Some(Self { amount: amount.to_owned(), currency: currency.to_owned() }))
     }
@@ -106,7 +116,7 @@ mod tests {
             ("1", "eur"),
             ("1", "EURO"),
         ] {
-            assert_eq!(read(amount, currency), Err(Unreadable::Number("reported.cost")), "{amount} {currency}");
+            assert_eq!(read(amount, currency), Err(Unstorable::Number("reported.cost")), "{amount} {currency}");
         }
     }
 }

@@ -3,66 +3,64 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 use sqlx::{PgConnection, types::Json};
-use tollgate_proto::{AgentId, DataPlaneId, TenantId, UserId};
+use tollgate_proto::{AgentId, DataPlaneId, PriceBookVersionId, TenantId, UserId};
 use uuid::Uuid;
 
 use super::{
-    Dimension, Filter, Position, ReportRow, ReportedUsage, Summary, UsageRecord, fact::Fact, intake::Quarantined,
+    Filter, Position, ReportedUsage, UsageRecord,
+    fact::{self, Fact},
+    intake::Quarantined,
 };
+use crate::resource::Labels;
 
-/// One column of many facts, as `UNNEST` takes it.
-fn column<'a, F, T>(facts: &'a [F], of: impl Fn(&'a F) -> T) -> Vec<T> {
-    facts.iter().map(of).collect()
+/// One column of many rows, as `UNNEST` takes it.
+pub(super) fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(of).collect()
 }
 
-/// Those of the tenants that exist, held fast until the transaction ends.
-pub(super) async fn lock_tenants(
-    connection: &mut PgConnection,
-    named: &[Uuid],
-) -> Result<HashSet<TenantId>, sqlx::Error> {
-    let known = sqlx::query_scalar!("SELECT id FROM tenants WHERE id = ANY($1) ORDER BY id FOR KEY SHARE", named)
-        .fetch_all(connection)
-        .await?;
-    Ok(known.into_iter().map(TenantId::from).collect())
-}
-
-/// Stores facts of the tenant that the transaction has entered; those stored before stay as they are.
+/// Stores facts of the tenant that the transaction has entered; those stored before stay as they are. Answers which were
+/// not.
+#[allow(clippy::too_many_lines, reason = "one statement, and a line for each of its columns")]
 pub(super) async fn insert_facts(
     connection: &mut PgConnection,
     data_plane: DataPlaneId,
     tenant: TenantId,
-    facts: &[Fact],
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+    facts: &[&Fact],
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
         "INSERT INTO usage_records
              (data_plane_id, tenant_id, event_day, call_id, at, agent_id, agent, team_id, team, cost_center, server_id,
               server, tool, method, protocol_version, outcome, decision, forwarded, http_status, rpc_error_code,
               input_bytes, output_bytes, input_tokens, output_tokens, duration_us, upstream_us, trace_id,
-              policy_revision, user_id, user_email, token_method, tokenizer, images, audio, media_bytes, reported)
+              policy_revision, user_id, user_email, parent_call_id, input_required, labels, cost, currency, unpriced,
+              price_book_version, price_index, token_method, tokenizer, images, audio, media_bytes, reported)
          SELECT $1, $2, fact.*
          FROM UNNEST($3::date[], $4::uuid[], $5::timestamptz[], $6::uuid[], $7::text[], $8::uuid[], $9::text[],
                      $10::text[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
                      $17::text[], $18::bool[], $19::int[], $20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[],
                      $24::bigint[], $25::bigint[], $26::bigint[], $27::text[], $28::bigint[], $29::uuid[], $30::text[],
-                     $31::text[], $32::text[], $33::int[], $34::int[], $35::bigint[], $36::jsonb[]) AS fact
-         ON CONFLICT (event_day, call_id) DO NOTHING",
+                     $31::uuid[], $32::bool[], $33::jsonb[], $34::numeric[], $35::text[], $36::bool[], $37::uuid[], $38::int[],
+                     $39::text[], $40::text[], $41::int[], $42::int[], $43::bigint[], $44::jsonb[]) AS fact
+         ON CONFLICT (event_day, call_id) DO NOTHING
+         RETURNING call_id",
         data_plane.uuid(),
         tenant.uuid(),
-        &column(facts, Fact::event_day),
+        &column(facts, |fact| fact.event_day()),
         &column(facts, |fact| fact.call_id),
         &column(facts, |fact| fact.at),
-        &column(facts, |fact| fact.agent_id) as &[Option<Uuid>],
-        &column(facts, |fact| &*fact.agent) as &[&str],
-        &column(facts, |fact| fact.team_id) as &[Option<Uuid>],
-        &column(facts, |fact| &*fact.team) as &[&str],
-        &column(facts, |fact| &*fact.cost_center) as &[&str],
-        &column(facts, |fact| fact.server_id) as &[Option<Uuid>],
-        &column(facts, |fact| &*fact.server) as &[&str],
-        &column(facts, |fact| &*fact.tool) as &[&str],
-        &column(facts, |fact| &*fact.method) as &[&str],
+        &column(facts, |fact| fact.combination.agent_id) as &[Option<Uuid>],
+        &column(facts, |fact| &*fact.combination.agent) as &[&str],
+        &column(facts, |fact| fact.combination.team_id) as &[Option<Uuid>],
+        &column(facts, |fact| &*fact.combination.team) as &[&str],
+        &column(facts, |fact| &*fact.combination.cost_center) as &[&str],
+        &column(facts, |fact| fact.combination.server_id) as &[Option<Uuid>],
+        &column(facts, |fact| &*fact.combination.server) as &[&str],
+        &column(facts, |fact| &*fact.combination.tool) as &[&str],
+        &column(facts, |fact| &*fact.combination.method) as &[&str],
         &column(facts, |fact| &*fact.protocol_version) as &[&str],
-        &column(facts, |fact| fact.outcome) as &[&str],
+        &column(facts, |fact| &*fact.combination.outcome) as &[&str],
         &column(facts, |fact| &*fact.decision) as &[&str],
         &column(facts, |fact| fact.forwarded),
         &column(facts, |fact| fact.http_status),
@@ -75,8 +73,16 @@ pub(super) async fn insert_facts(
         &column(facts, |fact| fact.upstream_us),
         &column(facts, |fact| &*fact.trace_id) as &[&str],
         &column(facts, |fact| fact.policy_revision),
-        &column(facts, |fact| fact.user_id) as &[Option<Uuid>],
-        &column(facts, |fact| &*fact.user) as &[&str],
+        &column(facts, |fact| fact.combination.user_id) as &[Option<Uuid>],
+        &column(facts, |fact| &*fact.combination.user) as &[&str],
+        &column(facts, |fact| fact.parent_call_id) as &[Option<Uuid>],
+        &column(facts, |fact| fact.input_required),
+        &column(facts, |fact| json!(fact.combination.labels)) as &[Value],
+        &column(facts, |fact| fact.rating.cost),
+        &column(facts, |fact| &*fact.combination.currency) as &[&str],
+        &column(facts, |fact| fact.rating.unpriced),
+        &column(facts, |fact| fact.rating.decided_by.map(|by| by.version.uuid())) as &[Option<Uuid>],
+        &column(facts, |fact| fact.rating.decided_by.and_then(|by| i32::try_from(by.price).ok())) as &[Option<i32>],
         &column(facts, |fact| fact.token_method) as &[&str],
         &column(facts, |fact| &*fact.tokenizer) as &[&str],
         &column(facts, |fact| fact.images),
@@ -84,9 +90,9 @@ pub(super) async fn insert_facts(
         &column(facts, |fact| fact.media_bytes),
         &column(facts, |fact| fact.reported.as_ref().map(Json)) as &[Option<Json<&ReportedUsage>>],
     )
-    .execute(connection)
+    .fetch_all(connection)
     .await
-    .map(drop)
+    .map(HashSet::from_iter)
 }
 
 pub(super) async fn insert_unattributed(
@@ -142,25 +148,111 @@ pub(super) struct Wanted<'a> {
     pub(super) limit: i64,
 }
 
+/// A record as a list reads it.
+struct Row {
+    call_id: Uuid,
+    at: DateTime<Utc>,
+    agent: String,
+    agent_id: Option<Uuid>,
+    user_email: String,
+    user_id: Option<Uuid>,
+    team: String,
+    server: String,
+    tool: String,
+    method: String,
+    protocol_version: String,
+    outcome: String,
+    decision: String,
+    forwarded: bool,
+    http_status: i32,
+    rpc_error_code: Option<i64>,
+    input_bytes: i64,
+    output_bytes: i64,
+    input_tokens: i64,
+    output_tokens: i64,
+    token_method: String,
+    tokenizer: String,
+    images: i32,
+    audio: i32,
+    media_bytes: i64,
+    reported: Option<Json<ReportedUsage>>,
+    duration_us: i64,
+    upstream_us: i64,
+    trace_id: String,
+    policy_revision: i64,
+    parent_call_id: Option<Uuid>,
+    input_required: bool,
+    labels: Json<Labels>,
+    cost: String,
+    currency: String,
+    unpriced: bool,
+    price_book_version: Option<Uuid>,
+}
+
+impl From<Row> for UsageRecord {
+    fn from(row: Row) -> Self {
+        Self {
+            call_id: row.call_id,
+            at: row.at,
+            agent: row.agent,
+            agent_id: row.agent_id.map(AgentId::from),
+            user: row.user_email,
+            user_id: row.user_id.map(UserId::from),
+            team: row.team,
+            server: row.server,
+            tool: row.tool,
+            method: row.method,
+            protocol_version: row.protocol_version,
+            outcome: row.outcome,
+            decision: row.decision,
+            forwarded: row.forwarded,
+            http_status: row.http_status,
+            rpc_error_code: row.rpc_error_code,
+            input_bytes: row.input_bytes,
+            output_bytes: row.output_bytes,
+            input_tokens: row.input_tokens,
+            output_tokens: row.output_tokens,
+            reported: row.reported.map(|reported| reported.0),
+            token_method: row.token_method,
+            tokenizer: row.tokenizer,
+            images: row.images,
+            audio: row.audio,
+            media_bytes: row.media_bytes,
+            duration_ms: milliseconds(row.duration_us),
+            upstream_ms: milliseconds(row.upstream_us),
+            trace_id: row.trace_id,
+            policy_revision: row.policy_revision,
+            parent_call_id: row.parent_call_id,
+            input_required: row.input_required,
+            labels: row.labels.0,
+            cost: row.cost,
+            currency: Some(row.currency).filter(|currency| !currency.is_empty()),
+            unpriced: row.unpriced,
+            price_book_version: row.price_book_version.map(PriceBookVersionId::from),
+        }
+    }
+}
+
 pub(super) async fn list(
     connection: &mut PgConnection,
     tenant: TenantId,
     wanted: Wanted<'_>,
 ) -> Result<Vec<UsageRecord>, sqlx::Error> {
-    sqlx::query!(
-        r#"SELECT call_id, at, agent, agent_id, user_email, user_id, team, server, tool, method, protocol_version, outcome,
-                  decision, forwarded, http_status, rpc_error_code, input_bytes, output_bytes, input_tokens,
-                  output_tokens, token_method, tokenizer, images, audio, media_bytes,
-                  reported AS "reported: Json<ReportedUsage>", duration_us, upstream_us, trace_id, policy_revision
+    sqlx::query_as!(
+        Row,
+        r#"SELECT call_id, at, agent, agent_id, user_email, user_id, team, server, tool, method, protocol_version, outcome, decision,
+                forwarded, http_status, rpc_error_code, input_bytes, output_bytes, input_tokens, output_tokens,
+                token_method, tokenizer, images, audio, media_bytes, reported AS "reported: Json<ReportedUsage>",
+                duration_us, upstream_us, trace_id, policy_revision, parent_call_id, input_required,
+                labels AS "labels: Json<Labels>", trim_scale(cost)::text AS "cost!", currency, unpriced, price_book_version
          FROM usage_records
          WHERE tenant_id = $1
            AND ($2::uuid IS NULL OR agent_id = $2) AND ($3::text IS NULL OR agent = $3)
            AND ($4::uuid IS NULL OR server_id = $4) AND ($5::text IS NULL OR server = $5)
            AND ($6::text IS NULL OR tool = $6)
-           AND ($7::text IS NULL OR decision = $7)
-           AND ($8::text IS NULL OR outcome = $8)
+           AND ($7::text IS NULL OR decision = $7) AND ($8::text IS NULL OR outcome = $8)
            AND ($9::timestamptz IS NULL OR (at, call_id) < ($9, $10::uuid))
-           AND ($12::uuid IS NULL OR call_id = $12)
+           AND ($12::uuid IS NULL OR call_id = $12) AND ($15::date IS NULL OR event_day = $15)
            AND ($13::uuid IS NULL OR user_id = $13) AND ($14::text IS NULL OR user_email = $14)
          ORDER BY at DESC, call_id DESC
          LIMIT $11"#,
@@ -178,98 +270,15 @@ pub(super) async fn list(
         wanted.call_id,
         wanted.user_id,
         wanted.user,
+        wanted.call_id.and_then(fact::day_of),
     )
-    .map(|row| UsageRecord {
-        call_id: row.call_id,
-        at: row.at,
-        agent: row.agent,
-        agent_id: row.agent_id.map(AgentId::from),
-        user: row.user_email,
-        user_id: row.user_id.map(UserId::from),
-        team: row.team,
-        server: row.server,
-        tool: row.tool,
-        method: row.method,
-        protocol_version: row.protocol_version,
-        outcome: row.outcome,
-        decision: row.decision,
-        forwarded: row.forwarded,
-        http_status: row.http_status,
-        rpc_error_code: row.rpc_error_code,
-        input_bytes: row.input_bytes,
-        output_bytes: row.output_bytes,
-        input_tokens: row.input_tokens,
-        output_tokens: row.output_tokens,
-        reported: row.reported.map(|reported| reported.0),
-        token_method: row.token_method,
-        tokenizer: row.tokenizer,
-        images: row.images,
-        audio: row.audio,
-        media_bytes: row.media_bytes,
-        duration_ms: milliseconds(row.duration_us),
-        upstream_ms: milliseconds(row.upstream_us),
-        trace_id: row.trace_id,
-        policy_revision: row.policy_revision,
-    })
     .fetch_all(connection)
     .await
+    .map(|rows| rows.into_iter().map(UsageRecord::from).collect())
 }
 
 /// Exact up to 285 years.
 #[allow(clippy::cast_precision_loss, reason = "no call takes 2^53 microseconds")]
 fn milliseconds(microseconds: i64) -> f64 {
     microseconds as f64 / 1_000.0
-}
-
-pub(super) async fn report(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    by: Dimension,
-    from: Option<DateTime<Utc>>,
-    to: Option<DateTime<Utc>>,
-) -> Result<Vec<ReportRow>, sqlx::Error> {
-    // Sums stop at the largest bigint: a data plane that counts wrongly must not take the report away.
-    sqlx::query_as!(
-        ReportRow,
-        r#"SELECT CASE $2 WHEN 'team' THEN team WHEN 'agent' THEN agent WHEN 'user' THEN user_email
-                          WHEN 'server' THEN server ELSE tool END AS "name!",
-                  CASE $2 WHEN 'tool' THEN server END AS server,
-                  count(*) FILTER (WHERE forwarded) AS "calls!",
-                  count(*) FILTER (WHERE outcome = 'refused') AS "refused!",
-                  LEAST(sum(input_tokens), 9223372036854775807)::bigint AS "input_tokens!",
-                  LEAST(sum(output_tokens), 9223372036854775807)::bigint AS "output_tokens!"
-           FROM usage_records
-           WHERE tenant_id = $1
-             AND ($2 <> 'tool' OR tool <> '')
-             AND ($3::timestamptz IS NULL OR at >= $3)
-             AND ($4::timestamptz IS NULL OR at < $4)
-           GROUP BY 1, 2
-           ORDER BY 1, 2"#,
-        tenant.uuid(),
-        by.as_str(),
-        from,
-        to,
-    )
-    .fetch_all(connection)
-    .await
-}
-
-pub(super) async fn summary(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    since: DateTime<Utc>,
-) -> Result<Summary, sqlx::Error> {
-    sqlx::query_as!(
-        Summary,
-        r#"SELECT count(*) FILTER (WHERE forwarded) AS "calls!",
-                  count(*) FILTER (WHERE outcome = 'refused') AS "refused!",
-                  count(*) FILTER (WHERE forwarded AND outcome NOT IN ('ok', 'abandoned')) AS "errors!",
-                  percentile_cont(0.95) WITHIN GROUP (ORDER BY (duration_us - upstream_us) / 1000.0::float8)
-                      FILTER (WHERE forwarded) AS overhead_ms_p95
-           FROM usage_records WHERE tenant_id = $1 AND at >= $2"#,
-        tenant.uuid(),
-        since,
-    )
-    .fetch_one(connection)
-    .await
 }

@@ -1,5 +1,7 @@
 //! Intake over a real socket into real Postgres, and what the operations read from it.
 
+mod costs;
+
 use chrono::{TimeDelta, Utc};
 use sqlx::PgConnection;
 use tokio::time::Instant;
@@ -12,7 +14,7 @@ use tollgate_proto::{
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-use super::{Dimension, Filter, ReportRow, list, report, summary};
+use super::{Dimension, Filter, ReportRow, list, report, summary, testing::call_at};
 use crate::grpc::testing::{ControlPlane, run};
 
 /// A record of a successful call.
@@ -200,6 +202,38 @@ async fn a_record_that_cannot_be_read_is_put_aside_and_holds_up_none() {
 }
 
 #[tokio::test]
+async fn records_of_another_time_are_put_aside_and_counted() {
+    run(async |database| {
+        let control_plane = ControlPlane::start(database).await;
+        let tenant = database.make_tenant("default").await;
+        let times = [
+            TimeDelta::hours(2),
+            TimeDelta::minutes(50),
+            TimeDelta::zero(),
+            TimeDelta::days(-89),
+            TimeDelta::days(-365),
+        ];
+        let records = times.map(|ahead| call_at(tenant, Utc::now() + ahead));
+        assert_eq!(deliver(&control_plane, batch(DataPlaneId::new(), 1, records)).await.unwrap(), 5);
+        let mut superuser = database.superuser().await;
+        assert_eq!(count(&mut superuser, "usage_records").await, 3);
+        let aside: Vec<i64> = sqlx::query_scalar("SELECT position FROM quarantined_records ORDER BY position")
+            .fetch_all(&mut superuser)
+            .await
+            .unwrap();
+        assert_eq!(aside, [1, 5]);
+        let app = &control_plane.app;
+        let metrics = app.metrics.render(app.db.pool(), app.policy_changes.connected());
+        for reason in ["future", "expired"] {
+            let line = format!("tollgate_usage_quarantined_total{{reason=\"{reason}\"}} 1");
+            assert!(metrics.contains(&line), "{metrics}");
+        }
+        control_plane.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_batch_that_nobody_could_store_is_refused_whole() {
     run(async |database| {
         let control_plane = ControlPlane::start(database).await;
@@ -245,7 +279,10 @@ async fn without_postgres_a_batch_is_to_be_delivered_again() {
     run(async |database| {
         let control_plane = ControlPlane::start(database).await;
         let tenant = database.make_tenant("default").await;
-        let delivered = batch(DataPlaneId::new(), 1, [call(tenant)]);
+        let data_plane = DataPlaneId::new();
+        let delivered = batch(data_plane, 1, [call(tenant)]);
+        // From here on the control plane knows who is revoked.
+        assert_eq!(deliver(&control_plane, batch(data_plane, 1, [])).await.unwrap(), 0);
         database.set_reachable(false).await;
         let status = deliver(&control_plane, delivered.clone()).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
@@ -340,12 +377,7 @@ async fn reports_and_the_summary_add_up() {
                 ..call(tenant)
             },
             Delivered { tool: String::new(), method: "tools/list".to_owned(), ..call(tenant) },
-            Delivered {
-                agent: String::new(),
-                team: String::new(),
-                input_tokens: i64::MAX.unsigned_abs(),
-                ..refusal("")
-            },
+            Delivered { agent: String::new(), team: String::new(), input_tokens: 1 << 50, ..refusal("") },
         ];
         deliver(&control_plane, batch(DataPlaneId::new(), 1, records)).await.unwrap();
 
@@ -357,13 +389,15 @@ async fn reports_and_the_summary_add_up() {
             refused,
             input_tokens,
             output_tokens,
+            cost: "0".to_owned(),
+            currency: None,
         };
-        let by_agent = [row("", None, 0, 1, i64::MAX, 0), row("bot", None, 4, 1, 10, 16)];
+        let by_agent = [row("", None, 0, 1, 1 << 50, 0), row("bot", None, 4, 1, 10, 16)];
         assert_eq!(report(&mut tx, Dimension::Agent, None, None).await.unwrap(), by_agent);
         let by_team = report(&mut tx, Dimension::Team, None, None).await.unwrap();
         assert_eq!(by_team[1], row("platform", None, 4, 1, 10, 16));
         let by_server = report(&mut tx, Dimension::Server, None, None).await.unwrap();
-        assert_eq!(by_server, [row("demo", None, 3, 2, i64::MAX, 12), row("other", None, 1, 0, 2, 4)]);
+        assert_eq!(by_server, [row("demo", None, 3, 2, (1 << 50) + 8, 12), row("other", None, 1, 0, 2, 4)]);
         let by_tool = [row("echo", Some("demo"), 2, 1, 6, 8), row("echo", Some("other"), 1, 0, 2, 4)];
         assert_eq!(report(&mut tx, Dimension::Tool, None, None).await.unwrap(), by_tool);
 
@@ -374,7 +408,7 @@ async fn reports_and_the_summary_add_up() {
 
         let seen = summary(&mut tx, now - TimeDelta::days(1)).await.unwrap();
         assert_eq!((seen.calls, seen.refused, seen.errors), (4, 2, 1));
-        assert!((1.0..=8.5).contains(&seen.overhead_ms_p95.unwrap()));
+        assert!((7.4..=9.6).contains(&seen.overhead_ms_p95.unwrap()));
         assert_eq!(summary(&mut tx, now + TimeDelta::minutes(1)).await.unwrap().overhead_ms_p95, None);
         drop(tx);
         control_plane.stop().await;

@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
+use uuid::Uuid;
 
 use super::Call;
 use crate::{
@@ -72,6 +73,7 @@ impl Call {
     pub(crate) fn agent(&mut self, agent: &Agent) {
         self.record.agent_id = agent.id.to_string();
         self.record.agent.clone_from(&agent.name);
+        self.record.labels.clone_from(&agent.labels);
         self.paid_by(&agent.team);
     }
 
@@ -104,6 +106,16 @@ impl Call {
     pub(crate) fn tool(&mut self, tool: &str) {
         // Names are an agent's to choose until a server knows them: kept within what MCP recommends.
         self.record.tool = tool.chars().take(128).collect();
+    }
+
+    /// It is a round of that call, or asks about the task that it made.
+    pub(crate) fn belongs_to(&mut self, root: Uuid) {
+        self.record.parent_call_id = root.to_string();
+    }
+
+    /// The server asked for something; another round follows.
+    pub(crate) const fn goes_on(&mut self) {
+        self.record.input_required = true;
     }
 
     pub(crate) fn protocol_version(&mut self, version: &str) {

@@ -130,6 +130,7 @@ fn agent(sent: &wire::Agent) -> Result<(String, Arc<Agent>), SnapshotError> {
         client_id: client_id.clone(),
         name: sent.name.clone(),
         team: team(&sent.team_id, &sent.team, &sent.cost_center)?,
+        labels: sent.labels.clone(),
         active: sent.active,
     };
     Ok((client_id.clone(), Arc::new(agent)))

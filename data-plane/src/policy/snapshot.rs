@@ -192,6 +192,8 @@ pub struct Agent {
     pub name: String,
     /// The team that it belongs to, which pays.
     pub team: Team,
+    /// What usage can be told apart by.
+    pub labels: BTreeMap<String, String>,
     /// False while suspended.
     pub active: bool,
 }

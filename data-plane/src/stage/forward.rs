@@ -208,7 +208,9 @@ pub async fn forward(
         Errand::Legs(notification) => legs::tell(&ask, caller, admitted, &notification).await,
         Errand::Merge(errand) => merge::list(&ask, caller, admitted, permit.view(), errand).await,
     };
-    let took = ask.upstream_took();
-    call.upstream_took(took);
+    call.upstream_took(ask.upstream_took());
+    if let Some(root) = ask.round_of() {
+        call.belongs_to(root);
+    }
     forwarded
 }

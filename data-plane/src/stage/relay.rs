@@ -12,6 +12,7 @@ use http::StatusCode;
 use tollgate_proto::usage::v1::Outcome;
 
 use crate::{
+    call::Call,
     gateway::Gateway,
     mcp::{
         json::Raw,
@@ -89,13 +90,13 @@ pub(super) fn write(id: Option<&RequestId>, response: &Response) -> Bytes {
     }
 }
 
-/// How the call ended, as the response tells.
-pub(super) fn outcome(response: &Response) -> Outcome {
-    match &response.outcome {
-        Err(_) => Outcome::RpcError,
-        Ok(result) => {
-            let is_error = result.object().and_then(|result| result.get("isError")?.as_bool());
-            if is_error == Some(true) { Outcome::ToolError } else { Outcome::Ok }
-        }
+/// How the call ended, as the response tells; notes when it did not.
+pub(super) fn outcome(call: &mut Call, response: &Response) -> Outcome {
+    let Ok(result) = &response.outcome else { return Outcome::RpcError };
+    let Some(result) = result.object() else { return Outcome::Ok };
+    if result.get("resultType").and_then(Raw::as_str).as_deref() == Some("input_required") {
+        call.goes_on();
     }
+    let is_error = result.get("isError").and_then(Raw::as_bool);
+    if is_error == Some(true) { Outcome::ToolError } else { Outcome::Ok }
 }

@@ -253,6 +253,9 @@ pub async fn route(call: &mut Call, store: &Store, caller: &Caller, read: Read) 
         if let Carried::Request { tool: Some(tool), .. } | Carried::Task { task: Task { tool, .. }, .. } = message {
             call.tool(tool);
         }
+        if let Carried::Task { task: Task { root: Some(root), .. }, .. } = message {
+            call.belongs_to(*root);
+        }
     }
     Ok(Route { needs: Arc::new(needs_of(&errand)), errand, class, session })
 }

@@ -29,7 +29,7 @@ const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Sends what was relayed and closes the call when that has ended.
-pub fn relayed(call: Call, relayed: Relayed) -> Response<AnswerBody> {
+pub fn relayed(mut call: Call, relayed: Relayed) -> Response<AnswerBody> {
     let mut headers = answer_headers(&call);
     if let Some(session) = relayed.opened.and_then(|id| HeaderValue::try_from(id.to_string()).ok()) {
         headers.insert(header::SESSION_ID, session);
@@ -45,7 +45,7 @@ pub fn relayed(call: Call, relayed: Relayed) -> Response<AnswerBody> {
             // To a legacy client a status of 4xx says something about its session, not about this request.
             let status = if call.era() == Era::Legacy { StatusCode::OK } else { told(&call, status) };
             let ending = Ending {
-                outcome: relay::outcome(&message),
+                outcome: relay::outcome(&mut call, &message),
                 status,
                 rpc_error_code: message.error_code().unwrap_or_default(),
                 output_bytes: body.len() as u64,

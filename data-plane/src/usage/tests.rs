@@ -149,6 +149,58 @@ fn a_torn_segment_loses_its_torn_entry_only() {
     }
 }
 
+/// What is found again of calls of which some ended and some did not, wherever the segment was torn.
+#[test]
+fn torn_anywhere_a_segment_yields_each_call_once_as_far_as_it_had_come() {
+    let whole = Dir::new();
+    let (spool, _) = Spool::open(&whole.0).unwrap();
+    let known = |server: &str| UsageRecord {
+        agent: "bot".to_owned(),
+        team: "platform".to_owned(),
+        server: server.to_owned(),
+        input_bytes: 21,
+        labels: [("stage".to_owned(), "prod".to_owned())].into(),
+        ..record()
+    };
+    // Of each call where its intent and its completion end in the file.
+    let mut calls: Vec<(UsageRecord, u64, Option<u64>)> = Vec::new();
+    let mut open: Vec<(usize, Intent)> = Vec::new();
+    for name in ["first", "second", "third", "fourth"] {
+        let call = known(name);
+        let intent = spool.intent(&call).unwrap();
+        open.push((calls.len(), intent));
+        calls.push((call, spool.bytes(), None));
+        // The second and the fourth arrival end the call before them; two never end.
+        if calls.len().is_multiple_of(2) {
+            let (index, intent) = open.remove(0);
+            intent.complete(done(&calls[index].0));
+            calls[index].2 = Some(spool.bytes());
+        }
+    }
+    let bytes = fs::read(&whole.segments()[0]).unwrap();
+    for torn_at in 0..=bytes.len() {
+        let torn = Dir::new();
+        fs::write(segment::path(&torn.0, 1), &bytes[..torn_at]).unwrap();
+        let reached = |end: u64| end <= torn_at as u64;
+        let ended = calls.iter().filter(|(.., end)| end.is_some_and(reached)).map(|(call, ..)| done(call));
+        let unknown = calls.iter().filter(|(_, begun, end)| reached(*begun) && !end.is_some_and(reached));
+        // An unknown call says all that its intent said.
+        let unknown = unknown.map(|(call, ..)| UsageRecord {
+            outcome: Outcome::Unknown.into(),
+            decision: "allowed".to_owned(),
+            forwarded: true,
+            ..call.clone()
+        });
+        let expected: Vec<UsageRecord> = ended.chain(unknown).collect();
+        // The second start finds what the first one wrote.
+        for _ in 0..2 {
+            let (spool, _) = reopen(&torn.0, &Settings::default());
+            let found: Vec<UsageRecord> = read_all(&spool).into_iter().map(|(_, record)| record).collect();
+            assert_eq!(found, expected, "torn at {torn_at}");
+        }
+    }
+}
+
 #[test]
 fn no_changed_byte_is_believed() {
     let frame = entry::frame(9, &entry::message(Event::Completion(record())));

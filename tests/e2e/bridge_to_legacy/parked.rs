@@ -85,6 +85,12 @@ async fn a_missing_answer_is_asked_for_once_more() {
     let (done, ()) = tokio::join!(here.request("tools/call", retry), release(&scene, &answered, 2));
     assert_eq!(done.text(), "done", "{}", done.body);
     assert_eq!(scene.server.calls().len(), 1);
+
+    let root = Some(asked.call_id().to_owned());
+    for (round, parent_call_id, goes_on) in [(&asked, None, true), (&again, root.clone(), true), (&done, root, false)] {
+        let record = scene.tollgate.usage_of(round.call_id()).await;
+        assert_eq!((record.parent_call_id, record.input_required), (parent_call_id, goes_on), "{}", round.body);
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 
 #![expect(dead_code, reason = "reading into the fields is the check")]
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tollgate_proto::{Name, Scope};
@@ -21,6 +23,7 @@ pub(super) fn check(kind: Kind, spec: &Value) -> Result<(), String> {
         Kind::Agent => Agent::deserialize(spec).map(drop),
         Kind::Grant => Grant::deserialize(spec).map(drop),
         Kind::Limit => Limit::deserialize(spec).map(drop),
+        Kind::PriceBook => PriceBook::deserialize(spec).map(drop),
     };
     read.map_err(|error| error.to_string())
 }
@@ -180,4 +183,42 @@ struct Limit {
 struct Rate {
     count: u64,
     per: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PriceBook {
+    effective_from: String,
+    currency: String,
+    teams: Option<Vec<Name>>,
+    prices: Vec<Price>,
+    outcome_factors: Option<BTreeMap<String, Amount>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Price {
+    r#match: String,
+    per_call: Option<Amount>,
+    per_1k_input_tokens: Option<Amount>,
+    per_1k_output_tokens: Option<Amount>,
+    per_second: Option<Amount>,
+    per_mib: Option<Amount>,
+    server_reported: Option<Amount>,
+}
+
+/// A decimal number as text: one without quotes has become a float by now.
+#[derive(Deserialize)]
+#[serde(try_from = "Value")]
+struct Amount;
+
+impl TryFrom<Value> for Amount {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        match value {
+            Value::String(_) => Ok(Self),
+            other => Err(format!("the amount {other} is not exact: write it in quotes, as in \"0.0125\"")),
+        }
+    }
 }

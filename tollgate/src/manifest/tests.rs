@@ -110,3 +110,26 @@ fn what_is_written_reads_back_the_same() {
     assert_eq!(objects[0].spec, spec, "{text}");
     assert_eq!(objects[0].labels["owner"], "yes", "{text}");
 }
+
+#[test]
+fn an_amount_without_quotes_is_refused_before_it_is_sent() {
+    let book = "\
+apiVersion: tollgate/v1
+kind: PriceBook
+metadata: {name: standard}
+spec: {effective_from: 2027-01-01, currency: EUR, prices: [{match: \"*\", per_call: \"0.10\"}], outcome_factors: {ok: \"1\"}}
+";
+    let objects = read(book, "t.yaml").expect("reads");
+    assert_eq!(objects[0].spec["prices"][0]["per_call"], "0.10");
+    assert_eq!(objects[0].spec["effective_from"], "2027-01-01");
+    let text = book.replace("\"0.10\"", "0.10");
+    let expected = "t.yaml:4: price-book/standard: the amount 0.1 is not exact: write it in quotes";
+    assert!(mistakes(&text).contains(expected), "{}", mistakes(&text));
+}
+
+#[test]
+fn a_kind_is_found_however_it_is_written() {
+    for text in ["PriceBook", "pricebooks", "price-book", "Price-Books"] {
+        assert_eq!(text.parse(), Ok(Kind::PriceBook), "{text}");
+    }
+}

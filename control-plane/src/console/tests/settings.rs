@@ -22,6 +22,8 @@ fn form<'a>(etag: &'a str, changed: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a 
         ("unconfirmed_ttl", "24h"),
         ("max_stale", "60m"),
         ("stale_destructive", "deny"),
+        ("time_zone", "UTC"),
+        ("usage_retention", "90d"),
         ("etag", etag),
     ];
     let kept = shown.into_iter().filter(|(name, _)| !changed.iter().any(|(other, _)| name == other));
@@ -55,11 +57,14 @@ async fn an_admin_changes_the_settings_and_what_the_form_does_not_show_stays() {
             ("egress_allow", "10.0.0.0/8"),
             ("max_stale", "none"),
             ("stale_destructive", "allow"),
+            ("time_zone", "Europe/Berlin"),
+            ("usage_retention", "30d"),
         ];
         admin.post(EDIT, &form(&etag, &changed)).await.expect(303);
         let spec = bench.call(http::Method::GET, path).send().await.json["spec"].clone();
         assert_eq!((&spec["access_token_format"], &spec["local_sign_in"]), (&json!("opaque"), &json!(false)));
         assert_eq!(spec["staleness"], json!({ "max_stale": "none", "destructive": "allow" }));
+        assert_eq!((&spec["time_zone"], &spec["usage_retention"]), (&json!("Europe/Berlin"), &json!("30d")));
         let registration = &spec["client_registration"];
         assert_eq!(registration["registration"], "approval");
         assert_eq!(registration["document_hosts"]["allow"], json!(["claude.ai", "vscode.dev"]));

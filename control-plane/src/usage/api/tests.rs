@@ -13,7 +13,7 @@ use crate::{
 
 async fn store(bench: &Bench, records: impl IntoIterator<Item = UsageRecord>) {
     let delivered = (1..).zip(records.into_iter().map(Some)).collect();
-    intake::store(&bench.app.db, DataPlaneId::new(), delivered).await.expect("stored");
+    intake::store(&bench.app, DataPlaneId::new(), delivered).await.expect("stored");
 }
 
 fn call(tenant: TenantId, tool: &str) -> UsageRecord {
@@ -75,7 +75,12 @@ fn refused(tenant: TenantId, tool: &str) -> UsageRecord {
 #[tokio::test]
 async fn a_record_shows_every_field() {
     run(async |bench| {
-        let record = call(bench.acme, "echo");
+        let record = UsageRecord {
+            parent_call_id: CallId::new().to_string(),
+            input_required: true,
+            labels: [("stage".to_owned(), "prod".to_owned())].into(),
+            ..call(bench.acme, "echo")
+        };
         store(bench, [record.clone()]).await;
         let page = bench.get("usage-records").await.expect(200).json;
         assert_eq!(page["next_cursor"], Value::Null);
@@ -97,6 +102,8 @@ async fn a_record_shows_every_field() {
             },
             "duration_ms": 2.5, "upstream_ms": 1.5,
             "trace_id": "0af7651916cd43dd8448eb211c80319c", "policy_revision": 4,
+            "parent_call_id": record.parent_call_id, "input_required": true, "labels": { "stage": "prod" },
+            "cost": "0", "currency": null, "unpriced": false, "price_book_version": null,
         });
         assert_eq!(item, expected);
     })

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tollgate_proto::ServerId;
+use uuid::Uuid;
 
 use super::question::{Kind, Pending};
 use crate::{
@@ -26,6 +27,9 @@ pub struct State {
     pub server: ServerId,
     /// SHA-256 over what identifies the call among its retries.
     pub call: [u8; 32],
+    /// The id of its first round, as usage names it; `None`: sealed by a data plane that did not say.
+    #[serde(default)]
+    pub root: Option<Uuid>,
     /// The name under which data planes know the waiting call: its mailbox.
     pub waiting: [u8; 16],
     /// Which round of questions this is: each is answered once.

@@ -462,8 +462,15 @@ fn a_state_survives_its_journey_with_the_types_of_its_ids() {
         Leg { instance: InstanceId::new(), upstream_session: Some("s".to_owned()), protocol_version: "v".to_owned() };
     let parked = Parked { holder: [2; 16], leg, upstream_id: "u-1".into(), read_to: 4, last_event: Some("e".into()) };
     let questions = pending.iter().map(Question::from).collect();
-    let state =
-        State { server: ServerId::new(), call: [7; 32], waiting: [1; 16], round: 2, questions, parked: Some(parked) };
+    let state = State {
+        server: ServerId::new(),
+        call: [7; 32],
+        root: None,
+        waiting: [1; 16],
+        round: 2,
+        questions,
+        parked: Some(parked),
+    };
     let read = State::from_bytes(&state.to_bytes()).unwrap();
     assert_eq!(read, state);
     assert_eq!(read.questions[0].again(), Some(pending[0].clone()));

@@ -1,7 +1,7 @@
 //! One request to one server: headers built anew, trace context put in, the answer judged.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use http::{
     header::{ACCEPT, CONTENT_TYPE},
 };
 use tollgate_proto::{AgentId, CallId, Name, ServerId, policy::v1::ItemKind};
+use uuid::Uuid;
 
 use super::linked;
 use crate::{
@@ -47,6 +48,8 @@ pub struct Ask {
     hearer: Arc<str>,
     span: CallSpan,
     call_id: CallId,
+    /// The call that this one is a round of, once that is known.
+    root: Arc<OnceLock<Uuid>>,
     /// Headers of the agent that may be passed on.
     passed: Arc<HeaderMap>,
     /// From the first request to the last thing that was heard.
@@ -81,6 +84,7 @@ impl Ask {
             hearer: hearer.into(),
             span: call.span().clone(),
             call_id: call.id(),
+            root: Arc::default(),
             passed: Arc::clone(call.passed_headers()),
             busy: Arc::default(),
             is_own: false,
@@ -97,6 +101,7 @@ impl Ask {
             hearer: call_id.to_string().into(),
             span: gateway.tracing.aside(),
             call_id,
+            root: Arc::default(),
             passed: Arc::default(),
             busy: Arc::default(),
             is_own: true,
@@ -132,6 +137,22 @@ impl Ask {
     /// Where the tenant's servers may live.
     pub fn egress(&self) -> &Egress {
         &self.tenant.egress
+    }
+
+    /// The state that the agent brought back says so.
+    pub fn is_round_of(&self, root: Uuid) {
+        // A request brings one state.
+        let _known = self.root.set(root);
+    }
+
+    /// The call that this one is a round of.
+    pub fn round_of(&self) -> Option<Uuid> {
+        self.root.get().copied()
+    }
+
+    /// The call that began it all: that one, or else this.
+    pub fn root(&self) -> Uuid {
+        self.round_of().unwrap_or(self.call_id.uuid())
     }
 
     /// Which call it is.

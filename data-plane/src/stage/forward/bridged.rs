@@ -64,7 +64,7 @@ pub async fn request(
 ) -> Result<Forwarded, Refusal> {
     let wanted = notice::wanted_level(&asked.request)
         .map_err(|error| Refusal::Malformed { code: INVALID_PARAMS, detail: error.to_string() })?;
-    let ticket = Ticket::new(caller, admitted, server, &asked.request);
+    let ticket = Ticket::new(caller, admitted, server, &asked.request, ask.root());
     match asked.method {
         Method::Discover => {
             let bridge = legs::find(ask, server, &asked.request).await?;

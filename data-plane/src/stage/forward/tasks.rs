@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use tollgate_proto::{InstanceId, ServerId};
+use uuid::Uuid;
 
 use super::{
     Forwarded, Passing, Reply,
@@ -42,6 +43,8 @@ pub struct Task {
     pub server: ServerId,
     /// The tool that made it, as the server names it.
     pub tool: Box<str>,
+    /// The call that made it, where its id says so.
+    pub root: Option<Uuid>,
     instance: InstanceId,
     /// As the server names it.
     id: Box<str>,
@@ -53,6 +56,8 @@ struct Sealed {
     s: String,
     i: String,
     t: Box<str>,
+    #[serde(default)]
+    c: Option<Uuid>,
     id: Box<str>,
 }
 
@@ -64,6 +69,8 @@ pub struct TaskIds {
     server: ServerId,
     instance: InstanceId,
     tool: Box<str>,
+    /// The call that makes them.
+    root: Uuid,
     now: i64,
     /// Ids that the agent has already, by the server's.
     known: Vec<(Box<str>, Box<str>)>,
@@ -75,8 +82,8 @@ impl Task {
         let bindings = bindings(caller);
         let bound_to = bindings.each_ref().map(Vec::as_slice);
         let opened = seal::open(caller.tenant(), Purpose::TaskId, &bound_to, now, id)?;
-        let Sealed { s, i, t, id } = serde_json::from_slice(&opened).ok()?;
-        Some(Self { server: s.parse().ok()?, instance: i.parse().ok()?, tool: t, id })
+        let Sealed { s, i, t, c, id } = serde_json::from_slice(&opened).ok()?;
+        Some(Self { server: s.parse().ok()?, instance: i.parse().ok()?, tool: t, root: c, id })
     }
 }
 
@@ -89,6 +96,7 @@ impl TaskIds {
             server: speech.server.id,
             instance: speech.instance.id,
             tool: tool.into(),
+            root: ask.root(),
             now: ask.gateway().now(),
             known: Vec::new(),
         }
@@ -140,8 +148,13 @@ impl TaskIds {
         if let Some((_, known)) = self.known.iter().find(|(own, _)| &**own == id) {
             return known.to_string();
         }
-        let sealed =
-            Sealed { s: self.server.to_string(), i: self.instance.to_string(), t: self.tool.clone(), id: id.into() };
+        let sealed = Sealed {
+            s: self.server.to_string(),
+            i: self.instance.to_string(),
+            t: self.tool.clone(),
+            c: Some(self.root),
+            id: id.into(),
+        };
         let sealed = serde_json::to_vec(&sealed).expect("texts are JSON");
         let bound_to = self.bindings.each_ref().map(Vec::as_slice);
         let sealed = seal::seal(&self.tenant, Purpose::TaskId, &bound_to, self.now + ID_LIFE_S, &sealed);

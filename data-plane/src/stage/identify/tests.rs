@@ -72,7 +72,14 @@ fn signer_for(client_id: &str) -> Signer {
 
 fn tenant(key: DecodingKey, agent: AgentId, client_id: &str, user: UserId) -> Tenant {
     let team = Team { id: TeamId::new(), name: "platform".to_owned(), cost_center: String::new() };
-    let agent = Agent { id: agent, client_id: client_id.to_owned(), name: "bot".to_owned(), team, active: true };
+    let agent = Agent {
+        labels: BTreeMap::new(),
+        id: agent,
+        client_id: client_id.to_owned(),
+        name: "bot".to_owned(),
+        team,
+        active: true,
+    };
     let user =
         User { id: user, email: "ada@example.com".to_owned(), team: None, role: "operator".into(), active: true };
     Tenant {

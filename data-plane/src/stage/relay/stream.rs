@@ -150,7 +150,7 @@ impl Relay {
         let (event, outcome, rpc_error_code) = match passing.park(question, standing).await {
             Ok(response) => {
                 let event = message(relay::write(request.as_ref(), &response), None);
-                (event, relay::outcome(&response), response.error_code().unwrap_or_default())
+                (event, relay::outcome(&mut call, &response), response.error_code().unwrap_or_default())
             }
             Err(fault) => {
                 let refusal = ask.refusal_of(&server, &Fault::from(fault));
@@ -287,7 +287,7 @@ impl Relay {
         self.agent.hear(&message(written, event_id)).await;
         self.call.answered(response);
         let rpc_error_code = response.error_code().unwrap_or_default();
-        End { is_whole: true, ..End::new(relay::outcome(response), rpc_error_code) }
+        End { is_whole: true, ..End::new(relay::outcome(&mut self.call, response), rpc_error_code) }
     }
 
     /// The gateway stops: a call is waited for, what could go on for ever is not.
@@ -295,7 +295,7 @@ impl Relay {
         match self.passing.translation.farewell(self.passing.request.as_ref())? {
             Farewell::Answer(response) => {
                 self.agent.hear_last(message(relay::write(self.passing.request.as_ref(), &response), None)).await;
-                Some(End::new(relay::outcome(&response), response.error_code().unwrap_or_default()))
+                Some(End::new(relay::outcome(&mut self.call, &response), response.error_code().unwrap_or_default()))
             }
             Farewell::Silent => Some(End::new(Outcome::Ok, 0)),
         }

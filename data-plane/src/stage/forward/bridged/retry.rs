@@ -47,10 +47,14 @@ pub(super) async fn go_on(
     server: &Arc<Server>,
     asked: Asked,
     wanted: Option<Level>,
-    ticket: Ticket,
+    mut ticket: Ticket,
 ) -> Result<Forwarded, Refusal> {
     let sealed = asked.request.params.get("requestState").and_then(Raw::as_str).ok_or(Refusal::StateUnknown)?;
     let state = ticket.open(&sealed).ok_or(Refusal::StateUnknown)?;
+    if let Some(root) = state.root {
+        ticket.root = root;
+        ask.is_round_of(root);
+    }
     let waiting = MailboxId::from_bytes(state.waiting);
     let store = &ask.gateway().store;
     if !store.claim(admitted.owner(), waiting, state.round, ANSWER_WITHIN_S).await? {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use uuid::Uuid;
 
 use crate::{
     bridge::to_legacy::{
@@ -34,11 +35,19 @@ pub(super) struct Ticket {
     resource: String,
     server: Arc<Server>,
     call: [u8; 32],
+    /// The call whose rounds these are.
+    pub(super) root: Uuid,
 }
 
 impl Ticket {
-    /// Of this request at this server.
-    pub(super) fn new(caller: &Caller, admitted: &Admitted, server: &Arc<Server>, request: &Request) -> Self {
+    /// Of this request at this server, a round of the call `root`.
+    pub(super) fn new(
+        caller: &Caller,
+        admitted: &Admitted,
+        server: &Arc<Server>,
+        request: &Request,
+        root: Uuid,
+    ) -> Self {
         let mut call = [0; 32];
         call.copy_from_slice(digest(&SHA256, &canonical(&request.method, &request.params)).as_ref());
         Self {
@@ -47,6 +56,7 @@ impl Ticket {
             resource: caller.resource(),
             server: Arc::clone(server),
             call,
+            root,
         }
     }
 
@@ -63,7 +73,7 @@ impl Ticket {
         }
         let questions = pending.iter().map(Question::from).collect();
         let (server, call, waiting) = (self.server.id, self.call, waiting.to_bytes());
-        let state = State { server, call, waiting, round, questions, parked };
+        let state = State { server, call, root: Some(self.root), waiting, round, questions, parked };
         let expires_at = now() + ANSWER_WITHIN_S.cast_signed();
         let sealed = self.bound(|bound_to| {
             seal::seal(&self.tenant, Purpose::RequestState, bound_to, expires_at, &state.to_bytes())
