@@ -52,7 +52,7 @@ pub struct Counters {
     leases: Leases,
     alone: Alone,
     settling: Settling,
-    /// Whether the store did not answer the last time that it was asked.
+    /// Whether the store did not answer, and has not been told yet what was let through meanwhile.
     is_store_away: AtomicBool,
 }
 
@@ -143,20 +143,16 @@ impl Counters {
     ) -> Result<Judged, StoreError> {
         let judged = match self.admit_together(store, request, &demand).await {
             Err(StoreError::Unavailable(reason)) => {
-                self.is_store_away.store(true, Ordering::Relaxed);
                 let judged = self.alone.admit(request, &demand);
+                // After that, so that what was let through is told in any case.
+                self.is_store_away.store(true, Ordering::Relaxed);
                 judged.ok_or_else(|| {
                     metrics.limits_not_judged();
                     StoreError::Unavailable(reason)
                 })?
             }
             Err(error) => return Err(error),
-            Ok((admission, counted)) => {
-                if counted == CountedAt::Store {
-                    self.is_store_away.store(false, Ordering::Relaxed);
-                }
-                Judged { demand, admission, counted }
-            }
+            Ok((admission, counted)) => Judged { demand, admission, counted },
         };
         metrics.limits_judged(&judged.admission.verdict, judged.counted);
         Ok(judged)
@@ -266,7 +262,12 @@ impl Counters {
         }
     }
 
-    /// Whether the store did not answer the last time that it was asked.
+    /// Whether the store answers again and knows what was let through without it.
+    async fn is_store_back(&self, store: &Store) -> bool {
+        store.ping().await.is_ok() && self.alone.tell(store).await.is_ok()
+    }
+
+    /// Whether the store did not answer, and has not come back since.
     #[must_use]
     pub fn is_store_away(&self) -> bool {
         self.is_store_away.load(Ordering::Relaxed)
@@ -290,9 +291,12 @@ async fn look(gateway: &Gateway, stopped: &CancellationToken) {
         for (tenant, unused) in counters.leases.end_those_over(Instant::now()) {
             counters.settling.add(tenant, vec![unused]);
         }
-        if counters.is_store_away() && gateway.store.ping().await.is_ok() {
-            counters.alone.tell(&gateway.store).await;
+        if counters.is_store_away() && counters.is_store_back(&gateway.store).await {
             counters.is_store_away.store(false, Ordering::Relaxed);
+            // Of what was let through since it was told.
+            if counters.alone.has_something_to_tell() {
+                counters.is_store_away.store(true, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use tollgate_proto::TenantId;
 use super::{Judged, Request};
 use crate::{
     policy::OnStoreOutage,
-    store::{Charge, Demand, Place, Settlement, Store, memory},
+    store::{Charge, Demand, Place, Settlement, Store, StoreError, memory},
     telemetry::metrics::CountedAt,
 };
 
@@ -54,14 +54,26 @@ impl Alone {
         self.counters.settle(tenant, settlements, places);
     }
 
-    /// Charges the store with what was let through. What it cannot be told is let go: it was this data plane's share.
-    pub(super) async fn tell(&self, store: &Store) {
+    /// Whether something was let through that the store does not know.
+    pub(super) fn has_something_to_tell(&self) -> bool {
+        self.counters.has_rings()
+    }
+
+    /// Charges the store with what was let through.
+    ///
+    /// # Errors
+    /// When it cannot be told; what it was not told is kept.
+    pub(super) async fn tell(&self, store: &Store) -> Result<(), StoreError> {
+        let mut told = Ok(());
         for (tenant, charges) in self.counters.take_rings() {
             let used = charges.into_iter().map(|charge| Settlement { charge, slot: 0, actual: charge.cost });
-            if let Err(error) = store.settle(tenant, &used.collect::<Vec<_>>(), &[]).await {
-                tracing::warn!(%error, %tenant, "what was let through while the store was away is not charged");
+            let used: Vec<_> = used.collect();
+            if let Err(error) = store.settle(tenant, &used, &[]).await {
+                self.counters.settle(tenant, &used, &[]);
+                told = Err(error);
             }
         }
+        told
     }
 }
 

@@ -247,9 +247,10 @@ async fn what_was_let_through_alone_is_charged_when_the_store_is_back() {
     for _ in 0..20 {
         counters.admit(&away(), &Metrics::new(), request, one_of(&limit)).await.expect("it decides");
     }
+    assert!(counters.alone.tell(&away()).await.is_err(), "it is kept for when the store is back");
     // The second time there is nothing to tell.
     for _ in 0..2 {
-        counters.alone.tell(&back).await;
+        counters.alone.tell(&back).await.expect("the store answers");
     }
     let left = back.admit(owner, None, &one_of(&limit)).await.expect("an answer");
     assert_eq!(left.rings[0].remaining, 100 - 20 - 1);

@@ -215,6 +215,11 @@ impl Store {
         Admission { session, verdict, rings, running, charged_at }
     }
 
+    /// Whether anything is counted.
+    pub(crate) fn has_rings(&self) -> bool {
+        !self.lock().0.rings.is_empty()
+    }
+
     /// What every ring counts now, as one charge each; they are empty after it.
     pub(crate) fn take_rings(&self) -> HashMap<TenantId, Vec<Charge>> {
         let (mut state, now_s) = self.lock();
