@@ -1,5 +1,7 @@
 //! What is checked on every request, however well the token is known.
 
+use std::{env, fs, ops::Deref, path::PathBuf};
+
 use tollgate_proto::policy::v1::{Revocation, Revocations, revocation::What};
 
 use super::*;
@@ -9,10 +11,30 @@ use crate::{
     stage::identify::Holder,
 };
 
-fn policies() -> Policies {
-    let dir = std::env::temp_dir().join(format!("tollgate-standing-{}", Uuid::now_v7()));
-    let vault = dir.join("vault");
-    Policies::open(Shelf::open(dir, vault).unwrap(), NOW)
+/// Policies in a directory that is gone after them.
+struct Kept {
+    policies: Policies,
+    dir: PathBuf,
+}
+
+impl Deref for Kept {
+    type Target = Policies;
+
+    fn deref(&self) -> &Policies {
+        &self.policies
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _gone = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn policies() -> Kept {
+    let dir = env::temp_dir().join(format!("tollgate-standing-{}", Uuid::now_v7()));
+    let shelf = Shelf::open(dir.clone(), dir.join("vault")).unwrap();
+    Kept { policies: Policies::open(shelf, NOW), dir }
 }
 
 fn revoke(policies: &Policies, tenant: &Tenant, what: What) {
