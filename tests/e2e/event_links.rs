@@ -145,7 +145,7 @@ async fn a_server_that_is_registered_as_one_is_approached_as_one() {
     tollgate.apply(&manifest(&server.url())).await;
     assert_eq!(
         tollgate.get("servers/old").await["status"]["effective"],
-        json!({"transport": "sse", "era": "legacy", "approval": "trust"})
+        json!({"transport": "sse", "era": "legacy", "approval": "trust", "reported_usage": "ignore"})
     );
     let agent = tollgate.agent("ci").grant("old:*").create().await;
     let client = agent.at_server("old").await;

@@ -45,6 +45,7 @@ fn body(method: &Method, path: &str) -> Value {
     match *method {
         Method::PUT => json!({ "spec": spec }),
         Method::POST if path.ends_with("/statements") => json!({ "period": "2026-10" }),
+        Method::POST if path.ends_with("/usage:rebuild") => json!({ "from": "2026-10-01", "to": "2026-10-02" }),
         Method::POST if asks(path) => json!({ "agent": "ci-bot", "server": "demo", "tool": "echo" }),
         Method::POST if path.ends_with("-tokens") || path.contains(':') => json!({}),
         Method::POST if path.ends_with("/users") => json!({ "email": "a@b.test", "spec": { "role": "viewer" } }),
