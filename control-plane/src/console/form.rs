@@ -196,7 +196,7 @@ fn creating<K: Editable>(
     complaints: Vec<Complaint>,
 ) -> FormPage {
     FormPage {
-        shell: Shell::new(visitor, K::SECTION, format!("New {}", K::NOUN)).under(K::LIST.0, K::LIST.1),
+        shell: Shell::new(visitor, K::SECTION, format!("New {}", words::<K>())).under(K::LIST.0, K::LIST.1),
         action: new_path::<K>(),
         back: K::LIST.1.to_owned(),
         etag: None,
@@ -238,7 +238,7 @@ fn deleting<K: Deletable>(
     let confirm = Field::new("confirm", "Type its name to go on", Control::Code).required();
     let fields = if K::PRECIOUS { vec![confirm] } else { Vec::new() };
     FormPage {
-        shell: Shell::new(visitor, K::SECTION, format!("Delete {} {}?", K::NOUN, object.name))
+        shell: Shell::new(visitor, K::SECTION, format!("Delete {} {}?", words::<K>(), object.name))
             .under(K::LIST.0, K::LIST.1),
         action: format!("{}/delete", path::<K>(&object.name)),
         back: K::page(&object.name),
@@ -254,6 +254,11 @@ fn deleting<K: Deletable>(
 /// The version that a form is about: one that is shown again keeps that which it was first shown with.
 fn seen<K: Editable>(object: &Object<K>, entries: &Entries) -> String {
     Some(entries.get("etag")).filter(|etag| !etag.is_empty()).unwrap_or(&object.etag).to_owned()
+}
+
+/// What people call such an object: `price book`.
+fn words<K: Kind>() -> String {
+    K::NOUN.replace('-', " ")
 }
 
 /// Where the form is that creates an object.

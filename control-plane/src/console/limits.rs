@@ -1,6 +1,6 @@
 //! The form of a limit.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     access::LIST,
@@ -83,8 +83,13 @@ impl Editable for LimitSpec {
             let is_given = !(entries.get(count).is_empty() && entries.get(per).is_empty());
             is_given.then(|| json!({ "count": number(count), "per": entries.text(per) }))
         };
+        // What it was on before goes, where that was something else.
+        let to = LIMITED.iter().map(|(kind, _)| {
+            let is_chosen = *kind == entries.get("on");
+            ((*kind).to_owned(), if is_chosen { entries.text("name_of") } else { Value::Null })
+        });
         json!({
-            "to": { entries.get("on"): entries.text("name_of") },
+            "to": to.collect::<Map<_, _>>(),
             "requests": rate("requests", "requests_per"),
             "tokens": rate("tokens", "tokens_per"),
             "concurrency": number("concurrency"),

@@ -48,6 +48,25 @@ async fn what_is_wrong_is_said_beside_its_field_and_what_was_entered_stays() {
 }
 
 #[tokio::test]
+async fn a_limit_can_be_put_on_something_else() {
+    run(async |bench| {
+        let mut browser = Browser::of(bench, Role::Operator).await;
+        bench.put("teams/platform", json!({ "spec": {} })).await.expect(201);
+        bench.put("agents/ci-bot", json!({ "spec": { "team": "platform", "type": "autonomous" } })).await.expect(201);
+        let rate = [("requests", "5"), ("requests_per", "1m")];
+        let entered = [("name", "calm"), ("on", "agent"), ("name_of", "ci-bot"), rate[0], rate[1]];
+        browser.post("/new/limit", &entered).await.expect(303);
+        let form = browser.get("/limits/calm/edit").await.expect(200).text;
+        let etag = hidden(&form, "etag").expect("a version");
+        let entered = [("on", "team"), ("name_of", "platform"), rate[0], rate[1], ("mode", "leased"), ("etag", &etag)];
+        browser.post("/limits/calm/edit", &entered).await.expect(303);
+        assert_eq!(bench.get("limits/calm").await.json["spec"]["to"], json!({ "team": "platform" }));
+        assert!(browser.get("/access").await.text.contains("taken in advance"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_servers_transport_is_chosen_and_shown() {
     run(async |bench| {
         let mut browser = Browser::of(bench, Role::Operator).await;
