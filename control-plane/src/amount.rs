@@ -9,6 +9,7 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{self, Visitor},
 };
+use tollgate_proto::rating::Range;
 use utoipa::ToSchema;
 
 /// The text of a decimal number. Whether it is one that is wanted is found out by [`Amount::read`].
@@ -16,15 +17,6 @@ use utoipa::ToSchema;
 #[serde(transparent)]
 #[schema(value_type = String, example = "0.0125", pattern = r"^[0-9]+(\.[0-9]+)?$")]
 pub struct Amount(String);
-
-/// Which amounts are wanted: from zero on, below a bound, and so fine.
-#[derive(Debug, Clone, Copy)]
-pub struct Range {
-    /// How many digits there may be before the point.
-    pub digits: usize,
-    /// How many digits there may be behind it.
-    pub decimals: usize,
-}
 
 /// Why a text is not an amount that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

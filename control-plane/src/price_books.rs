@@ -11,7 +11,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
-use tollgate_proto::{Name, PriceBookId, PriceBookVersionId, TenantId};
+use tollgate_proto::{
+    Name, PriceBookId, PriceBookVersionId, TenantId,
+    rating::{Book, Books},
+};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -22,7 +25,6 @@ use crate::{
     db::TenantTx,
     error::{ApiError, Faults},
     page::Page,
-    rating::{Book, Books},
     resource::{Content, Draft, Kind, Object, Removable, Row, Version, Which},
 };
 

@@ -11,7 +11,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::Serialize;
 use serde_json::json;
-use tollgate_proto::{PriceBookVersionId, StatementId};
+use tollgate_proto::{Currency, PriceBookVersionId, StatementId};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -21,7 +21,6 @@ use crate::{
     calendar::TimeZone,
     caller::{Caller, Role},
     chargeback::Period,
-    currency::Currency,
     db::TenantTx,
     error::ApiError,
 };

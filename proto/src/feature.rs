@@ -19,11 +19,13 @@ pub enum Feature {
     Approval,
     /// Agents that are held to exact tools.
     ExactTools,
+    /// Budgets that turn calls away.
+    Budgets,
 }
 
 impl Feature {
     /// All there are.
-    pub const ALL: [Self; 3] = [Self::GrantConditions, Self::Approval, Self::ExactTools];
+    pub const ALL: [Self; 4] = [Self::GrantConditions, Self::Approval, Self::ExactTools, Self::Budgets];
 
     /// As policies name it.
     #[must_use]
@@ -32,6 +34,7 @@ impl Feature {
             Self::GrantConditions => "grant_conditions",
             Self::Approval => "approval",
             Self::ExactTools => "exact_tools",
+            Self::Budgets => "budgets",
         }
     }
 
@@ -47,6 +50,7 @@ impl Feature {
                 .iter()
                 .any(|server| server.approval() == Approval::Pinned || server.catalog.iter().any(|item| item.blocked)),
             Self::ExactTools => policy.agents.iter().any(|agent| agent.exact_tools),
+            Self::Budgets => !policy.budgets.is_empty(),
         }
     }
 }
@@ -68,7 +72,7 @@ pub fn unknown_in(policy: &TenantPolicy) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::v1::{Agent, CatalogItem, Grant, Server};
+    use crate::policy::v1::{Agent, Budget, CatalogItem, Grant, Server};
 
     #[test]
     fn a_policy_requires_what_it_uses_and_every_version_knows_its_own_features() {
@@ -84,6 +88,8 @@ mod tests {
         assert_eq!(of(&[], &[pinned]), ["approval"]);
         let held = Agent { exact_tools: true, ..Agent::default() };
         assert_eq!(required_by(&TenantPolicy { agents: vec![held], ..TenantPolicy::default() }), ["exact_tools"]);
+        let budgets = vec![Budget::default()];
+        assert_eq!(required_by(&TenantPolicy { budgets, ..TenantPolicy::default() }), ["budgets"]);
         let server = Server { catalog: vec![blocked], ..Server::default() };
         assert_eq!(of(&[narrowed], &[server]), ["grant_conditions", "approval"]);
         let names = Feature::ALL.map(|feature| feature.as_str().to_owned()).to_vec();

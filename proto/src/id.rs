@@ -172,6 +172,10 @@ id!(
     PriceBookId, "pbk", "price book"
 );
 id!(
+    /// A budget: how much may be spent in a period.
+    BudgetId, "bdg", "budget"
+);
+id!(
     /// One version of a price book.
     PriceBookVersionId, "pbv", "price book version"
 );

@@ -4,6 +4,7 @@
 //! This crate does no I/O and depends on neither plane; both planes depend on it and never on each other.
 
 pub mod access;
+mod currency;
 pub mod definition;
 mod egress;
 mod enrollment_token;
@@ -14,14 +15,16 @@ pub mod introduction;
 mod name;
 pub mod names;
 mod network;
+pub mod rating;
 mod scope;
 mod trusted_proxies;
 
+pub use currency::{Currency, CurrencyError};
 pub use egress::Egress;
 pub use enrollment_token::{EnrollmentToken, FINGERPRINT_LEN, TokenError};
 pub use id::{
-    AgentId, ApiKeyId, AuthorizationId, CallId, CatalogItemId, CredentialId, DataPlaneId, EnrollmentTokenId, GrantId,
-    IdError, IdentityProviderId, InitialAccessTokenId, InstanceId, LimitId, PriceBookId, PriceBookVersionId,
+    AgentId, ApiKeyId, AuthorizationId, BudgetId, CallId, CatalogItemId, CredentialId, DataPlaneId, EnrollmentTokenId,
+    GrantId, IdError, IdentityProviderId, InitialAccessTokenId, InstanceId, LimitId, PriceBookId, PriceBookVersionId,
     SealingKeyId, ServerId, SessionHandle, StatementId, TeamId, TenantId, ToolsetId, UserId,
 };
 pub use name::{Name, NameError};

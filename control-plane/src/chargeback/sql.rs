@@ -2,11 +2,11 @@
 
 use chrono::NaiveDate;
 use serde_json::Value;
-use tollgate_proto::TenantId;
+use tollgate_proto::{TenantId, rating::CHARGED_METHODS};
 use uuid::Uuid;
 
 use super::{Figures, Filter, Grouping, Key, Line, Period};
-use crate::{db::TenantTx, rating};
+use crate::db::TenantTx;
 
 pub(super) async fn time_zone(tx: &mut TenantTx, tenant: TenantId) -> Result<String, sqlx::Error> {
     sqlx::query_scalar!("SELECT time_zone FROM tenants WHERE id = $1", tenant.uuid()).fetch_one(&mut **tx).await
@@ -152,7 +152,7 @@ pub(super) async fn charges(tx: &mut TenantTx, period: Period, charges_max: usiz
         tenant,
         period.from,
         period.to,
-        &rating::CHARGED_METHODS.map(str::to_owned),
+        &CHARGED_METHODS.map(str::to_owned),
         i64::try_from(charges_max).unwrap_or(i64::MAX),
     )
     .fetch_all(&mut **tx)

@@ -8,6 +8,7 @@ use axum::{
     response::Response,
 };
 use serde_json::{Map, Value, json};
+use tollgate_proto::rating::Ending;
 
 use super::{
     filters,
@@ -20,7 +21,6 @@ use crate::{
     app::App,
     page::PageQuery,
     price_books::{Price, PriceBook, PriceBookSpec, PriceBookVersion},
-    rating::Ending,
     resource::{self, Kind as _, Object},
 };
 

@@ -132,6 +132,9 @@ async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, Compi
         sealing_keys,
         toolsets,
         requires: Vec::new(),
+        budgets: Vec::new(),
+        calendars: Vec::new(),
+        price_books: Vec::new(),
         staleness: Some(Staleness { allow_destructive: head.stale_destructive, max_stale_s }),
     };
     // A large one takes longer than a thread of others' should be held for.

@@ -9,10 +9,9 @@ use std::{
 };
 
 use sqlx::PgConnection;
-use tollgate_proto::TenantId;
+use tollgate_proto::{TenantId, rating::Books};
 
 use super::{in_tenant, sql};
-use crate::rating::Books;
 
 /// The books of each tenant, with the revision that they were read at.
 #[derive(Debug, Default)]

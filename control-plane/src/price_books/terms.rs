@@ -6,13 +6,10 @@
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
+use tollgate_proto::rating::{Ending, FACTOR, Factors, MARKUP, PRICE, Prices, Range, Rates, Selector, Terms};
 
 use super::{Price, PriceBookSpec};
-use crate::{
-    amount::{Amount, Range},
-    error::Faults,
-    rating::{Ending, FACTOR, Factors, MARKUP, PRICE, Prices, Rates, Selector, Terms},
-};
+use crate::{amount::Amount, error::Faults};
 
 const PRICES_MAX: usize = 1_000;
 const TEAMS_MAX: usize = 200;

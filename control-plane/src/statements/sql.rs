@@ -2,11 +2,11 @@
 
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
-use tollgate_proto::{PriceBookVersionId, StatementId};
+use tollgate_proto::{PriceBookVersionId, StatementId, rating::CHARGED_METHODS};
 use uuid::Uuid;
 
 use super::{Difference, Statement, StatementLine, name};
-use crate::{calendar::TimeZone, chargeback::Period, db::TenantTx, rating};
+use crate::{calendar::TimeZone, chargeback::Period, db::TenantTx};
 
 /// The tenant's time zone; nobody else closes anything until the transaction ends.
 pub(super) async fn hold_tenant(tx: &mut TenantTx) -> Result<String, sqlx::Error> {
@@ -87,7 +87,7 @@ pub(super) async fn differences(tx: &mut TenantTx, closing: NaiveDate) -> Result
                     server COLLATE "C", tool COLLATE "C""#,
         tenant,
         closing,
-        &rating::CHARGED_METHODS.map(str::to_owned),
+        &CHARGED_METHODS.map(str::to_owned),
     )
     .fetch_all(&mut **tx)
     .await

@@ -7,17 +7,14 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use tollgate_proto::{
-    AgentId, ServerId, TeamId, TenantId, UserId,
+    AgentId, Currency, ServerId, TeamId, TenantId, UserId,
+    rating::{Books, Call, Ending, Quantities, Rating},
     usage::v1::{Outcome, TokenMethod, UsageRecord},
 };
 use uuid::Uuid;
 
 use super::reported::ReportedUsage;
-use crate::{
-    currency::Currency,
-    rating::{Books, Call, Ending, Quantities, Rating},
-    resource::labels,
-};
+use crate::resource::labels;
 
 /// The largest of bytes, tokens and microseconds that is believed of one call: a petabyte, or 35 years.
 pub(super) const COUNT_MAX: i64 = 1 << 50;

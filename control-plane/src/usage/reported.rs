@@ -4,11 +4,10 @@
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use tollgate_proto::usage::v1 as wire;
+use tollgate_proto::{Currency, usage::v1 as wire};
 use utoipa::ToSchema;
 
 use super::fact::{Unstorable, count, text};
-use crate::currency::Currency;
 
 /// What a server says that a call used. Kept of servers whose `reported_usage` is not `ignore`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

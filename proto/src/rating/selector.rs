@@ -4,7 +4,7 @@
 
 use std::{fmt, str::FromStr};
 
-use tollgate_proto::Scope;
+use crate::Scope;
 
 /// Which calls a price is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

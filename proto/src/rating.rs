@@ -2,6 +2,7 @@
 //!
 //! - `selector.rs` is which calls a price is for, `factors.rs` how much of it is charged by how the call ended,
 //!   `rates.rs` what it amounts to.
+//! - `wire.rs` reads price books and usage records as they travel between the planes.
 //! - [`Books::rate`] finds the book, its price and the cost.
 //!
 //! Invariant: a call is rated by its own time and by nothing else that changes, so that the same fact and the same books
@@ -12,21 +13,21 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+use crate::{Currency, PriceBookVersionId};
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
-use tollgate_proto::PriceBookVersionId;
-
-use crate::currency::Currency;
 
 mod factors;
 mod rates;
 mod selector;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use factors::{Ending, FACTOR, Factors};
-pub use rates::{MARKUP, PRICE, Rates};
+pub use rates::{MARKUP, PRICE, Range, Rates};
 pub use selector::{Selector, SelectorError};
+pub use wire::BookError;
 
 /// What is charged for: the use of something that a server offers. All else is the protocol's own traffic.
 pub const CHARGED_METHODS: [&str; 4] = ["tools/call", "prompts/get", "resources/read", "completion/complete"];

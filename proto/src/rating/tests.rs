@@ -1,7 +1,6 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
-use tollgate_proto::PriceBookVersionId;
 
 use super::*;
 

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
-use crate::amount::Range;
+use super::Range;
+use crate::usage::v1::Outcome;
 
 /// What a factor may be: below 10, in hundredths.
 pub const FACTOR: Range = Range { digits: 1, decimals: 2 };
@@ -53,6 +54,25 @@ impl Ending {
         ("unknown", Self::Unknown),
         ("input_required", Self::InputRequired),
     ];
+
+    /// What the record of a call says as it travels.
+    #[must_use]
+    pub const fn of_outcome(outcome: Outcome, input_required: bool) -> Self {
+        if input_required {
+            return Self::InputRequired;
+        }
+        match outcome {
+            Outcome::Ok => Self::Ok,
+            Outcome::ToolError => Self::ToolError,
+            Outcome::RpcError => Self::RpcError,
+            Outcome::Timeout => Self::Timeout,
+            Outcome::UpstreamError => Self::UpstreamError,
+            Outcome::Abandoned => Self::Abandoned,
+            Outcome::CutOff => Self::CutOff,
+            Outcome::Unknown => Self::Unknown,
+            Outcome::Refused | Outcome::Unspecified => Self::Refused,
+        }
+    }
 
     /// What a usage record's `outcome` says.
     #[must_use]

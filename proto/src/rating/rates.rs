@@ -13,7 +13,16 @@
 use rust_decimal::Decimal;
 
 use super::Call;
-use crate::{amount::Range, currency::Currency};
+use crate::Currency;
+
+/// Which amounts are wanted: from zero on, below a bound, and so fine.
+#[derive(Debug, Clone, Copy)]
+pub struct Range {
+    /// How many digits there may be before the point.
+    pub digits: usize,
+    /// How many digits there may be behind it.
+    pub decimals: usize,
+}
 
 /// What a price may be: below 1,000,000, with up to 10 decimals.
 pub const PRICE: Range = Range { digits: 6, decimals: PRICE_DECIMALS as usize };
