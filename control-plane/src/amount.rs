@@ -50,6 +50,12 @@ impl Amount {
         &self.0
     }
 
+    /// The text itself.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        self.0
+    }
+
     /// What it means.
     ///
     /// # Errors

@@ -210,6 +210,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     let certificates = grpc::Certificates::new(authority::of(&app).await?)?;
 
     tasks.spawn(policy::follow_changes(Arc::clone(&app), stopping.clone()));
+    tasks.spawn(policy::follow_spending(Arc::clone(&app), stopping.clone()));
     tasks.spawn(jobs::follow(Arc::clone(&app), stopping.clone()));
     tasks.spawn(catalog::Reports::keep(Arc::clone(&app), stopping.clone()));
     tasks.spawn(catalog::follow(Arc::clone(&app), stopping.clone()));

@@ -19,6 +19,7 @@ use axum::{
 use crate::{
     agents::AgentSpec,
     app::App,
+    budgets::BudgetSpec,
     caller::Role,
     grants::GrantSpec,
     identity_providers::IdentityProviderSpec,
@@ -38,6 +39,7 @@ mod agents;
 mod apps;
 mod assets;
 mod audit;
+mod budgets;
 mod calls;
 mod catalog;
 mod checks;
@@ -151,6 +153,8 @@ fn money() -> Router<Arc<App>> {
         .route("/usage", get(usage::show_usage))
         .route("/usage/download", get(usage::download))
         .route("/usage/statements/{id}", get(usage::download_statement))
+        .route("/budgets", get(budgets::show_list))
+        .route("/budgets/{name}", get(budgets::show_detail))
         .route("/price-books", get(price_books::show_list))
         .route("/price-books/{name}", get(price_books::show_detail))
 }
@@ -164,6 +168,7 @@ fn kinds() -> Router<Arc<App>> {
         .merge(forms::<GrantSpec>())
         .merge(forms::<LimitSpec>())
         .merge(forms::<PriceBookSpec>())
+        .merge(forms::<BudgetSpec>())
         .merge(forms::<TeamSpec>())
         .merge(forms::<IdentityProviderSpec>())
 }

@@ -11,7 +11,7 @@ use tollgate_proto::TenantId;
 
 use crate::{
     app::App,
-    catalog, enrollment_tokens, instance_health, oauth, revocations, usage,
+    budgets, catalog, enrollment_tokens, instance_health, oauth, revocations, usage,
     users::{self, provider_logout},
 };
 
@@ -108,6 +108,7 @@ async fn tend(app: &App, tenant: TenantId) {
     note(app, tenant, "revocations.purge", revocations::purge(app, tenant).await);
     note(app, tenant, "instance_health.purge", instance_health::purge(app, tenant).await);
     note(app, tenant, "catalog.purge", catalog::purge(app, tenant).await);
+    note(app, tenant, "budgets.move_on", budgets::move_on(app, tenant).await);
     note(app, tenant, "provider_logout.purge", provider_logout::purge(app, tenant).await);
 }
 

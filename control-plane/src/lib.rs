@@ -24,6 +24,7 @@ pub mod app;
 pub mod audit;
 pub mod authority;
 pub mod bootstrap;
+pub mod budgets;
 pub mod calendar;
 pub mod caller;
 pub mod catalog;

@@ -6,6 +6,7 @@
 //! - `stream.rs` brings each data plane up to [`Changes`] and keeps it there; `ledger.rs` is its memory of what the
 //!   data plane holds. Revocations go ahead of policies and wait for nobody; `connected.rs` counts who has applied
 //!   them, `enforcement.rs` how fast.
+//! - `spending.rs` is what the ledger has of budgets, which streams tell behind policies and hold up nothing for.
 //! - `inquiries.rs` are questions that go the other way: what data planes know of sessions.
 //! - `introspect.rs` tells data planes what an opaque token says.
 //!
@@ -22,6 +23,7 @@ mod known;
 mod ledger;
 mod live;
 mod publish;
+mod spending;
 mod sql;
 mod stream;
 #[cfg(test)]
@@ -36,6 +38,7 @@ pub use inquiries::Silence;
 pub use known::Known;
 pub use live::Live;
 pub use publish::{Changes, follow_changes};
+pub use spending::{Spending, follow_spending};
 pub use stream::PolicyStreams;
 
 use crate::db::TenantTx;

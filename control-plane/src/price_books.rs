@@ -7,12 +7,13 @@
 //!
 //! Invariant: a price that was ever in force never changes, and at any moment at most one book decides for a team.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use tollgate_proto::{
     Name, PriceBookId, PriceBookVersionId, TenantId,
+    policy::v1 as wire,
     rating::{Book, Books},
 };
 use utoipa::ToSchema;
@@ -242,6 +243,54 @@ fn stored_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PriceBookVers
 pub async fn in_tenant(connection: &mut sqlx::PgConnection, tenant: TenantId) -> Result<Books, sqlx::Error> {
     let versions = sql::versions(connection, tenant).await?;
     versions.into_iter().map(Book::try_from).collect::<Result<_, _>>().map(Books::new)
+}
+
+/// The currencies of the tenant's books that are in force or will be.
+///
+/// # Errors
+/// When Postgres is away.
+pub(crate) async fn currencies(tx: &mut TenantTx) -> Result<BTreeSet<String>, sqlx::Error> {
+    let tenant = tx.tenant();
+    sql::currencies(tx, tenant).await
+}
+
+/// What data planes are told of the versions that are in force at that moment or later, in an order of their own.
+///
+/// # Errors
+/// When Postgres is away, or a row is damaged.
+pub(crate) async fn in_policy(
+    tx: &mut TenantTx,
+    tenant: TenantId,
+    from: DateTime<Utc>,
+) -> Result<Vec<wire::PriceBook>, sqlx::Error> {
+    let versions = sql::versions_from(tx, tenant, from).await?;
+    versions.into_iter().map(sql::VersionRow::into_message).collect()
+}
+
+impl sql::VersionRow {
+    fn into_message(self) -> Result<wire::PriceBook, sqlx::Error> {
+        let spec = PriceBookSpec::deserialize(&self.spec).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let text = |amount: Option<Amount>| amount.map(Amount::into_text).unwrap_or_default();
+        let price = |price: Price| wire::Price {
+            r#match: price.r#match,
+            per_call: text(price.per_call),
+            per_1k_input_tokens: text(price.per_1k_input_tokens),
+            per_1k_output_tokens: text(price.per_1k_output_tokens),
+            per_second: text(price.per_second),
+            per_mib: text(price.per_mib),
+            server_reported: text(price.server_reported),
+        };
+        let factors = spec.outcome_factors.unwrap_or_default();
+        Ok(wire::PriceBook {
+            version_id: PriceBookVersionId::from(self.id).to_string(),
+            effective_from_us: self.effective_from.timestamp_micros(),
+            effective_until_us: self.effective_until.map(|until| until.timestamp_micros()),
+            currency: spec.currency,
+            teams: spec.teams.unwrap_or_default().iter().map(ToString::to_string).collect(),
+            outcome_factors: factors.into_iter().map(|(ending, factor)| (ending, factor.into_text())).collect(),
+            prices: spec.prices.into_iter().map(price).collect(),
+        })
+    }
 }
 
 impl TryFrom<sql::VersionRow> for Book {

@@ -19,7 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     access_checks, agents,
     app::App,
-    audit, catalog, chargeback, client_address, console, data_planes, enrollment_tokens,
+    audit, budgets, catalog, chargeback, client_address, console, data_planes, enrollment_tokens,
     error::ApiError,
     grants, identity_providers, initial_access_tokens, limits, oauth, price_books,
     request::{self, body},
@@ -96,6 +96,9 @@ fn rest() -> OpenApiRouter<Arc<App>> {
             price_books::api::remove
         ))
         .routes(routes!(price_books::api::version))
+        .routes(routes!(budgets::api::list, budgets::api::create))
+        .routes(routes!(budgets::api::get, budgets::api::replace, budgets::api::patch, budgets::api::remove))
+        .routes(routes!(budgets::api::periods))
         .routes(routes!(users::api::list, users::api::create))
         .routes(routes!(users::api::get, users::api::patch, users::api::remove))
         .route("/api/v1/tenants/{tenant}/users/{email}", post(users::api::act))

@@ -277,6 +277,14 @@ pub async fn first(connection: &mut PgConnection) -> Result<Option<TenantId>, sq
     sql::first(connection).await
 }
 
+/// Whether this is what the transaction's tenant is called.
+///
+/// # Errors
+/// When Postgres is away.
+pub async fn is_named(tx: &mut TenantTx, name: &Name) -> Result<bool, sqlx::Error> {
+    sql::is_named(tx, name.as_str()).await
+}
+
 /// Where what the tenant's clients and servers name may live, beside the public internet.
 ///
 /// # Errors

@@ -28,9 +28,12 @@ pub use intake::UsageIntake;
 pub use report::{Dimension, ReportRow, Summary, report, summary, time_zone};
 pub use reported::{CountedTokens, ReportedCost, ReportedUsage};
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tollgate_proto::{AgentId, PriceBookVersionId, ServerId, UserId};
+use sqlx::PgConnection;
+use tollgate_proto::{AgentId, PriceBookVersionId, ServerId, TenantId, UserId};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -181,6 +184,17 @@ pub async fn list(
     let (user_id, user) = id_or_name::<UserId>(filter.user.as_deref());
     let wanted = sql::Wanted { agent_id, agent, user_id, user, server_id, server, filter, call_id: None, after, limit };
     sql::list(tx, tenant, wanted).await
+}
+
+/// How many batches of usage had something of each of the tenants: another number says that their sums are other ones.
+///
+/// # Errors
+/// When Postgres is away.
+pub(crate) async fn marks(
+    connection: &mut PgConnection,
+    tenants: &[TenantId],
+) -> Result<HashMap<TenantId, i64>, sqlx::Error> {
+    sql::marks(connection, tenants).await
 }
 
 /// The record of one call.

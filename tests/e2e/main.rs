@@ -13,6 +13,7 @@ mod bad_servers;
 mod bad_tokens;
 mod batches;
 mod bridge_to_legacy;
+mod budgets;
 mod can_i;
 mod catalog;
 mod command_line;

@@ -28,7 +28,7 @@ Examples:
   tollgate apply -f team.yaml -f agents.yaml
   tollgate get grants -o yaml | tollgate apply -f -
 
-A file holds documents of the kinds Team, IdentityProvider, Server, Toolset, Agent, Grant, Limit and PriceBook, in
+A file holds documents of the kinds Team, IdentityProvider, Server, Toolset, Agent, Grant, Limit, PriceBook and Budget, in
 any order:
 
   apiVersion: tollgate/v1

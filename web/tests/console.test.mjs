@@ -13,6 +13,8 @@ const pages = [
   ['Toolsets', '/toolsets'],
   ['a new toolset', '/new/toolset'],
   ['Usage & cost', '/usage'],
+  ['Budgets', '/budgets'],
+  ['a new budget', '/new/budget'],
   ['Price books', '/price-books'],
   ['a new price book', '/new/price-book'],
   ['a server', '/servers/demo'],

@@ -11,6 +11,7 @@ use crate::{
 
 mod access;
 mod apps;
+mod budgets;
 mod catalog;
 mod fleet;
 mod forms;
@@ -142,6 +143,8 @@ async fn every_page_has_the_security_headers_and_no_inline_code() {
             "/toolsets",
             "/new/toolset",
             "/usage",
+            "/budgets",
+            "/new/budget",
             "/price-books",
             "/new/price-book",
             "/agents",

@@ -126,6 +126,7 @@ impl ControlPlane {
         let stopping = CancellationToken::new();
         let tasks = vec![
             tokio::spawn(policy::follow_changes(Arc::clone(&app), stopping.clone())),
+            tokio::spawn(policy::follow_spending(Arc::clone(&app), stopping.clone())),
             tokio::spawn(super::serve(Arc::clone(&app), listener, certificates, stopping.clone())),
         ];
         Self { app, addr, stopping, tasks }

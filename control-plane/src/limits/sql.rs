@@ -98,17 +98,6 @@ pub(super) async fn server(tx: &mut TenantTx, name: &str) -> Result<Option<Serve
     Ok(id.fetch_optional(&mut **tx).await?.map(ServerId::from))
 }
 
-/// Whether this is what the tenant is called.
-pub(super) async fn is_tenant(tx: &mut TenantTx, name: &str) -> Result<bool, sqlx::Error> {
-    let tenant = tx.tenant().uuid();
-    let is = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT 1 FROM tenants WHERE id = $1 AND name = $2) AS "is!""#,
-        tenant,
-        name
-    );
-    is.fetch_one(&mut **tx).await
-}
-
 pub(super) async fn delete(tx: &mut TenantTx, id: LimitId) -> Result<(), sqlx::Error> {
     sqlx::query!("DELETE FROM limits WHERE id = $1", id.uuid()).execute(&mut **tx).await.map(drop)
 }

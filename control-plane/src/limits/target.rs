@@ -5,7 +5,7 @@ use tollgate_proto::{AgentId, Name, Scope, ServerId, TeamId, UserId};
 use utoipa::ToSchema;
 
 use super::sql;
-use crate::{agents, db::TenantTx, error::Faults, teams};
+use crate::{agents, db::TenantTx, error::Faults, teams, tenants};
 
 /// What a limit is on: one of these.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -97,7 +97,8 @@ impl LimitTarget {
         if let Some(server) = &self.server {
             return Ok(server_of(tx, server, "/spec/to/server", faults).await?.map(Target::Server));
         }
-        let is_own = sql::is_tenant(tx, self.tenant.as_ref().map_or("", Name::as_str)).await?;
+        let Some(tenant) = &self.tenant else { return Ok(None) };
+        let is_own = tenants::is_named(tx, tenant).await?;
         if !is_own {
             faults.add("/spec/to/tenant", "tenant_unknown", "name the tenant that the limit is in");
         }

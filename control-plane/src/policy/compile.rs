@@ -17,6 +17,7 @@ use tollgate_proto::{
 use super::sql;
 use crate::{
     app::App,
+    budgets::{self, InPolicy},
     oauth::keys::{self, KeyError},
     sealing_keys::{self, SealingKeyError},
     servers::credential,
@@ -104,6 +105,7 @@ async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, Compi
     let users = sql::users(&mut tx, tenant).await?;
     let jwks = keys::public_jwks(&mut tx).await?;
     let sealing_keys = sealing_keys::all(&mut tx, &app.master_key).await?;
+    let InPolicy { budgets, calendars, price_books } = budgets::in_policy(&mut tx, tenant).await?;
     tx.commit().await?;
 
     let servers = servers.into_iter().map(|row| {
@@ -132,9 +134,9 @@ async fn read(app: &App, tenant: TenantId) -> Result<Option<TenantPolicy>, Compi
         sealing_keys,
         toolsets,
         requires: Vec::new(),
-        budgets: Vec::new(),
-        calendars: Vec::new(),
-        price_books: Vec::new(),
+        budgets,
+        calendars,
+        price_books,
         staleness: Some(Staleness { allow_destructive: head.stale_destructive, max_stale_s }),
     };
     // A large one takes longer than a thread of others' should be held for.

@@ -22,6 +22,7 @@ use super::{
     connected::Connected,
     known::{Known, RevokedDataPlanes},
     live::Live,
+    spending::Spending,
     sql::{self, Revisions, TenantRevisions},
 };
 use crate::{app::App, data_planes, db::Db};
@@ -39,6 +40,7 @@ const CONNECTIONS: u32 = 2;
 #[derive(Debug)]
 pub struct Changes {
     known: watch::Sender<Known>,
+    spending: watch::Sender<Spending>,
     connected: Connected,
 }
 
@@ -47,7 +49,11 @@ impl Changes {
     #[must_use]
     #[allow(clippy::new_without_default, reason = "made once, by name")]
     pub fn new() -> Self {
-        Self { known: watch::Sender::new(Known::default()), connected: Connected::default() }
+        Self {
+            known: watch::Sender::new(Known::default()),
+            spending: watch::Sender::new(Spending::default()),
+            connected: Connected::default(),
+        }
     }
 
     /// What is known, and a wake-up whenever a tenant's policy changes or it revokes something.
@@ -60,6 +66,11 @@ impl Changes {
     #[must_use]
     pub const fn connected(&self) -> &Connected {
         &self.connected
+    }
+
+    /// What is spent of budgets, and where that is entered.
+    pub(super) const fn spending(&self) -> &watch::Sender<Spending> {
+        &self.spending
     }
 
     /// Where what is found is entered.

@@ -28,7 +28,8 @@ use crate::{
 
 pub(super) async fn bump(connection: &mut PgConnection, tenant: TenantId) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
-        "UPDATE tenants SET policy_revision = policy_revision + 1 WHERE id = $1 RETURNING policy_revision",
+        "UPDATE tenants SET policy_revision = policy_revision + 1, policy_revised_at = now() WHERE id = $1
+         RETURNING policy_revision",
         tenant.uuid()
     )
     .fetch_one(connection)

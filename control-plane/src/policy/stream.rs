@@ -3,7 +3,7 @@
 //! Invariant: a heartbeat, and with it the lease, goes out only while the database was seen lately, and the first one
 //! behind every change that was known at the hello. Revocations go out ahead of everything else, whatever else is
 //! unanswered, and heartbeats next: neither waits behind more than the policies that are under way, which are few.
-//! Questions go out behind everything else.
+//! What is spent of budgets goes out behind policies, and questions behind everything else.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +25,15 @@ use tollgate_proto::{
 };
 use tonic::{Status, Streaming};
 
-use super::{connected::Connection, inquiries::Inquiries, introspect, known::Known, ledger::Ledger, live::Told};
+use super::{
+    connected::Connection,
+    inquiries::Inquiries,
+    introspect,
+    known::Known,
+    ledger::Ledger,
+    live::Told,
+    spending::{Account, Spending},
+};
 use crate::{
     app::App,
     catalog,
@@ -113,6 +121,8 @@ struct Stream {
     told: Told,
     ledger: Ledger,
     known: watch::Receiver<Known>,
+    account: Account,
+    spending: watch::Receiver<Spending>,
     record: Record,
     inquiries: Inquiries,
     reports: UnboundedSender<InstanceReport>,
@@ -156,6 +166,7 @@ async fn converse(
                 None => return Ok(()),
             },
             _ = stream.known.changed() => stream.notice(),
+            _ = stream.spending.changed() => stream.notice_spending(),
             () = stream.inquiries.arrive() => {}
             _ = heartbeat.tick() => stream.heartbeat_due = true,
         }
@@ -204,6 +215,8 @@ impl Stream {
             told.compare(&known);
             ledger.compare(&known);
         }
+        let (mut account, mut spending) = (Account::default(), app.policy_changes.spending().subscribe());
+        account.compare(&spending.borrow_and_update());
         let health = instance_health::keep(app.db.clone(), data_plane, reported);
         let stream = Self {
             data_plane,
@@ -211,6 +224,8 @@ impl Stream {
             told,
             ledger,
             known,
+            account,
+            spending,
             record,
             inquiries,
             reports,
@@ -229,11 +244,11 @@ impl Stream {
             || self.ledger.has_next()
             || (is_settled && !self.synced)
             || (self.synced && self.heartbeat_due)
-            || (self.synced && is_settled && self.inquiries.is_waiting())
+            || (self.synced && is_settled && (self.account.has_next() || self.inquiries.is_waiting()))
     }
 
     /// The next message: revocations, then a heartbeat where it would not make a policy current that was replaced while
-    /// nobody listened, then changes; questions when there is nothing else.
+    /// nobody listened, then changes, then what is spent of budgets; questions when there is nothing else.
     fn say(&mut self) -> Option<Response> {
         if self.known.has_changed().unwrap_or(false) {
             self.notice();
@@ -246,6 +261,11 @@ impl Stream {
             return Some(Response::Heartbeat(Heartbeat { lease_ms: self.lease_ms, data_planes: known.data_planes() }));
         }
         if let Some(message) = self.ledger.next(&known) {
+            if let Response::Policy(policy) = &message
+                && let Ok(tenant) = policy.tenant_id.parse()
+            {
+                self.account.begin(tenant, &self.spending.borrow());
+            }
             return Some(message);
         }
         if !self.ledger.is_settled() {
@@ -255,6 +275,9 @@ impl Stream {
             self.synced = true;
             return Some(Response::Synced(Synced { epoch: known.epoch().to_owned() }));
         }
+        if let Some(states) = self.account.next(&self.spending.borrow()) {
+            return Some(Response::BudgetStates(states));
+        }
         self.inquiries.next().map(Response::Question)
     }
 
@@ -263,6 +286,10 @@ impl Stream {
         let known = self.known.borrow_and_update();
         self.told.compare(&known);
         self.ledger.compare(&known);
+    }
+
+    fn notice_spending(&mut self) {
+        self.account.compare(&self.spending.borrow_and_update());
     }
 
     fn hear(&mut self, request: WatchRequest, metrics: &Metrics) -> Result<(), Status> {

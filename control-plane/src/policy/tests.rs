@@ -31,6 +31,7 @@ mod introspection;
 mod overtaking;
 mod recording;
 mod revoking;
+mod spending;
 
 /// Longer than any message but a heartbeat takes.
 const PATIENCE: Duration = Duration::from_secs(10);

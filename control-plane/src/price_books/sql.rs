@@ -1,5 +1,7 @@
 //! Queries about price books and their versions.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -183,4 +185,38 @@ pub(super) async fn versions(connection: &mut PgConnection, tenant: TenantId) ->
     )
     .fetch_all(connection)
     .await
+}
+
+/// Every version that is in force at that moment or later, in the order in which they begin.
+pub(super) async fn versions_from(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    from: DateTime<Utc>,
+) -> Result<Vec<VersionRow>, sqlx::Error> {
+    sqlx::query_as!(
+        VersionRow,
+        "SELECT id, book, version, effective_from, effective_until, spec, published_at, published_by
+         FROM price_book_versions
+         WHERE tenant_id = $1 AND effective_until IS DISTINCT FROM effective_from
+           AND (effective_until IS NULL OR effective_until > $2)
+         ORDER BY effective_from, id",
+        tenant.uuid(),
+        from,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// The currencies of the versions that are in force or will be.
+pub(super) async fn currencies(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+) -> Result<BTreeSet<String>, sqlx::Error> {
+    let currencies = sqlx::query_scalar!(
+        r#"SELECT DISTINCT spec ->> 'currency' AS "currency!" FROM price_book_versions
+           WHERE tenant_id = $1 AND effective_until IS DISTINCT FROM effective_from
+             AND (effective_until IS NULL OR effective_until > clock_timestamp())"#,
+        tenant.uuid(),
+    );
+    Ok(currencies.fetch_all(connection).await?.into_iter().collect())
 }

@@ -39,6 +39,7 @@ fn body(method: &Method, path: &str) -> Value {
         "grants" => json!({ "to": to, "scopes": ["demo:*"] }),
         "identity-providers" => json!({ "issuer": "https://a.test", "client_id": "c" }),
         "price-books" => json!({ "effective_from": "2026-01-01", "currency": "EUR", "prices": [] }),
+        "budgets" => json!({ "to": to, "period": "month", "amount": "10" }),
         "limits" => json!({ "to": to, "requests": { "count": 1, "per": "1m" } }),
         _ => json!({}),
     };
@@ -61,7 +62,7 @@ fn asks(path: &str) -> bool {
 
 /// Whether that is for who looks after the money.
 fn is_finance(path: &str) -> bool {
-    path.contains("/price-books") || path.ends_with("/statements")
+    path.contains("/price-books") || path.contains("/budgets") || path.ends_with("/statements")
 }
 
 #[test]

@@ -29,6 +29,16 @@ pub(super) async fn first(connection: &mut PgConnection) -> Result<Option<Tenant
         .await
 }
 
+pub(super) async fn is_named(tx: &mut TenantTx, name: &str) -> Result<bool, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let is = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM tenants WHERE id = $1 AND name = $2) AS "is!""#,
+        tenant,
+        name
+    );
+    is.fetch_one(&mut **tx).await
+}
+
 pub(super) async fn egress_allow(tx: &mut TenantTx) -> Result<Vec<String>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     sqlx::query_scalar!("SELECT egress_allow FROM tenants WHERE id = $1", tenant).fetch_one(&mut **tx).await

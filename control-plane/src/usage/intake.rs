@@ -3,7 +3,7 @@
 //! Invariant: records and the position that acknowledges them are written in one transaction, under the lock of the
 //! data plane's row, and so is what they cost and add up to (`rollup.rs`). A batch that comes again, to this control plane or
 //! another, changes nothing; and no record that cannot be stored holds up those behind it. Whatever intakes lock, they lock
-//! in one order: tenants by their ids, and of each its records by theirs.
+//! in one order: tenants by their ids, and of each its records by theirs; at last the tenants' marks, by their ids too.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -105,14 +105,21 @@ pub(super) async fn store(app: &App, data_plane: DataPlaneId, delivered: Vec<Del
         sql::quarantine(&mut tx, data_plane, &batch.quarantined).await?;
     }
     data_planes::set_usage_position(&mut tx, data_plane, last).await?;
+    let mut stored_of = Vec::new();
     for (tenant, facts) in &mut batch.facts {
         db::enter(&mut tx, *tenant).await?;
         let books = app.price_shelf.books(&mut tx, *tenant).await?;
         facts.iter_mut().for_each(|(_, fact)| fact.rate(&books));
         let facts: Vec<&Fact> = facts.iter().map(|(_, fact)| fact).collect();
         let new = sql::insert_facts(&mut tx, data_plane, *tenant, &facts).await?;
+        if !new.is_empty() {
+            stored_of.push(*tenant);
+        }
         let new = facts.into_iter().filter(|fact| new.contains(&fact.call_id));
         rollup::add(&mut tx, *tenant, tenants[tenant].zone, new).await?;
+    }
+    if !stored_of.is_empty() {
+        sql::mark(&mut tx, &stored_of).await?;
     }
     tx.commit().await?;
     for record in &batch.quarantined {

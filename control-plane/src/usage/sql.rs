@@ -1,6 +1,6 @@
 //! Every query on usage.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -18,6 +18,32 @@ use crate::resource::Labels;
 /// One column of many rows, as `UNNEST` takes it.
 pub(super) fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
     rows.iter().map(of).collect()
+}
+
+/// Says of tenants that usage of theirs was stored, in the order in which all intakes lock them.
+pub(super) async fn mark(connection: &mut PgConnection, tenants: &[TenantId]) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO usage_marks AS held (tenant_id, batches)
+         SELECT tenant, 1 FROM UNNEST($1::uuid[]) AS tenant ORDER BY tenant
+         ON CONFLICT (tenant_id) DO UPDATE SET batches = held.batches + 1",
+        &column(tenants, |tenant| tenant.uuid()),
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// How many batches had usage of each of the tenants.
+pub(super) async fn marks(
+    connection: &mut PgConnection,
+    tenants: &[TenantId],
+) -> Result<HashMap<TenantId, i64>, sqlx::Error> {
+    let marks = sqlx::query!(
+        "SELECT tenant_id, batches FROM usage_marks WHERE tenant_id = ANY($1)",
+        &column(tenants, |tenant| tenant.uuid()),
+    );
+    let marks = marks.fetch_all(connection).await?;
+    Ok(marks.into_iter().map(|mark| (mark.tenant_id.into(), mark.batches)).collect())
 }
 
 /// Stores facts of the tenant that the transaction has entered; those stored before stay as they are. Answers which were

@@ -1,6 +1,7 @@
 //! Intake over a real socket into real Postgres, and what the operations read from it.
 
 mod costs;
+mod planes;
 
 use chrono::{TimeDelta, Utc};
 use sqlx::PgConnection;

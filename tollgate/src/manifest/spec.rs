@@ -24,6 +24,7 @@ pub(super) fn check(kind: Kind, spec: &Value) -> Result<(), String> {
         Kind::Grant => Grant::deserialize(spec).map(drop),
         Kind::Limit => Limit::deserialize(spec).map(drop),
         Kind::PriceBook => PriceBook::deserialize(spec).map(drop),
+        Kind::Budget => Budget::deserialize(spec).map(drop),
     };
     read.map_err(|error| error.to_string())
 }
@@ -205,6 +206,18 @@ struct Price {
     per_second: Option<Amount>,
     per_mib: Option<Amount>,
     server_reported: Option<Amount>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Budget {
+    to: Map<String, Value>,
+    period: String,
+    amount: Amount,
+    currency: Option<String>,
+    soft: Option<Vec<Amount>>,
+    hard: Option<String>,
+    on_store_outage: Option<String>,
 }
 
 /// A decimal number as text: one without quotes has become a float by now.
