@@ -18,6 +18,7 @@
 
 pub mod access_checks;
 pub mod agents;
+pub mod alerts;
 pub mod amount;
 pub mod api_keys;
 pub mod app;

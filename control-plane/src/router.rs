@@ -17,7 +17,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    access_checks, agents,
+    access_checks, agents, alerts,
     app::App,
     audit, catalog, chargeback, client_address, console, data_planes, enrollment_tokens,
     error::ApiError,
@@ -96,6 +96,7 @@ fn rest() -> OpenApiRouter<Arc<App>> {
             price_books::api::remove
         ))
         .routes(routes!(price_books::api::version))
+        .routes(routes!(alerts::api::list))
         .routes(routes!(users::api::list, users::api::create))
         .routes(routes!(users::api::get, users::api::patch, users::api::remove))
         .route("/api/v1/tenants/{tenant}/users/{email}", post(users::api::act))

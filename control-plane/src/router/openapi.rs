@@ -30,6 +30,7 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
         (name = "grants", description = "What agents and teams may do"),
         (name = "limits", description = "How much an agent may ask for"),
         (name = "price-books", description = "What calls cost, for everyone or for some teams, from a date on"),
+        (name = "alerts", description = "What somebody should know of, and the webhooks that tell them"),
         (name = "users", description = "People, and how they sign in"),
         (name = "identity-providers", description = "OpenID providers through which people sign in"),
         (name = "signing-keys", description = "The keys that sign tokens: which there are, rotation, compromise"),
