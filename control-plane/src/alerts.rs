@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use crate::{
     app::App,
     caller::{Caller, Role},
+    db::TenantTx,
     error::ApiError,
     page::{Listing, Page, PageQuery},
 };
@@ -114,6 +115,15 @@ pub struct Filter {
 /// When Postgres is away.
 pub async fn raise(connection: &mut PgConnection, tenant: TenantId, alert: &Alert) -> Result<bool, sqlx::Error> {
     sql::insert(connection, tenant, AlertId::new(), alert).await
+}
+
+/// Raises the alert that tries a webhook out, for which no other one is told of.
+///
+/// # Errors
+/// When Postgres is away.
+pub(crate) async fn raise_test(tx: &mut TenantTx, data: Value) -> Result<AlertId, sqlx::Error> {
+    let id = AlertId::new();
+    sql::insert_test(tx, id, &data).await.map(|()| id)
 }
 
 /// Lists alerts, the newest first.

@@ -73,6 +73,7 @@ pub(crate) mod testing;
 pub mod toolsets;
 pub mod usage;
 pub mod users;
+pub mod webhooks;
 
 pub use app::{App, ControlPlane, StartError, start};
 pub use config::{Config, Enrolment, POLICY_LEASE};

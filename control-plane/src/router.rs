@@ -23,7 +23,7 @@ use crate::{
     error::ApiError,
     grants, identity_providers, initial_access_tokens, limits, oauth, price_books,
     request::{self, body},
-    request_id, servers, sessions, statements, teams, tenants, toolsets, usage, users,
+    request_id, servers, sessions, statements, teams, tenants, toolsets, usage, users, webhooks,
 };
 
 mod openapi;
@@ -97,6 +97,10 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         ))
         .routes(routes!(price_books::api::version))
         .routes(routes!(alerts::api::list))
+        .routes(routes!(webhooks::api::list, webhooks::api::create))
+        .routes(routes!(webhooks::api::get, webhooks::api::replace, webhooks::api::patch, webhooks::api::remove))
+        .route("/api/v1/tenants/{tenant}/webhooks/{name}", post(webhooks::api::act))
+        .routes(routes!(webhooks::api::deliveries))
         .routes(routes!(users::api::list, users::api::create))
         .routes(routes!(users::api::get, users::api::patch, users::api::remove))
         .route("/api/v1/tenants/{tenant}/users/{email}", post(users::api::act))

@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use tollgate_proto::{AlertId, TenantId};
 
-use super::{Alert, Filter, RaisedAlert};
+use super::{Alert, AlertKind, Filter, RaisedAlert};
 use crate::db::TenantTx;
 
 /// Whether the alert is new; then every webhook that wants it has a delivery that is due.
@@ -33,6 +33,22 @@ pub(super) async fn insert(
     )
     .fetch_one(connection)
     .await
+}
+
+/// An alert that no webhook is told of yet.
+pub(super) async fn insert_test(tx: &mut TenantTx, id: AlertId, data: &serde_json::Value) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "INSERT INTO alerts (tenant_id, id, type, key, data) VALUES ($1, $2, $3, $4, $5)",
+        tenant,
+        id.uuid(),
+        AlertKind::WebhookTest.as_str(),
+        id.to_string(),
+        data,
+    )
+    .execute(&mut **tx)
+    .await
+    .map(drop)
 }
 
 pub(super) async fn list(
