@@ -21,6 +21,7 @@ use crate::{
 };
 
 pub mod api;
+pub(crate) mod saturation;
 mod sql;
 #[cfg(test)]
 mod tests;

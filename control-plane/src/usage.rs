@@ -30,7 +30,7 @@ pub use reported::{CountedTokens, ReportedCost, ReportedUsage};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tollgate_proto::{AgentId, PriceBookVersionId, ServerId, UserId};
+use tollgate_proto::{AgentId, LimitId, PriceBookVersionId, ServerId, UserId};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -67,6 +67,9 @@ pub struct UsageRecord {
     pub outcome: String,
     /// `allowed`, or the reason code of the refusal.
     pub decision: String,
+    /// The limit that refused it, of several the one that the refusal names: `lim_…`.
+    #[schema(value_type = Option<String>)]
+    pub limit_id: Option<LimitId>,
     /// Whether a server saw the call.
     pub forwarded: bool,
     /// What the agent was answered.

@@ -1,7 +1,10 @@
 //! Queries about alerts.
 
+use chrono::{DateTime, Utc};
+use serde_json::Value;
 use sqlx::PgConnection;
 use tollgate_proto::{AlertId, TenantId};
+use uuid::Uuid;
 
 use super::{Alert, AlertKind, Filter, RaisedAlert};
 use crate::db::TenantTx;
@@ -36,7 +39,7 @@ pub(super) async fn insert(
 }
 
 /// An alert that no webhook is told of yet.
-pub(super) async fn insert_test(tx: &mut TenantTx, id: AlertId, data: &serde_json::Value) -> Result<(), sqlx::Error> {
+pub(super) async fn insert_test(tx: &mut TenantTx, id: AlertId, data: &Value) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "INSERT INTO alerts (tenant_id, id, type, key, data) VALUES ($1, $2, $3, $4, $5)",
@@ -75,6 +78,38 @@ pub(super) async fn list(
     .await
 }
 
+/// How many calls a limit refused in an hour.
+pub(super) struct Refused {
+    pub(super) limit_id: Uuid,
+    pub(super) hour: DateTime<Utc>,
+    pub(super) refused: i64,
+    /// When the first one of them arrived.
+    pub(super) since: DateTime<Utc>,
+}
+
+/// Adds refusals to those that are known; answers what they come to.
+pub(super) async fn add_refusals(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    new: &[Refused],
+) -> Result<Vec<Refused>, sqlx::Error> {
+    sqlx::query_as!(
+        Refused,
+        "INSERT INTO limit_refusals AS known (tenant_id, limit_id, hour, refused, since)
+         SELECT $1, new.* FROM UNNEST($2::uuid[], $3::timestamptz[], $4::bigint[], $5::timestamptz[]) AS new
+         ON CONFLICT (tenant_id, limit_id, hour) DO UPDATE SET refused = known.refused + excluded.refused,
+             since = LEAST(known.since, excluded.since)
+         RETURNING limit_id, hour, refused, since",
+        tenant.uuid(),
+        &new.iter().map(|refused| refused.limit_id).collect::<Vec<_>>(),
+        &new.iter().map(|refused| refused.hour).collect::<Vec<_>>(),
+        &new.iter().map(|refused| refused.refused).collect::<Vec<_>>(),
+        &new.iter().map(|refused| refused.since).collect::<Vec<_>>(),
+    )
+    .fetch_all(connection)
+    .await
+}
+
 pub(super) async fn purge(tx: &mut TenantTx) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
@@ -84,6 +119,10 @@ pub(super) async fn purge(tx: &mut TenantTx) -> Result<(), sqlx::Error> {
     )
     .execute(&mut **tx)
     .await?;
+    // An hour that old gives no alert any more.
+    sqlx::query!("DELETE FROM limit_refusals WHERE tenant_id = $1 AND hour < now() - interval '2 days'", tenant)
+        .execute(&mut **tx)
+        .await?;
     sqlx::query!(
         "DELETE FROM alerts
          WHERE tenant_id = $1 AND at < now() - CASE WHEN starts_with(type, 'budget.') THEN interval '400 days'

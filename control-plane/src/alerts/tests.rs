@@ -4,6 +4,8 @@ use sqlx::AssertSqlSafe;
 use super::*;
 use crate::testing::{Bench, run as with_bench, text};
 
+mod saturation;
+
 /// A limit's alert with this key.
 fn alert(key: &str) -> Alert {
     Alert { kind: AlertKind::LimitSaturated, key: key.to_owned(), data: json!({ "limit": key }) }

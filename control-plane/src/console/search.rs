@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
-use tollgate_proto::{AgentId, GrantId, LimitId, PriceBookId, ServerId, TeamId, ToolsetId, UserId};
+use tollgate_proto::{AgentId, GrantId, LimitId, PriceBookId, ServerId, TeamId, ToolsetId, UserId, WebhookId};
 use uuid::Uuid;
 
 use super::{
@@ -77,6 +77,7 @@ impl Hit {
             "server" => (ServerId::from(found.id).to_string(), format!("/servers/{}", found.name)),
             "toolset" => (ToolsetId::from(found.id).to_string(), format!("/toolsets/{}", found.name)),
             "price-book" => (PriceBookId::from(found.id).to_string(), format!("/price-books/{}", found.name)),
+            "webhook" => (WebhookId::from(found.id).to_string(), format!("/webhooks/{}", found.name)),
             "agent" => (AgentId::from(found.id).to_string(), format!("/agents/{}", found.name)),
             "team" => (TeamId::from(found.id).to_string(), in_access("team", &found.name)),
             "grant" => (GrantId::from(found.id).to_string(), in_access("grant", &found.name)),
@@ -118,6 +119,7 @@ fn ids_beginning(text: &str) -> Option<(Uuid, Uuid)> {
         .or_else(|| range::<GrantId>(&first, &last))
         .or_else(|| range::<LimitId>(&first, &last))
         .or_else(|| range::<PriceBookId>(&first, &last))
+        .or_else(|| range::<WebhookId>(&first, &last))
         .or_else(|| range::<UserId>(&first, &last))
 }
 
