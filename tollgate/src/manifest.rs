@@ -28,11 +28,12 @@ pub(crate) enum Kind {
     Grant,
     Limit,
     PriceBook,
+    Webhook,
 }
 
 impl Kind {
     /// All of them, in that order.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Team,
         Self::IdentityProvider,
         Self::Server,
@@ -41,6 +42,7 @@ impl Kind {
         Self::Grant,
         Self::Limit,
         Self::PriceBook,
+        Self::Webhook,
     ];
 
     /// As files write it.
@@ -54,6 +56,7 @@ impl Kind {
             Self::Grant => "Grant",
             Self::Limit => "Limit",
             Self::PriceBook => "PriceBook",
+            Self::Webhook => "Webhook",
         }
     }
 
@@ -68,6 +71,7 @@ impl Kind {
             Self::Grant => "grant",
             Self::Limit => "limit",
             Self::PriceBook => "price-book",
+            Self::Webhook => "webhook",
         }
     }
 

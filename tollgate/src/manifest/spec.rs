@@ -24,6 +24,7 @@ pub(super) fn check(kind: Kind, spec: &Value) -> Result<(), String> {
         Kind::Grant => Grant::deserialize(spec).map(drop),
         Kind::Limit => Limit::deserialize(spec).map(drop),
         Kind::PriceBook => PriceBook::deserialize(spec).map(drop),
+        Kind::Webhook => Webhook::deserialize(spec).map(drop),
     };
     read.map_err(|error| error.to_string())
 }
@@ -183,6 +184,14 @@ struct Limit {
 struct Rate {
     count: u64,
     per: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Webhook {
+    url: String,
+    types: Option<Vec<String>>,
+    enabled: Option<bool>,
 }
 
 #[derive(Deserialize)]
