@@ -105,11 +105,12 @@ CREATE FUNCTION due_webhooks(rows_max integer) RETURNS TABLE (tenant uuid, webho
     LIMIT rows_max
     $$;
 
--- For how many seconds a delivery has been due, of all tenants the longest; 0 when none is.
+-- For how many seconds a delivery has been due to a webhook that nobody holds, of all tenants the longest; 0 when none is.
 CREATE FUNCTION overdue_deliveries_s() RETURNS double precision
     LANGUAGE sql STABLE SECURITY DEFINER AS $$
-    SELECT COALESCE(EXTRACT(epoch FROM now() - min(next_attempt_at)), 0)::double precision
-    FROM alert_deliveries WHERE next_attempt_at <= now()
+    SELECT COALESCE(EXTRACT(epoch FROM now() - min(d.next_attempt_at)), 0)::double precision
+    FROM alert_deliveries d JOIN webhooks w ON w.tenant_id = d.tenant_id AND w.id = d.webhook_id
+    WHERE d.next_attempt_at <= now() AND (w.held_until IS NULL OR w.held_until <= now())
     $$;
 
 DO $$

@@ -45,7 +45,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
 fn table(alerts: &[Value]) -> String {
     let row = |alert: &Value| {
         let text = |name: &str| alert[name].as_str().unwrap_or("-").to_owned();
-        let about = ["limit", "budget", "webhook"].iter().find_map(|name| alert["data"][name].as_str());
+        let about = ["/limit", "/budget/name", "/webhook"].iter().find_map(|at| alert["data"].pointer(at)?.as_str());
         let told = format!("{} of {}", alert["delivered"], alert["deliveries"]);
         vec![text("at"), text("type"), about.unwrap_or("-").to_owned(), told, text("id")]
     };

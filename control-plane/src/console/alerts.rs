@@ -8,6 +8,7 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     filters,
@@ -64,12 +65,13 @@ impl ListPage {
     /// What an alert says: name and value.
     fn details(alert: &RaisedAlert) -> Vec<(String, String)> {
         let members = alert.data.as_object().into_iter().flatten();
-        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         members.filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), text(value))).collect()
     }
 
     /// What it is about, in a word.
     fn subject(alert: &RaisedAlert) -> &str {
-        ["limit", "budget", "webhook"].iter().find_map(|name| alert.data[name].as_str()).unwrap_or_default()
+        let names = ["/limit", "/budget/name", "/webhook"];
+        names.iter().find_map(|at| alert.data.pointer(at).and_then(Value::as_str)).unwrap_or_default()
     }
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_proto::{AlertId, TenantId, WebhookId};
 
 use super::{
-    posting::{self, Attempt, Outcome},
+    posting::{self, Attempt, Failure, GONE, Outcome},
     sql,
 };
 use crate::{app::App, audit, resource::Kind as _, tenants};
@@ -124,7 +124,8 @@ async fn settle(app: &App, attempt: &Attempt, outcome: &Outcome) -> Result<(), s
         Outcome::Delivered { status } => sql::delivered(&mut tx, attempt, *status).await?,
         Outcome::Failed(failure) => sql::failed(&mut tx, attempt, failure).await?,
         Outcome::Gone => {
-            sql::give_up_all(&mut tx, attempt.webhook, "the receiver answered 410 Gone").await?;
+            sql::failed(&mut tx, attempt, &Failure::of_gone()).await?;
+            sql::give_up_all(&mut tx, attempt.webhook, GONE).await?;
             if let Some(name) = sql::set_gone(&mut tx, attempt.webhook).await? {
                 let event = audit::Event {
                     actor: "system",

@@ -25,6 +25,9 @@ const PAUSES_S: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000
 /// A receiver that wants to be left alone for longer is asked again all the same.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
 
+/// Why nothing more is sent to a receiver that is gone.
+pub(super) const GONE: &str = "the receiver answered 410 Gone";
+
 /// An attempt that was claimed.
 #[derive(Debug)]
 pub(super) struct Attempt {
@@ -62,6 +65,13 @@ pub(super) struct Failure {
     pub(super) why: String,
     /// When to try again; `None`: never.
     pub(super) again_in: Option<Duration>,
+}
+
+impl Failure {
+    /// Of the attempt that found that out.
+    pub(super) fn of_gone() -> Self {
+        Self { status: Some(StatusCode::GONE), why: GONE.to_owned(), again_in: None }
+    }
 }
 
 /// The body, as Standard Webhooks lay it out.

@@ -133,6 +133,7 @@ async fn a_receiver_that_is_gone_is_left_alone_until_the_webhook_is_written_anew
                 ("given_up", "the receiver answered 410 Gone")
             );
         }
+        assert_eq!(deliveries(bench, "ops").await[1]["last_status"], 410);
         assert_eq!(bench.audit().await, ["webhook.create ops", "webhook.gone ops"]);
         raise(bench, "3").await;
         assert_eq!(deliveries(bench, "ops").await.len(), 2, "nothing is left for it any more");

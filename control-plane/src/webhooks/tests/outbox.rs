@@ -111,6 +111,12 @@ async fn how_long_alerts_wait_is_measured() {
         make(bench, "ops", json!({ "url": "https://a.test/" })).await;
         raise(bench, "calm").await;
         execute(bench, "UPDATE alert_deliveries SET next_attempt_at = now() - interval '90 s'").await;
+        execute(bench, "UPDATE webhooks SET held_until = now() + interval '1 min'").await;
+        let mut tx = bench.app.db.platform().await.expect("Postgres");
+        assert!(sql::overdue_s(&mut tx).await.expect("a number").abs() < f64::EPSILON, "somebody is at it");
+        assert!(sql::due(&mut tx, 10).await.expect("what is due").is_empty());
+        drop(tx);
+        execute(bench, "UPDATE webhooks SET held_until = now()").await;
         let mut tx = bench.app.db.platform().await.expect("Postgres");
         assert!(sql::overdue_s(&mut tx).await.expect("a number") >= 90.0);
         assert_eq!(sql::due(&mut tx, 10).await.expect("what is due").len(), 1);
