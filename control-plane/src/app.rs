@@ -19,7 +19,7 @@ use crate::{
     grpc, identity_providers, jobs, listener, oauth, ops, policy, price_books, router,
     seal::MasterKey,
     telemetry::Metrics,
-    users,
+    users, webhooks,
 };
 
 /// How long the body of a request may take, unless told.
@@ -214,6 +214,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     tasks.spawn(jobs::follow(Arc::clone(&app), stopping.clone()));
     tasks.spawn(catalog::Reports::keep(Arc::clone(&app), stopping.clone()));
     tasks.spawn(catalog::follow(Arc::clone(&app), stopping.clone()));
+    tasks.spawn(webhooks::follow(Arc::clone(&app), stopping.clone()));
     tasks.spawn(oauth::Trail::keep(Arc::clone(&app), stopping.clone()));
     tasks.spawn(grpc::serve(Arc::clone(&app), grpc, certificates, stopping.clone()));
     tasks.spawn(listener::serve(http, router::build(Arc::clone(&app)), stopping.clone()));

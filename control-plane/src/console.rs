@@ -31,11 +31,13 @@ use crate::{
     teams::TeamSpec,
     tenants::TenantSpec,
     toolsets::ToolsetSpec,
+    webhooks::WebhookSpec,
 };
 
 mod access;
 mod account;
 mod agents;
+mod alerts;
 mod apps;
 mod assets;
 mod audit;
@@ -71,6 +73,7 @@ mod users;
 pub(crate) mod visitor;
 mod waiting;
 pub(crate) mod way_in;
+mod webhooks;
 mod yaml;
 
 use form::{Deletable, Editable, Entries};
@@ -141,6 +144,7 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/settings/initial-access-tokens", post(settings::create_token))
         .route("/settings/initial-access-tokens/{id}/revoke", post(settings::revoke_token))
         .merge(money())
+        .merge(alarms())
         .merge(kinds())
         .fallback(page::not_found)
         .layer(middleware::from_fn_with_state(Arc::clone(app), page::dress));
@@ -159,6 +163,17 @@ fn money() -> Router<Arc<App>> {
         .route("/price-books/{name}", get(price_books::show_detail))
 }
 
+/// The pages of alerts, and of who is told of them.
+fn alarms() -> Router<Arc<App>> {
+    Router::new()
+        .route("/alerts", get(alerts::show_list))
+        .route("/webhooks", get(webhooks::show_list))
+        .route("/webhooks/{name}", get(webhooks::show_detail))
+        .route("/webhooks/{name}/test", post(webhooks::test))
+        .route("/webhooks/{name}/redeliver", post(webhooks::redeliver))
+        .route("/webhooks/{name}/rotate-secret", post(webhooks::rotate_secret))
+}
+
 /// The forms of all kinds.
 fn kinds() -> Router<Arc<App>> {
     editing::<TenantSpec>()
@@ -169,6 +184,7 @@ fn kinds() -> Router<Arc<App>> {
         .merge(forms::<LimitSpec>())
         .merge(forms::<PriceBookSpec>())
         .merge(forms::<BudgetSpec>())
+        .merge(forms::<WebhookSpec>())
         .merge(forms::<TeamSpec>())
         .merge(forms::<IdentityProviderSpec>())
 }

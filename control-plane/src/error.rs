@@ -108,6 +108,9 @@ pub enum ApiError {
     /// Taking away the one owner who is left.
     #[error("this is the last owner who can sign in: make another one first")]
     LastOwner,
+    /// Sending something to a webhook that gets nothing.
+    #[error("the webhook gets nothing: enable it, or write it anew when its receiver said that it is gone")]
+    WebhookInactive,
     /// A sign-in link for a user who may not sign in.
     #[error("the user is disabled: activate them first")]
     UserDisabled,
@@ -213,6 +216,7 @@ impl ApiError {
             Self::CredentialLimit => (StatusCode::CONFLICT, "credential_limit"),
             Self::AgentSuspended => (StatusCode::CONFLICT, "agent_suspended"),
             Self::LastOwner => (StatusCode::CONFLICT, "last_owner"),
+            Self::WebhookInactive => (StatusCode::CONFLICT, "webhook_inactive"),
             Self::UserDisabled => (StatusCode::CONFLICT, "user_disabled"),
             Self::KeyNotDistributed { .. } => (StatusCode::CONFLICT, "key_not_distributed"),
             Self::Conflict => (StatusCode::CONFLICT, "conflict"),

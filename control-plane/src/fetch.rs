@@ -1,5 +1,5 @@
 //! Requests that the control plane makes to hosts that others name: metadata documents of clients, their keys, OpenID
-//! providers.
+//! providers, receivers of alerts.
 //!
 //! Invariant: a name is resolved once per request, and a connection is opened only to an address that came out of that
 //! look-up and that the tenant's egress permits. A host that a client names is not asked at all when any of its addresses is
@@ -156,6 +156,21 @@ impl Fetcher {
         self.answer(egress, request, limits, NamedBy::Admin).await
     }
 
+    /// Any request to the receiver of a webhook, which may do without TLS in a network that the tenant allows by name.
+    /// Answers with status and headers; what follows them is not read.
+    ///
+    /// # Errors
+    /// [`FetchError`]; any status is an answer.
+    pub async fn deliver(
+        &self,
+        egress: &Egress,
+        request: Request<Bytes>,
+        patience: Duration,
+    ) -> Result<Response<()>, FetchError> {
+        let asked = tokio::time::timeout(patience, self.ask(self.connector(egress, NamedBy::Webhook), request));
+        asked.await.map_err(|_elapsed| FetchError::TimedOut)?.map(|answer| answer.map(drop))
+    }
+
     async fn answer(
         &self,
         egress: &Egress,
@@ -163,18 +178,21 @@ impl Fetcher {
         limits: Limits,
         named_by: NamedBy,
     ) -> Result<Response<Bytes>, FetchError> {
-        let connector =
-            GuardedConnector { egress: Arc::new(egress.clone()), resolve: Arc::clone(&self.resolve), named_by };
-        let exchange = self.exchange(connector, request, limits.body_bytes_max);
+        let connector = self.connector(egress, named_by);
+        let exchange = async { read(self.ask(connector, request).await?, limits.body_bytes_max).await };
         tokio::time::timeout(limits.timeout, exchange).await.map_err(|_elapsed| FetchError::TimedOut)?
     }
 
-    async fn exchange(
+    fn connector(&self, egress: &Egress, named_by: NamedBy) -> GuardedConnector {
+        GuardedConnector { egress: Arc::new(egress.clone()), resolve: Arc::clone(&self.resolve), named_by }
+    }
+
+    /// The answer without its body.
+    async fn ask(
         &self,
         connector: GuardedConnector,
         mut request: Request<Bytes>,
-        body_bytes_max: usize,
-    ) -> Result<Response<Bytes>, FetchError> {
+    ) -> Result<Response<Incoming>, FetchError> {
         if !matches!(request.uri().scheme_str(), Some("https" | "http")) || request.uri().host().is_none() {
             return Err(FetchError::Scheme);
         }
@@ -187,8 +205,7 @@ impl Fetcher {
             .wrap_connector(connector);
         // A connection of its own for every request: what was checked is what is used.
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        let answer = client.request(request.map(Full::new)).await.map_err(refusal)?;
-        read(answer, body_bytes_max).await
+        client.request(request.map(Full::new)).await.map_err(refusal)
     }
 }
 
@@ -267,6 +284,9 @@ enum NamedBy {
     Admin,
     /// A client, which is a stranger: all of the host has to be permitted.
     Client,
+    /// An admin, for what is signed and asks for no secret: where the tenant allows a network by name, TLS can be done
+    /// without.
+    Webhook,
 }
 
 /// Connects where the egress permits.
@@ -305,11 +325,14 @@ impl GuardedConnector {
         if addresses.is_empty() {
             return Err(io::Error::other(Refused::Unresolved));
         }
-        let here = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
-        if !encrypted && !addresses.iter().any(here) {
+        let in_clear = |address: &SocketAddr| {
+            address.ip().to_canonical().is_loopback()
+                || (self.named_by == NamedBy::Webhook && self.egress.allows(address.ip()))
+        };
+        if !encrypted && !addresses.iter().any(in_clear) {
             return Err(io::Error::other(Refused::Cleartext));
         }
-        let may_connect = |address: &SocketAddr| self.egress.permits(address.ip()) && (encrypted || here(address));
+        let may_connect = |address: &SocketAddr| self.egress.permits(address.ip()) && (encrypted || in_clear(address));
         let (permitted, others): (Vec<SocketAddr>, Vec<SocketAddr>) = addresses.into_iter().partition(may_connect);
         if permitted.is_empty() || (self.named_by == NamedBy::Client && !others.is_empty()) {
             return Err(io::Error::other(Refused::NotPermitted));

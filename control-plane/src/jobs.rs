@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_proto::TenantId;
 
 use crate::{
+    alerts,
     app::App,
     budgets, catalog, enrollment_tokens, instance_health, oauth, revocations, usage,
     users::{self, provider_logout},
@@ -107,6 +108,7 @@ async fn tend(app: &App, tenant: TenantId) {
     note(app, tenant, "signing_keys.tend", oauth::keys::rotation::tend(app, tenant).await);
     note(app, tenant, "revocations.purge", revocations::purge(app, tenant).await);
     note(app, tenant, "instance_health.purge", instance_health::purge(app, tenant).await);
+    note(app, tenant, "alerts.purge", alerts::purge(app, tenant).await);
     note(app, tenant, "catalog.purge", catalog::purge(app, tenant).await);
     note(app, tenant, "budgets.move_on", budgets::move_on(app, tenant).await);
     note(app, tenant, "provider_logout.purge", provider_logout::purge(app, tenant).await);

@@ -18,6 +18,7 @@
 
 pub mod access_checks;
 pub mod agents;
+pub mod alerts;
 pub mod amount;
 pub mod api_keys;
 pub mod app;
@@ -71,6 +72,7 @@ pub(crate) mod testing;
 pub mod toolsets;
 pub mod usage;
 pub mod users;
+pub mod webhooks;
 
 pub use app::{App, ControlPlane, StartError, start};
 pub use config::{Config, Enrolment, POLICY_LEASE};

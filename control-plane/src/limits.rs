@@ -3,7 +3,8 @@
 //! Invariant: a limit is on one thing that exists when it is written, and limits something.
 
 use serde::{Deserialize, Serialize};
-use tollgate_proto::{AgentId, LimitId, Name};
+use sqlx::PgConnection;
+use tollgate_proto::{AgentId, LimitId, Name, TenantId};
 use utoipa::ToSchema;
 
 use crate::{
@@ -49,6 +50,20 @@ pub(crate) async fn of_agent(app: &App, caller: &Caller, agent: AgentId) -> Resu
     caller.require(Role::Viewer)?;
     let rows = sql::of_agent(&mut app.db.tenant(caller.tenant).await?, agent).await?;
     rows.into_iter().map(|row| Limit::of(row, app, caller)).collect()
+}
+
+/// What a limit of the tenant that the transaction has entered is called, and what it is on; nothing when there is none.
+///
+/// # Errors
+/// When Postgres is away, or the row is damaged.
+pub(crate) async fn named(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: LimitId,
+) -> Result<Option<(String, LimitTarget)>, sqlx::Error> {
+    let Some((name, spec)) = sql::spec(connection, tenant, id).await? else { return Ok(None) };
+    let spec = LimitSpec::deserialize(&spec).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    Ok(Some((name, spec.to)))
 }
 
 /// What a client says about a limit. Of `requests`, `tokens` and `concurrency` one at least; each holds by itself.

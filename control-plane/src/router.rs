@@ -17,13 +17,13 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    access_checks, agents,
+    access_checks, agents, alerts,
     app::App,
     audit, budgets, catalog, chargeback, client_address, console, data_planes, enrollment_tokens,
     error::ApiError,
     grants, identity_providers, initial_access_tokens, limits, oauth, price_books,
     request::{self, body},
-    request_id, servers, sessions, statements, teams, tenants, toolsets, usage, users,
+    request_id, servers, sessions, statements, teams, tenants, toolsets, usage, users, webhooks,
 };
 
 mod openapi;
@@ -99,6 +99,11 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(budgets::api::list, budgets::api::create))
         .routes(routes!(budgets::api::get, budgets::api::replace, budgets::api::patch, budgets::api::remove))
         .routes(routes!(budgets::api::periods))
+        .routes(routes!(alerts::api::list))
+        .routes(routes!(webhooks::api::list, webhooks::api::create))
+        .routes(routes!(webhooks::api::get, webhooks::api::replace, webhooks::api::patch, webhooks::api::remove))
+        .route("/api/v1/tenants/{tenant}/webhooks/{name}", post(webhooks::api::act))
+        .routes(routes!(webhooks::api::deliveries))
         .routes(routes!(users::api::list, users::api::create))
         .routes(routes!(users::api::get, users::api::patch, users::api::remove))
         .route("/api/v1/tenants/{tenant}/users/{email}", post(users::api::act))

@@ -20,7 +20,7 @@ use crate::{
 
 pub mod api;
 pub(crate) mod credential;
-mod instance_url;
+pub(crate) mod instance_url;
 mod instances;
 mod sql;
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub struct Metrics {
     catalog_reads: Family<OutcomeLabels, Counter>,
     catalog_waiting: Gauge<i64, AtomicI64>,
     usage_quarantined: Family<ReasonLabels, Counter>,
+    alert_attempts: Family<OutcomeLabels, Counter>,
+    alerts_overdue: Gauge<f64, AtomicU64>,
     pool_connections: Gauge<i64, AtomicI64>,
     pool_idle: Gauge<i64, AtomicI64>,
     jobs_ran_at: Gauge<f64, AtomicU64>,
@@ -88,6 +90,7 @@ impl Metrics {
         let catalog_reads = Family::default();
         let catalog_waiting = Gauge::default();
         let usage_quarantined = Family::default();
+        let (alert_attempts, alerts_overdue) = (Family::default(), Gauge::default());
         let (pool_connections, pool_idle) = (Gauge::default(), Gauge::default());
         let help = "Requests to the authorization server, by endpoint and OAuth error code (`ok` when there was none)";
         registry.register("tollgate_oauth_requests", help, oauth_requests.clone());
@@ -117,6 +120,14 @@ impl Metrics {
         registry.register("tollgate_catalog_waiting", help, catalog_waiting.clone());
         let help = "Usage records that were put aside, by why: `unreadable`, `out_of_range`, `future`, `expired`";
         registry.register("tollgate_usage_quarantined", help, usage_quarantined.clone());
+        let help = "Attempts to tell a webhook of an alert, by outcome: `delivered`, `failed` and tried again, `given_up`, `gone`";
+        registry.register("tollgate_alert_attempts", help, alert_attempts.clone());
+        registry.register_with_unit(
+            "tollgate_alerts_overdue",
+            "For how long an alert has been due that nobody attempts to deliver, of all tenants the longest",
+            Unit::Seconds,
+            alerts_overdue.clone(),
+        );
         registry.register("tollgate_database_connections", "Connections to Postgres", pool_connections.clone());
         registry.register("tollgate_database_connections_idle", "Those that nobody uses now", pool_idle.clone());
         let revocations = Revocations::register(&mut registry);
@@ -131,6 +142,8 @@ impl Metrics {
             catalog_reads,
             catalog_waiting,
             usage_quarantined,
+            alert_attempts,
+            alerts_overdue,
             pool_connections,
             pool_idle,
             jobs_ran_at,
@@ -173,6 +186,16 @@ impl Metrics {
     /// Counts a usage record that was put aside.
     pub fn usage_quarantined(&self, reason: &'static str) {
         self.usage_quarantined.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Counts an attempt to tell a webhook of an alert.
+    pub fn alert_attempt(&self, outcome: &'static str) {
+        self.alert_attempts.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Notes for how long alerts have been due.
+    pub fn alerts_overdue(&self, seconds: f64) {
+        self.alerts_overdue.set(seconds);
     }
 
     /// Counts a run of a background job.

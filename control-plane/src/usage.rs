@@ -33,7 +33,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
-use tollgate_proto::{AgentId, PriceBookVersionId, ServerId, TenantId, UserId};
+use tollgate_proto::{AgentId, LimitId, PriceBookVersionId, ServerId, TenantId, UserId};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -70,6 +70,9 @@ pub struct UsageRecord {
     pub outcome: String,
     /// `allowed`, or the reason code of the refusal.
     pub decision: String,
+    /// The limit that refused it, of several the one that the refusal names: `lim_…`.
+    #[schema(value_type = Option<String>)]
+    pub limit_id: Option<LimitId>,
     /// Whether a server saw the call.
     pub forwarded: bool,
     /// What the agent was answered.

@@ -182,6 +182,9 @@ impl Call {
 
     /// Notes why the call is turned away; the record is written by [`Call::close`].
     pub(crate) fn refused(&mut self, refusal: &Refusal) {
+        if let Refusal::LimitReached { id, .. } = refusal {
+            self.record.limit_id = id.to_string();
+        }
         self.decision = refusal.facts().reason;
         if refusal.is_upstream() {
             // It was let through; that the server failed is the outcome, not the decision.

@@ -4,7 +4,7 @@
 //! Invariant: the match in [`Refusal::facts`] is exhaustive, and `docs/reasons.md` has a row for each reason (a test
 //! compares them). Nothing about another tenant, an address behind the gateway or a secret is ever said.
 
-use tollgate_proto::Scope;
+use tollgate_proto::{LimitId, Scope};
 
 use crate::{
     mcp::era::EraError,
@@ -187,6 +187,8 @@ pub enum Refusal {
     /// A limit is used up.
     #[error("limit `{limit}` on the {} is reached for agent `{agent}`: {what}. Retry in {retry_after_s} s", on.as_str())]
     LimitReached {
+        /// The limit.
+        id: LimitId,
         /// The limit's name.
         limit: String,
         /// What it is on.

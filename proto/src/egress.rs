@@ -26,8 +26,14 @@ impl Egress {
     #[must_use]
     pub fn permits(&self, address: IpAddr) -> bool {
         // An IPv4-mapped address reaches the IPv4 host that it names.
+        is_public(address.to_canonical()) || self.allows(address)
+    }
+
+    /// Whether this address is in a network that the tenant allows by name.
+    #[must_use]
+    pub fn allows(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        is_public(address) || self.allowed.iter().any(|network| network.contains(&address))
+        self.allowed.iter().any(|network| network.contains(&address))
     }
 }
 

@@ -184,6 +184,14 @@ id!(
     StatementId, "stm", "statement"
 );
 id!(
+    /// A webhook: where alerts are sent.
+    WebhookId, "whk", "webhook"
+);
+id!(
+    /// An alert.
+    AlertId, "alr", "alert"
+);
+id!(
     /// A grant family: all codes and tokens that descend from one approval by a user. The `gid` of a token.
     AuthorizationId, "aut", "authorization"
 );

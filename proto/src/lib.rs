@@ -23,9 +23,10 @@ pub use currency::{Currency, CurrencyError};
 pub use egress::Egress;
 pub use enrollment_token::{EnrollmentToken, FINGERPRINT_LEN, TokenError};
 pub use id::{
-    AgentId, ApiKeyId, AuthorizationId, BudgetId, CallId, CatalogItemId, CredentialId, DataPlaneId, EnrollmentTokenId,
-    GrantId, IdError, IdentityProviderId, InitialAccessTokenId, InstanceId, LimitId, PriceBookId, PriceBookVersionId,
-    SealingKeyId, ServerId, SessionHandle, StatementId, TeamId, TenantId, ToolsetId, UserId,
+    AgentId, AlertId, ApiKeyId, AuthorizationId, BudgetId, CallId, CatalogItemId, CredentialId, DataPlaneId,
+    EnrollmentTokenId, GrantId, IdError, IdentityProviderId, InitialAccessTokenId, InstanceId, LimitId, PriceBookId,
+    PriceBookVersionId, SealingKeyId, ServerId, SessionHandle, StatementId, TeamId, TenantId, ToolsetId, UserId,
+    WebhookId,
 };
 pub use name::{Name, NameError};
 pub use network::canonical_network;

@@ -5,6 +5,7 @@
 mod scene;
 
 mod access;
+mod alerts;
 mod audit_log;
 mod authorization;
 mod bad_registrations;

@@ -159,13 +159,14 @@ impl ApiClient {
         self.list_some(collection, &[], usize::MAX).await
     }
 
-    /// Reads the first items of a collection that fit a query.
+    /// Reads the first items of a collection, as `agents` or `agents/NAME/credentials`, that fit a query.
     pub(crate) async fn list_some(
         &self,
         collection: &str,
         narrowed: &[(&str, &str)],
         items_max: usize,
     ) -> Result<Vec<Value>, Failure> {
+        let segments: Vec<&str> = collection.split('/').collect();
         let mut items = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
@@ -173,7 +174,7 @@ impl ApiClient {
             let mut query = narrowed.to_vec();
             query.push(("limit", &limit));
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let mut page = self.get(&[collection], &query).await?;
+            let mut page = self.get(&segments, &query).await?;
             if let Some(Value::Array(page)) = page.get_mut("items").map(Value::take) {
                 items.extend(page);
             }

@@ -28,8 +28,8 @@ Examples:
   tollgate apply -f team.yaml -f agents.yaml
   tollgate get grants -o yaml | tollgate apply -f -
 
-A file holds documents of the kinds Team, IdentityProvider, Server, Toolset, Agent, Grant, Limit, PriceBook and Budget, in
-any order:
+A file holds documents of the kinds Team, IdentityProvider, Server, Toolset, Agent, Grant, Limit, PriceBook, Budget and
+Webhook, in any order:
 
   apiVersion: tollgate/v1
   kind: Server
@@ -37,7 +37,8 @@ any order:
   spec: {instances: [{url: https://mcp.github.example/mcp}]}
 
 A secret, such as the `value_ref` of a server's credential, is `env:NAME` or `file:PATH`, read here and now (the path
-starts at the manifest), or `literal:…`. It is sent each time; without it, the stored one stays.
+starts at the manifest), or `literal:…`. It is sent each time; without it, the stored one stays. The signing secret of a
+webhook is made by the server: `tollgate webhooks secret` prints one.
 
 Prints a line for each object: created, updated or unchanged.";
 

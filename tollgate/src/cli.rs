@@ -3,11 +3,11 @@
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
-    agents, apply, audit, authorizations, call, can_i, catalog, control_plane, data_plane, data_planes, demo_server,
-    dev, doctor, enrollment_tokens, export,
+    agents, alerts, apply, audit, authorizations, call, can_i, catalog, control_plane, data_plane, data_planes,
+    demo_server, dev, doctor, enrollment_tokens, export,
     failure::{Exit, Failure},
     get, initial_access_tokens, keys, plan, report, revoke, sessions, settings, sign_in_link, statements, tenant,
-    usage, users,
+    usage, users, webhooks,
 };
 
 const ABOUT: &str = "An MCP gateway: agents call tools through it, and every call is authorised, limited and recorded.";
@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Usage(usage::Args),
     Report(report::Args),
     Statements(statements::Args),
+    Alerts(alerts::Args),
+    Webhooks(webhooks::Args),
     Audit(audit::Args),
     SignInLink(sign_in_link::Args),
     Doctor(doctor::Args),
@@ -99,6 +101,8 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Usage(args) => usage::run(args).await,
         Command::Report(args) => report::run(args).await,
         Command::Statements(args) => statements::run(args).await,
+        Command::Alerts(args) => alerts::run(args).await,
+        Command::Webhooks(args) => webhooks::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::SignInLink(args) => sign_in_link::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,

@@ -14,8 +14,8 @@ Examples:
   tollgate export > tenant.yaml
   tollgate export | tollgate plan -f -
 
-Teams, identity providers, servers, toolsets, agents, grants, limits, price books and budgets, in the order of application. Secrets
-never come back from the API: applied to the same tenant, the file leaves them as they are.";
+Teams, identity providers, servers, toolsets, agents, grants, limits, price books, budgets and webhooks, in the order of
+application. Secrets never come back from the API: applied to the same tenant, the file leaves them as they are.";
 
 /// Print everything that files declare, as `apply` takes it
 #[derive(Debug, clap::Args)]

@@ -20,11 +20,11 @@ Examples:
   tollgate get users
   tollgate get user ada@example.com -o json";
 
-/// Show teams, identity providers, servers, toolsets, agents, grants, limits, price books, budgets or users
+/// Show teams, identity providers, servers, toolsets, agents, grants, limits, price books, budgets, webhooks or users
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// What to show: teams, identity-providers, servers, toolsets, agents, grants, limits, price-books, budgets or users
+    /// What to show: teams, identity-providers, servers, toolsets, agents, grants, limits, price-books, budgets, webhooks or users
     kind: Shown,
     /// One object, by name or id; a user by e-mail address or id [without: all of them]
     name: Option<String>,
@@ -139,6 +139,7 @@ const fn columns(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("CURRENCY", "/status/currency"),
             ("STATE", "/status/state"),
         ],
+        Kind::Webhook => &[("URL", "/spec/url"), ("TYPES", "/spec/types"), ("STATE", "/status/state")],
         Kind::IdentityProvider => &[("ISSUER", "/spec/issuer"), ("USERS", "/status/users")],
     }
 }
@@ -196,7 +197,7 @@ mod tests {
         });
         let shown = table("users".parse().expect("a kind"), &[user]);
         assert!(shown.contains("ada@acme.test  viewer  -     active  usr_1"), "{shown}");
-        assert!("user-s".parse::<Shown>().expect_err("no kind").ends_with("price-books, budgets, users"));
+        assert!("user-s".parse::<Shown>().expect_err("no kind").ends_with("webhooks, users"));
     }
 
     #[test]

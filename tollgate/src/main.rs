@@ -13,6 +13,7 @@
 use std::{process::ExitCode, time::Duration};
 
 mod agents;
+mod alerts;
 mod api_client;
 mod apply;
 mod audit;
@@ -50,6 +51,7 @@ mod tenant;
 mod terminal;
 mod usage;
 mod users;
+mod webhooks;
 
 use failure::{Exit, Failure, OrFail as _};
 

@@ -29,11 +29,12 @@ pub(crate) enum Kind {
     Limit,
     PriceBook,
     Budget,
+    Webhook,
 }
 
 impl Kind {
     /// All of them, in that order.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Team,
         Self::IdentityProvider,
         Self::Server,
@@ -43,6 +44,7 @@ impl Kind {
         Self::Limit,
         Self::PriceBook,
         Self::Budget,
+        Self::Webhook,
     ];
 
     /// As files write it.
@@ -57,6 +59,7 @@ impl Kind {
             Self::Limit => "Limit",
             Self::PriceBook => "PriceBook",
             Self::Budget => "Budget",
+            Self::Webhook => "Webhook",
         }
     }
 
@@ -72,6 +75,7 @@ impl Kind {
             Self::Limit => "limit",
             Self::PriceBook => "price-book",
             Self::Budget => "budget",
+            Self::Webhook => "webhook",
         }
     }
 

@@ -102,7 +102,7 @@ fn a_wrong_command_line_is_exit_code_3() {
     let output = tollgate(&place.0, &[], &["get", "things"]);
     assert!(
         stderr(&output).contains(
-            "`things` is no kind: use teams, identity-providers, servers, toolsets, agents, grants, limits, price-books, budgets"
+            "`things` is no kind: use teams, identity-providers, servers, toolsets, agents, grants, limits, price-books, budgets, webhooks"
         ),
         "{}",
         stderr(&output)

@@ -100,6 +100,7 @@ pub(super) struct Sum {
     pub(super) unpriced_calls: i64,
 }
 
+/// Each span by itself, so that its own days are read by their index, and no others.
 pub(super) async fn sums(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -110,9 +111,13 @@ pub(super) async fn sums(
         r#"SELECT span.place AS "place!", of.agent_id, of.team_id, of.currency AS "currency!", sum(used.cost) AS "cost!",
                   sum(used.unpriced_calls)::bigint AS "unpriced_calls!"
            FROM UNNEST($2::date[], $3::date[]) WITH ORDINALITY AS span (first_day, until, place)
-           JOIN usage_daily used ON used.tenant_id = $1 AND used.day >= span.first_day AND used.day < span.until
-           JOIN usage_dimensions of ON of.tenant_id = used.tenant_id AND of.id = used.dimension_id
-           WHERE used.cost <> 0 OR used.unpriced_calls <> 0
+           CROSS JOIN LATERAL (
+               SELECT dimension_id, sum(cost) AS cost, sum(unpriced_calls) AS unpriced_calls FROM usage_daily
+               WHERE tenant_id = $1 AND day >= span.first_day AND day < span.until
+                 AND (cost <> 0 OR unpriced_calls <> 0)
+               GROUP BY dimension_id
+           ) AS used
+           JOIN usage_dimensions of ON of.tenant_id = $1 AND of.id = used.dimension_id
            GROUP BY span.place, of.agent_id, of.team_id, of.currency"#,
         tenant.uuid(),
         &days(|span| span.from),
@@ -171,12 +176,7 @@ pub(super) async fn frame(connection: &mut PgConnection, tenant: TenantId) -> Re
     .await
 }
 
-pub(super) async fn budget_year(tx: &mut TenantTx) -> Result<i32, sqlx::Error> {
-    let tenant = tx.tenant().uuid();
-    sqlx::query_scalar!("SELECT budget_year FROM tenants WHERE id = $1", tenant).fetch_one(&mut **tx).await
-}
-
-/// Moves the year on; answers whether nobody else did so before.
+/// Moves the year on; answers whether it was an earlier one.
 pub(super) async fn set_budget_year(tx: &mut TenantTx, year: i32) -> Result<bool, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let set = sqlx::query!("UPDATE tenants SET budget_year = $2 WHERE id = $1 AND budget_year < $2", tenant, year);

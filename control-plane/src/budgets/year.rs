@@ -22,9 +22,12 @@ pub async fn move_on(app: &App, tenant: TenantId) -> Result<(), sqlx::Error> {
 pub(super) async fn move_on_at(app: &App, tenant: TenantId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     let year = (now - MOVED_ON_AFTER).year();
     let mut tx = app.db.tenant(tenant).await?;
-    if sql::budget_year(&mut tx).await? >= year {
+    if !sql::set_budget_year(&mut tx, year).await? {
         return Ok(());
     }
-    policy::bump(&mut tx).await?;
-    if sql::set_budget_year(&mut tx, year).await? { tx.commit().await } else { Ok(()) }
+    // Who makes a budget meanwhile waits for the tenant's row, and knows the new year.
+    if !sql::hard(&mut tx, tenant).await?.is_empty() {
+        policy::bump(&mut tx).await?;
+    }
+    tx.commit().await
 }

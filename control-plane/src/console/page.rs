@@ -40,6 +40,7 @@ pub(crate) enum Section {
     Agents,
     Access,
     Usage,
+    Alerts,
     Calls,
     Audit,
     Sessions,
@@ -158,10 +159,13 @@ pub(crate) enum Done {
     DecisionReset,
     CatalogRead,
     CatalogReadInPart,
+    TestDelivered,
+    TestFailed,
+    Redelivered,
 }
 
 impl Done {
-    const ALL: [Self; 23] = [
+    const ALL: [Self; 26] = [
         Self::Created,
         Self::Saved,
         Self::Deleted,
@@ -185,6 +189,9 @@ impl Done {
         Self::DecisionReset,
         Self::CatalogRead,
         Self::CatalogReadInPart,
+        Self::TestDelivered,
+        Self::TestFailed,
+        Self::Redelivered,
     ];
 
     const fn code(self) -> &'static str {
@@ -210,6 +217,9 @@ impl Done {
             Self::DecisionReset => "decision-reset",
             Self::CatalogRead => "catalog-read",
             Self::CatalogReadInPart => "catalog-read-in-part",
+            Self::TestDelivered => "test-delivered",
+            Self::TestFailed => "test-failed",
+            Self::Redelivered => "redelivered",
             Self::Withdrawn => "withdrawn",
             Self::SessionEnded => "session-ended",
         }
@@ -242,6 +252,9 @@ impl Done {
             Self::CatalogReadInPart => {
                 "Read. Some of what the server offers is refused, and said below with the reason."
             }
+            Self::TestDelivered => "Delivered. The receiver has taken the test.",
+            Self::TestFailed => "Not delivered yet. The list below says why; it is tried again.",
+            Self::Redelivered => "Due. It is sent again within a few seconds.",
             Self::Withdrawn => "Taken back. The application has to ask you again.",
         }
     }

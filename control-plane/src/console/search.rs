@@ -8,7 +8,9 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
-use tollgate_proto::{AgentId, BudgetId, GrantId, LimitId, PriceBookId, ServerId, TeamId, ToolsetId, UserId};
+use tollgate_proto::{
+    AgentId, BudgetId, GrantId, LimitId, PriceBookId, ServerId, TeamId, ToolsetId, UserId, WebhookId,
+};
 use uuid::Uuid;
 
 use super::{
@@ -78,6 +80,7 @@ impl Hit {
             "toolset" => (ToolsetId::from(found.id).to_string(), format!("/toolsets/{}", found.name)),
             "price-book" => (PriceBookId::from(found.id).to_string(), format!("/price-books/{}", found.name)),
             "budget" => (BudgetId::from(found.id).to_string(), format!("/budgets/{}", found.name)),
+            "webhook" => (WebhookId::from(found.id).to_string(), format!("/webhooks/{}", found.name)),
             "agent" => (AgentId::from(found.id).to_string(), format!("/agents/{}", found.name)),
             "team" => (TeamId::from(found.id).to_string(), in_access("team", &found.name)),
             "grant" => (GrantId::from(found.id).to_string(), in_access("grant", &found.name)),
@@ -120,6 +123,7 @@ fn ids_beginning(text: &str) -> Option<(Uuid, Uuid)> {
         .or_else(|| range::<LimitId>(&first, &last))
         .or_else(|| range::<PriceBookId>(&first, &last))
         .or_else(|| range::<BudgetId>(&first, &last))
+        .or_else(|| range::<WebhookId>(&first, &last))
         .or_else(|| range::<UserId>(&first, &last))
 }
 

@@ -7,7 +7,7 @@ use crate::db::TenantTx;
 
 /// What was found by name or by the beginning of an id.
 pub(super) struct Found {
-    /// `server`, `toolset`, `agent`, `team`, `grant`, `limit`, `price-book`, `budget` or `user`.
+    /// `server`, `toolset`, `agent`, `team`, `grant`, `limit`, `price-book`, `budget`, `webhook` or `user`.
     pub(super) kind: String,
     pub(super) id: Uuid,
     pub(super) name: String,
@@ -45,6 +45,7 @@ pub(super) async fn search(
                UNION ALL SELECT 'limit', id, name FROM limits WHERE tenant_id = $1
                UNION ALL SELECT 'price-book', id, name FROM price_books WHERE tenant_id = $1
                UNION ALL SELECT 'budget', id, name FROM budgets WHERE tenant_id = $1
+               UNION ALL SELECT 'webhook', id, name FROM webhooks WHERE tenant_id = $1
                UNION ALL SELECT 'user', id, lower(email) FROM users WHERE tenant_id = $1
            ) AS objects
            WHERE strpos(name, lower($2)) > 0 OR id BETWEEN $3 AND $4

@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod access;
+mod alerts;
 mod apps;
 mod budgets;
 mod catalog;
@@ -147,6 +148,9 @@ async fn every_page_has_the_security_headers_and_no_inline_code() {
             "/new/budget",
             "/price-books",
             "/new/price-book",
+            "/alerts",
+            "/webhooks",
+            "/new/webhook",
             "/agents",
             "/agents/bot",
             "/access",

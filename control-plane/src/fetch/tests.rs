@@ -169,3 +169,20 @@ async fn a_host_without_a_trusted_certificate_is_not_talked_to() {
     let url = Url::parse(&url.as_str().replace("http:", "https:")).expect("a URL");
     assert!(matches!(get(&loopback(), &url).await, Err(FetchError::Unreachable(_))));
 }
+
+#[tokio::test]
+async fn an_alert_goes_in_the_clear_only_where_the_tenant_allows_the_network_by_name() {
+    let egress = Egress::new(vec!["127.0.0.0/8".parse().expect("a network")]);
+    let deliver = async |answers: &'static [&'static str]| {
+        let addresses = || answers.iter().map(|address| address.parse().expect("an address")).collect();
+        let request = Request::post("http://receiver.test:9/").body(Bytes::new()).expect("a request");
+        Fetcher::new().resolving(move |_| addresses()).deliver(&egress, request, LIMITS.timeout).await
+    };
+    assert!(matches!(deliver(&["1.1.1.1"]).await, Err(FetchError::Scheme)), "a public address");
+    assert!(matches!(deliver(&["10.0.0.1"]).await, Err(FetchError::Scheme)), "a network that is not allowed");
+    // Nothing listens there: it was tried.
+    assert!(matches!(deliver(&["1.1.1.1", "127.0.0.9"]).await, Err(FetchError::Unreachable(_))));
+    let allowed = Egress::new(vec!["10.0.0.0/8".parse().expect("a network")]);
+    assert!(allowed.allows("::ffff:10.0.0.1".parse().expect("an address")));
+    assert!(!allowed.allows("1.1.1.1".parse().expect("an address")));
+}

@@ -1,6 +1,8 @@
 //! Queries about limits.
 
-use tollgate_proto::{AgentId, LimitId, ServerId, UserId};
+use serde_json::Value;
+use sqlx::PgConnection;
+use tollgate_proto::{AgentId, LimitId, ServerId, TenantId, UserId};
 
 use super::{EffectiveRate, Meaning, Mode, target::Target};
 use crate::{
@@ -33,6 +35,15 @@ pub(super) async fn of_agent(tx: &mut TenantTx, agent: AgentId) -> Result<Vec<Ro
     )
     .fetch_all(&mut **tx)
     .await
+}
+
+pub(super) async fn spec(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: LimitId,
+) -> Result<Option<(String, Value)>, sqlx::Error> {
+    let row = sqlx::query!("SELECT name, spec FROM limits WHERE tenant_id = $1 AND id = $2", tenant.uuid(), id.uuid());
+    Ok(row.fetch_optional(connection).await?.map(|row| (row.name, row.spec)))
 }
 
 pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Meaning) -> Result<(), sqlx::Error> {

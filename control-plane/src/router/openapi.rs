@@ -5,7 +5,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use crate::{agents, catalog, error::Problem, oauth, servers, tenants, users};
+use crate::{agents, catalog, error::Problem, oauth, servers, tenants, users, webhooks};
 
 /// The document without the paths of routes.
 pub(super) fn document() -> utoipa::openapi::OpenApi {
@@ -31,6 +31,8 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
         (name = "limits", description = "How much an agent may ask for"),
         (name = "price-books", description = "What calls cost, for everyone or for some teams, from a date on"),
         (name = "budgets", description = "How much may be spent in a calendar period"),
+        (name = "alerts", description = "What somebody should know of"),
+        (name = "webhooks", description = "Where alerts are sent, and whether they arrived"),
         (name = "users", description = "People, and how they sign in"),
         (name = "identity-providers", description = "OpenID providers through which people sign in"),
         (name = "signing-keys", description = "The keys that sign tokens: which there are, rotation, compromise"),
@@ -43,7 +45,8 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
     // Actions on one object, behind the one route of their kind's `act`.
     paths(agents::api::suspend, agents::api::activate, agents::api::approve, agents::api::revoke, agents::api::token,
         users::api::create_sign_in_link, users::api::revoke, oauth::keys::api::revoke, tenants::api::revoke_tokens,
-        servers::api::read_catalog, catalog::api::approve, catalog::api::block, catalog::api::reset),
+        servers::api::read_catalog, catalog::api::approve, catalog::api::block, catalog::api::reset,
+        webhooks::api::test, webhooks::api::redeliver, webhooks::api::rotate_secret),
     modifiers(&Bearer)
 )]
 struct Root;

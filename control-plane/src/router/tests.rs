@@ -2,6 +2,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use http::{Method, Request};
 use serde_json::{Value, json};
+use tollgate_proto::AlertId;
 
 use super::{build, panicked, rest};
 use crate::{
@@ -40,6 +41,7 @@ fn body(method: &Method, path: &str) -> Value {
         "identity-providers" => json!({ "issuer": "https://a.test", "client_id": "c" }),
         "price-books" => json!({ "effective_from": "2026-01-01", "currency": "EUR", "prices": [] }),
         "budgets" => json!({ "to": to, "period": "month", "amount": "10" }),
+        "webhooks" => json!({ "url": "https://a.test/" }),
         "limits" => json!({ "to": to, "requests": { "count": 1, "per": "1m" } }),
         _ => json!({}),
     };
@@ -48,6 +50,7 @@ fn body(method: &Method, path: &str) -> Value {
         Method::POST if path.ends_with("/statements") => json!({ "period": "2026-10" }),
         Method::POST if path.ends_with("/usage:rebuild") => json!({ "from": "2026-10-01", "to": "2026-10-02" }),
         Method::POST if asks(path) => json!({ "agent": "ci-bot", "server": "demo", "tool": "echo" }),
+        Method::POST if path.ends_with(":redeliver") => json!({ "alert": AlertId::new() }),
         Method::POST if path.ends_with("-tokens") || path.contains(':') => json!({}),
         Method::POST if path.ends_with("/users") => json!({ "email": "a@b.test", "spec": { "role": "viewer" } }),
         Method::POST if parts.next().is_none() => json!({ "name": "x", "spec": spec }),

@@ -1,4 +1,4 @@
-//! Which URLs an instance may have: those that carry no secret, since URLs are shown and logged.
+//! Which URLs an instance or a webhook may have: those that carry no secret, since URLs are shown and logged.
 
 use url::{Host, Url};
 
@@ -23,7 +23,7 @@ const SECRET_PARAMETERS: [&str; 12] = [
 
 /// Why a URL is not one of an instance. Does not repeat the URL, which may hold a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum UrlError {
+pub(crate) enum UrlError {
     #[error("write an absolute URL, as in `https://mcp.example.com/mcp`")]
     Malformed,
     #[error("a URL has at most {LEN_MAX} characters")]
@@ -41,7 +41,7 @@ pub(super) enum UrlError {
 }
 
 /// The URL in its normal form.
-pub(super) fn read(text: &str) -> Result<String, UrlError> {
+pub(crate) fn read(text: &str) -> Result<String, UrlError> {
     if text.len() > LEN_MAX {
         return Err(UrlError::TooLong);
     }

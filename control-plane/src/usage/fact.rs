@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use tollgate_proto::{
-    AgentId, Currency, ServerId, TeamId, TenantId, UserId,
+    AgentId, Currency, LimitId, ServerId, TeamId, TenantId, UserId,
     rating::{Books, Call, Ending, Quantities, Rating},
     usage::v1::{Outcome, TokenMethod, UsageRecord},
 };
@@ -31,6 +31,8 @@ pub(super) struct Fact {
     pub(super) combination: Combination,
     pub(super) protocol_version: String,
     pub(super) decision: String,
+    /// The limit that refused it.
+    pub(super) limit_id: Option<Uuid>,
     pub(super) input_required: bool,
     pub(super) forwarded: bool,
     pub(super) http_status: i32,
@@ -123,6 +125,7 @@ impl Fact {
             combination: Combination::read(record)?,
             protocol_version: text(&record.protocol_version),
             decision: text(&record.decision),
+            limit_id: id::<LimitId>("limit_id", &record.limit_id)?,
             input_required: record.input_required,
             forwarded: record.forwarded,
             http_status: Some(record.http_status)
@@ -329,6 +332,7 @@ mod tests {
             (UsageRecord { call_id: Uuid::new_v4().to_string(), ..record() }, Unstorable::CallId),
             (UsageRecord { tenant_id: "default".to_owned(), ..record() }, Unstorable::Id("tenant_id")),
             (UsageRecord { user_id: agent.clone(), ..record() }, Unstorable::Id("user_id")),
+            (UsageRecord { limit_id: agent.clone(), ..record() }, Unstorable::Id("limit_id")),
             (UsageRecord { server_id: agent, ..record() }, Unstorable::Id("server_id")),
             (UsageRecord { outcome: 0, ..record() }, Unstorable::Outcome),
             (UsageRecord { outcome: 99, ..record() }, Unstorable::Outcome),

@@ -1,7 +1,7 @@
 //! `UsageService.Report`: what data planes deliver, stored once.
 //!
 //! Invariant: records and the position that acknowledges them are written in one transaction, under the lock of the
-//! data plane's row, and so is what they cost and add up to (`rollup.rs`). A batch that comes again, to this control plane or
+//! data plane's row, and so is what they cost, add up to (`rollup.rs`) and give the alarm of (`alerts/saturation.rs`). A batch that comes again, to this control plane or
 //! another, changes nothing; and no record that cannot be stored holds up those behind it. Whatever intakes lock, they lock
 //! in one order: tenants by their ids, and of each its records by theirs; at last the tenants' marks, by their ids too.
 
@@ -27,6 +27,7 @@ use super::{
     terms::{self, Terms, Timeliness},
 };
 use crate::{
+    alerts::saturation,
     app::App,
     data_planes, db,
     grpc::admission::{self, Admitted},
@@ -115,8 +116,10 @@ pub(super) async fn store(app: &App, data_plane: DataPlaneId, delivered: Vec<Del
         if !new.is_empty() {
             stored_of.push(*tenant);
         }
-        let new = facts.into_iter().filter(|fact| new.contains(&fact.call_id));
-        rollup::add(&mut tx, *tenant, tenants[tenant].zone, new).await?;
+        let new: Vec<&Fact> = facts.into_iter().filter(|fact| new.contains(&fact.call_id)).collect();
+        rollup::add(&mut tx, *tenant, tenants[tenant].zone, new.iter().copied()).await?;
+        let refusals = new.iter().filter_map(|fact| Some((fact.limit_id?.into(), fact.at)));
+        saturation::note(&mut tx, *tenant, refusals, Utc::now()).await?;
     }
     if !stored_of.is_empty() {
         sql::mark(&mut tx, &stored_of).await?;

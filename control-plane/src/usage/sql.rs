@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::{PgConnection, types::Json};
-use tollgate_proto::{AgentId, DataPlaneId, PriceBookVersionId, TenantId, UserId};
+use tollgate_proto::{AgentId, DataPlaneId, LimitId, PriceBookVersionId, TenantId, UserId};
 use uuid::Uuid;
 
 use super::{
@@ -61,14 +61,15 @@ pub(super) async fn insert_facts(
               server, tool, method, protocol_version, outcome, decision, forwarded, http_status, rpc_error_code,
               input_bytes, output_bytes, input_tokens, output_tokens, duration_us, upstream_us, trace_id,
               policy_revision, user_id, user_email, parent_call_id, input_required, labels, cost, currency, unpriced,
-              price_book_version, price_index, token_method, tokenizer, images, audio, media_bytes, reported)
+              price_book_version, price_index, token_method, tokenizer, images, audio, media_bytes, reported, limit_id)
          SELECT $1, $2, fact.*
          FROM UNNEST($3::date[], $4::uuid[], $5::timestamptz[], $6::uuid[], $7::text[], $8::uuid[], $9::text[],
                      $10::text[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
                      $17::text[], $18::bool[], $19::int[], $20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[],
                      $24::bigint[], $25::bigint[], $26::bigint[], $27::text[], $28::bigint[], $29::uuid[], $30::text[],
                      $31::uuid[], $32::bool[], $33::jsonb[], $34::numeric[], $35::text[], $36::bool[], $37::uuid[], $38::int[],
-                     $39::text[], $40::text[], $41::int[], $42::int[], $43::bigint[], $44::jsonb[]) AS fact
+                     $39::text[], $40::text[], $41::int[], $42::int[], $43::bigint[], $44::jsonb[],
+                     $45::uuid[]) AS fact
          ON CONFLICT (event_day, call_id) DO NOTHING
          RETURNING call_id",
         data_plane.uuid(),
@@ -115,6 +116,7 @@ pub(super) async fn insert_facts(
         &column(facts, |fact| fact.audio),
         &column(facts, |fact| fact.media_bytes),
         &column(facts, |fact| fact.reported.as_ref().map(Json)) as &[Option<Json<&ReportedUsage>>],
+        &column(facts, |fact| fact.limit_id) as &[Option<Uuid>],
     )
     .fetch_all(connection)
     .await
@@ -213,6 +215,7 @@ struct Row {
     currency: String,
     unpriced: bool,
     price_book_version: Option<Uuid>,
+    limit_id: Option<Uuid>,
 }
 
 impl From<Row> for UsageRecord {
@@ -255,6 +258,7 @@ impl From<Row> for UsageRecord {
             currency: Some(row.currency).filter(|currency| !currency.is_empty()),
             unpriced: row.unpriced,
             price_book_version: row.price_book_version.map(PriceBookVersionId::from),
+            limit_id: row.limit_id.map(LimitId::from),
         }
     }
 }
@@ -270,7 +274,8 @@ pub(super) async fn list(
                 forwarded, http_status, rpc_error_code, input_bytes, output_bytes, input_tokens, output_tokens,
                 token_method, tokenizer, images, audio, media_bytes, reported AS "reported: Json<ReportedUsage>",
                 duration_us, upstream_us, trace_id, policy_revision, parent_call_id, input_required,
-                labels AS "labels: Json<Labels>", trim_scale(cost)::text AS "cost!", currency, unpriced, price_book_version
+                labels AS "labels: Json<Labels>", trim_scale(cost)::text AS "cost!", currency, unpriced, price_book_version,
+                limit_id
          FROM usage_records
          WHERE tenant_id = $1
            AND ($2::uuid IS NULL OR agent_id = $2) AND ($3::text IS NULL OR agent = $3)

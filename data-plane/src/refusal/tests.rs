@@ -43,6 +43,7 @@ const MINUTE: Rate = Rate { count: 60, window_s: 60 };
 
 fn reached(what: Exhausted) -> Refusal {
     Refusal::LimitReached {
+        id: LimitId::new(),
         limit: "calm".to_owned(),
         on: Subject::Team,
         agent: "bot".to_owned(),

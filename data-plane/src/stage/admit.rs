@@ -162,6 +162,7 @@ fn refused(caller: &Caller, limits: &[&Limit], by: &[RingKey], full: &[LimitId],
     let violated = all.iter().map(|(limit, what)| headers::policy_name(&limit.name, what.unit())).collect();
     let (limit, what) = all.first().map_or_else(|| unreachable!("something refuses"), |(limit, what)| (limit, *what));
     Refusal::LimitReached {
+        id: limit.id,
         limit: limit.name.clone(),
         on: limit.on,
         agent: caller.agent().name.clone(),

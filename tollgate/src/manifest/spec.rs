@@ -25,6 +25,7 @@ pub(super) fn check(kind: Kind, spec: &Value) -> Result<(), String> {
         Kind::Limit => Limit::deserialize(spec).map(drop),
         Kind::PriceBook => PriceBook::deserialize(spec).map(drop),
         Kind::Budget => Budget::deserialize(spec).map(drop),
+        Kind::Webhook => Webhook::deserialize(spec).map(drop),
     };
     read.map_err(|error| error.to_string())
 }
@@ -184,6 +185,14 @@ struct Limit {
 struct Rate {
     count: u64,
     per: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Webhook {
+    url: String,
+    types: Option<Vec<String>>,
+    enabled: Option<bool>,
 }
 
 #[derive(Deserialize)]

@@ -53,8 +53,9 @@ async fn an_older_session_is_led_to_the_sign_in_and_back() {
         let key = ("jwks_uri", "https://agent.example/jwks.json");
         let method = ("auth_method", "private_key_jwt");
         let kind = ("type", "autonomous");
-        let posts: [Post<'_>; 12] = [
+        let posts: [Post<'_>; 13] = [
             ("/agents/bot/credentials", &[], "/agents/bot"),
+            ("/webhooks/ops/rotate-secret", &[], "/webhooks/ops"),
             ("/access/keys/rotate", &[], "/access/keys"),
             ("/access/keys/some-kid/revoke", &[], "/access/keys"),
             ("/new/identity-provider", &[("name", "other")], "/new/identity-provider"),

@@ -1,7 +1,7 @@
 use http::Method;
 use serde_json::{Value, json};
 use tollgate_proto::{
-    AgentId, CallId, DataPlaneId, TenantId, UserId,
+    AgentId, CallId, DataPlaneId, LimitId, TenantId, UserId,
     usage::v1::{Outcome, ReportedUsage, TokenMethod, UsageRecord},
 };
 
@@ -78,6 +78,7 @@ async fn a_record_shows_every_field() {
         let record = UsageRecord {
             parent_call_id: CallId::new().to_string(),
             input_required: true,
+            limit_id: LimitId::new().to_string(),
             labels: [("stage".to_owned(), "prod".to_owned())].into(),
             ..call(bench.acme, "echo")
         };
@@ -104,6 +105,7 @@ async fn a_record_shows_every_field() {
             "trace_id": "0af7651916cd43dd8448eb211c80319c", "policy_revision": 4,
             "parent_call_id": record.parent_call_id, "input_required": true, "labels": { "stage": "prod" },
             "cost": "0", "currency": null, "unpriced": false, "price_book_version": null,
+            "limit_id": record.limit_id,
         });
         assert_eq!(item, expected);
     })
