@@ -2,6 +2,7 @@
 //!
 //! - `target.rs` is what a budget is on, `period.rs` for how long, `terms.rs` how much and what then.
 //! - `spending.rs` adds up what was spent, `standing.rs` says what that means for a budget.
+//! - `warnings.rs` raises alerts.
 //! - `in_policy.rs` is what data planes are told of budgets, `year.rs` moves on the years whose periods they know.
 //!
 //! Invariant: what is spent is what the ledger's sums say, in the budget's currency alone; nothing is kept of it elsewhere, so
@@ -34,6 +35,7 @@ mod target;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod warnings;
 mod year;
 
 pub(crate) use in_policy::{InPolicy, in_policy};
@@ -42,6 +44,7 @@ pub(crate) use period::Span;
 pub use standing::{NotCounted, Standing, State};
 pub use target::BudgetTarget;
 pub(crate) use target::Target;
+pub use warnings::raise as raise_warnings;
 pub use year::move_on;
 
 use standing::Plan;

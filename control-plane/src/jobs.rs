@@ -110,6 +110,7 @@ async fn tend(app: &App, tenant: TenantId) {
     note(app, tenant, "instance_health.purge", instance_health::purge(app, tenant).await);
     note(app, tenant, "alerts.purge", alerts::purge(app, tenant).await);
     note(app, tenant, "catalog.purge", catalog::purge(app, tenant).await);
+    note(app, tenant, "budgets.warn", budgets::raise_warnings(app, tenant).await);
     note(app, tenant, "budgets.move_on", budgets::move_on(app, tenant).await);
     note(app, tenant, "provider_logout.purge", provider_logout::purge(app, tenant).await);
 }

@@ -11,6 +11,7 @@ use crate::{
 
 mod compiled;
 mod spending;
+mod warned;
 
 /// A team, its agent, and a price book in euros for the last hundred days: 0.25 a call of `demo:*`.
 async fn world(bench: &Bench) -> (TeamId, AgentId) {
