@@ -25,7 +25,7 @@ pub use enrollment_token::{EnrollmentToken, FINGERPRINT_LEN, TokenError};
 pub use id::{
     AgentId, ApiKeyId, AuthorizationId, BudgetId, CallId, CatalogItemId, CredentialId, DataPlaneId, EnrollmentTokenId,
     GrantId, IdError, IdentityProviderId, InitialAccessTokenId, InstanceId, LimitId, PriceBookId, PriceBookVersionId,
-    SealingKeyId, ServerId, SessionHandle, StatementId, TeamId, TenantId, ToolsetId, UserId,
+    ReratingId, SealingKeyId, ServerId, SessionHandle, StatementId, TeamId, TenantId, ToolsetId, UserId,
 };
 pub use name::{Name, NameError};
 pub use network::canonical_network;

@@ -152,6 +152,7 @@ pub(super) async fn delete(tx: &mut TenantTx, id: PriceBookId) -> Result<(), sql
 /// A version as it is stored.
 pub(super) struct VersionRow {
     pub(super) id: Uuid,
+    pub(super) book_id: Uuid,
     pub(super) book: String,
     pub(super) version: i64,
     pub(super) effective_from: DateTime<Utc>,
@@ -164,7 +165,7 @@ pub(super) struct VersionRow {
 pub(super) async fn version(tx: &mut TenantTx, id: PriceBookVersionId) -> Result<Option<VersionRow>, sqlx::Error> {
     sqlx::query_as!(
         VersionRow,
-        "SELECT id, book, version, effective_from, effective_until, spec, published_at, published_by
+        "SELECT id, book_id, book, version, effective_from, effective_until, spec, published_at, published_by
          FROM price_book_versions WHERE id = $1",
         id.uuid(),
     )
@@ -176,7 +177,7 @@ pub(super) async fn version(tx: &mut TenantTx, id: PriceBookVersionId) -> Result
 pub(super) async fn versions(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<VersionRow>, sqlx::Error> {
     sqlx::query_as!(
         VersionRow,
-        "SELECT id, book, version, effective_from, effective_until, spec, published_at, published_by
+        "SELECT id, book_id, book, version, effective_from, effective_until, spec, published_at, published_by
          FROM price_book_versions
          WHERE tenant_id = $1 AND effective_until IS DISTINCT FROM effective_from",
         tenant.uuid(),
