@@ -1,5 +1,7 @@
 //! Reports over what intakes stored, against golden files.
 
+mod focus;
+
 use std::{fs, path::Path};
 
 use http::Method;
