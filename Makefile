@@ -1,7 +1,7 @@
 # Everything a contributor runs. `make` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test conformance revocations soak watchers admission bench openapi sqlx
+.PHONY: help up test conformance revocations soak watchers admission intake bench openapi sqlx
 
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ watchers: ## measure how long CHANGES (50) of policy a second take to WATCHERS (
 admission: ## measure what a limit costs a call, against a PING of the same Redis
 	@scripts/setup.sh test
 	SQLX_OFFLINE=true cargo bench --quiet -p tollgate-data-plane --bench admission
+
+intake: ## measure how many usage records a second are stored: RECORDS (360000) from DATA_PLANES (4)
+	@scripts/setup.sh test
+	@RECORDS=$(RECORDS) DATA_PLANES=$(DATA_PLANES) scripts/intake.sh
 
 bench: ## measure the authorization server on one core; table, JSON under target/bench/
 	@scripts/setup.sh test

@@ -15,6 +15,7 @@ use crate::{
     caller::{Caller, Role},
     db::TenantTx,
     error::ApiError,
+    usage::recount,
 };
 
 pub mod api;
@@ -100,8 +101,8 @@ pub struct Figures {
 /// What calls cost in the period that `period` names.
 ///
 /// # Errors
-/// [`ApiError::Forbidden`]; [`ApiError::Query`] for a period that is none, or more lines than a report has; or when
-/// Postgres is away.
+/// [`ApiError::Forbidden`]; [`ApiError::Query`] for a period that is none, or more lines than a report has;
+/// [`ApiError::DaysBeingCounted`]; or when Postgres is away.
 pub async fn report(
     app: &App,
     caller: &Caller,
@@ -126,6 +127,7 @@ async fn open(app: &App, caller: &Caller, period: &str) -> Result<(TenantTx, Tim
     let zone = zone(&mut tx, caller.tenant).await?;
     let period = Period::read(period, zone.day_at(chrono::Utc::now()).date)
         .map_err(|error| ApiError::Query(error.to_string()))?;
+    recount::require_days(&mut tx, period.from..period.to).await?;
     Ok((tx, zone, period))
 }
 

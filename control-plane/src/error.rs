@@ -150,6 +150,11 @@ pub enum ApiError {
     /// Nobody knows what is in the data planes' store, or some of it.
     #[error("{0}")]
     DataPlanesSilent(String),
+    /// Sums of days cannot be told yet.
+    #[error(
+        "the days of usage are being counted anew, because the tenant's time zone has changed: try again in a minute"
+    )]
+    DaysBeingCounted,
     /// Postgres is away or overloaded.
     #[error("the database does not answer: try again soon")]
     Unavailable(#[source] sqlx::Error),
@@ -225,6 +230,7 @@ impl ApiError {
             Self::DefinitionChanged { .. } => (StatusCode::PRECONDITION_FAILED, "definition_changed"),
             Self::NameCollides { .. } => (StatusCode::CONFLICT, "name_collides"),
             Self::DataPlanesSilent(_) => (StatusCode::SERVICE_UNAVAILABLE, "data_planes_silent"),
+            Self::DaysBeingCounted => (StatusCode::SERVICE_UNAVAILABLE, "days_being_counted"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
@@ -247,7 +253,11 @@ impl ApiError {
             },
             retryable: matches!(
                 self,
-                Self::DataPlanesSilent(_) | Self::Unavailable(_) | Self::Conflict | Self::KeyNotDistributed { .. }
+                Self::DataPlanesSilent(_)
+                    | Self::DaysBeingCounted
+                    | Self::Unavailable(_)
+                    | Self::Conflict
+                    | Self::KeyNotDistributed { .. }
             ),
         }
     }
@@ -277,7 +287,7 @@ impl IntoResponse for ApiError {
             Self::Unauthenticated => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tollgate\""));
             }
-            Self::DataPlanesSilent(_) | Self::Unavailable(_) => {
+            Self::DataPlanesSilent(_) | Self::DaysBeingCounted | Self::Unavailable(_) => {
                 headers.insert(RETRY_AFTER, RETRY_AFTER_S);
             }
             _ => {}

@@ -293,6 +293,25 @@ impl sql::VersionRow {
     }
 }
 
+/// All versions of the tenant's books, as if the book of one version had said at any time what that version says. Also where
+/// the book was not in force, if no other one was that is for the same. `None`: there is no such version.
+///
+/// # Errors
+/// When Postgres is away, or a row is damaged.
+pub(crate) async fn as_if(tx: &mut TenantTx, version: PriceBookVersionId) -> Result<Option<Books>, sqlx::Error> {
+    let Some(named) = sql::version(tx, version).await? else { return Ok(None) };
+    let (book_id, named) = (named.book_id, Book::try_from(named)?);
+    let tenant = tx.tenant();
+    let mut books = Vec::new();
+    for row in sql::versions(tx, tenant).await? {
+        let (from, until) = (row.effective_from, row.effective_until);
+        let stands = row.book_id != book_id;
+        books.push(if stands { row.try_into()? } else { Book { from, until, ..named.clone() } });
+    }
+    books.push(Book { from: DateTime::<Utc>::MIN_UTC, until: None, ..named });
+    Ok(Some(Books::new(books)))
+}
+
 impl TryFrom<sql::VersionRow> for Book {
     type Error = sqlx::Error;
 

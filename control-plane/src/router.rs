@@ -129,6 +129,7 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit::api::list))
         .routes(routes!(usage::api::report))
         .routes(routes!(usage::api::rebuild))
+        .routes(routes!(usage::rerate::api::rerate))
         .routes(routes!(chargeback::api::report))
         .routes(routes!(statements::api::list, statements::api::close))
         .routes(routes!(statements::api::get))

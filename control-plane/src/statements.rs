@@ -7,7 +7,7 @@
 //! Invariant: what statements say of a month adds up to what is known of it, and no statement ever changes.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::Serialize;
 use serde_json::json;
@@ -23,6 +23,7 @@ use crate::{
     chargeback::Period,
     db::TenantTx,
     error::ApiError,
+    usage::recount,
 };
 
 pub mod api;
@@ -30,6 +31,9 @@ mod sheet;
 mod sql;
 #[cfg(test)]
 mod tests;
+
+/// How long after a month's end its usage may still arrive: data planes that were cut off deliver theirs.
+const GRACE: TimeDelta = TimeDelta::hours(72);
 
 /// What one team is charged for a month, in one currency.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -120,16 +124,31 @@ struct Difference {
     cost: String,
 }
 
-/// Closes a month, which must be over and follow the last one that was closed. Answers its statements.
+/// Which month is to be closed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Closing<'a> {
+    /// As people write it.
+    pub(crate) period: &'a str,
+    /// Whether it is closed before [`GRACE`] is over.
+    pub(crate) force: bool,
+    /// Why; whoever does not wait has to say.
+    pub(crate) reason: Option<&'a str>,
+    /// When it is asked for.
+    pub(crate) now: DateTime<Utc>,
+}
+
+/// Closes a month, which must be over, with its grace, and follow the last one that was closed. Answers its statements.
 ///
 /// # Errors
 /// [`ApiError::Forbidden`]; [`ApiError::Invalid`] for what is no month, is not over or does not follow;
-/// [`ApiError::Conflict`] when it is closed already; or when Postgres is away.
-pub async fn close(app: &App, caller: &Caller, period: &str) -> Result<Vec<Statement>, ApiError> {
+/// [`ApiError::Conflict`] when it is closed already; [`ApiError::DaysBeingCounted`]; or when Postgres is away.
+pub(crate) async fn close(app: &App, caller: &Caller, closing: Closing<'_>) -> Result<Vec<Statement>, ApiError> {
     caller.require(Role::Finance)?;
+    let period = closing.period;
     let mut tx = app.db.tenant(caller.tenant).await?;
+    recount::hold_days(&mut tx).await?;
     let zone: TimeZone = sql::hold_tenant(&mut tx).await?.parse().map_err(ApiError::internal)?;
-    let month = month_to_close(&mut tx, period, zone).await?;
+    let month = month_to_close(&mut tx, closing, zone).await?;
     sql::close(&mut tx, month, zone, &caller.actor).await?;
     let mut rest = sql::differences(&mut tx, month.from).await?;
     while let Some(first) = rest.first() {
@@ -147,7 +166,7 @@ pub async fn close(app: &App, caller: &Caller, period: &str) -> Result<Vec<State
         object_kind: "statement",
         object_id: period,
         object_name: period,
-        detail: json!({ "statements": totals }),
+        detail: json!({ "statements": totals, "force": closing.force, "reason": closing.reason }),
     };
     audit::record(&mut tx, event).await?;
     tx.commit().await?;
@@ -186,13 +205,23 @@ fn month(text: &str) -> Option<Period> {
     Period::month(day)
 }
 
-async fn month_to_close(tx: &mut TenantTx, period: &str, zone: TimeZone) -> Result<Period, ApiError> {
+async fn month_to_close(tx: &mut TenantTx, closing: Closing<'_>, zone: TimeZone) -> Result<Period, ApiError> {
+    let Closing { period, force, reason, now } = closing;
     let refuse = |code, detail: String| Err(ApiError::fault("/period", code, detail));
     let Some(month) = month(period) else {
         return refuse("period", "name a month, as in `2026-10`".to_owned());
     };
-    if zone.day_at(Utc::now()).date < month.to {
-        return refuse("not_over", format!("{period} is not over in {zone}: it can be closed from {} on", month.to));
+    let end = zone.start_of(month.to);
+    let late = (end + GRACE).to_rfc3339_opts(SecondsFormat::Secs, true);
+    if now < end {
+        return refuse("not_over", format!("{period} is not over in {zone}: it can be closed from {late} on"));
+    }
+    if now < end + GRACE && !force {
+        let why = "usage of it may still arrive, and would become corrections of the next month";
+        return refuse("in_grace", format!("{period} can be closed from {late} on: {why}. `force` does not wait"));
+    }
+    if force && reason.is_none_or(|reason| reason.trim().is_empty()) {
+        return Err(ApiError::fault("/reason", "required", "say why the month is closed by force"));
     }
     match sql::last_closed(tx).await? {
         Some(last) if last >= month.from => {

@@ -2,6 +2,7 @@
 //!
 //! - `intake.rs` stores what data planes deliver, each record once; `fact.rs` reads one record.
 //! - `rollup.rs` keeps what records add up to; `report.rs` reads that, `recount.rs` counts it anew.
+//! - `rerate.rs` charges records anew; what they were charged before stays.
 //! - `terms.rs` is how each tenant's usage is counted and kept; `retention.rs` and `partitions.rs` are how records leave.
 //! - The operations here list records; `api.rs` shows them and reports, `csv.rs` writes reports for spreadsheets.
 //!
@@ -15,6 +16,7 @@ pub mod partitions;
 pub mod recount;
 mod report;
 mod reported;
+pub mod rerate;
 pub mod retention;
 mod rollup;
 mod sql;
@@ -33,7 +35,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
-use tollgate_proto::{AgentId, LimitId, PriceBookVersionId, ServerId, TenantId, UserId};
+use tollgate_proto::{AgentId, LimitId, PriceBookVersionId, ReratingId, ServerId, TenantId, UserId};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -125,6 +127,40 @@ pub struct UsageRecord {
     /// The version of the price book that decided: `pbv_…`.
     #[schema(value_type = Option<String>)]
     pub price_book_version: Option<PriceBookVersionId>,
+    /// Of a call that was charged anew: how it was rated at first and each time since. The last one counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ratings: Vec<UsageRating>,
+}
+
+/// How a call was rated at some time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct UsageRating {
+    /// A decimal number, not rounded.
+    #[schema(example = "0.0125")]
+    pub cost: String,
+    /// The currency of `cost` (ISO 4217); absent when no price book was in force for the team.
+    pub currency: Option<String>,
+    /// Whether it would be charged, and no price could be applied.
+    pub unpriced: bool,
+    /// The version of the price book that decided: `pbv_…`.
+    #[schema(value_type = Option<String>)]
+    pub price_book_version: Option<PriceBookVersionId>,
+    /// Why it was rated so; absent: when it was stored.
+    pub rerating: Option<Rerating>,
+}
+
+/// Why a call was charged anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Rerating {
+    /// `rrt_…`.
+    #[schema(value_type = String)]
+    pub id: ReratingId,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who asked for it.
+    pub by: String,
+    /// What for, in their words.
+    pub reason: String,
 }
 
 /// One page of records.

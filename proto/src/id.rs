@@ -180,6 +180,10 @@ id!(
     PriceBookVersionId, "pbv", "price book version"
 );
 id!(
+    /// A re-rating: calls of some days charged anew.
+    ReratingId, "rrt", "re-rating"
+);
+id!(
     /// A statement: what a team is charged for a month.
     StatementId, "stm", "statement"
 );

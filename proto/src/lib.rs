@@ -25,8 +25,8 @@ pub use enrollment_token::{EnrollmentToken, FINGERPRINT_LEN, TokenError};
 pub use id::{
     AgentId, AlertId, ApiKeyId, AuthorizationId, BudgetId, CallId, CatalogItemId, CredentialId, DataPlaneId,
     EnrollmentTokenId, GrantId, IdError, IdentityProviderId, InitialAccessTokenId, InstanceId, LimitId, PriceBookId,
-    PriceBookVersionId, SealingKeyId, ServerId, SessionHandle, StatementId, TeamId, TenantId, ToolsetId, UserId,
-    WebhookId,
+    PriceBookVersionId, ReratingId, SealingKeyId, ServerId, SessionHandle, StatementId, TeamId, TenantId, ToolsetId,
+    UserId, WebhookId,
 };
 pub use name::{Name, NameError};
 pub use network::canonical_network;

@@ -49,6 +49,21 @@ async fn finance_reads_the_same_cost_wherever_it_looks() {
     let early = tollgate.command_with_input(&["apply", "-f", "-"], &PRICES.replace("0.0125", "1")).await;
     assert_ne!(early.code, 0);
     assert!(early.stderr.contains("those never change: begin at"), "{}", early.stderr);
+
+    tollgate.apply(&PRICES.replace("0.0125", "0.01").replace("2026-01-01", "2999-01-01")).await;
+    let versions = tollgate.get("price-books/standard").await["status"]["versions"].clone();
+    let records = tollgate.get("usage-records").await["items"].as_array().cloned().expect("records");
+    let day =
+        |record: Option<&serde_json::Value>| record.and_then(|it| it["at"].as_str()).expect("a time")[..10].to_owned();
+    let (first, last) = (day(records.last()), day(records.first()));
+    let by = versions[0]["id"].as_str().expect("an id");
+    let rerate = ["usage", "rerate", "--from", &first, "--to", &last, "--by", by, "--reason", "0.0125 was wrong"];
+    let rerated = tollgate.command(&rerate).await.success().json();
+    assert_eq!((&rerated["changed"], &rerated["totals"][0]["after"]), (&json!(3), &json!("0.03")), "{rerated}");
+    assert_eq!(tollgate.command(&rerate).await.success().json()["changed"], 0);
+    let csv = tollgate.command(&["report", "--by", "tool", "-o", "csv"]).await.success().stdout;
+    assert!(csv.contains(",0.03,EUR,0,0,0"), "{csv}");
+
     let open = tollgate.command(&["statements", "close", "2999-01"]).await;
     assert_ne!(open.code, 0);
     assert!(open.stderr.contains("2999-01 is not over"), "{}", open.stderr);

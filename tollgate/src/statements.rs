@@ -25,10 +25,16 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Close a month for good; one after the other, and only when it is over
+    /// Close a month for good; one after the other, and only when it has been over for 72 hours
     Close {
         /// The month, as in 2026-10
         period: String,
+        /// Do not wait for the 72 hours in which usage may still arrive
+        #[arg(long, requires = "reason")]
+        force: bool,
+        /// Why; the audit log keeps it
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -64,9 +70,10 @@ enum Output {
 /// Carries the command out.
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     match args.command {
-        Command::Close { period, client } => {
+        Command::Close { period, force, reason, client } => {
             let api = ApiClient::from_args(&client)?;
-            let closed = api.post(&["statements"], &json!({ "period": period })).await;
+            let closing = json!({ "period": period, "force": force, "reason": reason });
+            let closed = api.post(&["statements"], &closing).await;
             let closed = closed.map_err(|failure| failure.during(format!("cannot close {period}")))?;
             terminal::print(&table(items(&closed)));
         }

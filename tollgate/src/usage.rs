@@ -5,6 +5,7 @@ use clap::ValueEnum;
 use serde_json::{Map, Value};
 
 mod rebuild;
+mod rerate;
 
 use crate::{
     api_client::{ApiClient, ClientArgs},
@@ -36,6 +37,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     Rebuild(rebuild::Args),
+    Rerate(rerate::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -84,10 +86,11 @@ enum Output {
     Csv,
 }
 
-/// Prints the report, or has days counted anew.
+/// Prints the report, or has days counted or calls charged anew.
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     match args.action {
         Some(Action::Rebuild(args)) => rebuild::run(args).await,
+        Some(Action::Rerate(args)) => rerate::run(args).await,
         None => report(args.report).await,
     }
 }

@@ -20,7 +20,7 @@ const PLATFORM: &str = "Tollgate";
 const NO_CURRENCY: &str = "XXX";
 
 /// The columns, those of FOCUS in the order of the alphabet.
-const COLUMNS: [&str; 49] = [
+const COLUMNS: [&str; 48] = [
     "BilledCost",
     "BillingAccountId",
     "BillingAccountName",
@@ -41,7 +41,6 @@ const COLUMNS: [&str; 49] = [
     "HostProviderName",
     "InvoiceIssuerName",
     "ListCost",
-    "PricingCategory",
     "PricingQuantity",
     "PricingUnit",
     "ProviderName",
@@ -95,13 +94,14 @@ struct Account<'a> {
 
 impl Account<'_> {
     fn row(&self, charge: &Charge) -> String {
+        let text = |text: &str| csv::text(text);
         let (what, resource) = names(charge);
         let month = Period::month(charge.day).unwrap_or(Period { from: charge.day, to: charge.day });
         let day = self.zone.day(charge.day).span;
         let (cost, calls) = (charge.cost.clone(), charge.calls.to_string());
-        let team_id = charge.team_id.map(|id| TeamId::from(id).to_string()).unwrap_or_default();
+        // A sub-account that has a name has an id.
+        let team_id = charge.team_id.map_or_else(|| text(&charge.team), |id| TeamId::from(id).to_string());
         let agent_id = charge.agent_id.map(|id| AgentId::from(id).to_string()).unwrap_or_default();
-        let text = |text: &str| csv::text(text);
         let cells: [String; COLUMNS.len()] = [
             cost.clone(),
             self.id.to_string(),
@@ -120,10 +120,9 @@ impl Account<'_> {
             "Requests".to_owned(),
             cost.clone(),
             cost.clone(),
-            String::new(),
+            PLATFORM.to_owned(),
             PLATFORM.to_owned(),
             cost,
-            "Standard".to_owned(),
             calls,
             "Requests".to_owned(),
             PLATFORM.to_owned(),

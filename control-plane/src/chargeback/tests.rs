@@ -1,5 +1,7 @@
 //! Reports over what intakes stored, against golden files.
 
+mod focus;
+
 use std::{fs, path::Path};
 
 use http::Method;
@@ -62,7 +64,7 @@ async fn october(bench: &Bench) {
         "prices": [{ "match": "demo:*", "per_call": "0.01", "per_1k_input_tokens": "0.005" }],
     });
     bench.put("price-books/standard", json!({ "spec": book })).await.expect(201);
-    set(bench, "time_zone = 'Europe/Berlin', usage_retention_days = 3650").await;
+    set(bench, "time_zone = 'Europe/Berlin', usage_days_zone = 'Europe/Berlin', usage_retention_days = 3650").await;
     let ok = |at: &str, number| call(bench, at, number);
     let records = vec![
         // 30 September in Berlin, and the first moment of October there.

@@ -154,6 +154,7 @@ pub(super) async fn delete(tx: &mut TenantTx, id: PriceBookId) -> Result<(), sql
 /// A version as it is stored.
 pub(super) struct VersionRow {
     pub(super) id: Uuid,
+    pub(super) book_id: Uuid,
     pub(super) book: String,
     pub(super) version: i64,
     pub(super) effective_from: DateTime<Utc>,
@@ -166,7 +167,7 @@ pub(super) struct VersionRow {
 pub(super) async fn version(tx: &mut TenantTx, id: PriceBookVersionId) -> Result<Option<VersionRow>, sqlx::Error> {
     sqlx::query_as!(
         VersionRow,
-        "SELECT id, book, version, effective_from, effective_until, spec, published_at, published_by
+        "SELECT id, book_id, book, version, effective_from, effective_until, spec, published_at, published_by
          FROM price_book_versions WHERE id = $1",
         id.uuid(),
     )
@@ -178,7 +179,7 @@ pub(super) async fn version(tx: &mut TenantTx, id: PriceBookVersionId) -> Result
 pub(super) async fn versions(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<VersionRow>, sqlx::Error> {
     sqlx::query_as!(
         VersionRow,
-        "SELECT id, book, version, effective_from, effective_until, spec, published_at, published_by
+        "SELECT id, book_id, book, version, effective_from, effective_until, spec, published_at, published_by
          FROM price_book_versions
          WHERE tenant_id = $1 AND effective_until IS DISTINCT FROM effective_from",
         tenant.uuid(),
@@ -195,7 +196,7 @@ pub(super) async fn versions_from(
 ) -> Result<Vec<VersionRow>, sqlx::Error> {
     sqlx::query_as!(
         VersionRow,
-        "SELECT id, book, version, effective_from, effective_until, spec, published_at, published_by
+        "SELECT id, book_id, book, version, effective_from, effective_until, spec, published_at, published_by
          FROM price_book_versions
          WHERE tenant_id = $1 AND effective_until IS DISTINCT FROM effective_from
            AND (effective_until IS NULL OR effective_until > $2)

@@ -49,6 +49,9 @@ fn body(method: &Method, path: &str) -> Value {
         Method::PUT => json!({ "spec": spec }),
         Method::POST if path.ends_with("/statements") => json!({ "period": "2026-10" }),
         Method::POST if path.ends_with("/usage:rebuild") => json!({ "from": "2026-10-01", "to": "2026-10-02" }),
+        Method::POST if path.ends_with("/usage:rerate") => {
+            json!({ "from": "2026-10-01", "to": "2026-10-02", "reason": "the price was wrong" })
+        }
         Method::POST if asks(path) => json!({ "agent": "ci-bot", "server": "demo", "tool": "echo" }),
         Method::POST if path.ends_with(":redeliver") => json!({ "alert": AlertId::new() }),
         Method::POST if path.ends_with("-tokens") || path.contains(':') => json!({}),
@@ -65,7 +68,8 @@ fn asks(path: &str) -> bool {
 
 /// Whether that is for who looks after the money.
 fn is_finance(path: &str) -> bool {
-    path.contains("/price-books") || path.contains("/budgets") || path.ends_with("/statements")
+    let ends = ["/statements", "/usage:rerate"];
+    ["/price-books", "/budgets"].iter().any(|part| path.contains(part)) || ends.iter().any(|end| path.ends_with(end))
 }
 
 #[test]

@@ -7,6 +7,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use chrono::Utc;
 use http::{
     StatusCode,
     header::{CONTENT_DISPOSITION, CONTENT_TYPE},
@@ -27,9 +28,14 @@ use crate::{
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Closing {
-    /// A calendar month in the tenant's time zone, which is over and follows the last one that was closed.
+    /// A calendar month in the tenant's time zone, which has been over for 72 hours and follows the last one that was closed.
     #[schema(example = "2026-10", pattern = r"^\d{4}-\d{2}$")]
     period: String,
+    /// Whether not to wait for the 72 hours in which usage may still arrive.
+    #[serde(default)]
+    force: bool,
+    /// Why; `force` needs one, and the audit log keeps it.
+    reason: Option<String>,
 }
 
 /// Which statements are listed.
@@ -93,7 +99,9 @@ pub async fn close(
     caller: Caller,
     Body(closing): Body<Closing>,
 ) -> Result<(StatusCode, Json<Statements>), ApiError> {
-    let items = super::close(&app, &caller, &closing.period).await?;
+    let Closing { period, force, reason } = &closing;
+    let closing = super::Closing { period, force: *force, reason: reason.as_deref(), now: Utc::now() };
+    let items = super::close(&app, &caller, closing).await?;
     Ok((StatusCode::CREATED, Json(Statements { items })))
 }
 

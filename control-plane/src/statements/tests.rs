@@ -1,11 +1,11 @@
 use aws_lc_rs::digest::{SHA256, digest};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use http::Method;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tollgate_proto::usage::v1::UsageRecord;
 
-use super::rounded;
+use super::{Closing, rounded};
 use crate::{
     caller::Role,
     testing::{Answer, Bench, run, text},
@@ -137,6 +137,63 @@ async fn months_are_closed_once_in_their_order_and_when_they_are_over() {
         }
         bench.get("statements/stm_none").await.expect(404);
         bench.get("statements?period=2026").await.expect(400);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_month_waits_for_what_may_still_arrive_unless_somebody_says_why_not() {
+    run(async |bench| {
+        let berlin = "UPDATE tenants SET time_zone = 'Europe/Berlin', usage_days_zone = 'Europe/Berlin' WHERE id = $1";
+        sqlx::query(berlin).bind(bench.acme.uuid()).execute(bench.app.db.pool()).await.expect("changed");
+        let owner = bench.owner();
+        let close = async |now: &str, force: bool, reason: Option<&str>| {
+            let now: DateTime<Utc> = now.parse().expect("a moment");
+            super::close(&bench.app, &owner, Closing { period: "2026-03", force, reason, now }).await
+        };
+        let refused = async |now: &str, force: bool, reason: Option<&str>| {
+            let problem = close(now, force, reason).await.expect_err("it is refused").problem();
+            (problem.code, problem.errors[0].pointer.clone(), problem.detail)
+        };
+        // April begins at 22:00 of UTC in Berlin.
+        let (code, pointer, why) = refused("2026-03-31T21:59:59Z", true, Some("in a hurry")).await;
+        assert_eq!((code.as_str(), pointer.as_str()), ("not_over", "/period"));
+        assert!(why.contains("2026-04-03T22:00:00Z"), "{why}");
+        let (code, _, why) = refused("2026-04-03T21:59:59Z", false, Some("it does not help")).await;
+        assert!(code == "in_grace" && why.contains("2026-04-03T22:00:00Z"), "{code}: {why}");
+        for reason in [None, Some(" ")] {
+            let (code, pointer, _) = refused("2026-04-03T21:59:59Z", true, reason).await;
+            assert_eq!((code.as_str(), pointer.as_str()), ("required", "/reason"));
+        }
+        close("2026-04-03T21:59:59Z", true, Some("the auditors come")).await.expect("closed");
+        let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
+        let detail: Value = sqlx::query_scalar("SELECT detail FROM audit_events WHERE action = 'statement.close'")
+            .fetch_one(&mut *tx)
+            .await
+            .expect("an event");
+        assert_eq!((&detail["force"], &detail["reason"]), (&json!(true), &json!("the auditors come")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_closed_or_reported_of_days_that_are_being_counted() {
+    run(async |bench| {
+        prices(bench).await;
+        deliver(&bench.app, [call(bench, "2026-03-31T22:30:00Z", "core", "dear")]).await;
+        let berlin = "UPDATE tenants SET time_zone = 'Europe/Berlin' WHERE id = $1";
+        sqlx::query(berlin).bind(bench.acme.uuid()).execute(bench.app.db.pool()).await.expect("changed");
+        let refused = close(bench, "2026-03").await.expect(503);
+        assert_eq!((refused.problem().0, refused.header("retry-after")), ("days_being_counted", "2"));
+        for path in ["reports/chargeback/2026-03", "reports/chargeback/2026-04", "reports/chargeback/2026?format=focus"]
+        {
+            assert_eq!(bench.get(path).await.expect(503).problem().0, "days_being_counted", "{path}");
+        }
+        bench.get("reports/chargeback/2026-05").await.expect(200);
+        crate::jobs::run(&bench.app).await.expect("the jobs run");
+        let april = bench.get("reports/chargeback/2026-04").await.expect(200);
+        assert_eq!(april.json["totals"][0]["cost"], "1.25");
+        assert_eq!(shown(&close(bench, "2026-03").await.expect(201)), [], "in Berlin it is April's");
     })
     .await;
 }

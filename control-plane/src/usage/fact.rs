@@ -261,6 +261,12 @@ fn token_method(value: i32) -> &'static str {
     }
 }
 
+/// As the database has it.
+pub(super) fn stored_token_method(text: &str) -> &'static str {
+    let known = [TokenMethod::Exact, TokenMethod::ServerReported].map(|method| token_method(method.into()));
+    known.into_iter().find(|method| *method == text).unwrap_or(token_method(TokenMethod::Estimated.into()))
+}
+
 fn reported(record: &UsageRecord) -> Result<Option<ReportedUsage>, Unstorable> {
     let replaces = record.token_method() == TokenMethod::ServerReported;
     match &record.reported {

@@ -6,6 +6,8 @@
 
 mod sql;
 
+use std::ops::Range;
+
 use chrono::{Days, NaiveDate, Utc};
 use serde_json::json;
 use tollgate_proto::TenantId;
@@ -18,6 +20,7 @@ use crate::{
     app::App,
     audit,
     caller::{Caller, Role},
+    db::TenantTx,
     error::ApiError,
     resource::Kind as _,
     tenants::TenantSpec,
@@ -86,6 +89,31 @@ pub async fn follow_zone(app: &App, tenant: TenantId) -> Result<(), sqlx::Error>
         }
     }
     settle_zone(app, tenant, terms).await
+}
+
+/// Makes sure that the sums of days are those of the tenant's time zone, and stay so until the transaction ends.
+///
+/// # Errors
+/// [`ApiError::DaysBeingCounted`]; or when Postgres is away.
+pub(crate) async fn hold_days(tx: &mut TenantTx) -> Result<(), ApiError> {
+    let tenant = tx.tenant();
+    let held = terms::hold(tx, std::iter::once(tenant)).await?;
+    if held.get(&tenant).is_some_and(Terms::days_are_counted) { Ok(()) } else { Err(ApiError::DaysBeingCounted) }
+}
+
+/// Makes sure that the sums of these days, the last one not included, are those of the tenant's time zone, as far as the
+/// transaction sees. Where there are none nothing is wrong.
+///
+/// # Errors
+/// [`ApiError::DaysBeingCounted`]; or when Postgres is away.
+pub(crate) async fn require_days(tx: &mut TenantTx, days: Range<NaiveDate>) -> Result<(), ApiError> {
+    let tenant = tx.tenant();
+    // Another zone's day is at most one away.
+    let (first, last) = (days.start - Days::new(1), days.end + Days::new(1));
+    if terms::read(tx).await?.days_are_counted() || !sql::any_sums(tx, tenant, first, last).await? {
+        return Ok(());
+    }
+    Err(ApiError::DaysBeingCounted)
 }
 
 /// The days are those of the zone now, unless that has changed again.

@@ -2,7 +2,7 @@
 //! who called what and how it ended.
 //!
 //! Invariant: rollups change in the transaction that stores the records, by exactly those that it stored for the first
-//! time; and what intakes add, they add in one order, so that of two that meet one waits and none is undone.
+//! time, and in the one that rates records anew, by the difference; and what intakes add, they add in one order, so that of two that meet one waits and none is undone.
 
 mod digest;
 pub(super) mod overhead;
@@ -11,7 +11,7 @@ mod sql;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    ops::AddAssign,
+    ops::{AddAssign, Neg},
 };
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -79,6 +79,26 @@ impl AddAssign for Sums {
     }
 }
 
+impl Neg for Sums {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        Self {
+            records: -self.records,
+            calls: -self.calls,
+            refused: -self.refused,
+            input_tokens: -self.input_tokens,
+            output_tokens: -self.output_tokens,
+            input_bytes: -self.input_bytes,
+            output_bytes: -self.output_bytes,
+            duration_us: -self.duration_us,
+            upstream_us: -self.upstream_us,
+            cost: -self.cost,
+            unpriced_calls: -self.unpriced_calls,
+        }
+    }
+}
+
 /// The sums of one combination in one hour or day.
 type Row<Period> = (Period, i64, Sums);
 
@@ -111,13 +131,26 @@ pub(super) async fn add(
     for fact in facts {
         rollup.add(fact);
     }
-    if rollup.combinations.is_empty() {
-        return Ok(());
+    rollup.write(connection, tenant).await
+}
+
+/// Moves the rollups from what facts were rated at to what they are rated at now; each pair is one fact, and differs in
+/// nothing else.
+///
+/// # Errors
+/// When Postgres is away.
+pub(super) async fn rerate(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    zone: TimeZone,
+    changes: impl IntoIterator<Item = (&Fact, &Fact)>,
+) -> Result<(), sqlx::Error> {
+    let mut rollup = Rollup::new(zone);
+    for (before, after) in changes {
+        rollup.count(before, -Sums::of(before));
+        rollup.count(after, Sums::of(after));
     }
-    let ids = dimension_ids(connection, tenant, &rollup.combinations).await?;
-    sql::add_hourly(connection, tenant, &in_order(rollup.hourly, &ids)).await?;
-    sql::add_daily(connection, tenant, &in_order(rollup.daily, &ids)).await?;
-    sql::add_overhead(connection, tenant, &rollup.overhead).await
+    rollup.write(connection, tenant).await
 }
 
 impl<'a> Rollup<'a> {
@@ -134,6 +167,15 @@ impl<'a> Rollup<'a> {
     }
 
     fn add(&mut self, fact: &'a Fact) {
+        self.count(fact, Sums::of(fact));
+        if fact.forwarded {
+            let bucket = overhead::bucket(fact.duration_us - fact.upstream_us);
+            *self.overhead.entry((hour_of(fact.at), bucket)).or_default() += 1;
+        }
+    }
+
+    /// Adds sums to the fact's combination, in its hour and day.
+    fn count(&mut self, fact: &'a Fact, sums: Sums) {
         let place = *self.places.entry(&fact.combination).or_insert_with(|| {
             self.combinations.push(&fact.combination);
             self.combinations.len() - 1
@@ -141,13 +183,18 @@ impl<'a> Rollup<'a> {
         if !self.day.span.contains(&fact.at) {
             self.day = self.zone.day_at(fact.at);
         }
-        let (hour, sums) = (hour_of(fact.at), Sums::of(fact));
-        *self.hourly.entry((hour, place)).or_default() += sums;
+        *self.hourly.entry((hour_of(fact.at), place)).or_default() += sums;
         *self.daily.entry((self.day.date, place)).or_default() += sums;
-        if fact.forwarded {
-            let bucket = overhead::bucket(fact.duration_us - fact.upstream_us);
-            *self.overhead.entry((hour, bucket)).or_default() += 1;
+    }
+
+    async fn write(self, connection: &mut PgConnection, tenant: TenantId) -> Result<(), sqlx::Error> {
+        if self.combinations.is_empty() {
+            return Ok(());
         }
+        let ids = dimension_ids(connection, tenant, &self.combinations).await?;
+        sql::add_hourly(connection, tenant, &in_order(self.hourly, &ids)).await?;
+        sql::add_daily(connection, tenant, &in_order(self.daily, &ids)).await?;
+        sql::add_overhead(connection, tenant, &self.overhead).await
     }
 }
 

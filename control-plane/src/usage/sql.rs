@@ -3,13 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, types::Json};
-use tollgate_proto::{AgentId, DataPlaneId, LimitId, PriceBookVersionId, TenantId, UserId};
+use tollgate_proto::{AgentId, DataPlaneId, LimitId, PriceBookVersionId, ReratingId, TenantId, UserId};
 use uuid::Uuid;
 
 use super::{
-    Filter, Position, ReportedUsage, UsageRecord,
+    Filter, Position, ReportedUsage, Rerating, UsageRating, UsageRecord,
     fact::{self, Fact},
     intake::Quarantined,
 };
@@ -216,10 +217,58 @@ struct Row {
     unpriced: bool,
     price_book_version: Option<Uuid>,
     limit_id: Option<Uuid>,
+    /// Those after the first one, in their order.
+    ratings: Option<Json<Vec<RatingRow>>>,
+}
+
+/// A later rating of a record.
+#[derive(Deserialize)]
+struct RatingRow {
+    cost: String,
+    currency: String,
+    unpriced: bool,
+    price_book_version: Option<Uuid>,
+    rerating_id: Uuid,
+    asked_at: DateTime<Utc>,
+    asked_by: String,
+    reason: String,
+}
+
+impl From<RatingRow> for UsageRating {
+    fn from(row: RatingRow) -> Self {
+        Self {
+            cost: row.cost,
+            currency: known(row.currency),
+            unpriced: row.unpriced,
+            price_book_version: row.price_book_version.map(PriceBookVersionId::from),
+            rerating: Some(Rerating {
+                id: ReratingId::from(row.rerating_id),
+                at: row.asked_at,
+                by: row.asked_by,
+                reason: row.reason,
+            }),
+        }
+    }
+}
+
+fn known(currency: String) -> Option<String> {
+    Some(currency).filter(|currency| !currency.is_empty())
 }
 
 impl From<Row> for UsageRecord {
     fn from(row: Row) -> Self {
+        let first = UsageRating {
+            cost: row.cost,
+            currency: known(row.currency),
+            unpriced: row.unpriced,
+            price_book_version: row.price_book_version.map(PriceBookVersionId::from),
+            rerating: None,
+        };
+        let mut ratings: Vec<_> = row.ratings.into_iter().flat_map(|later| later.0).map(UsageRating::from).collect();
+        let counts = ratings.last().unwrap_or(&first).clone();
+        if !ratings.is_empty() {
+            ratings.insert(0, first);
+        }
         Self {
             call_id: row.call_id,
             at: row.at,
@@ -254,10 +303,11 @@ impl From<Row> for UsageRecord {
             parent_call_id: row.parent_call_id,
             input_required: row.input_required,
             labels: row.labels.0,
-            cost: row.cost,
-            currency: Some(row.currency).filter(|currency| !currency.is_empty()),
-            unpriced: row.unpriced,
-            price_book_version: row.price_book_version.map(PriceBookVersionId::from),
+            cost: counts.cost,
+            currency: counts.currency,
+            unpriced: counts.unpriced,
+            price_book_version: counts.price_book_version,
+            ratings,
             limit_id: row.limit_id.map(LimitId::from),
         }
     }
@@ -275,7 +325,14 @@ pub(super) async fn list(
                 token_method, tokenizer, images, audio, media_bytes, reported AS "reported: Json<ReportedUsage>",
                 duration_us, upstream_us, trace_id, policy_revision, parent_call_id, input_required,
                 labels AS "labels: Json<Labels>", trim_scale(cost)::text AS "cost!", currency, unpriced, price_book_version,
-                limit_id
+                limit_id,
+                (SELECT jsonb_agg(jsonb_build_object(
+                            'cost', trim_scale(later.cost)::text, 'currency', later.currency, 'unpriced', later.unpriced,
+                            'price_book_version', later.price_book_version, 'rerating_id', later.rerating_id,
+                            'asked_at', asked_at, 'asked_by', asked_by, 'reason', reason) ORDER BY position)
+                 FROM usage_ratings AS later JOIN usage_reratings ON usage_reratings.id = later.rerating_id
+                 WHERE later.tenant_id = $1 AND later.event_day = usage_records.event_day
+                   AND later.call_id = usage_records.call_id) AS "ratings: Json<Vec<RatingRow>>"
          FROM usage_records
          WHERE tenant_id = $1
            AND ($2::uuid IS NULL OR agent_id = $2) AND ($3::text IS NULL OR agent = $3)

@@ -81,8 +81,12 @@ async fn statements_of_closed_months_are_listed_and_downloaded() {
         let last = Utc::now().date_naive().with_day(1).and_then(|first| first.pred_opt()).expect("a day");
         let at = last.and_time(NaiveTime::MIN).and_utc();
         deliver(&bench.app, [UsageRecord { team: "core".to_owned(), ..call_at(bench.acme, at) }]).await;
-        let closed =
-            bench.post("statements", json!({ "period": last.format("%Y-%m").to_string() })).await.expect(201).json;
+        let period = last.format("%Y-%m").to_string();
+        let closed = bench
+            .post("statements", json!({ "period": period, "force": true, "reason": "a test" }))
+            .await
+            .expect(201)
+            .json;
         let mut browser = Browser::of(bench, Role::Viewer).await;
         let page = browser.get("/usage").await.expect(200).text;
         let link = format!("/usage/statements/{}", text(&closed["items"][0]["id"]));

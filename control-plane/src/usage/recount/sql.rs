@@ -1,6 +1,6 @@
 //! Queries of recounts.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 use tollgate_proto::TenantId;
 
@@ -13,6 +13,23 @@ pub(super) async fn first_record_at(
     sqlx::query_scalar!("SELECT min(at) FROM usage_records WHERE tenant_id = $1", tenant.uuid())
         .fetch_one(connection)
         .await
+}
+
+/// Whether anything was counted towards these days, the last one included.
+pub(super) async fn any_sums(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    first: NaiveDate,
+    last: NaiveDate,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM usage_daily WHERE tenant_id = $1 AND day >= $2 AND day <= $3) AS "any!""#,
+        tenant.uuid(),
+        first,
+        last,
+    )
+    .fetch_one(connection)
+    .await
 }
 
 pub(super) async fn set_days_zone(

@@ -34,11 +34,12 @@ pub(super) async fn report(
                       cost
                FROM combined JOIN usage_dimensions ON tenant_id = $1 AND id = dimension_id
                UNION ALL
-               SELECT team, agent, user_email, server, tool, currency, 1, forwarded::int, (outcome = 'refused')::int,
-                      input_tokens, output_tokens, cost
+               SELECT team, agent, user_email, server, tool, COALESCE(rating.currency, r.currency), 1, forwarded::int,
+                      (outcome = 'refused')::int, input_tokens, output_tokens, COALESCE(rating.cost, r.cost)
                FROM UNNEST($7::timestamptz[], $8::timestamptz[]) AS span (first, last)
-               JOIN usage_records ON tenant_id = $1 AND at >= first AND at < last
+               JOIN usage_records AS r ON tenant_id = $1 AND at >= first AND at < last
                    AND event_day >= (first AT TIME ZONE 'UTC')::date AND event_day <= (last AT TIME ZONE 'UTC')::date
+               LEFT JOIN LATERAL last_rating(r.tenant_id, r.event_day, r.call_id) AS rating ON true
            )
            SELECT CASE $2 WHEN 'team' THEN team WHEN 'agent' THEN agent WHEN 'user' THEN user_email
                           WHEN 'server' THEN server ELSE tool END AS "name!",

@@ -43,6 +43,14 @@ pub(in crate::usage) async fn day(app: &App, tenant: TenantId, date: NaiveDate) 
     Ok(wrong)
 }
 
+/// Waits until nobody else rebuilds the tenant's rollups or rates its records anew, and holds up who wants to.
+///
+/// # Errors
+/// When Postgres is away.
+pub(in crate::usage) async fn take_turn(connection: &mut PgConnection, tenant: TenantId) -> Result<(), sqlx::Error> {
+    sql::take_turn(connection, tenant).await
+}
+
 /// Moves what a change of zones leaves between days that can be counted anew and days that cannot: the last of these
 /// ends where the first of those begins, in the new zone rather than in the old one.
 ///

@@ -27,8 +27,10 @@ pub(super) async fn unnamed_combinations(
 ) -> Result<Vec<Combination>, sqlx::Error> {
     sqlx::query!(
         r#"SELECT DISTINCT team_id, team, cost_center, agent_id, agent, user_id, user_email, server_id, server, tool, method,
-                  outcome, currency, labels AS "labels: Json<BTreeMap<String, String>>"
-           FROM usage_records
+                  outcome, COALESCE(last.currency, r.currency) AS "currency!",
+                  labels AS "labels: Json<BTreeMap<String, String>>"
+           FROM usage_records AS r
+           LEFT JOIN LATERAL last_rating(r.tenant_id, r.event_day, r.call_id) AS last ON true
            WHERE tenant_id = $1 AND at >= $2 AND at < $3
              AND event_day >= ($2::timestamptz AT TIME ZONE 'UTC')::date
              AND event_day <= ($3::timestamptz AT TIME ZONE 'UTC')::date"#,

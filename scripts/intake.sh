@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Measures how many usage records a second one control plane stores: as released, on a PostgreSQL of its own that keeps what
+# it commits, with simulated data planes on the same cores. RECORDS, DATA_PLANES and PROFILE (release) say how.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+workspace=$(mktemp -d /tmp/tollgate-intake.XXXXXX)
+chmod 711 "$workspace"
+source scripts/postgres.sh
+trap 'kill "${control_plane:-}" 2>/dev/null; stop_postgres' EXIT
+
+export SQLX_OFFLINE=true
+PROFILE=${PROFILE:-release}
+cargo build --profile "$PROFILE" -p tollgate
+built=$([[ $PROFILE == dev ]] && echo debug || echo "$PROFILE")
+start_postgres "$(free_port)" "${POSTGRES_OPTIONS:-}"
+
+http=$(free_port) grpc=$(free_port) ops=$(free_port)
+head -c 32 /dev/urandom | base64 >"$workspace/master-key"
+chmod 600 "$workspace/master-key"
+TOLLGATE_ENROLLMENT_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+export TOLLGATE_ENROLLMENT_TOKEN
+"target/$built/tollgate" control-plane --database-url "$TOLLGATE_TEST_DATABASE_URL" \
+    --master-key-file "$workspace/master-key" --admin-token-file "$workspace/admin-token" \
+    --control-addr "127.0.0.1:$http" --grpc-addr "127.0.0.1:$grpc" --control-ops-addr "127.0.0.1:$ops" \
+    --public-control-url "http://127.0.0.1:$http" --public-data-url http://127.0.0.1:9 2>"$workspace/log" &
+control_plane=$!
+until curl -fs "http://127.0.0.1:$ops/readyz" >/dev/null; do
+    kill -0 "$control_plane" || { cat "$workspace/log" >&2; exit 1; }
+    sleep 0.2
+done
+
+# Fifty prices: for everything, for each server, and for some tools.
+tenant=http://127.0.0.1:$http/api/v1/tenants/default
+bearer="authorization: Bearer $(cat "$workspace/admin-token")"
+python3 - >"$workspace/prices.json" <<'PRICES'
+import json
+matches = ["*"] + [f"server-{n}:*" for n in range(20)] + [f"server-{n % 20}:tool_{n}" for n in range(29)]
+prices = [{"match": match, "per_call": f"0.0{1 + n}", "per_1k_output_tokens": "0.002", "per_second": "0.0005"}
+          for n, match in enumerate(matches)]
+print(json.dumps({"spec": {"effective_from": "2020-01-01", "currency": "EUR", "prices": prices}}))
+PRICES
+curl -fsS -o /dev/null -X PUT -H "$bearer" -H 'content-type: application/json' \
+    --data-binary "@$workspace/prices.json" "$tenant/price-books/standard"
+TOLLGATE_BENCH_TENANT=$(curl -fsS -H "$bearer" "$tenant" | python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')
+
+export TOLLGATE_BENCH_TENANT TOLLGATE_GRPC_URL=https://127.0.0.1:$grpc TOLLGATE_BENCH_FOLDER=$workspace/data-planes \
+    TOLLGATE_BENCH_RECORDS=${RECORDS:-360000} TOLLGATE_BENCH_DATA_PLANES=${DATA_PLANES:-4}
+cargo bench --profile "$PROFILE" -p tollgate-data-plane --bench intake
