@@ -23,7 +23,7 @@ use crate::{
         method::Method,
         version::Era,
     },
-    metering::{Charged, Tally},
+    metering::{Charged, Tally, Usage},
     refusal::Refusal,
     telemetry::{metrics::Operation, span::CallSpan},
     usage::Intent,
@@ -154,6 +154,16 @@ impl Call {
     pub fn span(&mut self) -> &CallSpan {
         let (gateway, header, state) = (&self.gateway, &self.header_traceparent, &self.header_tracestate);
         self.span.get_or_insert_with(|| gateway.tracing.call(None, header.as_deref(), state.as_deref()))
+    }
+
+    /// The record as far as the stages have filled it in; what is measured is not in it yet.
+    pub(crate) const fn known(&self) -> &UsageRecord {
+        &self.record
+    }
+
+    /// The tokens that it will come to, each way; `None` where it uses none.
+    pub(crate) fn expected_usage(&self) -> Option<Usage> {
+        self.method?.is_executing().then(|| self.gateway.meter.expected_usage(&self.record))
     }
 
     /// As many tokens as it will come to, as far as its tool's calls of before tell; `None` where it uses none.

@@ -27,10 +27,10 @@ use tollgate_proto::TenantId;
 
 use crate::{
     gateway::Gateway,
-    policy::Limit,
+    policy::{Budget, Limit},
     store::{
-        Admission, Charge, ChargedAt, Demand, Owner, Place, RingState, SessionId, Settlement, Store, StoreError,
-        Verdict,
+        Admission, Charge, ChargedAt, Demand, Owner, Place, RingState, SessionId, Settled, Settlement, Spend, Spent,
+        Store, StoreError, Verdict,
     },
     telemetry::metrics::{CountedAt, Metrics},
 };
@@ -65,6 +65,8 @@ pub struct Request<'a> {
     pub session: Option<&'a SessionId>,
     /// Those that the demand is of.
     pub limits: &'a [&'a Limit],
+    /// The same of its spends.
+    pub budgets: &'a [Arc<Budget>],
     /// How many data planes share them.
     pub data_planes: u32,
     /// When it asks.
@@ -89,6 +91,8 @@ pub struct Taken {
     charges: Vec<Charged>,
     /// Where it runs.
     pub places: Vec<Place>,
+    /// What was taken of budgets.
+    pub spends: Vec<Spend>,
     counted: CountedAt,
 }
 
@@ -115,8 +119,8 @@ impl Judged {
             Charged { charge: *charge, slot, is_leased }
         };
         let charges = self.demand.charges.iter().zip(self.admission.charged_at.slots()).map(charged);
-        let places = self.demand.places.clone();
-        Taken { tenant: request.owner.tenant, charges: charges.collect(), places, counted: self.counted }
+        let (places, spends) = (self.demand.places.clone(), self.demand.spends.clone());
+        Taken { tenant: request.owner.tenant, charges: charges.collect(), places, spends, counted: self.counted }
     }
 }
 
@@ -125,7 +129,7 @@ impl Taken {
     #[must_use]
     pub fn take_places(&mut self) -> Self {
         let places = std::mem::take(&mut self.places);
-        Self { tenant: self.tenant, charges: Vec::new(), places, counted: self.counted }
+        Self { tenant: self.tenant, charges: Vec::new(), places, spends: Vec::new(), counted: self.counted }
     }
 }
 
@@ -232,8 +236,14 @@ impl Counters {
 
     /// Charges what it came to in the place of what was expected, where that is known now, and gives the places back. Off the
     /// caller's clock, and at once: who sends one call after the other has to find room.
-    pub fn settle(&self, gateway: &Arc<Gateway>, taken: Taken, actual: impl Fn(&Charge) -> Option<u32>) {
-        let Taken { tenant, charges, places, counted } = taken;
+    pub fn settle(
+        &self,
+        gateway: &Arc<Gateway>,
+        taken: Taken,
+        actual: impl Fn(&Charge) -> Option<u32>,
+        spends: Vec<Spent>,
+    ) {
+        let Taken { tenant, charges, places, counted, .. } = taken;
         let settled = |is_leased| {
             let charges = charges.iter().filter(move |charged| charged.is_leased == is_leased);
             let settled = charges.filter_map(|Charged { charge, slot, .. }| {
@@ -242,17 +252,19 @@ impl Counters {
             settled.collect::<Vec<_>>()
         };
         if counted == CountedAt::Here {
-            self.alone.settle(tenant, &[settled(false), settled(true)].concat(), &places);
+            let charges = [settled(false), settled(true)].concat();
+            self.alone.settle(tenant, Settled { charges: &charges, places: &places, spends: &spends });
             return;
         }
         self.settling.add(tenant, settled(true));
-        let settlements = settled(false);
-        if settlements.is_empty() && places.is_empty() {
+        let charges = settled(false);
+        if charges.is_empty() && places.is_empty() && spends.is_empty() {
             return;
         }
         let held = Arc::clone(gateway);
         let settled = async move {
-            if let Err(error) = held.store.settle(tenant, &settlements, &places).await {
+            let settled = Settled { charges: &charges, places: &places, spends: &spends };
+            if let Err(error) = held.store.settle(tenant, settled).await {
                 tracing::warn!(%error, "what a call was charged stays as it was expected");
             }
         };
@@ -307,7 +319,7 @@ fn rest_of(demand: &Demand, draws: &[Draw]) -> Demand {
         Draw::Ask { in_advance } => Some(Charge { cost: charge.cost.saturating_add(*in_advance), ..*charge }),
         Draw::Leased { .. } => None,
     });
-    Demand { charges: charges.collect(), places: demand.places.clone() }
+    Demand { charges: charges.collect(), places: demand.places.clone(), spends: demand.spends.clone() }
 }
 
 /// Nothing in advance any more; false when nothing was.

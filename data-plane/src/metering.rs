@@ -82,7 +82,15 @@ impl Meter {
     /// calls of its tool do not exceed.
     #[must_use]
     pub fn expect(&self, record: &UsageRecord) -> u64 {
-        self.expected_input(record).saturating_add(self.expected.output(&record.server_id, &record.tool))
+        let Usage { input, output } = self.expected_usage(record);
+        input.saturating_add(output)
+    }
+
+    /// The same, each way.
+    #[must_use]
+    pub fn expected_usage(&self, record: &UsageRecord) -> Usage {
+        let output = self.expected.output(&record.server_id, &record.tool);
+        Usage { input: self.expected_input(record), output }
     }
 
     /// Calls that wait to be counted.

@@ -5,6 +5,7 @@
 //! no policy that arrives or is refused takes one away.
 
 pub mod access;
+pub mod budgets;
 mod convert;
 pub mod disk;
 pub mod freshness;
@@ -33,6 +34,7 @@ use tollgate_proto::{
 };
 
 pub use access::{Access, AccessError, Credential, Identity, OauthClient, Proof};
+pub use budgets::{Budget, BudgetError, Budgets, Ledger, Period};
 pub use convert::SnapshotError;
 pub use disk::Shelf;
 pub use freshness::{Currency, Freshness, Stale, Staleness};
@@ -64,6 +66,7 @@ pub struct Policies {
     shelf: Shelf,
     lease: watch::Sender<Lease>,
     data_planes: AtomicU32,
+    ledger: Ledger,
     /// What the shelf knows of the last heartbeat, in unix seconds.
     heard_noted_at: AtomicI64,
     forgot_at: Mutex<Instant>,
@@ -83,6 +86,7 @@ impl Policies {
             synced: watch::Sender::new(false),
             lease: watch::Sender::new(Lease::none(age(shelf.heard_at(), now), Instant::now())),
             data_planes: AtomicU32::new(1),
+            ledger: Ledger::default(),
             heard_noted_at: AtomicI64::new(i64::MIN),
             forgot_at: Mutex::new(Instant::now()),
             withdrawn: Mutex::new(false),
@@ -158,6 +162,18 @@ impl Policies {
     #[must_use]
     pub fn data_planes(&self) -> u32 {
         self.data_planes.load(Ordering::Relaxed).max(1)
+    }
+
+    /// What the ledger has of budgets.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Whether a control plane was heard since this data plane started.
+    #[must_use]
+    pub fn was_heard(&self) -> bool {
+        self.lease.borrow().heard_until().is_none()
     }
 
     fn set_data_planes(&self, data_planes: u32) {

@@ -15,10 +15,12 @@ use crate::{
 mod challenge;
 mod exhausted;
 mod facts;
+mod overspent;
 
 pub use challenge::{Challenge, TokenFault};
 pub use exhausted::{Exhausted, Unit};
 pub use facts::Facts;
+pub use overspent::Overspent;
 
 /// Why a call is turned away. The texts are for agents and the people who run them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -202,6 +204,9 @@ pub enum Refusal {
         /// When this request would pass.
         retry_after_s: u32,
     },
+    /// A budget is used up.
+    #[error(transparent)]
+    BudgetExhausted(Box<Overspent>),
     /// A legacy request that needs a session came without one.
     #[error("this request needs the `Mcp-Session-Id` that `initialize` answered with")]
     SessionRequired,

@@ -14,19 +14,21 @@ pub mod memory;
 pub mod redis;
 mod ring;
 mod session;
+mod spending;
 mod waiting;
 
 #[cfg(test)]
 mod tests;
 
 pub use admission::{
-    Admission, Charge, ChargedAt, Class, Demand, Loaded, Meter, Place, RingKey, RingState, Settlement, Verdict,
+    Admission, Charge, ChargedAt, Class, Demand, Loaded, Meter, Place, RingKey, RingState, Settled, Settlement, Verdict,
 };
 pub use announcement::{Announcement, Announcements, ChangedList, SessionChange};
 pub use bridge_leg::BridgeLeg;
 pub use listing::{Kept, Listed, Listing, UpstreamKey};
 pub use mailbox::{MAIL_BYTES_MAX, MAIL_MAX, Mail, MailboxId, MailboxIdError};
 pub use session::{Leg, Owner, Session, SessionId, SessionIdError, Subscribed, Subscription};
+pub use spending::{BudgetKey, Fit, SPENT_MAX, Spend, SpendState, Spent};
 use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
@@ -211,8 +213,8 @@ impl Store {
         }
     }
 
-    /// Loads the session, if one is named, and slides its expiry; then tests every ring and every place and charges all
-    /// of them or none. One round trip. A missing session and a refusal charge nothing.
+    /// Loads the session, if one is named, and slides its expiry; then tests every ring, every place and every budget and
+    /// charges all of them or none. One round trip. A missing session and a refusal charge nothing.
     ///
     /// # Errors
     /// When the store is away.
@@ -223,7 +225,7 @@ impl Store {
         demand: &Demand,
     ) -> Result<Admission, StoreError> {
         match self {
-            Self::Memory(store) => Ok(store.admit(owner, session, demand)),
+            Self::Memory(store) => store.admit(owner, session, demand),
             Self::Redis(store) => store.admit(owner, session, demand).await,
         }
     }
@@ -243,19 +245,15 @@ impl Store {
     /// settlement would be credit.
     ///
     /// # Errors
-    /// When the store is away; the charges then stay until they leave the window, and the places for [`PLACE_S`].
-    pub async fn settle(
-        &self,
-        tenant: TenantId,
-        settlements: &[Settlement],
-        places: &[Place],
-    ) -> Result<(), StoreError> {
+    /// When the store is away; the charges then stay until they leave the window, the places for [`PLACE_S`], and what was
+    /// expected of budgets for the period.
+    pub async fn settle(&self, tenant: TenantId, settled: Settled<'_>) -> Result<(), StoreError> {
         match self {
             Self::Memory(store) => {
-                store.settle(tenant, settlements, places);
+                store.settle(tenant, settled);
                 Ok(())
             }
-            Self::Redis(store) => store.settle(tenant, settlements, places).await,
+            Self::Redis(store) => store.settle(tenant, settled).await,
         }
     }
 

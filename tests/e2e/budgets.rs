@@ -1,7 +1,9 @@
-//! Budgets: from a file to what is spent.
+//! Budgets: from a file to what is spent, and to calls that are turned away.
 
 use serde_json::{Value, json};
 use tollgate_tests::{Deployment, eventually_true};
+
+mod held;
 
 const BUDGETS: &str = r#"
 apiVersion: tollgate/v1

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
 use tollgate_data_plane::store::{
-    Charge, Class, Demand, Leg, Meter, Owner, Place, RingKey, Session, SessionId, Settlement, Store, Verdict,
+    Charge, Class, Demand, Leg, Meter, Owner, Place, RingKey, Session, SessionId, Settled, Settlement, Store, Verdict,
 };
 use tollgate_proto::{AgentId, CallId, InstanceId, LimitId, ServerId, TenantId};
 
@@ -84,7 +84,7 @@ impl What {
             Self::Settle(demand) => {
                 let of = |charge: &Charge| Settlement { charge: *charge, slot: 0, actual: 7 };
                 let settlements: Vec<_> = demand.charges.iter().map(of).collect();
-                store.settle(owner.tenant, &settlements, &[]).await.expect("Redis runs");
+                store.settle(owner.tenant, Settled::of(&settlements)).await.expect("Redis runs");
             }
         }
     }
@@ -104,12 +104,16 @@ fn charge(meter: Meter) -> Charge {
 }
 
 fn rings(charges: Vec<Charge>) -> Demand {
-    Demand { charges, places: Vec::new() }
+    Demand { charges, ..Demand::default() }
 }
 
 /// One call that takes its place again and again.
 fn with_places(charges: Vec<Charge>) -> Demand {
-    Demand { charges, places: vec![Place { limit: LimitId::new(), places: PLENTY, call: CallId::new() }] }
+    Demand {
+        charges,
+        places: vec![Place { limit: LimitId::new(), places: PLENTY, call: CallId::new() }],
+        ..Demand::default()
+    }
 }
 
 fn session(owner: Owner) -> Session {

@@ -80,7 +80,7 @@ impl Rest {
         let usage = std::mem::take(&mut self.tally).write(gateway, &mut self.record);
         if let Some(charged) = self.charged.take() {
             // By our own count, whatever the server says: it does not decide how much an agent may use.
-            charged.settle(gateway, usage.input.saturating_add(usage.output));
+            charged.settle(gateway, usage.input.saturating_add(usage.output), &self.record);
         }
         self.end_span();
         match self.intent {

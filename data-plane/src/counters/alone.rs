@@ -3,6 +3,8 @@
 //! A limit that is kept locally is kept by each data plane to its share: nine tenths of the limit, divided by their number.
 //! What was let through meanwhile is charged to the store when it is back.
 //!
+//! A budget is not shared out: each data plane counts what it spends itself, on top of what the ledger has.
+//!
 //! Invariant: all data planes together, each alone, let no more through in any window than the limit.
 
 use tollgate_proto::TenantId;
@@ -10,7 +12,7 @@ use tollgate_proto::TenantId;
 use super::{Judged, Request};
 use crate::{
     policy::OnStoreOutage,
-    store::{Charge, Demand, Place, Settlement, Store, StoreError, memory},
+    store::{Charge, Demand, Place, Settled, Settlement, Spend, Store, StoreError, memory},
     telemetry::metrics::CountedAt,
 };
 
@@ -27,7 +29,8 @@ impl Alone {
     /// Judges by this data plane's share of every limit; none when that is not for it to decide: a limit denies while
     /// counters are away or is too small to be shared, or the message belongs to a session, which nobody else knows.
     pub(super) fn admit(&self, request: Request<'_>, demand: &Demand) -> Option<Judged> {
-        let on_outage = request.limits.iter().map(|limit| limit.on_store_outage);
+        let of_limits = request.limits.iter().map(|limit| limit.on_store_outage);
+        let on_outage = of_limits.chain(request.budgets.iter().map(|budget| budget.on_store_outage));
         if request.session.is_some() || on_outage.max() == Some(OnStoreOutage::Deny) {
             return None;
         }
@@ -38,20 +41,22 @@ impl Alone {
         let demand = Demand {
             charges: demand.charges.iter().filter(|charge| is_local(charge.key.limit)).copied().collect(),
             places: demand.places.iter().filter(|place| is_local(place.limit)).copied().collect(),
+            spends: local_spends(request, demand),
         };
         let charges = demand.charges.iter().map(|charge| share_of(charge, request.data_planes));
         let places = demand.places.iter().map(|place| {
             let places = share(place.places, request.data_planes)?;
             Some(Place { places, ..*place })
         });
-        let demand = Demand { charges: charges.collect::<Option<_>>()?, places: places.collect::<Option<_>>()? };
+        let (charges, places) = (charges.collect::<Option<_>>()?, places.collect::<Option<_>>()?);
+        let demand = Demand { charges, places, ..demand };
         let counted = if demand.is_empty() { CountedAt::Nowhere } else { CountedAt::Here };
-        let admission = self.counters.admit(request.owner, None, &demand);
+        let admission = self.counters.admit(request.owner, None, &demand).ok()?;
         Some(Judged { demand, admission, counted })
     }
 
-    pub(super) fn settle(&self, tenant: TenantId, settlements: &[Settlement], places: &[Place]) {
-        self.counters.settle(tenant, settlements, places);
+    pub(super) fn settle(&self, tenant: TenantId, settled: Settled<'_>) {
+        self.counters.settle(tenant, settled);
     }
 
     /// Whether something was let through that the store does not know.
@@ -68,13 +73,23 @@ impl Alone {
         for (tenant, charges) in self.counters.take_rings() {
             let used = charges.into_iter().map(|charge| Settlement { charge, slot: 0, actual: charge.cost });
             let used: Vec<_> = used.collect();
-            if let Err(error) = store.settle(tenant, &used, &[]).await {
-                self.counters.settle(tenant, &used, &[]);
+            if let Err(error) = store.settle(tenant, Settled::of(&used)).await {
+                self.counters.settle(tenant, Settled::of(&used));
                 told = Err(error);
             }
         }
         told
     }
+}
+
+/// What is spent is counted here on top of what the ledger was known to have. What it has not heard of by the time the
+/// store is back it will hear of: nothing has to be told.
+fn local_spends(request: Request<'_>, demand: &Demand) -> Vec<Spend> {
+    let is_local = |spend: &&Spend| {
+        let of = request.budgets.iter().find(|budget| budget.id == spend.key.budget);
+        of.is_some_and(|budget| budget.on_store_outage == OnStoreOutage::Local)
+    };
+    demand.spends.iter().filter(is_local).copied().collect()
 }
 
 fn share_of(charge: &Charge, data_planes: u32) -> Option<Charge> {

@@ -16,7 +16,7 @@ use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tollgate_proto::TenantId;
 
-use crate::store::{Charge, RingKey, Settlement, Store};
+use crate::store::{Charge, RingKey, Settled, Settlement, Store};
 
 const TOGETHER_FOR: Duration = Duration::from_millis(10);
 /// How many go to the store in one function: it does nothing else meanwhile.
@@ -65,7 +65,7 @@ impl Settling {
         }
         for (tenant, settlements) in tenants {
             for together in settlements.chunks(AT_ONCE_MAX) {
-                if let Err(error) = store.settle(tenant, together, &[]).await {
+                if let Err(error) = store.settle(tenant, Settled::of(together)).await {
                     tracing::warn!(%error, %tenant, "what calls were charged stays as it was expected");
                     break;
                 }

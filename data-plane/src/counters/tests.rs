@@ -38,7 +38,7 @@ fn one_of(limit: &Limit) -> Demand {
     let key = RingKey { limit: limit.id, meter: Meter::Requests(Class::Executing) };
     let Rate { count, window_s } = limit.requests.expect("a rate");
     let window_s = window_s + if limit.is_leased { LEASE_S } else { 0 };
-    Demand { charges: vec![Charge { key, limit: count, window_s, cost: 1 }], places: Vec::new() }
+    Demand { charges: vec![Charge { key, limit: count, window_s, cost: 1 }], ..Demand::default() }
 }
 
 /// Data planes that share a store, and what they let through.
@@ -90,7 +90,7 @@ impl Fleet {
     async fn call(&mut self, data_plane: usize) -> Verdict {
         let limits = [&self.limit];
         let now = self.now();
-        let request = Request { owner: self.owner, session: None, limits: &limits, data_planes: 3, now };
+        let request = Request { owner: self.owner, session: None, limits: &limits, budgets: &[], data_planes: 3, now };
         let counters = &self.data_planes[data_plane];
         let judged = counters.admit(&self.store, &self.metrics, request, one_of(&self.limit)).await.expect("an answer");
         self.asked += usize::from(judged.counted == CountedAt::Store);
@@ -191,9 +191,9 @@ fn away() -> Store {
 }
 
 async fn alone(counters: &Counters, owner: Owner, limits: &[&Limit], places: Vec<Place>) -> Result<Judged, StoreError> {
-    let request = Request { owner, session: None, limits, data_planes: 3, now: Instant::now() };
+    let request = Request { owner, session: None, limits, budgets: &[], data_planes: 3, now: Instant::now() };
     let charges = limits.iter().filter(|limit| limit.requests.is_some()).flat_map(|limit| one_of(limit).charges);
-    let demand = Demand { charges: charges.collect(), places };
+    let demand = Demand { charges: charges.collect(), places, ..Demand::default() };
     counters.admit(&away(), &Metrics::new(), request, demand).await
 }
 
@@ -243,7 +243,8 @@ async fn places_are_shared_too() {
 async fn what_was_let_through_alone_is_charged_when_the_store_is_back() {
     let (counters, back, limit) = (Counters::default(), Store::memory(), Limit { is_leased: false, ..limit(100) });
     let owner = owner();
-    let request = Request { owner, session: None, limits: &[&limit], data_planes: 3, now: Instant::now() };
+    let request =
+        Request { owner, session: None, limits: &[&limit], budgets: &[], data_planes: 3, now: Instant::now() };
     for _ in 0..20 {
         counters.admit(&away(), &Metrics::new(), request, one_of(&limit)).await.expect("it decides");
     }

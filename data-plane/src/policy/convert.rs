@@ -20,7 +20,7 @@ use tollgate_proto::{
 use crate::{
     mcp::version::Era,
     policy::{
-        Access, AccessError, Egress, LimitError, Limits, Staleness, Via,
+        Access, AccessError, BudgetError, Budgets, Egress, LimitError, Limits, Staleness, Via,
         snapshot::{Agent, Instance, Server, Team, Tenant, Transport, UsageReports, User},
         toolset::{SelectionError, Toolset, Toolsets},
     },
@@ -74,6 +74,9 @@ pub enum SnapshotError {
     /// A limit that cannot be kept.
     #[error(transparent)]
     Limit(#[from] LimitError),
+    /// A budget that cannot be kept.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
     /// A tool of a toolset that could not be told from another, or whose server is not there.
     #[error("toolset `{toolset}`, tool `{tool}`: {fault}")]
     Toolset {
@@ -111,6 +114,7 @@ impl Tenant {
             egress: egress(&policy.egress_allow)?,
             agents: policy.agents.iter().map(agent).collect::<Result<_, _>>()?,
             limits: Limits::read(&policy.limits)?,
+            budgets: Budgets::read(policy)?,
             users: policy.users.iter().map(user).collect::<Result<_, _>>()?,
             passed_headers: passed_headers(servers.values()),
             toolsets: toolsets(&policy.toolsets, &servers)?,

@@ -112,13 +112,13 @@ pub enum LimitError {
 }
 
 impl OnStoreOutage {
-    fn read(sent: &wire::Limit) -> Result<Self, LimitError> {
-        match wire::OnStoreOutage::try_from(sent.on_store_outage) {
-            Ok(wire::OnStoreOutage::Unspecified) => Ok(Self::Local),
-            Ok(wire::OnStoreOutage::Deny) => Ok(Self::Deny),
-            Ok(wire::OnStoreOutage::Open) => Ok(Self::Open),
-            Err(_) => Err(LimitError::OnStoreOutage(sent.name.clone())),
-        }
+    /// `None`: not known here.
+    pub(super) fn read(sent: i32) -> Option<Self> {
+        Some(match wire::OnStoreOutage::try_from(sent).ok()? {
+            wire::OnStoreOutage::Unspecified => Self::Local,
+            wire::OnStoreOutage::Deny => Self::Deny,
+            wire::OnStoreOutage::Open => Self::Open,
+        })
     }
 }
 
@@ -181,6 +181,7 @@ impl Limits {
             On::Tenant(_) => (&mut self.tenant, Subject::Tenant),
         };
         let id = sent.id.parse()?;
+        let on_store_outage = OnStoreOutage::read(sent.on_store_outage);
         held.push(Arc::new(Limit {
             id,
             name: sent.name.clone(),
@@ -188,7 +189,7 @@ impl Limits {
             requests,
             tokens,
             concurrency,
-            on_store_outage: OnStoreOutage::read(sent)?,
+            on_store_outage: on_store_outage.ok_or_else(|| LimitError::OnStoreOutage(sent.name.clone()))?,
             is_leased: sent.leased,
         }));
         Ok(())

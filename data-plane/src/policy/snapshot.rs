@@ -14,7 +14,7 @@ use tollgate_proto::{AgentId, InstanceId, Name, ServerId, TeamId, TenantId, User
 use crate::{
     endpoint::Target,
     mcp::{header, version::Era},
-    policy::{Access, Egress, Limits, Staleness, Toolsets, Via},
+    policy::{Access, Budgets, Egress, Limits, Staleness, Toolsets, Via},
     seal::SealingKeys,
 };
 
@@ -87,6 +87,8 @@ pub struct Tenant {
     pub book: Book,
     /// How much of it.
     pub limits: Limits,
+    /// And for how much money.
+    pub budgets: Budgets,
     /// What seals values that travel through its agents.
     pub sealing: SealingKeys,
     /// Headers of agents that are passed on to any of its servers.

@@ -184,8 +184,10 @@ fn receive(message: watch_response::Message, policies: &Policies, line: &mut Lin
         watch_response::Message::Removed(removed) => Step::Removed(removed.tenant_id),
         watch_response::Message::Synced(_) => Step::Synced,
         watch_response::Message::Question(question) => Step::Question(question),
-        // Nothing that is kept here depends on it.
-        watch_response::Message::BudgetStates(_) => return None,
+        watch_response::Message::BudgetStates(states) => {
+            policies.ledger().hear(&states);
+            return None;
+        }
     };
     line.push(step);
     None

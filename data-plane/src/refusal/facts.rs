@@ -76,6 +76,7 @@ impl Refusal {
                 };
                 facts(reason, S::TOO_MANY_REQUESTS, 42900)
             }
+            Self::BudgetExhausted(_) => facts("budget_exhausted", S::TOO_MANY_REQUESTS, 42900),
             Self::SessionRequired => facts("session_required", S::BAD_REQUEST, 40000),
             Self::SessionUnknown => facts("session_unknown", S::NOT_FOUND, 40400),
             Self::UpstreamUnavailable { .. } => facts("upstream_unavailable", S::BAD_GATEWAY, 50200),
@@ -121,6 +122,7 @@ impl Refusal {
                 "window_s": what.window_s(),
                 "retry_after_s": retry_after_s,
             }),
+            Self::BudgetExhausted(overspent) => overspent.data(),
             _ => Value::Null,
         };
         if let Value::Object(data) = data { data } else { Map::new() }

@@ -53,6 +53,19 @@ fn reached(what: Exhausted) -> Refusal {
     }
 }
 
+fn overspent() -> Refusal {
+    Refusal::BudgetExhausted(Box::new(Overspent {
+        budget: "month".to_owned(),
+        on: Subject::Team,
+        agent: "bot".to_owned(),
+        currency: "EUR".parse().expect("a currency"),
+        amount: 500.into(),
+        spent: "499.98".parse().expect("an amount"),
+        expected_cost: "0.05".parse().expect("an amount"),
+        reset_at: Some(1_796_083_200),
+    }))
+}
+
 /// One of each; the compiler asks for a line here when a variant is added, by the match in `facts`.
 fn all() -> Vec<Refusal> {
     let server = || "demo".to_owned();
@@ -90,6 +103,7 @@ fn all() -> Vec<Refusal> {
         reached(Exhausted::Requests(MINUTE)),
         reached(Exhausted::Tokens(MINUTE)),
         reached(Exhausted::Places(3)),
+        overspent(),
         Refusal::SessionRequired,
         Refusal::SessionUnknown,
         Refusal::UpstreamUnavailable { server: server() },
@@ -202,6 +216,22 @@ fn what_can_be_tried_again_says_when() {
         let waits = refusal.headers().contains_key(RETRY_AFTER);
         let status = refusal.facts().status;
         let temporary = status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS;
-        assert_eq!(waits, temporary, "{refusal}");
+        // Until when a budget is used up depends on people too.
+        let is_budget = matches!(refusal, Refusal::BudgetExhausted(_));
+        assert_eq!(waits, temporary && !is_budget, "{refusal}");
     }
+}
+
+#[test]
+fn a_budget_that_is_used_up_says_how_much_of_what_and_until_when() {
+    let refusal = overspent();
+    assert_eq!(
+        refusal.to_string(),
+        "budget `month` on the team is used up for agent `bot`: of 500 EUR 499.98 are spent, and this call may cost 0.05. \
+         It begins anew at 2026-12-01T00:00:00Z: an administrator can raise it"
+    );
+    assert_eq!((refusal.facts().status, refusal.facts().reason), (StatusCode::TOO_MANY_REQUESTS, "budget_exhausted"));
+    let data = refusal.data();
+    assert_eq!((&data["spent"], &data["reset_at"]), (&"499.98".into(), &"2026-12-01T00:00:00Z".into()));
+    assert_eq!((&data["retryable"], refusal.headers().get(RETRY_AFTER)), (&false.into(), None));
 }

@@ -1,13 +1,14 @@
-//! Stage 6, admit: one round trip to the store that loads the session and charges every limit that applies.
+//! Stage 6, admit: one round trip to the store that loads the session and charges every limit and budget that applies.
 //!
 //! Invariant: a refused call is charged nowhere, and no server has seen it.
 
 mod demand;
 mod headers;
+mod spending;
 
 use std::time::Instant;
 
-use tollgate_proto::LimitId;
+use tollgate_proto::{BudgetId, LimitId};
 
 use crate::{
     call::Call,
@@ -19,15 +20,17 @@ use crate::{
     },
     metering::Charged,
     policy::{Limit, Party},
-    refusal::{Exhausted, Refusal},
+    refusal::{Exhausted, Overspent, Refusal},
     stage::{
         authorize::Permit,
         currency::Current,
         identify::Caller,
         route::{Route, SessionRef},
     },
-    store::{Class, Demand, Loaded, Meter, Owner, RingKey, Session, SessionId, Store, Verdict},
+    store::{Class, Demand, Loaded, Meter, Owner, RingKey, Session, SessionId, SpendState, Store, Verdict},
 };
+
+use spending::Spending;
 
 /// Evidence that every limit had room, with the session that the call belongs to.
 #[derive(Debug)]
@@ -53,7 +56,7 @@ impl Admitted {
 /// Loads and charges.
 ///
 /// # Errors
-/// [`Refusal::LimitReached`], [`Refusal::SessionUnknown`], and [`Refusal::StoreUnavailable`] when the store is away.
+/// [`Refusal::LimitReached`], [`Refusal::BudgetExhausted`], [`Refusal::SessionUnknown`], and [`Refusal::StoreUnavailable`] when the store is away.
 pub async fn admit(
     call: &mut Call,
     gateway: &Gateway,
@@ -68,16 +71,24 @@ pub async fn admit(
         Some(SessionRef { id: Some(id), .. }) => Some(*id),
         Some(SessionRef { id: None, .. }) => return Err(Refusal::SessionUnknown),
     };
-    let limits: Vec<&Limit> = route.class().map(|_| limits(caller, route)).unwrap_or_default();
+    let party = party(caller, route);
+    let limits: Vec<&Limit> = route.class().map(|_| caller.tenant().limits.on(&party).collect()).unwrap_or_default();
+    let spending = match call.expected_usage() {
+        Some(expected) => Spending::of(&gateway.policies, caller.tenant(), &party, call.known(), expected),
+        None => Spending::default(),
+    };
     let request = Request {
         owner,
         session: session_id.as_ref(),
         limits: &limits,
+        budgets: &spending.budgets,
         data_planes: gateway.policies.data_planes(),
         now: Instant::now(),
     };
     let demand = match route.class() {
-        Some(class) => demand::of(&limits, class, call.id(), call.expected_tokens()),
+        Some(class) => {
+            Demand { spends: spending.spends.clone(), ..demand::of(&limits, class, call.id(), call.expected_tokens()) }
+        }
         None => Demand::default(),
     };
     if session_id.is_none() && demand.is_empty() {
@@ -86,7 +97,7 @@ pub async fn admit(
     let judged = gateway.counters.admit(&gateway.store, &gateway.metrics, request, demand).await?;
     call.limits(headers::of(&limits, &judged));
     if judged.admission.verdict == Verdict::Admitted {
-        call.charged(Charged::new(judged.taken(request)));
+        call.charged(Charged::new(judged.taken(request), &spending.budgets, caller.tenant().budgets.prices()));
     }
     let admission = judged.admission;
     let session = match (admission.session, session_id, route.session()) {
@@ -98,7 +109,11 @@ pub async fn admit(
         call.protocol_version(&session.protocol_version);
     }
     match admission.verdict {
-        Verdict::Refused { by, full, retry_after_s } => Err(refused(caller, &limits, &by, &full, retry_after_s)),
+        Verdict::Refused { by, full, over, retry_after_s } => Err(match over.first() {
+            // Which is not over in a moment.
+            Some(budget) => overspent(caller, &spending, *budget, &admission.spent),
+            None => refused(caller, &limits, &by, &full, retry_after_s),
+        }),
         Verdict::Admitted | Verdict::NotTested => Ok(Admitted { owner, session }),
     }
 }
@@ -119,16 +134,15 @@ pub async fn used_by(store: &Store, owner: Owner, caller: &Caller, named: &Sessi
     belongs(session, caller, named)
 }
 
-/// What the call has to pass.
-fn limits<'a>(caller: &'a Caller, route: &Route) -> Vec<&'a Limit> {
-    let party = Party {
+/// Whose limits and budgets the call has to pass.
+fn party<'a>(caller: &Caller, route: &'a Route) -> Party<'a> {
+    Party {
         agent: caller.agent().id,
         user: caller.user(),
         team: caller.team().id,
         server: route.server().map(|server| server.id),
         tool: route.tool().map(|(_, tool)| tool),
-    };
-    caller.tenant().limits.on(&party).collect()
+    }
 }
 
 /// A session is used where it was opened, in the revision that it negotiated.
@@ -170,4 +184,20 @@ fn refused(caller: &Caller, limits: &[&Limit], by: &[RingKey], full: &[LimitId],
         violated,
         retry_after_s,
     }
+}
+
+/// Names the budget that is closest to the caller of those that refuse.
+fn overspent(caller: &Caller, spending: &Spending, over: BudgetId, spent: &[SpendState]) -> Refusal {
+    let about = spending.about(over).and_then(|(budget, index, cost)| Some((budget, spent.get(index)?, cost)));
+    let Some((budget, state, cost)) = about else { unreachable!("what refuses was asked") };
+    Refusal::BudgetExhausted(Box::new(Overspent {
+        budget: budget.name.clone(),
+        on: budget.on,
+        agent: caller.agent().name.clone(),
+        currency: budget.currency,
+        amount: budget.amount,
+        spent: budget.money(state.spent),
+        expected_cost: cost,
+        reset_at: budget.period(spending.at()).end,
+    }))
 }

@@ -2,9 +2,12 @@
 //!
 //! Invariant: the answer holds one [`RingState`] per charge, in the order asked, unless the session is missing.
 
-use tollgate_proto::{CallId, LimitId};
+use tollgate_proto::{BudgetId, CallId, LimitId};
 
-use super::session::Session;
+use super::{
+    session::Session,
+    spending::{Fit, Spend, SpendState, Spent},
+};
 
 /// What kind of request a ring counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +43,8 @@ pub struct Demand {
     pub charges: Vec<Charge>,
     /// Among the calls that run at once. Each limit is named once.
     pub places: Vec<Place>,
+    /// Of budgets. Each is named once.
+    pub spends: Vec<Spend>,
 }
 
 /// A place among the calls that run at once under a limit.
@@ -78,6 +83,17 @@ pub struct Settlement {
     pub actual: u32,
 }
 
+/// What became of what requests took, once that is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settled<'a> {
+    /// Of rings.
+    pub charges: &'a [Settlement],
+    /// Among the calls that run: they are given back.
+    pub places: &'a [Place],
+    /// Of budgets.
+    pub spends: &'a [Spent],
+}
+
 /// What became of a request.
 #[derive(Debug, Clone)]
 pub struct Admission {
@@ -90,6 +106,8 @@ pub struct Admission {
     /// How many calls run under each limit after the verdict, in the order of the places; empty when the session is
     /// missing.
     pub running: Vec<u32>,
+    /// What is spent of each budget after the verdict, in the order of the spends; empty when the session is missing.
+    pub spent: Vec<SpendState>,
     /// What a settlement needs.
     pub charged_at: ChargedAt,
 }
@@ -116,6 +134,8 @@ pub enum Verdict {
         by: Vec<RingKey>,
         /// Each limit under which no place was free, in the order of the places.
         full: Vec<LimitId>,
+        /// Each budget that the request does not fit into, in the order of the spends.
+        over: Vec<BudgetId>,
         /// Whole seconds after which all rings have room, if nobody else takes it. One second less does not do. When a
         /// place gets free nobody can tell: without a ring that refuses, a second.
         retry_after_s: u32,
@@ -143,7 +163,7 @@ impl Demand {
     /// Whether nothing is taken.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.charges.is_empty() && self.places.is_empty()
+        self.charges.is_empty() && self.places.is_empty() && self.spends.is_empty()
     }
 }
 
@@ -167,16 +187,26 @@ impl ChargedAt {
 }
 
 impl Verdict {
-    /// The verdict that follows from what each ring says, and from under which limits no place was free.
-    pub(super) fn of(charges: &[Charge], rings: &[RingState], full: Vec<LimitId>) -> Self {
-        let refusing = || charges.iter().zip(rings).filter(|(_, ring)| ring.retry_after_s > 0);
+    /// The verdict that follows from what each ring says, from under which limits no place was free, and from what is spent.
+    pub(super) fn of(demand: &Demand, rings: &[RingState], full: Vec<LimitId>, spent: &[SpendState]) -> Self {
+        let refusing = || demand.charges.iter().zip(rings).filter(|(_, ring)| ring.retry_after_s > 0);
+        let over = demand.spends.iter().zip(spent).filter(|(_, state)| state.fit == Fit::Over);
+        let over: Vec<_> = over.map(|(spend, _)| spend.key.budget).collect();
         match refusing().map(|(_, ring)| ring.retry_after_s).max() {
-            None if full.is_empty() => Self::Admitted,
+            None if full.is_empty() && over.is_empty() => Self::Admitted,
             longest => {
                 let by = refusing().map(|(charge, _)| charge.key).collect();
-                Self::Refused { by, full, retry_after_s: longest.unwrap_or(1) }
+                Self::Refused { by, full, over, retry_after_s: longest.unwrap_or(1) }
             }
         }
+    }
+}
+
+impl<'a> Settled<'a> {
+    /// Of rings alone.
+    #[must_use]
+    pub const fn of(charges: &'a [Settlement]) -> Self {
+        Self { charges, places: &[], spends: &[] }
     }
 }
 
@@ -192,6 +222,7 @@ impl Admission {
             verdict: Verdict::NotTested,
             rings: Vec::new(),
             running: Vec::new(),
+            spent: Vec::new(),
             charged_at: ChargedAt(Vec::new()),
         }
     }

@@ -1,9 +1,11 @@
--- Tests every ring and every place and charges all or none. Before it goes `admit_in_session.lua` or `admit_alone.lua`.
--- KEYS: the session where there is one, then the rings, then the sets of calls that run. ARGV, from `given - 1` on: the number
--- of rings, then limit, seconds a slot, slots and cost of each ring, then call, seconds and number of places of each set.
+-- Tests every ring, every place and every budget and charges all or none. Before it goes `admit_in_session.lua` or
+-- `admit_alone.lua`.
+-- KEYS: the session where there is one, then the rings, then the sets of calls that run, then the budgets. ARGV, from
+-- `given - 2` on: the numbers of rings and of sets; limit, seconds a slot, slots and cost of each ring; call, seconds and number
+-- of places of each set; amount, what is known to be spent, cost and seconds of each budget.
 -- Answers { 0 when the session is missing, else 1; its fields; per ring: remaining, reset, retry after, slot; per set: how
--- many run, whether it was full }.
-local rings = tonumber(ARGV[given - 1])
+-- many run, whether it was full; per budget: what is spent, whether that was too much (1) or is not known (2) }.
+local rings, sets = tonumber(ARGV[given - 2]), tonumber(ARGV[given - 1])
 local charges, admitted = {}, true
 for index = 1, rings do
   local at = given + 4 * (index - 1)
@@ -15,13 +17,23 @@ for index = 1, rings do
 end
 
 local places = {}
-for index = 1, #KEYS - named - rings do
+for index = 1, sets do
   local at = given + 4 * rings + 3 * (index - 1)
   local key = KEYS[named + rings + index]
   local running = places_running(key, now)
   local full = running >= tonumber(ARGV[at + 2])
   places[index] = { key = key, call = ARGV[at], lasts = tonumber(ARGV[at + 1]), running = running, full = full }
   if full then admitted = false end
+end
+
+local spends = {}
+for index = 1, #KEYS - named - rings - sets do
+  local at = given + 4 * rings + 3 * sets + 4 * (index - 1)
+  local key, cost = KEYS[named + rings + sets + index], tonumber(ARGV[at + 2])
+  local spent, is_unknown = budget_spent(key, tonumber(ARGV[at + 1]))
+  local fault = is_unknown and 2 or spent + cost > tonumber(ARGV[at]) and 1 or 0
+  spends[index] = { key = key, spent = spent, cost = cost, lasts = tonumber(ARGV[at + 3]), fault = fault }
+  if fault > 0 then admitted = false end
 end
 
 local states = {}
@@ -49,4 +61,14 @@ for _, place in ipairs(places) do
   running[#running + 1] = place.running
   running[#running + 1] = place.full and 1 or 0
 end
-return { 1, fields, states, running }
+
+local spent = {}
+for _, spend in ipairs(spends) do
+  if admitted then
+    budget_charge(spend.key, spend.spent, spend.cost, spend.lasts)
+    spend.spent = spend.spent + spend.cost
+  end
+  spent[#spent + 1] = math.max(0, spend.spent)
+  spent[#spent + 1] = spend.fault
+end
+return { 1, fields, states, running, spent }

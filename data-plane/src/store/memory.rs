@@ -19,11 +19,14 @@ use tollgate_proto::{CallId, LimitId, ServerId, TenantId};
 
 use super::{
     MailboxId, NAME_IDLE_S, PLACE_S, SESSION_GRACE_S, SESSION_IDLE_S, SESSION_LIFE_S, SUBSCRIPTIONS_MAX, StoreError,
-    admission::{Admission, Charge, ChargedAt, Demand, Loaded, Place, RingKey, RingState, Settlement, Verdict},
+    admission::{
+        Admission, Charge, ChargedAt, Demand, Loaded, Place, RingKey, RingState, Settled, Settlement, Verdict,
+    },
     announcement::Announcer,
     bell::Bells,
     ring::{Ring, Shape},
     session::{Leg, Owner, Session, SessionId, Subscribed, Subscription},
+    spending::{BudgetKey, SPENT_MAX, Spend, SpendState, require_known},
 };
 
 const SWEEP_EVERY_S: u64 = 30;
@@ -76,6 +79,8 @@ struct State {
     rings: HashMap<(TenantId, RingKey), Ring>,
     /// The calls that run under each limit, by when they are taken for lost.
     running: HashMap<(TenantId, LimitId), HashMap<CallId, u64>>,
+    /// What is spent of each budget, and until when anybody asks.
+    spent: HashMap<(TenantId, BudgetKey), (u64, u64)>,
     names: HashMap<TenantId, HashMap<Box<str>, Name>>,
     names_count: usize,
     mailboxes: HashMap<(Owner, MailboxId), mail::Mailbox>,
@@ -181,13 +186,18 @@ impl Store {
         expired
     }
 
-    pub(crate) fn admit(&self, owner: Owner, session: Option<&SessionId>, demand: &Demand) -> Admission {
-        let Demand { charges, places } = demand;
+    pub(crate) fn admit(
+        &self,
+        owner: Owner,
+        session: Option<&SessionId>,
+        demand: &Demand,
+    ) -> Result<Admission, StoreError> {
+        let Demand { charges, places, spends } = demand;
         let (mut state, now_s) = self.lock();
         let session = match session {
             None => Loaded::NotAsked,
             Some(id) => match state.live_session(owner, id, now_s) {
-                None => return Admission::without_session(),
+                None => return Ok(Admission::without_session()),
                 Some(held) => {
                     held.idle_until_s = now_s + SESSION_IDLE_S;
                     Loaded::Found(Box::new(held.session.clone()))
@@ -199,7 +209,11 @@ impl Store {
         let mut running: Vec<u32> =
             places.iter().map(|place| state.running(owner.tenant, place.limit, now_s).len() as u32).collect();
         let full = places.iter().zip(&running).filter(|(place, running)| **running >= place.places);
-        let verdict = Verdict::of(charges, &rings, full.map(|(place, _)| place.limit).collect());
+        let full = full.map(|(place, _)| place.limit).collect();
+        let counted = |spend: &Spend| state.spent.get(&(owner.tenant, spend.key)).map(|(spent, _)| *spent);
+        let mut spent: Vec<SpendState> = spends.iter().map(|spend| spend.judge(counted(spend))).collect();
+        require_known(&spent)?;
+        let verdict = Verdict::of(demand, &rings, full, &spent);
         let mut charged_at = ChargedAt::default();
         if verdict == Verdict::Admitted {
             for (place, running) in places.iter().zip(&mut running) {
@@ -211,8 +225,12 @@ impl Store {
                 charged_at.0.push(ring.charge(charge.cost));
                 *after = RingState { retry_after_s: 0, ..ring.state(charge, now_s) };
             }
+            for (spend, after) in spends.iter().zip(&mut spent) {
+                after.spent += spend.cost;
+                state.spent.insert((owner.tenant, spend.key), (after.spent, now_s + spend.lasts_s));
+            }
         }
-        Admission { session, verdict, rings, running, charged_at }
+        Ok(Admission { session, verdict, rings, running, spent, charged_at })
     }
 
     /// Whether anything is counted.
@@ -234,13 +252,19 @@ impl Store {
         tenants
     }
 
-    pub(crate) fn settle(&self, tenant: TenantId, settlements: &[Settlement], places: &[Place]) {
+    pub(crate) fn settle(&self, tenant: TenantId, Settled { charges, places, spends }: Settled<'_>) {
         let (mut state, now_s) = self.lock();
-        for Settlement { charge, slot, actual } in settlements {
+        for Settlement { charge, slot, actual } in charges {
             state.ring(tenant, charge, now_s).settle(*slot, charge.cost, *actual);
         }
         for place in places {
             state.running(tenant, place.limit, now_s).remove(&place.call);
+        }
+        for settled in spends {
+            // What is not counted here any more the ledger has, or will have.
+            if let Some((spent, _)) = state.spent.get_mut(&(tenant, settled.key)) {
+                *spent = spent.saturating_add_signed(settled.difference()).min(2 * SPENT_MAX);
+            }
         }
     }
 
@@ -320,6 +344,7 @@ impl State {
         });
         self.rings.retain(|_, ring| !ring.is_over(now_s));
         self.running.retain(|_, running| running.values().any(|until_s| now_s < *until_s));
+        self.spent.retain(|_, (_, until_s)| now_s < *until_s);
         self.retain_names(|name| name.idle_until_s > now_s);
         self.mailboxes.retain(|_, mailbox| mailbox.is_live(now_s));
         self.bridge_legs.retain(|_, held| held.is_kept(now_s));

@@ -28,10 +28,13 @@ use tollgate_proto::{LimitId, ServerId, TenantId};
 use self::{breaker::Breakers, function::Functions, link::Links, mail::Heard};
 use super::{
     NAME_IDLE_S, PLACE_S, SESSION_IDLE_S, SESSION_LIFE_S, SUBSCRIPTIONS_MAX, StoreError,
-    admission::{Admission, ChargedAt, Class, Demand, Loaded, Meter, Place, RingKey, RingState, Settlement, Verdict},
+    admission::{
+        Admission, ChargedAt, Class, Demand, Loaded, Meter, Place, RingKey, RingState, Settled, Settlement, Verdict,
+    },
     listing::handle_of_session,
     ring::Shape,
     session::{Leg, Owner, Session, SessionId, Subscribed, Subscription},
+    spending::{BudgetKey, Fit, SpendState, require_known},
 };
 
 const HEAD_FIELD: &str = "head";
@@ -42,6 +45,8 @@ const SUBSCRIPTION_PREFIX: &str = "sub:";
 const STATE_VALUES: usize = 4;
 /// And per set of calls that run.
 const PLACE_VALUES: usize = 2;
+/// And per budget.
+const SPEND_VALUES: usize = 2;
 
 /// How patient the store is.
 #[derive(Debug, Clone, Copy)]
@@ -206,7 +211,7 @@ impl Store {
         session: Option<&SessionId>,
         demand: &Demand,
     ) -> Result<Admission, StoreError> {
-        let Demand { charges, places } = demand;
+        let Demand { charges, places, spends } = demand;
         let mut call = match session {
             Some(id) => {
                 let mut call = self.functions.admit_in_session.call();
@@ -216,7 +221,7 @@ impl Store {
             None if demand.is_empty() => return Ok(Admission::of_nothing()),
             None => self.functions.admit_alone.call(),
         };
-        call.arg(charges.len());
+        call.arg(charges.len()).arg(places.len());
         for charge in charges {
             let shape = Shape::of(charge.window_s);
             call.key(ring_key(owner.tenant, charge.key));
@@ -226,9 +231,13 @@ impl Store {
             call.key(places_key(owner.tenant, place.limit));
             call.arg(place.call.to_string()).arg(PLACE_S).arg(place.places);
         }
-        let (known, fields, states, running): (bool, Vec<String>, Vec<u64>, Vec<u64>) =
+        for spend in spends {
+            call.key(budget_key(owner.tenant, spend.key));
+            call.arg(spend.amount).arg(spend.known.map_or(-1, u64::cast_signed)).arg(spend.cost).arg(spend.lasts_s);
+        }
+        let (is_live, fields, states, running, spent): (bool, Vec<String>, Vec<u64>, Vec<u64>, Vec<u64>) =
             self.run(owner.tenant, async |link| call.run(link).await).await?;
-        if !known {
+        if !is_live {
             return Ok(Admission::without_session());
         }
         let session = match session {
@@ -239,25 +248,26 @@ impl Store {
         let running = running.chunks_exact(PLACE_VALUES);
         let full =
             places.iter().zip(running.clone()).filter(|(_, values)| values[1] == 1).map(|(place, _)| place.limit);
-        let verdict = Verdict::of(charges, &rings, full.collect());
+        let spent: Vec<SpendState> = spent.chunks_exact(SPEND_VALUES).map(read_spent).collect();
+        require_known(&spent)?;
+        let verdict = Verdict::of(demand, &rings, full.collect(), &spent);
         // No more than a limit.
         let running = running.map(|values| values[0] as u32).collect();
         let charged_at = match verdict {
             Verdict::Admitted => ChargedAt(states.chunks_exact(STATE_VALUES).map(|values| values[3]).collect()),
             Verdict::Refused { .. } | Verdict::NotTested => ChargedAt::default(),
         };
-        Ok(Admission { session, verdict, rings, running, charged_at })
+        Ok(Admission { session, verdict, rings, running, spent, charged_at })
     }
 
     pub(super) async fn settle(
         &self,
         tenant: TenantId,
-        settlements: &[Settlement],
-        places: &[Place],
+        Settled { charges, places, spends }: Settled<'_>,
     ) -> Result<(), StoreError> {
         let mut call = self.functions.settle.call();
-        call.arg(settlements.len());
-        for Settlement { charge, slot, actual } in settlements {
+        call.arg(charges.len()).arg(places.len());
+        for Settlement { charge, slot, actual } in charges {
             let shape = Shape::of(charge.window_s);
             call.key(ring_key(tenant, charge.key));
             call.arg(slot).arg(shape.slot_s).arg(shape.slots).arg(charge.cost).arg(actual);
@@ -265,6 +275,10 @@ impl Store {
         for place in places {
             call.key(places_key(tenant, place.limit));
             call.arg(place.call.to_string());
+        }
+        for spent in spends {
+            call.key(budget_key(tenant, spent.key));
+            call.arg(spent.difference());
         }
         self.run(tenant, async |link| call.run(link).await).await
     }
@@ -369,6 +383,10 @@ fn places_key(tenant: TenantId, limit: LimitId) -> String {
     format!("tg:{{{tenant}}}:running:{limit}")
 }
 
+fn budget_key(tenant: TenantId, BudgetKey { budget, period_start, decimals }: BudgetKey) -> String {
+    format!("tg:{{{tenant}}}:budget:{budget}:{period_start}:{decimals}")
+}
+
 fn name_key(tenant: TenantId, federated: &str) -> String {
     format!("tg:{{{tenant}}}:name:{federated}")
 }
@@ -385,6 +403,15 @@ fn read_state(values: &[u64]) -> RingState {
     // The function counts in u32: no value is larger than a limit or a ring.
     let [remaining, reset_s, retry_after_s] = [values[0] as u32, values[1] as u32, values[2] as u32];
     RingState { remaining, reset_s, retry_after_s }
+}
+
+fn read_spent(values: &[u64]) -> SpendState {
+    let fit = match values[1] {
+        0 => Fit::Fits,
+        1 => Fit::Over,
+        _ => Fit::Unknown,
+    };
+    SpendState { spent: values[0], fit }
 }
 
 fn read_session(owner: Owner, fields: &[String]) -> Result<Session, StoreError> {

@@ -8,6 +8,7 @@ mod mail;
 mod outage;
 mod property;
 mod server;
+mod spending;
 
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,12 @@ use self::{
         a_full_mailbox_takes_no_more_until_it_is_read, a_reader_that_waits_gets_what_comes, discarded_mail_is_gone,
         mail_is_for_its_owner_only, mail_is_read_in_its_order_until_it_is_passed, mail_that_nobody_reads_expires,
         what_is_announced_is_heard_where_it_was_said,
+    },
+    spending::{
+        a_budget_that_refuses_charges_no_ring_and_a_ring_no_budget, a_settlement_corrects_what_is_spent,
+        another_period_and_another_unit_begin_anew, nothing_passes_where_nobody_knows_what_is_spent,
+        of_many_budgets_all_are_charged_or_none, what_fits_into_a_budget_passes_to_the_last_unit,
+        what_the_ledger_has_counts_where_it_is_more,
     },
 };
 use super::*;
@@ -91,6 +98,13 @@ on_both_stores!(
     a_clock_that_goes_back_gives_no_room,
     classes_and_tenants_are_counted_apart,
     nothing_asked_is_admitted,
+    a_budget_that_refuses_charges_no_ring_and_a_ring_no_budget,
+    a_settlement_corrects_what_is_spent,
+    another_period_and_another_unit_begin_anew,
+    nothing_passes_where_nobody_knows_what_is_spent,
+    of_many_budgets_all_are_charged_or_none,
+    what_fits_into_a_budget_passes_to_the_last_unit,
+    what_the_ledger_has_counts_where_it_is_more,
     a_name_is_recalled_within_its_tenant,
     a_name_that_is_used_stays,
     mail_is_read_in_its_order_until_it_is_passed,

@@ -24,7 +24,7 @@ pub fn of(limits: &[&Limit], class: Class, call: CallId, tokens: Option<u64>) ->
         requests.into_iter().chain(tokens)
     });
     let places = limits.iter().filter_map(|limit| Some(Place { limit: limit.id, places: limit.concurrency?, call }));
-    Demand { charges: charges.collect(), places: places.filter(|_| executes).collect() }
+    Demand { charges: charges.collect(), places: places.filter(|_| executes).collect(), spends: Vec::new() }
 }
 
 fn charge(limit: &Limit, meter: Meter, rate: Rate, cost: u32) -> Charge {

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     membership::Link,
-    policy::{Agent, Egress, Limits, Staleness, Team, Tenant, Toolsets, User, Via},
+    policy::{Agent, Budgets, Egress, Limits, Staleness, Team, Tenant, Toolsets, User, Via},
     refusal::TokenFault,
     seal::SealingKeys,
     telemetry::Metrics,
@@ -99,6 +99,7 @@ fn tenant(key: DecodingKey, agent: AgentId, client_id: &str, user: UserId) -> Te
         toolsets: Toolsets::default(),
         book: Book::default(),
         limits: Limits::default(),
+        budgets: Budgets::default(),
         sealing: SealingKeys::default(),
         passed_headers: Vec::new(),
         staleness: Staleness::default(),

@@ -10,6 +10,7 @@ const CLOCK: &str = include_str!("../clock.lua");
 const RING: &str = include_str!("../ring.lua");
 const ADMIT: &str = include_str!("../admit.lua");
 const PLACES: &str = include_str!("../places.lua");
+const BUDGET: &str = include_str!("../budget.lua");
 const MAILBOX: &str = include_str!("../mailbox.lua");
 const BRIDGE_LEG: &str = include_str!("../bridge_leg.lua");
 const SESSION: &str = include_str!("../session.lua");
@@ -67,16 +68,17 @@ impl Functions {
     /// The functions by another clock: Lua that defines `now_s`.
     pub(super) fn with_clock(clock: &str) -> Self {
         Self {
-            admit_alone: Function::new(&[clock, RING, PLACES, include_str!("../admit_alone.lua"), ADMIT]),
+            admit_alone: Function::new(&[clock, RING, PLACES, BUDGET, include_str!("../admit_alone.lua"), ADMIT]),
             admit_in_session: Function::new(&[
                 clock,
                 SESSION,
                 RING,
                 PLACES,
+                BUDGET,
                 include_str!("../admit_in_session.lua"),
                 ADMIT,
             ]),
-            settle: Function::new(&[clock, RING, include_str!("../settle.lua")]),
+            settle: Function::new(&[clock, RING, BUDGET, include_str!("../settle.lua")]),
             keep_places: Function::new(&[clock, PLACES, include_str!("../keep_places.lua")]),
             create_session: Function::new(&[clock, SESSION, include_str!("../create_session.lua")]),
             put_field: Function::new(&[clock, SESSION, include_str!("../put_field.lua")]),

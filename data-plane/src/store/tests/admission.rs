@@ -18,13 +18,13 @@ pub(super) async fn admit(store: &Store, owner: Owner, charges: &[Charge]) -> Ad
 }
 
 pub(super) fn demand(charges: &[Charge]) -> Demand {
-    Demand { charges: charges.to_vec(), places: Vec::new() }
+    Demand { charges: charges.to_vec(), ..Demand::default() }
 }
 
 pub(super) async fn refund(store: &Store, owner: Owner, charges: &[Charge], admission: &Admission) {
     let settlements: Vec<_> =
         charges.iter().zip(admission.charged_at.slots()).map(|(charge, slot)| charge.refund(slot)).collect();
-    store.settle(owner.tenant, &settlements, &[]).await.unwrap();
+    store.settle(owner.tenant, Settled::of(&settlements)).await.unwrap();
 }
 
 pub(super) async fn admitted(store: &Store, owner: Owner, charges: &[Charge]) -> bool {
@@ -47,7 +47,7 @@ pub(super) async fn a_refusal_charges_no_ring_and_names_those_that_refused(fixtu
     let refused = admit(&fixture.store, owner, &[wide, narrow, other]).await;
     assert_eq!(
         refused.verdict,
-        Verdict::Refused { by: vec![narrow.key, other.key], full: Vec::new(), retry_after_s: 51 }
+        Verdict::Refused { by: vec![narrow.key, other.key], full: Vec::new(), over: Vec::new(), retry_after_s: 51 }
     );
     assert_eq!(refused.charged_at, ChargedAt::default());
     let room = RingState { remaining: 10, reset_s: 0, retry_after_s: 0 };
@@ -111,7 +111,7 @@ pub(super) async fn a_settlement_moves_what_was_reserved_to_when_it_was_used(fix
     fixture.advance(30).await;
     assert!(!admitted(&fixture.store, owner, &[reserved]).await);
     let settlement = Settlement { charge: reserved, slot, actual: 10 };
-    fixture.store.settle(owner.tenant, &[settlement], &[]).await.unwrap();
+    fixture.store.settle(owner.tenant, Settled::of(&[settlement])).await.unwrap();
     let again = admit(&fixture.store, owner, &[reserved]).await;
     assert_eq!((again.verdict, again.rings[0].remaining), (Verdict::Admitted, 30));
     // What was given back was given back at the time of the reservation.
@@ -128,13 +128,13 @@ pub(super) async fn what_was_used_beyond_the_limit_refuses_until_it_has_left(fix
     let slot = admission.charged_at.slots().next().unwrap();
     fixture.advance(5).await;
     let settlement = Settlement { charge: reserved, slot, actual: 250 };
-    fixture.store.settle(owner.tenant, &[settlement], &[]).await.unwrap();
+    fixture.store.settle(owner.tenant, Settled::of(&[settlement])).await.unwrap();
     let refused = admit(&fixture.store, owner, &[reserved]).await;
     assert_eq!(refused.rings, [RingState { remaining: 0, reset_s: 61, retry_after_s: 61 }]);
     // Also where the ring had been forgotten: what was used was used.
     let long = Charge { cost: 5, ..charge(100, 60) };
     let settlement = Settlement { charge: long, slot, actual: 250 };
-    fixture.store.settle(owner.tenant, &[settlement], &[]).await.unwrap();
+    fixture.store.settle(owner.tenant, Settled::of(&[settlement])).await.unwrap();
     assert!(!admitted(&fixture.store, owner, &[long]).await);
 }
 
@@ -143,7 +143,7 @@ fn place(limit: LimitId, places: u32) -> Place {
 }
 
 async fn take(store: &Store, owner: Owner, places: &[Place]) -> Admission {
-    store.admit(owner, None, &Demand { charges: Vec::new(), places: places.to_vec() }).await.unwrap()
+    store.admit(owner, None, &Demand { places: places.to_vec(), ..Demand::default() }).await.unwrap()
 }
 
 pub(super) async fn as_many_calls_run_at_once_as_there_are_places(fixture: Fixture) {
@@ -152,10 +152,13 @@ pub(super) async fn as_many_calls_run_at_once_as_there_are_places(fixture: Fixtu
     assert_eq!(take(&fixture.store, owner, &[first]).await.running, [1]);
     assert_eq!(take(&fixture.store, owner, &[place(limit, 2), place(other, 9)]).await.running, [2, 1]);
     let refused = take(&fixture.store, owner, &[place(limit, 2), place(other, 9)]).await;
-    assert_eq!(refused.verdict, Verdict::Refused { by: Vec::new(), full: vec![limit], retry_after_s: 1 });
+    assert_eq!(
+        refused.verdict,
+        Verdict::Refused { by: Vec::new(), full: vec![limit], over: Vec::new(), retry_after_s: 1 }
+    );
     assert_eq!(refused.running, [2, 1], "whoever is refused takes no place elsewhere");
     for _ in 0..2 {
-        fixture.store.settle(owner.tenant, &[], &[first]).await.unwrap();
+        fixture.store.settle(owner.tenant, Settled { places: &[first], ..Settled::default() }).await.unwrap();
     }
     assert_eq!(take(&fixture.store, owner, &[place(limit, 2)]).await.running, [2], "one place was given back, once");
 }
@@ -174,7 +177,7 @@ pub(super) async fn a_call_of_which_nothing_is_heard_gives_its_place_back(fixtur
 
 pub(super) async fn a_ring_that_refuses_takes_no_place_and_a_full_limit_charges_no_ring(fixture: Fixture) {
     let (owner, ring, limit) = (owner(), charge(1, 60), LimitId::new());
-    let both = |place| Demand { charges: vec![ring], places: vec![place] };
+    let both = |place| Demand { charges: vec![ring], places: vec![place], ..Demand::default() };
     assert_eq!(fixture.store.admit(owner, None, &both(place(limit, 2))).await.unwrap().running, [1]);
     let refused = fixture.store.admit(owner, None, &both(place(limit, 2))).await.unwrap();
     assert_eq!((refused.running, refused.rings[0].retry_after_s), (vec![1], 61));

@@ -7,7 +7,7 @@ use proptest::{
 use tollgate_proto::LimitId;
 
 use super::{
-    super::{Charge, ChargedAt, Meter, Owner, RingKey, RingState, Settlement, Verdict},
+    super::{Charge, ChargedAt, Meter, Owner, RingKey, RingState, Settled, Settlement, Verdict},
     demand,
     fixture::Fixture,
     owner,
@@ -109,7 +109,11 @@ async fn replay(fixture: &Fixture, owner: Owner, rings: &[(u32, u32)], steps: &[
         {
             let settled = charges.iter().zip(charged_at.slots());
             let settled = settled.map(|(charge, slot)| Settlement { charge: *charge, slot, actual: step.actual });
-            fixture.store.settle(owner.tenant, &settled.collect::<Vec<_>>(), &[]).await.expect("the store answers");
+            fixture
+                .store
+                .settle(owner.tenant, Settled::of(&settled.collect::<Vec<_>>()))
+                .await
+                .expect("the store answers");
             for (&ring, charge) in asked.iter().zip(&charges) {
                 let log = &mut logs[ring];
                 let entry = (charged_s / log.slot_s, charge.cost);
@@ -137,7 +141,7 @@ async fn replay(fixture: &Fixture, owner: Owner, rings: &[(u32, u32)], steps: &[
         let states: Vec<RingState> =
             asked.iter().zip(&charges).map(|(&ring, charge)| logs[ring].state(charge, now_s, room)).collect();
         prop_assert_eq!(&admission.rings, &states);
-        prop_assert_eq!(admission.verdict, Verdict::of(&charges, &states, Vec::new()));
+        prop_assert_eq!(admission.verdict, Verdict::of(&demand(&charges), &states, Vec::new(), &[]));
     }
     Ok(())
 }
