@@ -3,7 +3,7 @@ use serde_json::json;
 use crate::testing::run;
 
 /// Tables that name a tenant and are read before the tenant is known, or for all tenants at once.
-const OPEN: [&str; 4] = ["api_keys", "console_sessions", "policy_acknowledgements", "sign_in_links"];
+const OPEN: [&str; 5] = ["api_keys", "console_sessions", "policy_acknowledgements", "sign_in_links", "usage_marks"];
 
 #[tokio::test]
 async fn every_table_of_a_tenant_is_behind_row_level_security() {
