@@ -88,17 +88,6 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(access_checks::api::create))
         .routes(routes!(limits::api::list, limits::api::create))
         .routes(routes!(limits::api::get, limits::api::replace, limits::api::patch, limits::api::remove))
-        .routes(routes!(price_books::api::list, price_books::api::create))
-        .routes(routes!(
-            price_books::api::get,
-            price_books::api::replace,
-            price_books::api::patch,
-            price_books::api::remove
-        ))
-        .routes(routes!(price_books::api::version))
-        .routes(routes!(budgets::api::list, budgets::api::create))
-        .routes(routes!(budgets::api::get, budgets::api::replace, budgets::api::patch, budgets::api::remove))
-        .routes(routes!(budgets::api::periods))
         .routes(routes!(alerts::api::list))
         .routes(routes!(webhooks::api::list, webhooks::api::create))
         .routes(routes!(webhooks::api::get, webhooks::api::replace, webhooks::api::patch, webhooks::api::remove))
@@ -125,8 +114,25 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(data_planes::api::revoke))
         .routes(routes!(enrollment_tokens::api::list, enrollment_tokens::api::create))
         .routes(routes!(enrollment_tokens::api::remove))
-        .routes(routes!(usage::api::records))
         .routes(routes!(audit::api::list))
+        .merge(money())
+}
+
+/// Those of what calls use and cost.
+fn money() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(price_books::api::list, price_books::api::create))
+        .routes(routes!(
+            price_books::api::get,
+            price_books::api::replace,
+            price_books::api::patch,
+            price_books::api::remove
+        ))
+        .routes(routes!(price_books::api::version))
+        .routes(routes!(budgets::api::list, budgets::api::create))
+        .routes(routes!(budgets::api::get, budgets::api::replace, budgets::api::patch, budgets::api::remove))
+        .routes(routes!(budgets::api::periods))
+        .routes(routes!(usage::api::records))
         .routes(routes!(usage::api::report))
         .routes(routes!(usage::api::rebuild))
         .routes(routes!(usage::rerate::api::rerate))
