@@ -93,6 +93,13 @@ impl Fixture {
         found
     }
 
+    /// As a Redis that was restarted with nothing on disk.
+    pub(super) async fn lose_everything(&self) {
+        let Backing::Server(server) = &self.backing else { panic!("a fixture in Redis") };
+        server.query::<()>(&::redis::cmd("FLUSHALL")).await;
+        self.advance(0).await;
+    }
+
     async fn set(&self, now_s: u64) {
         self.now_s.store(now_s, Ordering::SeqCst);
         for tag in CLOCK_TAGS {

@@ -1,5 +1,7 @@
 //! Budgets: what is spent, and from where on it is counted.
 
+mod property;
+
 use tollgate_proto::BudgetId;
 
 use super::{super::*, fixture::Fixture, owner};
