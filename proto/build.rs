@@ -25,6 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .file_descriptor_set_path(descriptor_file)
         .skip_debug(SECRET)
+        // Shared by all streams that it goes out on.
+        .bytes(".tollgate.policy.v1.WatchResponse.policy")
         // In the order of their keys, so that equal messages are equal bytes.
         .btree_map(".")
         .compile_fds(descriptors)?;

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use prost::Message as _;
 use tokio::time::Instant;
 use tollgate_proto::{
@@ -48,8 +49,8 @@ pub(super) struct RevokedDataPlanes {
 #[derive(Debug, Clone)]
 pub(super) struct Published {
     pub(super) policy: Arc<TenantPolicy>,
-    /// Of its encoding.
-    pub(super) bytes: usize,
+    /// Written out, for every data plane.
+    pub(super) encoded: Bytes,
 }
 
 /// What is known of one tenant.
@@ -65,7 +66,7 @@ struct Tenant {
 
 impl From<TenantPolicy> for Published {
     fn from(policy: TenantPolicy) -> Self {
-        Self { bytes: policy.encoded_len(), policy: Arc::new(policy) }
+        Self { encoded: policy.encode_to_vec().into(), policy: Arc::new(policy) }
     }
 }
 
@@ -134,7 +135,7 @@ impl Known {
         self.tenants.iter().filter_map(|(id, tenant)| Some((*id, tenant.live.as_ref()?)))
     }
 
-    /// The tenant's policy and its size.
+    /// The tenant's policy, also written out.
     pub(super) fn published(&self, tenant: TenantId) -> Option<&Published> {
         self.tenants.get(&tenant)?.published.as_ref()
     }

@@ -91,20 +91,22 @@ impl Ledger {
         !self.due.is_empty() && self.under_way < UNDER_WAY_BYTES
     }
 
-    /// Takes what is to be sent next, at its newest.
-    pub(super) fn next(&mut self, known: &Known) -> Option<Message> {
+    /// Takes what is to be sent next, of which tenant, at its newest.
+    pub(super) fn next(&mut self, known: &Known) -> Option<(TenantId, Message)> {
         while self.has_next() {
             let tenant = self.due.pop_first()?;
             if !known.exists(tenant)
                 && let Some(entry) = self.entries.remove(&tenant)
             {
                 self.under_way -= entry.bytes;
-                return Some(Message::Removed(TenantRemoved { tenant_id: tenant.to_string() }));
+                return Some((tenant, Message::Removed(TenantRemoved { tenant_id: tenant.to_string() })));
             }
-            if let Some(Published { policy, bytes }) = known.published(tenant).filter(|_| self.is_due(known, tenant)) {
-                self.entries.insert(tenant, Entry { version: Version::of(policy), answered: false, bytes: *bytes });
+            if let Some(Published { policy, encoded }) = known.published(tenant).filter(|_| self.is_due(known, tenant))
+            {
+                let bytes = encoded.len();
+                self.entries.insert(tenant, Entry { version: Version::of(policy), answered: false, bytes });
                 self.under_way += bytes;
-                return Some(Message::Policy(TenantPolicy::clone(policy)));
+                return Some((tenant, Message::Policy(encoded.clone())));
             }
         }
         None
@@ -131,6 +133,8 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
 
     fn policy(revision: u64) -> TenantPolicy {
@@ -150,9 +154,9 @@ mod tests {
         vec![Held { tenant_id: tenant.to_string(), revision, digest: policy(revision).digest }]
     }
 
-    fn sent(message: Option<Message>) -> u64 {
+    fn sent(message: Option<(TenantId, Message)>) -> u64 {
         match message {
-            Some(Message::Policy(policy)) => policy.revision,
+            Some((_, Message::Policy(policy))) => TenantPolicy::decode(policy).expect("a policy").revision,
             other => panic!("not a policy: {other:?}"),
         }
     }
@@ -223,7 +227,7 @@ mod tests {
         let mut ledger = Ledger::new("e", held(tenant, 1)).expect("ids");
         ledger.compare(&empty);
         assert!(
-            matches!(ledger.next(&empty), Some(Message::Removed(removed)) if removed.tenant_id == tenant.to_string())
+            matches!(ledger.next(&empty), Some((_, Message::Removed(removed))) if removed.tenant_id == tenant.to_string())
         );
         ledger.compare(&empty);
         assert!(ledger.is_settled());

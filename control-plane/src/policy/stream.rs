@@ -260,10 +260,8 @@ impl Stream {
         if self.synced && std::mem::take(&mut self.heartbeat_due) && known.is_current() {
             return Some(Response::Heartbeat(Heartbeat { lease_ms: self.lease_ms, data_planes: known.data_planes() }));
         }
-        if let Some(message) = self.ledger.next(&known) {
-            if let Response::Policy(policy) = &message
-                && let Ok(tenant) = policy.tenant_id.parse()
-            {
+        if let Some((tenant, message)) = self.ledger.next(&known) {
+            if matches!(message, Response::Policy(_)) {
                 self.account.begin(tenant, &self.spending.borrow());
             }
             return Some(message);

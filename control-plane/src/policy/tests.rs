@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use prost::Message as _;
 use tokio::{
@@ -47,6 +48,10 @@ struct DataPlane {
     revocations: Vec<Revocations>,
     /// Whether it says what it has applied, as it should.
     applies: bool,
+}
+
+fn read(policy: Bytes) -> TenantPolicy {
+    TenantPolicy::decode(policy).unwrap()
 }
 
 impl DataPlane {
@@ -131,7 +136,7 @@ impl DataPlane {
 
     async fn hear_policy(&mut self) -> TenantPolicy {
         match self.hear_news().await {
-            Hear::Policy(policy) => policy,
+            Hear::Policy(policy) => read(policy),
             other => panic!("not a policy: {other:?}"),
         }
     }
@@ -142,6 +147,7 @@ impl DataPlane {
         loop {
             match self.hear_news().await {
                 Hear::Policy(policy) => {
+                    let policy = read(policy);
                     self.acknowledge(&policy);
                     policies.push(policy);
                 }

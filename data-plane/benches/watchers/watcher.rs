@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -14,8 +15,8 @@ use tollgate_proto::{
     DataPlaneId, EnrollmentToken,
     feature::POLICY_BYTES_MAX,
     policy::v1::{
-        Ack, Hello, RevocationsApplied, WatchRequest, policy_service_client::PolicyServiceClient, watch_request,
-        watch_response,
+        Ack, Hello, RevocationsApplied, TenantPolicy, WatchRequest, policy_service_client::PolicyServiceClient,
+        watch_request, watch_response,
     },
 };
 use tonic::{Streaming, transport::Channel};
@@ -87,6 +88,7 @@ async fn agree(
     while let Some(message) = stream.message().await.expect("the stream goes on") {
         let answer = match message.message {
             Some(watch_response::Message::Policy(policy)) => {
+                let policy = TenantPolicy::decode(policy).expect("a policy");
                 let revision = policy.revision;
                 acknowledged.lock().expect("nobody panicked").push((revision, Instant::now()));
                 tell.send_replace(revision);

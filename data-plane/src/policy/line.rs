@@ -5,6 +5,8 @@
 
 use std::{collections::VecDeque, future::pending, panic, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use prost::{DecodeError, Message as _};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tollgate_proto::policy::v1::{Ack, Nack, Question, TenantPolicy, watch_request::Message as Answer};
 
@@ -14,7 +16,7 @@ use super::Policies;
 #[derive(Debug)]
 pub(super) enum Step {
     /// A tenant's policy is another one.
-    Policy(Box<TenantPolicy>),
+    Policy(Bytes),
     /// A tenant is gone.
     Removed(String),
     /// Every tenant's policy has arrived.
@@ -32,6 +34,8 @@ pub(super) enum Outcome {
     Say(Answer),
     /// To be answered now.
     Ask(Question),
+    /// A policy that is none, so that nobody can say whose it was: nothing more of this stream can be trusted.
+    Unreadable(DecodeError),
 }
 
 /// The line of one stream at a time.
@@ -39,7 +43,7 @@ pub(super) enum Outcome {
 pub(super) struct Line {
     policies: Arc<Policies>,
     waiting: VecDeque<Step>,
-    at_work: Option<JoinHandle<Option<Answer>>>,
+    at_work: Option<JoinHandle<Option<Outcome>>>,
     is_synced: bool,
 }
 
@@ -74,8 +78,8 @@ impl Line {
             if let Some(at_work) = &mut self.at_work {
                 let done = at_work.await;
                 self.at_work = None;
-                if let Some(answer) = finished(done) {
-                    return Outcome::Say(answer);
+                if let Some(outcome) = finished(done) {
+                    return outcome;
                 }
             }
             match self.waiting.pop_front() {
@@ -88,7 +92,7 @@ impl Line {
                 Some(Step::Heartbeat(lease)) => self.policies.hear(lease),
                 Some(Step::Policy(policy)) => {
                     let policies = Arc::clone(&self.policies);
-                    self.at_work = Some(spawn_blocking(move || Some(apply(&policy, &policies))));
+                    self.at_work = Some(spawn_blocking(move || Some(apply(policy, &policies))));
                 }
                 Some(Step::Removed(tenant)) => {
                     let policies = Arc::clone(&self.policies);
@@ -102,12 +106,19 @@ impl Line {
     }
 }
 
-fn finished(done: Result<Option<Answer>, JoinError>) -> Option<Answer> {
+fn finished(done: Result<Option<Outcome>, JoinError>) -> Option<Outcome> {
     // Nobody cancels it.
     done.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()))
 }
 
-fn apply(policy: &TenantPolicy, policies: &Policies) -> Answer {
+fn apply(encoded: Bytes, policies: &Policies) -> Outcome {
+    match TenantPolicy::decode(encoded) {
+        Ok(policy) => Outcome::Say(put(&policy, policies)),
+        Err(error) => Outcome::Unreadable(error),
+    }
+}
+
+fn put(policy: &TenantPolicy, policies: &Policies) -> Answer {
     let (tenant_id, revision) = (policy.tenant_id.clone(), policy.revision);
     match policies.put(policy) {
         Ok(()) => Answer::Ack(Ack { tenant_id, revision }),

@@ -126,6 +126,9 @@ async fn watch(
             }
             outcome = line.next() => match outcome {
                 Outcome::Say(answer) => send(answer)?,
+                Outcome::Unreadable(error) => {
+                    return Err(Status::data_loss(format!("a policy cannot be read: {error}")));
+                }
                 Outcome::Ask(question) if questions.len() < QUESTIONS_MAX => {
                     questions.spawn(inquiry::answer(Arc::clone(gateway), question));
                 }
@@ -180,7 +183,7 @@ fn receive(message: watch_response::Message, policies: &Policies, line: &mut Lin
             }
             Step::Heartbeat(lease)
         }
-        watch_response::Message::Policy(policy) => Step::Policy(Box::new(policy)),
+        watch_response::Message::Policy(policy) => Step::Policy(policy),
         watch_response::Message::Removed(removed) => Step::Removed(removed.tenant_id),
         watch_response::Message::Synced(_) => Step::Synced,
         watch_response::Message::Question(question) => Step::Question(question),

@@ -135,7 +135,9 @@ fn an_update_that_is_faulty_old_or_of_a_later_version_changes_nothing_and_the_ne
 fn an_update_that_is_cut_anywhere_is_refused_or_is_none() {
     let (dir, tenant) = (dir("cut"), TenantId::new());
     let policies = open(&dir, NOW);
-    let whole = wire::WatchResponse { message: Some(wire::watch_response::Message::Policy(policy(tenant, 5))) };
+    let whole = wire::WatchResponse {
+        message: Some(wire::watch_response::Message::Policy(policy(tenant, 5).encode_to_vec().into())),
+    };
     let bytes = whole.encode_to_vec();
     for end in 0..bytes.len() {
         let message = wire::WatchResponse::decode(&bytes[..end]).map(|read| read.message);

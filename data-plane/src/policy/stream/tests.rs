@@ -1,6 +1,7 @@
 use std::fs;
 
 use futures_util::FutureExt as _;
+use prost::Message as _;
 use tokio::runtime::{Builder, Runtime};
 use tollgate_proto::{
     TenantId,
@@ -52,6 +53,10 @@ impl Side {
     }
 }
 
+fn sent(policy: &TenantPolicy) -> Hear {
+    Hear::Policy(policy.encode_to_vec().into())
+}
+
 #[test]
 fn revocations_and_heartbeats_wait_for_no_policy_that_is_being_read() {
     let (dir, tenant, jti) = (dir("overtaken"), TenantId::new(), Uuid::now_v7());
@@ -61,7 +66,7 @@ fn revocations_and_heartbeats_wait_for_no_policy_that_is_being_read() {
 
     let policies = Arc::clone(&side.policies);
     let changing = policies.withdrawn();
-    assert_eq!(side.hear(Hear::Policy(policy(tenant, 5))), None);
+    assert_eq!(side.hear(sent(&policy(tenant, 5))), None);
     assert!(side.waits());
     let applied = RevocationsApplied { tenant_id: tenant.to_string(), revision: 1 };
     let confirmed = side.hear(Hear::Revocations(revoked(tenant, 1, jti)));
@@ -83,12 +88,12 @@ fn everything_else_is_done_in_the_order_in_which_it_came() {
     let mut side = Side::new(&dir);
     let question = Question { id: 1, ..Question::default() };
     for message in [
-        Hear::Policy(policy(gone, 3)),
-        Hear::Policy(policy(kept, 5)),
-        Hear::Policy(TenantPolicy { jwks: String::new(), ..policy(kept, 6) }),
+        sent(&policy(gone, 3)),
+        sent(&policy(kept, 5)),
+        sent(&TenantPolicy { jwks: String::new(), ..policy(kept, 6) }),
         Hear::Removed(TenantRemoved { tenant_id: gone.to_string() }),
         Hear::Question(question),
-        Hear::Policy(policy(kept, 7)),
+        sent(&policy(kept, 7)),
         Hear::Synced(Synced::default()),
         HEARTBEAT,
     ] {
@@ -110,13 +115,25 @@ fn everything_else_is_done_in_the_order_in_which_it_came() {
 fn nothing_of_a_stream_comes_into_force_once_the_next_one_has_begun() {
     let (dir, tenant) = (dir("streams"), TenantId::new());
     let mut side = Side::new(&dir);
-    side.hear(Hear::Policy(policy(tenant, 5)));
-    side.hear(Hear::Policy(policy(tenant, 6)));
+    side.hear(sent(&policy(tenant, 5)));
+    side.hear(sent(&policy(tenant, 6)));
     side.hear(Hear::Synced(Synced::default()));
     assert!(side.waits());
     side.begin();
     assert_eq!(side.in_force(), [5], "what had begun is in force before the next hello says what is");
     assert!(side.waits() && !side.policies.is_synced());
+    assert_eq!(side.in_force(), [5]);
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_ends_the_stream_and_changes_nothing() {
+    let (dir, tenant) = (dir("unreadable"), TenantId::new());
+    let mut side = Side::new(&dir);
+    side.hear(sent(&policy(tenant, 5)));
+    side.hear(Hear::Policy(policy(tenant, 6).encode_to_vec()[1..].to_vec().into()));
+    assert!(matches!(side.next(), Outcome::Say(Say::Ack(ack)) if ack.revision == 5));
+    assert!(matches!(side.next(), Outcome::Unreadable(_)));
     assert_eq!(side.in_force(), [5]);
     fs::remove_dir_all(dir).unwrap();
 }
