@@ -1,7 +1,7 @@
 # Everything a contributor runs. `make` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test conformance revocations soak watchers admission intake bench openapi sqlx
+.PHONY: help up test conformance revocations soak watchers admission calls intake bench openapi sqlx
 
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,13 +35,17 @@ admission: ## measure what a limit costs a call, against a PING of the same Redi
 	@scripts/setup.sh test
 	SQLX_OFFLINE=true cargo bench --quiet -p tollgate-data-plane --bench admission
 
+calls: ## measure what a governed call costs a data plane and Redis
+	@scripts/setup.sh test
+	@scripts/bench.sh calls
+
 intake: ## measure how many usage records a second are stored: RECORDS (360000) from DATA_PLANES (4)
 	@scripts/setup.sh test
 	@RECORDS=$(RECORDS) DATA_PLANES=$(DATA_PLANES) scripts/intake.sh
 
 bench: ## measure the authorization server on one core; table, JSON under target/bench/
 	@scripts/setup.sh test
-	@scripts/bench.sh
+	@scripts/bench.sh authorization
 
 openapi: ## rewrite openapi/control-plane.json from the routes
 	UPDATE_OPENAPI=1 SQLX_OFFLINE=true cargo test -p tollgate-control-plane --lib openapi

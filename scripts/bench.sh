@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
-# Measures the authorization server, as released, on a PostgreSQL of its own that keeps what it commits.
+# Measures the product as released, with a PostgreSQL of its own that keeps what it commits.
+#
+#   scripts/bench.sh authorization    the authorization server
+#   scripts/bench.sh calls            what a governed call costs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,6 +13,6 @@ trap stop_postgres EXIT
 
 export SQLX_OFFLINE=true
 cargo build --release -p tollgate
-cargo bench -p tollgate-tests --bench authorization --no-run
+cargo bench -p tollgate-tests --bench "$1" --no-run
 start_postgres "$(free_port)" ""
-cargo bench -p tollgate-tests --bench authorization
+cargo bench -p tollgate-tests --bench "$1"

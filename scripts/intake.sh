@@ -44,6 +44,19 @@ curl -fsS -o /dev/null -X PUT -H "$bearer" -H 'content-type: application/json' \
     --data-binary "@$workspace/prices.json" "$tenant/price-books/standard"
 TOLLGATE_BENCH_TENANT=$(curl -fsS -H "$bearer" "$tenant" | python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')
 
+# ask SQL: one value.
+ask() { "$bin/psql" -X -A -t -c "$1" "$TOLLGATE_TEST_DATABASE_URL"; }
+# What the control plane was at work so far, in hundredths of a second (proc(5)).
+work() { sed 's/.*) //' "/proc/$control_plane/stat" | awk '{ print $12 + $13 }'; }
+
 export TOLLGATE_BENCH_TENANT TOLLGATE_GRPC_URL=https://127.0.0.1:$grpc TOLLGATE_BENCH_FOLDER=$workspace/data-planes \
     TOLLGATE_BENCH_RECORDS=${RECORDS:-360000} TOLLGATE_BENCH_DATA_PLANES=${DATA_PLANES:-4}
+cargo bench --profile "$PROFILE" -p tollgate-data-plane --bench intake --no-run
+wal=$(ask 'SELECT pg_current_wal_lsn()') before=$(work)
 cargo bench --profile "$PROFILE" -p tollgate-data-plane --bench intake
+after=$(work)
+ask "SELECT format('a record: %s µs of the control plane, %s bytes with indexes, %s bytes of write-ahead log',
+        round($((after - before)) * 10000.0 / records), round(bytes / records), round(wal / records))
+    FROM (SELECT count(*)::numeric AS records, pg_current_wal_lsn() - '$wal' AS wal,
+        (SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'usage_records'::regclass) AS bytes
+        FROM usage_records) AS stored"

@@ -54,6 +54,7 @@ fn stay_on(cores: std::ops::Range<usize>) {
 
 async fn endpoints(tollgate: &Deployment, time: Duration) -> Vec<Measurement> {
     let client = &Client::new(&tollgate.issuer());
+    let control_plane = tollgate.process_id("tollgate control-plane");
     // Nobody calls it: it is there to be granted.
     tollgate.put("servers/bench", json!({"spec": {"instances": [{"url": "https://mcp.example.com/mcp"}]}})).await;
     let secret = tollgate.agent("with-secret").grant(SCOPE).create().await;
@@ -63,10 +64,11 @@ async fn endpoints(tollgate: &Deployment, time: Duration) -> Vec<Measurement> {
 
     let by_secret = &format!("{grant}&client_id={}&client_secret={}", secret.client_id, secret.client_secret);
     let ask = || async move || drop(client.post("token", by_secret).await);
-    let mut rows = vec![measure::run("client credentials, secret", time, (0..WORKERS).map(|_| ask())).await];
+    let mut rows =
+        vec![measure::run("client credentials, secret", time, control_plane, (0..WORKERS).map(|_| ask())).await];
 
     let ask = || async move || drop(client.post("token", &format!("{grant}&{}", signer.assertion(signing))).await);
-    rows.push(measure::run("client credentials, assertion", time, (0..WORKERS).map(|_| ask())).await);
+    rows.push(measure::run("client credentials, assertion", time, control_plane, (0..WORKERS).map(|_| ask())).await);
 
     let app = &tollgate.interactive_agent("app").grant(SCOPE).create().await;
     let tokens = refresh_tokens(tollgate, app).await;
@@ -77,18 +79,18 @@ async fn endpoints(tollgate: &Deployment, time: Duration) -> Vec<Measurement> {
             token = answer["refresh_token"].as_str().expect("a successor").to_owned();
         }
     };
-    rows.push(measure::run("refresh", time, tokens.into_iter().map(refresh)).await);
-    rows.push(introspection(client, &secret, time).await);
+    rows.push(measure::run("refresh", time, control_plane, tokens.into_iter().map(refresh)).await);
+    rows.push(introspection(client, &secret, time, control_plane).await);
     rows
 }
 
-async fn introspection(client: &Client, agent: &Agent, time: Duration) -> Measurement {
+async fn introspection(client: &Client, agent: &Agent, time: Duration, control_plane: u32) -> Measurement {
     let credentials = format!("client_id={}&client_secret={}", agent.client_id, agent.client_secret);
     let issued = client.post("token", &format!("grant_type=client_credentials&{credentials}")).await;
     let token = issued["access_token"].as_str().expect("a token");
     let form = &format!("token={token}&{credentials}");
     let ask = || async move || assert_eq!(client.post("introspect", form).await["active"], true);
-    measure::run("introspection", time, (0..WORKERS).map(|_| ask())).await
+    measure::run("introspection", time, control_plane, (0..WORKERS).map(|_| ask())).await
 }
 
 /// An agent that signs; answers its `client_id`.

@@ -2,13 +2,10 @@
 //!
 //! Invariant: what is counted was answered as expected; workers panic otherwise.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use nix::unistd::{Pid, SysconfVar, sysconf};
+use tollgate_tests::cpu_of;
 
 /// What one endpoint did.
 pub(crate) struct Measurement {
@@ -36,13 +33,14 @@ impl Measurement {
 pub(crate) async fn run<W: AsyncFnMut()>(
     name: &'static str,
     time: Duration,
+    control_plane: u32,
     workers: impl Iterator<Item = W>,
 ) -> Measurement {
     let mut workers: Vec<W> = workers.collect();
     ask(time / 10, &mut workers).await;
-    let (began_at, cpu) = (Instant::now(), cpu_of_control_plane());
+    let (began_at, cpu) = (Instant::now(), cpu_of(control_plane));
     let mut latencies = ask(time, &mut workers).await;
-    let (elapsed, cpu) = (began_at.elapsed(), cpu_of_control_plane() - cpu);
+    let (elapsed, cpu) = (began_at.elapsed(), cpu_of(control_plane) - cpu);
     latencies.sort_unstable();
     let count = u32::try_from(latencies.len()).expect("fewer than four billion");
     let quantile = |percent: usize| latencies[(latencies.len() - 1) * percent / 100];
@@ -67,19 +65,4 @@ async fn ask<W: AsyncFnMut()>(time: Duration, workers: &mut [W]) -> Vec<Duration
         latencies
     });
     join_all(asking).await.concat()
-}
-
-/// User and system time of the child that is the control plane (proc(5), `/proc/pid/stat`).
-fn cpu_of_control_plane() -> Duration {
-    let me = Pid::this().to_string();
-    let ticks_per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().expect("Linux has a clock tick");
-    let ticks = fs::read_dir("/proc").expect("Linux has /proc").flatten().find_map(|process| {
-        let command = fs::read_to_string(process.path().join("cmdline")).ok()?;
-        let stat = fs::read_to_string(process.path().join("stat")).ok()?;
-        // What stands before may hold blanks: it is the name of the program in parentheses.
-        let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
-        let is_it = fields[1] == me && command.split('\0').any(|argument| argument == "control-plane");
-        is_it.then(|| fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum::<u64>())
-    });
-    Duration::from_millis(ticks.expect("the control plane is a child") * 1000 / ticks_per_second.unsigned_abs())
 }

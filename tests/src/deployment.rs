@@ -190,6 +190,17 @@ impl Deployment {
         self.services.iter().filter_map(running).collect()
     }
 
+    /// The id of a process of the product by its name.
+    ///
+    /// # Panics
+    /// When there is no such process.
+    #[must_use]
+    pub fn process_id(&self, name: &str) -> u32 {
+        let processes = self.processes();
+        let found = processes.iter().find(|(found, _)| found == name);
+        found.unwrap_or_else(|| panic!("no {name} among {processes:?}")).1
+    }
+
     /// Stops data plane `index` (in `dev`: everything) by a signal, and says how it ended.
     ///
     /// # Panics

@@ -26,7 +26,7 @@
 //!   telemetry backend; [`OidcProvider`] is where people have accounts, [`Site`] where clients publish who they are;
 //!   `drivers.rs` runs the official clients. [`ReferenceServer`] has everything that the conformance suite calls by
 //!   name; [`Findings`] are what that suite says, to which a [`Balancer`] lends a token.
-//! - `postgres.rs`, `redis.rs`, `process.rs`, `conversation.rs`, `relay.rs`, `ports.rs`, `wait.rs` are what those stand
+//! - `postgres.rs`, `redis.rs`, `process.rs`, `cpu.rs`, `conversation.rs`, `relay.rs`, `ports.rs`, `wait.rs` are what those stand
 //!   on.
 //!
 //! Invariant: when a [`Deployment`] goes out of scope, its processes are gone, its database is dropped, and the test
@@ -38,6 +38,7 @@ mod balancer;
 mod binary;
 mod browser;
 mod conversation;
+mod cpu;
 mod deployment;
 mod drivers;
 mod front;
@@ -70,6 +71,7 @@ pub use self::{
     balancer::Balancer,
     binary::{CommandOutput, tollgate_binary},
     browser::{Browser, Errand, Journey},
+    cpu::cpu_of,
     deployment::{Deployment, Outage, Part, Plan},
     drivers::{NodeClient, OauthClient, PythonClient, RealServer, repository_root, run_browser_tests},
     front::Front,

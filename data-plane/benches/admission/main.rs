@@ -9,10 +9,16 @@ mod redis;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
-use tollgate_data_plane::store::{
-    Charge, Class, Demand, Leg, Meter, Owner, Place, RingKey, Session, SessionId, Settled, Settlement, Store, Verdict,
+use tollgate_data_plane::{
+    counters::{Counters, Request},
+    policy::{Limit, OnStoreOutage, Rate, Subject},
+    store::{
+        BudgetKey, Charge, Class, Demand, Leg, Meter, Owner, Place, RingKey, Session, SessionId, Settled, Settlement,
+        Spend, Store, Verdict,
+    },
+    telemetry::Metrics,
 };
-use tollgate_proto::{AgentId, CallId, InstanceId, LimitId, ServerId, TenantId};
+use tollgate_proto::{AgentId, BudgetId, CallId, InstanceId, LimitId, ServerId, TenantId};
 
 use self::redis::Server;
 
@@ -34,6 +40,15 @@ enum What {
     Ping,
     Admit { session: Option<SessionId>, demand: Demand, admitted: bool },
     Settle(Demand),
+    Lease(Box<Leased>),
+}
+
+/// A data plane that takes its limit in advance: one call in many asks Redis.
+struct Leased {
+    counters: Counters,
+    metrics: Metrics,
+    limit: Limit,
+    demand: Demand,
 }
 
 fn main() {
@@ -56,8 +71,12 @@ async fn run() {
         kind("session, requests and tokens", admit(Some(session), rings(limits(2)))),
         kind("session, three limits on requests and tokens", admit(Some(session), rings(limits(6)))),
         kind("and calls at once", admit(Some(session), with_places(limits(6)))),
+        kind("one budget", admit(None, a_budget())),
+        kind("requests, tokens and a budget", admit(None, Demand { charges: limits(2), ..a_budget() })),
+        kind("requests and tokens, taken in advance", What::Lease(Box::new(Leased::new()))),
         kind("refused", What::Admit { session: None, demand: rings(vec![exhausted]), admitted: false }),
         kind("settlement of one limit on tokens", What::Settle(rings(vec![charge(Meter::Tokens)]))),
+        kind("and of a budget", What::Settle(Demand { charges: vec![charge(Meter::Tokens)], ..a_budget() })),
     ];
     for _ in 0..ROUNDS {
         for kind in &mut kinds {
@@ -84,9 +103,39 @@ impl What {
             Self::Settle(demand) => {
                 let of = |charge: &Charge| Settlement { charge: *charge, slot: 0, actual: 7 };
                 let settlements: Vec<_> = demand.charges.iter().map(of).collect();
-                store.settle(owner.tenant, Settled::of(&settlements)).await.expect("Redis runs");
+                let spends: Vec<_> = demand.spends.iter().map(|spend| spend.came_to(7)).collect();
+                let settled = Settled { spends: &spends, ..Settled::of(&settlements) };
+                store.settle(owner.tenant, settled).await.expect("Redis runs");
             }
+            Self::Lease(leased) => leased.admit(store, owner).await,
         }
+    }
+}
+
+impl Leased {
+    fn new() -> Self {
+        let rate = Rate { count: PLENTY, window_s: 60 };
+        let limit = Limit {
+            id: LimitId::new(),
+            name: "leased".to_owned(),
+            on: Subject::Agent,
+            requests: Some(rate),
+            tokens: Some(rate),
+            concurrency: None,
+            on_store_outage: OnStoreOutage::Local,
+            is_leased: true,
+        };
+        let charge = |meter| Charge { key: RingKey { limit: limit.id, meter }, ..charge(meter) };
+        let demand = rings(vec![charge(Meter::Requests(Class::Executing)), charge(Meter::Tokens)]);
+        Self { counters: Counters::default(), metrics: Metrics::new(), limit, demand }
+    }
+
+    async fn admit(&self, store: &Store, owner: Owner) {
+        let limits = [&self.limit];
+        let now = Instant::now();
+        let request = Request { owner, session: None, limits: &limits, budgets: &[], data_planes: 1, now };
+        let judged = self.counters.admit(store, &self.metrics, request, self.demand.clone()).await;
+        assert_eq!(judged.expect("Redis runs").admission.verdict, Verdict::Admitted);
     }
 }
 
@@ -101,6 +150,12 @@ fn limits(rings: usize) -> Vec<Charge> {
 
 fn charge(meter: Meter) -> Charge {
     Charge { key: RingKey { limit: LimitId::new(), meter }, limit: PLENTY, window_s: 60, cost: 1 }
+}
+
+fn a_budget() -> Demand {
+    let key = BudgetKey { budget: BudgetId::new(), period_start: 1_793_491_200, decimals: 9 };
+    let spend = Spend { key, amount: u64::from(PLENTY), known: Some(0), cost: 1, lasts_s: 86_400 };
+    Demand { spends: vec![spend], ..Demand::default() }
 }
 
 fn rings(charges: Vec<Charge>) -> Demand {
