@@ -45,7 +45,7 @@ curl -fsS -o /dev/null -X PUT -H "$bearer" -H 'content-type: application/json' \
 TOLLGATE_BENCH_TENANT=$(curl -fsS -H "$bearer" "$tenant" | python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')
 
 # ask SQL: one value.
-ask() { "$bin/psql" -X -A -t -c "$1" "$TOLLGATE_TEST_DATABASE_URL"; }
+ask() { psql -X -A -t -c "$1" "$TOLLGATE_TEST_DATABASE_URL"; }
 # What the control plane was at work so far, in hundredths of a second (proc(5)).
 work() { sed 's/.*) //' "/proc/$control_plane/stat" | awk '{ print $12 + $13 }'; }
 
