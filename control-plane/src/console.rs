@@ -55,6 +55,7 @@ mod form;
 mod home;
 mod identity_providers;
 mod keys;
+mod limit_use;
 mod limits;
 pub(crate) mod page;
 mod price_books;
@@ -157,6 +158,7 @@ fn money() -> Router<Arc<App>> {
         .route("/usage", get(usage::show_usage))
         .route("/usage/download", get(usage::download))
         .route("/usage/statements/{id}", get(usage::download_statement))
+        .route("/limits/{name}", get(limits::show_detail))
         .route("/budgets", get(budgets::show_list))
         .route("/budgets/{name}", get(budgets::show_detail))
         .route("/price-books", get(price_books::show_list))

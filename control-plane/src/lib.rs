@@ -20,6 +20,7 @@ pub mod access_checks;
 pub mod agents;
 pub mod alerts;
 pub mod amount;
+pub mod answers;
 pub mod api_keys;
 pub mod app;
 pub mod audit;

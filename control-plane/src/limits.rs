@@ -19,10 +19,14 @@ use crate::{
 
 pub mod api;
 mod sql;
+pub(crate) mod standing;
 mod target;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use standing::{ConcurrencyUse, LimitUse, LimitUsePage, OneLimitUse, Refusals, RequestsUse, TokensUse};
 pub use target::LimitTarget;
 
 use target::Target;

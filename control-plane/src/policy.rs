@@ -7,7 +7,7 @@
 //!   data plane holds. Revocations go ahead of policies and wait for nobody; `connected.rs` counts who has applied
 //!   them, `enforcement.rs` how fast.
 //! - `spending.rs` is what the ledger has of budgets, which streams tell behind policies and hold up nothing for.
-//! - `inquiries.rs` are questions that go the other way: what data planes know of sessions.
+//! - `inquiries.rs` are questions that go the other way: what data planes know of sessions and limits.
 //! - `introspect.rs` tells data planes what an opaque token says.
 //!
 //! Invariant: a change bumps its tenant's revision in its own transaction ([`bump`]); everything else follows from

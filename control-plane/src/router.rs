@@ -88,6 +88,8 @@ fn rest() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(access_checks::api::create))
         .routes(routes!(limits::api::list, limits::api::create))
         .routes(routes!(limits::api::get, limits::api::replace, limits::api::patch, limits::api::remove))
+        .routes(routes!(limits::api::uses))
+        .routes(routes!(limits::api::use_of))
         .routes(routes!(alerts::api::list))
         .routes(routes!(webhooks::api::list, webhooks::api::create))
         .routes(routes!(webhooks::api::get, webhooks::api::replace, webhooks::api::patch, webhooks::api::remove))

@@ -11,21 +11,18 @@ use std::{cmp::Reverse, collections::BTreeMap, time::Instant};
 use serde::Serialize;
 use serde_json::json;
 use tollgate_proto::{
-    DataPlaneId, SessionHandle,
+    SessionHandle,
     policy::v1::{EndSession, InspectSession, ListSessions, Reply, question::What},
 };
 use utoipa::ToSchema;
 
 use crate::{
+    answers::{Answers, Unanswered},
     app::App,
     audit,
     caller::{Caller, Role},
-    data_planes,
-    db::TenantTx,
     error::ApiError,
-    invisible,
     page::{Listing, PageQuery},
-    policy::Silence,
 };
 
 pub mod api;
@@ -35,8 +32,8 @@ mod tests;
 
 pub use session::{Client, Endpoint, EndpointKind, Leg, LegState, Session, SessionKind};
 
-/// Characters of a reason that a data plane gives.
-const DETAIL_CHARS_MAX: usize = 300;
+/// What data planes are asked about.
+const ABOUT: &str = "sessions";
 
 /// Which sessions are asked for.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -60,37 +57,6 @@ pub struct SessionPage {
     pub unanswered: Vec<Unanswered>,
 }
 
-/// A data plane whose sessions are not known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Unanswered {
-    /// `dpl_…`.
-    #[schema(value_type = String)]
-    pub data_plane: DataPlaneId,
-    /// Why, for programs.
-    pub reason: UnansweredReason,
-    /// Why, and what to do, in a sentence.
-    pub detail: String,
-}
-
-/// Why a data plane did not answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum UnansweredReason {
-    /// It was asked, and gave no answer in time.
-    Silent,
-    /// It was asked, and could not find out.
-    Failed,
-    /// It is connected to another control plane, which alone can ask it.
-    ConnectedElsewhere,
-}
-
-/// What the data planes said.
-#[derive(Debug, Default)]
-struct Answers {
-    replies: Vec<Reply>,
-    unanswered: Vec<Unanswered>,
-}
-
 /// One page of the tenant's sessions.
 ///
 /// # Errors
@@ -107,7 +73,7 @@ pub async fn list(app: &App, caller: &Caller, filter: &Filter, page: &PageQuery)
         agent: filter.agent.clone(),
         server: filter.server.clone(),
     });
-    let Answers { replies, unanswered } = Answers::to(app, caller, &what, None).await?;
+    let Answers { replies, unanswered, .. } = Answers::to(app, caller, ABOUT, &what, None).await?;
     let (items, end) = merge(&replies, limit);
     let next_cursor = end.map(|end| listing.cursor(&end)).transpose()?;
     Ok(SessionPage { items, next_cursor, complete: unanswered.is_empty(), unanswered })
@@ -122,7 +88,7 @@ pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<Session, ApiErr
     caller.require(Role::Viewer)?;
     let handle = handle(id)?;
     let what = What::InspectSession(InspectSession { handle: handle.to_string() });
-    Answers::to(app, caller, &what, None).await?.only(id)
+    only(&Answers::to(app, caller, ABOUT, &what, None).await?, id)
 }
 
 /// Ends a session as if its agent had: the agent's next request in it is told that there is none, and the servers behind
@@ -137,7 +103,7 @@ pub async fn end(app: &App, caller: &Caller, id: &str) -> Result<Session, ApiErr
     let mut tx = app.db.tenant(caller.tenant).await?;
     let what = What::EndSession(EndSession { handle: handle.to_string() });
     let began_at = Instant::now();
-    let session = Answers::to(app, caller, &what, Some(&mut tx)).await?.only(id)?;
+    let session = only(&Answers::to(app, caller, ABOUT, &what, Some(&mut tx)).await?, id)?;
     app.metrics.revocation_enforced("session", began_at.elapsed());
     let event = audit::Event {
         actor: &caller.actor,
@@ -157,63 +123,13 @@ pub async fn end(app: &App, caller: &Caller, id: &str) -> Result<Session, ApiErr
     Ok(session)
 }
 
-impl Answers {
-    /// Of everyone who is connected here.
-    async fn to(app: &App, caller: &Caller, what: &What, tx: Option<&mut TenantTx>) -> Result<Self, ApiError> {
-        let mut answers = Self::default();
-        let asked = app.policy_changes.connected().ask(caller.tenant, what).await;
-        let here: Vec<DataPlaneId> = asked.iter().map(|(data_plane, _)| *data_plane).collect();
-        for (data_plane, reply) in asked {
-            match reply {
-                Ok(reply) => answers.replies.push(reply),
-                Err(silence) => answers.unanswered.push(Unanswered::asked(data_plane, &silence)),
-            }
-        }
-        let status = match tx {
-            Some(tx) => data_planes::policy_status(tx).await?,
-            None => data_planes::policy_status(&mut app.db.tenant(caller.tenant).await?).await?,
-        };
-        let connected = status.data_planes.into_iter().filter(|data_plane| data_plane.connected);
-        let elsewhere = connected.map(|data_plane| data_plane.id).filter(|id| !here.contains(id));
-        answers.unanswered.extend(elsewhere.map(Unanswered::elsewhere));
-        if answers.replies.is_empty() { Err(answers.silent("nothing is known of sessions")) } else { Ok(answers) }
-    }
-
-    /// The one session that was asked for; of several data planes with one store one knows how it ended.
-    fn only(self, id: &str) -> Result<Session, ApiError> {
-        let unanswered = !self.unanswered.is_empty();
-        let mut known = self.replies.iter().flat_map(|reply| &reply.sessions).filter_map(|said| said.try_into().ok());
-        match known.next() {
-            Some(session) => Ok(session),
-            None if unanswered => Err(self.silent(&format!("no data plane that answered has a session `{id}`"))),
-            None => Err(unknown(id)),
-        }
-    }
-
-    fn silent(&self, what: &str) -> ApiError {
-        let why = match &self.unanswered[..] {
-            [] => "no data plane is connected: sessions are in the data planes' store. Start one, or wait until it is back"
-                .to_owned(),
-            all => all.iter().map(|one| format!("{}: {}", one.data_plane, one.detail)).collect::<Vec<_>>().join("; "),
-        };
-        ApiError::DataPlanesSilent(format!("{what}: {why}"))
-    }
-}
-
-impl Unanswered {
-    fn asked(data_plane: DataPlaneId, silence: &Silence) -> Self {
-        let reason = match silence {
-            Silence::Busy | Silence::Late | Silence::Gone => UnansweredReason::Silent,
-            Silence::Failed(_) => UnansweredReason::Failed,
-        };
-        let detail = invisible::visible(&silence.to_string(), DETAIL_CHARS_MAX);
-        Self { data_plane, reason, detail: format!("{detail}; try again") }
-    }
-
-    fn elsewhere(data_plane: DataPlaneId) -> Self {
-        let detail = "it is connected to another control plane; ask that one, unless it shares its store with one that \
-                      is connected here";
-        Self { data_plane, reason: UnansweredReason::ConnectedElsewhere, detail: detail.to_owned() }
+/// The one session that was asked for; of several data planes with one store one knows how it ended.
+fn only(answers: &Answers, id: &str) -> Result<Session, ApiError> {
+    let mut known = answers.replies.iter().flat_map(|reply| &reply.sessions).filter_map(|said| said.try_into().ok());
+    match known.next() {
+        Some(session) => Ok(session),
+        None if answers.unanswered.is_empty() => Err(unknown(id)),
+        None => Err(answers.silent(&format!("no data plane that answered has a session `{id}`"))),
     }
 }
 

@@ -27,7 +27,7 @@ use tollgate_proto::TenantId;
 
 use crate::{
     gateway::Gateway,
-    policy::{Budget, Limit},
+    policy::{Budget, Limit, Rate},
     store::{
         Admission, Charge, ChargedAt, Demand, Owner, Place, RingState, SessionId, Settled, Settlement, Spend, Spent,
         Store, StoreError, Verdict,
@@ -35,16 +35,20 @@ use crate::{
     telemetry::metrics::{CountedAt, Metrics},
 };
 
-pub use leases::LEASE_S;
-
 use self::{
     alone::Alone,
-    leases::{Draw, Leases},
+    leases::{Draw, LEASE_S, Leases},
     settling::Settling,
 };
 
 /// How often leases that have run out are given back, and a store that is away is asked whether it is back.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// For how long a rate of a limit keeps what is charged, in seconds: what is leased is used for so long after it was charged.
+#[must_use]
+pub const fn window_s(limit: &Limit, rate: Rate) -> u32 {
+    rate.window_s + if limit.is_leased { LEASE_S } else { 0 }
+}
 
 /// Everything that this data plane holds of limits.
 #[derive(Debug, Default)]

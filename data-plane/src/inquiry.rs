@@ -1,8 +1,10 @@
-//! What operators want to know of sessions, the sessions that they end, and what servers offer. The control plane asks
-//! over the policy stream; the answers are in the store, or at the server.
+//! What operators want to know of sessions and limits (`inquiry/limits.rs`), the sessions that they end, and what servers
+//! offer. The control plane asks over the policy stream; the answers are in the store, or at the server.
 //!
 //! Invariant: a question is answered from its own tenant's sessions, and no answer holds what a session is used with: the
 //! ids that agents and servers know it by, or anything that was said in it.
+
+mod limits;
 
 use std::sync::Arc;
 
@@ -11,8 +13,8 @@ use prost::Message as _;
 use tollgate_proto::{
     AgentId, ServerId, SessionHandle,
     policy::v1::{
-        Era, LegState, ListSessions, Question, ReadCatalog, Reply, Session as Shown, SessionKind, SessionLeg,
-        question::What, watch_request::Message,
+        Era, InspectLimits, LegState, ListSessions, Question, ReadCatalog, Reply, Session as Shown, SessionKind,
+        SessionLeg, question::What, watch_request::Message,
     },
 };
 
@@ -85,6 +87,10 @@ async fn look(gateway: &Arc<Gateway>, question: Question, reports: &mut Vec<Mess
             let read = catalog::answer(gateway, tenant, server, question.id).await;
             reports.extend(read.reports.into_iter().map(Message::CatalogReport));
             Ok(Reply { failure: read.failure, ..Reply::default() })
+        }
+        What::InspectLimits(InspectLimits { ids }) => {
+            let uses = limits::uses(gateway, tenant, &ids).await?;
+            Ok(Reply { limit_uses: Some(uses), ..Reply::default() })
         }
     }
 }

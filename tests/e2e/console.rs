@@ -6,6 +6,9 @@ use tollgate_tests::{Deployment, run_browser_tests};
 #[tokio::test]
 async fn the_console_works_in_a_browser() {
     let mut tollgate = Deployment::dev().start().await;
+    let rate = |count: u32| json!({"count": count, "per": "1m"});
+    let spec = json!({"to": {"agent": "demo-agent"}, "requests": rate(100), "tokens": rate(5_000), "concurrency": 10});
+    tollgate.limits("calm", spec).await;
     let demo = tollgate.demo_agent();
     let client = demo.at_server("demo").await;
     let answer = client.call("echo", json!({"text": "hello"})).await;

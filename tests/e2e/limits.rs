@@ -10,6 +10,7 @@ use crate::scene::{Refused, Scene, assert_refusal};
 
 mod away;
 mod leased;
+mod used;
 
 const LIMITED: Refused = Refused { status: 429, code: 42900, reason: "rate_limited_requests" };
 const TOKENS: Refused = Refused { status: 429, code: 42900, reason: "rate_limited_tokens" };

@@ -6,8 +6,8 @@ use crate::{
     agents, alerts, apply, audit, authorizations, call, can_i, catalog, control_plane, data_plane, data_planes,
     demo_server, dev, doctor, enrollment_tokens, export,
     failure::{Exit, Failure},
-    get, initial_access_tokens, keys, plan, report, revoke, sessions, settings, sign_in_link, statements, tenant,
-    usage, users, webhooks,
+    get, initial_access_tokens, keys, limits, plan, report, revoke, sessions, settings, sign_in_link, statements,
+    tenant, usage, users, webhooks,
 };
 
 const ABOUT: &str = "An MCP gateway: agents call tools through it, and every call is authorised, limited and recorded.";
@@ -52,6 +52,7 @@ pub(crate) enum Command {
     Keys(keys::Args),
     Catalog(catalog::Args),
     Sessions(sessions::Args),
+    Limits(limits::Args),
     DataPlanes(data_planes::Args),
     EnrollmentTokens(enrollment_tokens::Args),
     Call(call::Args),
@@ -94,6 +95,7 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Keys(args) => keys::run(args).await,
         Command::Catalog(args) => catalog::run(args).await,
         Command::Sessions(args) => sessions::run(args).await,
+        Command::Limits(args) => limits::run(args).await,
         Command::DataPlanes(args) => data_planes::run(args).await,
         Command::EnrollmentTokens(args) => enrollment_tokens::run(args).await,
         Command::Call(args) => call::run(args).await,

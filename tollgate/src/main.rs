@@ -36,6 +36,7 @@ mod get;
 mod http_client;
 mod initial_access_tokens;
 mod keys;
+mod limits;
 mod logging;
 mod manifest;
 mod plan;

@@ -30,6 +30,7 @@ const pages = [
   ['Access', '/access'],
   ['a check of access', '/access/check?agent=demo-agent&server=demo&name=reset_counter'],
   ['a new grant', '/new/grant'],
+  ['a limit', '/limits/calm'],
   ['a new limit', '/new/limit'],
   ['a new team', '/new/team'],
   ['Calls', '/calls'],

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
-use tollgate_proto::{AlertId, TenantId};
+use tollgate_proto::{AlertId, LimitId, TenantId};
 use uuid::Uuid;
 
 use super::{Alert, AlertKind, Filter, RaisedAlert};
@@ -107,6 +107,22 @@ pub(super) async fn add_refusals(
         &new.iter().map(|refused| refused.since).collect::<Vec<_>>(),
     )
     .fetch_all(connection)
+    .await
+}
+
+/// What limits refused in the hours from this one on.
+pub(super) async fn refusals(
+    tx: &mut TenantTx,
+    limits: &[LimitId],
+    from: DateTime<Utc>,
+) -> Result<Vec<Refused>, sqlx::Error> {
+    sqlx::query_as!(
+        Refused,
+        "SELECT limit_id, hour, refused, since FROM limit_refusals WHERE limit_id = ANY ($1) AND hour >= $2",
+        &limits.iter().map(|limit| limit.uuid()).collect::<Vec<_>>(),
+        from,
+    )
+    .fetch_all(&mut **tx)
     .await
 }
 

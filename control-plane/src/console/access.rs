@@ -15,6 +15,7 @@ use super::{
     checks::{Asked, CheckForm},
     conditions, filters,
     form::{self, Choice, Choices, Control, Deletable, Editable, Entries, Field},
+    limit_use::Uses,
     page::{PageError, Section, Shell, show},
     visitor::Visitor,
 };
@@ -22,7 +23,7 @@ use crate::{
     app::App,
     caller::Role,
     grants::{Grant, GrantSpec, GrantTarget},
-    limits::{Limit, LimitSpec},
+    limits::{Limit, LimitSpec, standing},
     resource::{self, Object},
     teams::{Team, TeamSpec},
 };
@@ -44,6 +45,7 @@ struct AccessPage {
     grants: Vec<Grant>,
     next_grant: Option<String>,
     limits: Vec<Limit>,
+    uses: Uses,
     next_limit: Option<String>,
     teams: Vec<Team>,
     next_team: Option<String>,
@@ -71,6 +73,7 @@ pub(super) async fn show_access(
     let (teams, next_team) = resource::list_from::<TeamSpec>(&app, caller, query.team.as_ref(), LISTED).await?;
     show(&AccessPage {
         shell: Shell::new(&visitor, Section::Access, "Access"),
+        uses: Uses::of(standing::of(&app, caller, &limits).await?),
         query,
         grants,
         next_grant,

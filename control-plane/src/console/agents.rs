@@ -18,6 +18,7 @@ use super::{
     connect::{self, Endpoint, Snippet},
     filters,
     form::{Choice, Choices, Control, Deletable, Editable, Entries, Field},
+    limit_use::Uses,
     page::{Done, PageError, Section, Shell, sentence, show, show_with},
     sql,
     visitor::{Nothing, Posted, Visitor},
@@ -69,6 +70,7 @@ struct DetailPage {
     /// What the grants come to; none when the policy cannot be read.
     matrix: Option<Matrix>,
     limits: Vec<Limit>,
+    uses: Uses,
     calls: Calls,
     snippets: Vec<Snippet>,
     endpoint: Endpoint,
@@ -372,13 +374,15 @@ async fn detail(app: &App, visitor: &Visitor, name: &str, wrong: Option<String>)
     let endpoint = endpoint.with_servers(app, &visitor.caller.tenant_name, &servers);
     let toolsets = super::names::<ToolsetSpec>(app, visitor).await?;
     let endpoint = endpoint.with_toolsets(app, &visitor.caller.tenant_name, &toolsets);
+    let limits = limits::of_agent(app, &visitor.caller, agent.id).await?;
     Ok(DetailPage {
         shell: Shell::new(visitor, Section::Agents, agent.name.clone()).under("Agents", "/agents"),
         credentials: credentials::list(app, &visitor.caller, name).await?.items,
         grants,
         more_grants,
         matrix: matrix(app, visitor, &agent.name).await,
-        limits: limits::of_agent(app, &visitor.caller, agent.id).await?,
+        uses: Uses::of(limits::standing::of(app, &visitor.caller, &limits).await?),
+        limits,
         calls: Calls::latest(app, visitor, &filter, RECENT_CALLS).await?,
         snippets: connect::snippets(&agent.status.client_id, &endpoint),
         endpoint,

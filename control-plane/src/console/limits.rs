@@ -1,15 +1,27 @@
-//! The form of a limit.
+//! The page of a limit, and its form.
 
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
 use serde_json::{Map, Value, json};
 
 use super::{
     access::LIST,
+    filters,
     form::{Choice, Choices, Control, Deletable, Editable, Entries, Field},
-    page::Section,
+    limit_use::Uses,
+    page::{PageError, Section, Shell, show},
+    visitor::Visitor,
+    yaml,
 };
 use crate::{
-    limits::{LimitSpec, Mode, OnStoreOutage, Rate},
-    resource::Object,
+    app::App,
+    limits::{Limit, LimitSpec, Mode, OnStoreOutage, Rate, standing},
+    resource::{self, Object},
 };
 
 /// What a limit can be on.
@@ -30,6 +42,28 @@ const ON_STORE_OUTAGE: [(&str, &str); 4] = [
 ];
 const MODES: [(&str, &str); 3] =
     [("", "As usual: call by call"), ("strict", "Call by call"), ("leased", "In advance, by each data plane")];
+
+#[derive(Template)]
+#[template(path = "limits/detail.html")]
+struct DetailPage {
+    shell: Shell,
+    limit: Limit,
+    uses: Uses,
+    yaml: String,
+}
+
+/// `GET /limits/{name}`.
+pub(super) async fn show_detail(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    Path(name): Path<String>,
+) -> Result<Response, PageError> {
+    let limit: Limit = resource::get(&app, &visitor.caller, &name).await?;
+    let uses = Uses::of(standing::of(&app, &visitor.caller, std::slice::from_ref(&limit)).await?);
+    let yaml = yaml::manifest("Limit", &visitor.caller.tenant_name, &limit);
+    let shell = Shell::new(&visitor, Section::Access, &limit.name).under(LIST.0, LIST.1);
+    show(&DetailPage { shell, limit, uses, yaml })
+}
 
 impl Editable for LimitSpec {
     const SECTION: Section = Section::Access;
@@ -113,8 +147,8 @@ impl Editable for LimitSpec {
         }
     }
 
-    fn page(_: &str) -> String {
-        LIST.1.to_owned()
+    fn page(name: &str) -> String {
+        format!("/limits/{name}")
     }
 }
 

@@ -88,7 +88,7 @@ impl Hit {
                 let id = UserId::from(found.id).to_string();
                 (id.clone(), format!("/users/{id}"))
             }
-            _ => (LimitId::from(found.id).to_string(), in_access("limit", &found.name)),
+            _ => (LimitId::from(found.id).to_string(), format!("/limits/{}", found.name)),
         };
         Self { kind: found.kind, id, name: found.name, href }
     }

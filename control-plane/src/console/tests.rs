@@ -16,6 +16,7 @@ mod budgets;
 mod catalog;
 mod fleet;
 mod forms;
+mod limits;
 mod people;
 mod price_books;
 mod provider_logout;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::{Json, extract::State};
 use http::StatusCode;
 
-use super::{Limit, LimitContent, LimitPage, LimitSpec, NewLimit};
+use super::{Limit, LimitContent, LimitPage, LimitSpec, LimitUsePage, NewLimit, OneLimitUse, standing};
 use crate::{
     app::App,
     caller::Caller,
@@ -101,4 +101,34 @@ pub async fn remove(
 ) -> Result<StatusCode, ApiError> {
     resource::remove::<LimitSpec>(&app, &caller, &at.name, &precondition).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lists how much of each limit is used
+///
+/// In the order of the limits' names, as the data planes that are connected to this control plane count it at this moment;
+/// those that share a store count together. `complete` says whether all data planes answered. 503 when none did.
+#[utoipa::path(get, path = "/api/v1/tenants/{tenant}/limit-uses", tag = "limits", operation_id = "limits.uses",
+    params(InTenant, PageQuery),
+    responses((status = 200, description = "How much of each is used", body = LimitUsePage), ReadProblems))]
+pub async fn uses(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<LimitUsePage>, ApiError> {
+    standing::uses(&app, &caller, &query).await.map(Json)
+}
+
+/// Shows how much of a limit is used
+///
+/// As the data planes that are connected to this control plane count it at this moment, and how many calls it refused in this
+/// hour and the one before. 503 when no data plane answers.
+#[utoipa::path(get, path = "/api/v1/tenants/{tenant}/limits/{name}/use", tag = "limits", operation_id = "limits.use",
+    params(Named),
+    responses((status = 200, description = "How much of it is used", body = OneLimitUse), ReadProblems))]
+pub async fn use_of(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(at): Path<Named>,
+) -> Result<Json<OneLimitUse>, ApiError> {
+    standing::use_of(&app, &caller, &at.name).await.map(Json)
 }

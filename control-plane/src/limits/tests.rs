@@ -2,6 +2,8 @@ use serde_json::{Value, json};
 
 use crate::testing::{Bench, run};
 
+mod standing;
+
 async fn world(bench: &Bench) {
     bench.put("teams/platform", json!({ "spec": {} })).await.expect(201);
     bench.put("agents/ci-bot", json!({ "spec": { "team": "platform", "type": "autonomous" } })).await.expect(201);

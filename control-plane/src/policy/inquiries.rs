@@ -1,4 +1,4 @@
-//! Questions to data planes about sessions and servers, on their way over one policy stream.
+//! Questions to data planes about sessions, limits and servers, on their way over one policy stream.
 //!
 //! Invariant: a question goes out when the stream has nothing else to say, and everything about it is bounded: how many
 //! wait, how many are unanswered, and how long whoever asks waits.

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::Method;
 use serde_json::{Value, json};
 use tollgate_proto::{
-    AgentId, TenantId,
+    AgentId, DataPlaneId, TenantId,
     policy::v1::{self as wire, Question},
 };
 use uuid::Builder;
@@ -52,7 +52,7 @@ impl Store {
             }
             What::InspectSession(inspect) => with(&inspect.handle).map(|at| sessions[at].clone()).into_iter().collect(),
             What::EndSession(end) => with(&end.handle).map(|at| sessions.remove(at)).into_iter().collect(),
-            What::ReadCatalog(_) => Vec::new(),
+            What::ReadCatalog(_) | What::InspectLimits(_) => Vec::new(),
         };
         Reply { sessions, ..Reply::default() }
     }

@@ -18,7 +18,7 @@ use tollgate_proto::TenantId;
 use crate::store::{Charge, RingKey, Settlement};
 
 /// How long a lease is good for, in seconds.
-pub const LEASE_S: u32 = 1;
+pub(super) const LEASE_S: u32 = 1;
 const LEASE: Duration = Duration::from_secs(LEASE_S as u64);
 /// Of a limit, all leases of one moment together hold no more than a tenth.
 const SHARE: u32 = 10;

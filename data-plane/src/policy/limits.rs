@@ -160,6 +160,14 @@ impl Limits {
         all.flatten().flatten().map(Arc::as_ref)
     }
 
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Limit> {
+        let of_tools = self.tools.values().flat_map(HashMap::values);
+        let of_callers = self.agents.values().chain(self.users.values()).chain(self.teams.values());
+        let all = of_callers.chain(of_tools).chain(self.servers.values()).chain([&self.tenant]);
+        all.flatten().map(Arc::as_ref)
+    }
+
     fn add(&mut self, sent: &wire::Limit) -> Result<(), LimitError> {
         let Some(on) = &sent.on else { return Err(LimitError::Subject(sent.name.clone())) };
         let rates = [rate(sent.requests), rate(sent.tokens)];
@@ -228,6 +236,7 @@ mod tests {
         ];
         let limits = Limits::read(&sent).unwrap();
         let on = |party: Party<'_>| limits.on(&party).map(|limit| limit.name.as_str()).collect::<Vec<_>>();
+        assert_eq!(limits.all().count(), sent.len());
         let party = Party { agent, user: Some(user), team, server: Some(server), tool: Some("echo") };
         assert_eq!(on(party), ["agent", "user", "team", "tool", "server", "everything"]);
         assert_eq!(on(Party { tool: None, user: None, ..party }), ["agent", "team", "server", "everything"]);

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a refused call is charged nowhere, and no server has seen it.
 
-mod demand;
+pub(crate) mod demand;
 mod headers;
 mod spending;
 

@@ -6,6 +6,7 @@
 mod bridge_leg;
 mod listing;
 mod mail;
+mod reading;
 
 use std::{
     collections::HashMap,
@@ -16,6 +17,7 @@ use std::{
 
 use tokio::time::Instant;
 use tollgate_proto::{CallId, LimitId, ServerId, TenantId};
+use uuid::Uuid;
 
 use super::{
     MailboxId, NAME_IDLE_S, PLACE_S, SESSION_GRACE_S, SESSION_IDLE_S, SESSION_LIFE_S, SUBSCRIPTIONS_MAX, StoreError,
@@ -67,6 +69,7 @@ impl fmt::Debug for Clock {
 /// Sessions, rings, names and mailboxes of this process.
 #[derive(Debug)]
 pub struct Store {
+    id: Uuid,
     clock: Clock,
     state: Mutex<State>,
     bells: Bells,
@@ -86,7 +89,7 @@ struct State {
     mailboxes: HashMap<(Owner, MailboxId), mail::Mailbox>,
     bridge_legs: HashMap<bridge_leg::BridgeKey, bridge_leg::Held>,
     /// Who has each lease, and until when.
-    leases: HashMap<(Owner, MailboxId), (uuid::Uuid, u64)>,
+    leases: HashMap<(Owner, MailboxId), (Uuid, u64)>,
     /// Until when each mark stands.
     marks: HashMap<bridge_leg::MarkKey, u64>,
     next_sweep_s: u64,
@@ -116,7 +119,8 @@ impl Store {
     /// An empty store that lives by another clock.
     #[must_use]
     pub fn with_clock(clock: Clock) -> Self {
-        Self { clock, state: Mutex::default(), bells: Bells::default(), announcer: Announcer::default() }
+        let (id, state) = (Uuid::new_v4(), Mutex::default());
+        Self { id, clock, state, bells: Bells::default(), announcer: Announcer::default() }
     }
 
     pub(super) fn create_session(&self, session: &Session) -> Result<SessionId, StoreError> {

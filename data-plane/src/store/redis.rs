@@ -13,6 +13,7 @@ mod function;
 mod link;
 mod listing;
 mod mail;
+mod reading;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

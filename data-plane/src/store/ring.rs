@@ -98,6 +98,13 @@ impl Ring {
         self.charge(actual);
     }
 
+    /// What is in the window at this time; nothing is dropped.
+    pub(super) fn sum_at(&self, now_s: u64) -> u64 {
+        let now = (now_s / self.shape.slot_s).max(self.head);
+        let oldest = (now + 1).saturating_sub(self.shape.slots);
+        (oldest..=self.head).map(|slot| u64::from(self.counts[(slot % self.shape.slots) as usize])).sum()
+    }
+
     /// All that is in it, as one charge.
     pub(super) fn counted(&self, key: RingKey) -> Charge {
         let cost = u32::try_from(self.sum()).unwrap_or(u32::MAX);

@@ -7,12 +7,13 @@ mod listing;
 mod mail;
 mod outage;
 mod property;
+mod reading;
 mod server;
 mod spending;
 
 use std::time::{Duration, Instant};
 
-use tollgate_proto::{AgentId, InstanceId, ServerId, TenantId, UserId};
+use tollgate_proto::{AgentId, InstanceId, LimitId, ServerId, TenantId, UserId};
 
 use self::{
     admission::{
@@ -43,6 +44,10 @@ use self::{
         a_full_mailbox_takes_no_more_until_it_is_read, a_reader_that_waits_gets_what_comes, discarded_mail_is_gone,
         mail_is_for_its_owner_only, mail_is_read_in_its_order_until_it_is_passed, mail_that_nobody_reads_expires,
         what_is_announced_is_heard_where_it_was_said,
+    },
+    reading::{
+        a_store_has_an_id_of_its_own_that_stays, looking_charges_nothing_and_lets_nothing_leave,
+        the_calls_that_run_are_seen_until_they_are_lost, what_is_in_the_window_is_seen_and_no_more,
     },
     spending::{
         a_budget_that_refuses_charges_no_ring_and_a_ring_no_budget, a_settlement_corrects_what_is_spent,
@@ -105,6 +110,10 @@ on_both_stores!(
     of_many_budgets_all_are_charged_or_none,
     what_fits_into_a_budget_passes_to_the_last_unit,
     what_the_ledger_has_counts_where_it_is_more,
+    what_is_in_the_window_is_seen_and_no_more,
+    looking_charges_nothing_and_lets_nothing_leave,
+    the_calls_that_run_are_seen_until_they_are_lost,
+    a_store_has_an_id_of_its_own_that_stays,
     a_name_is_recalled_within_its_tenant,
     a_name_that_is_used_stays,
     mail_is_read_in_its_order_until_it_is_passed,
@@ -424,10 +433,11 @@ async fn redis_forgets_what_has_expired() {
         assert!(admitted(&fixture.store, owner, &[charge(1, window_s)]).await);
         assert!(!admitted(&fixture.store, owner, &[charge(0, window_s)]).await);
     }
+    fixture.store.look(owner.tenant, &Look { running: vec![LimitId::new()], ..Look::default() }).await.unwrap();
     let keys = fixture.keys_with_expiry().await;
-    let expected =
-        "two kinds of sessions, when they end, their handles, a name, three charged rings and no refused one";
-    assert_eq!(keys.len(), 9, "{expected}: {keys:?}");
+    let expected = "two kinds of sessions, when they end, their handles, a name, three charged rings and no refused one, \
+                    the store's id";
+    assert_eq!(keys.len(), 10, "{expected}: {keys:?}");
     let longest = SESSION_LIFE_S + SESSION_GRACE_S;
     for (key, expires_s) in keys {
         assert!(key.starts_with(&format!("tg:{{{}}}:", owner.tenant)), "{key}");

@@ -6,7 +6,7 @@
 use tollgate_proto::CallId;
 
 use crate::{
-    counters::LEASE_S,
+    counters,
     policy::{Limit, Rate},
     store::{Charge, Class, Demand, Meter, Place, RingKey},
 };
@@ -28,8 +28,7 @@ pub fn of(limits: &[&Limit], class: Class, call: CallId, tokens: Option<u64>) ->
 }
 
 fn charge(limit: &Limit, meter: Meter, rate: Rate, cost: u32) -> Charge {
-    // What is leased is used for so long after it was charged.
-    let window_s = rate.window_s + if limit.is_leased { LEASE_S } else { 0 };
+    let window_s = counters::window_s(limit, rate);
     Charge { key: RingKey { limit: limit.id, meter }, limit: rate.count, window_s, cost }
 }
 
