@@ -175,6 +175,11 @@ impl Call {
         }
     }
 
+    /// Whether an intent of it is on disk, so that it is known of whatever happens.
+    pub(crate) const fn is_intended(&self) -> bool {
+        self.intent.is_some()
+    }
+
     /// Headers of the HTTP request that servers may be passed.
     pub(crate) const fn passed_headers(&self) -> &Arc<HeaderMap> {
         &self.passed_headers

@@ -8,6 +8,9 @@ use tollgate_tests::{Deployment, Era, McpClient, UsageRecord, eventually};
 
 use crate::scene::Scene;
 
+mod crashes;
+mod sheets;
+
 #[tokio::test]
 async fn every_call_is_recorded_once_although_the_data_plane_was_killed() {
     let mut scene = Scene::set(Deployment::separate(1), &Era::Modern).await;

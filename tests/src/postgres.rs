@@ -1,6 +1,8 @@
-//! A database of one's own on the cluster that the test run was given.
+//! A database of one's own on the cluster that the test run was given, or on a server of its own (`instance.rs`).
 //!
 //! Invariant: a [`Database`] is empty when it is made, and dropped with whoever made it.
+
+mod instance;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -9,6 +11,7 @@ use tokio::net::lookup_host;
 use url::Url;
 use uuid::Uuid;
 
+use self::instance::Instance;
 use crate::relay::Relay;
 
 /// Names the variable with the URL of a superuser on a running Postgres.
@@ -19,6 +22,7 @@ const CLUSTER: &str = "TOLLGATE_TEST_DATABASE_URL";
 pub struct Database {
     cluster: Url,
     name: String,
+    instance: Option<Instance>,
 }
 
 impl Database {
@@ -30,9 +34,32 @@ impl Database {
         let cluster = std::env::var(CLUSTER)
             .unwrap_or_else(|_| panic!("{CLUSTER} is not set: run `make test`, or name a Postgres superuser's URL"));
         let cluster = Url::parse(&cluster).unwrap_or_else(|error| panic!("{CLUSTER} is no URL: {error}"));
+        Self::on(cluster, None).await
+    }
+
+    /// Makes one on a server of its own.
+    ///
+    /// # Panics
+    /// When Postgres is not installed.
+    pub(crate) async fn alone() -> Self {
+        let instance = Instance::start().await;
+        Self::on(instance.url(), Some(instance)).await
+    }
+
+    async fn on(cluster: Url, instance: Option<Instance>) -> Self {
         let name = format!("story_{}", Uuid::new_v4().simple());
         execute(&cluster, format!("CREATE DATABASE {name}")).await.expect("the cluster makes databases");
-        Self { cluster, name }
+        Self { cluster, name, instance }
+    }
+
+    /// `kill -9` of its own server.
+    pub(crate) fn crash(&mut self) {
+        self.instance.as_mut().expect("it has a server of its own").crash();
+    }
+
+    /// Starts its own server again, and waits until it answers.
+    pub(crate) async fn restart(&mut self) {
+        self.instance.as_mut().expect("it has a server of its own").restart().await;
     }
 
     /// How to connect to it.
@@ -72,6 +99,9 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if self.instance.is_some() {
+            return;
+        }
         let (cluster, statement) = (self.cluster.clone(), format!("DROP DATABASE {} WITH (FORCE)", self.name));
         // `drop` cannot wait for a future, and may itself run inside a runtime: hence a thread with its own.
         let dropping = std::thread::spawn(move || {

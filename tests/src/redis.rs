@@ -1,7 +1,9 @@
 //! A Redis of one's own: it starts within a few hundredths of a second, so every deployment that wants one has one. A
-//! cluster of three takes a few seconds.
+//! cluster of three takes a few seconds. With replicas (`failover.rs`), either can lose a primary.
 //!
 //! Invariant: nothing is written to disk, and it ends with whoever started it.
+
+mod failover;
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -10,18 +12,22 @@ use std::{
 
 use tokio::net::TcpStream;
 
-use crate::{deployment::Folder, ports::free_port, process::Process, wait::eventually_true};
+use crate::{deployment::Folder, ports::free_port, process::Process, relay::Relay, wait::eventually_true};
 
 /// The port of the cluster's own bus, above that of its clients.
 const BUS: u16 = 10_000;
+/// A cluster has no fewer.
+const PRIMARIES: usize = 3;
 
-/// A running `redis-server`, or a cluster of them.
+/// A running `redis-server`, or a cluster of them; replicas come last.
 #[derive(Debug)]
 pub struct Redis {
     ports: Vec<u16>,
     servers: Vec<Process>,
     /// Where the nodes of a cluster keep what they know of each other.
-    _folder: Option<Folder>,
+    folder: Option<Folder>,
+    /// Leads to the primary, where there is no cluster that says which one that is.
+    address: Option<Relay>,
 }
 
 impl Redis {
@@ -33,7 +39,7 @@ impl Redis {
         let port = free_port();
         let server = Process::spawn("redis-server", server(port));
         listens(port).await;
-        Self { ports: vec![port], servers: vec![server], _folder: None }
+        Self { ports: vec![port], servers: vec![server], folder: None, address: None }
     }
 
     /// `kill -9`, with all that it held.
@@ -61,39 +67,43 @@ impl Redis {
         String::from_utf8_lossy(&run.stdout).lines().map(str::to_owned).collect()
     }
 
-    /// Starts a cluster of three masters and waits until it answers for every slot.
+    /// Starts a cluster of three primaries and waits until it answers for every slot.
     ///
     /// # Panics
     /// When `redis-server` or `redis-cli` is not installed, or the cluster does not form.
     pub async fn cluster() -> Self {
+        Self::cluster_of(PRIMARIES, 0).await
+    }
+
+    async fn cluster_of(nodes: usize, replicas: usize) -> Self {
         let folder = Folder::create();
-        let ports: Vec<u16> = std::iter::repeat_with(free_port_with_bus).take(3).collect();
+        let ports: Vec<u16> = std::iter::repeat_with(free_port_with_bus).take(nodes).collect();
         let mut servers = Vec::new();
         for &port in &ports {
-            let mut command = server(port);
-            let config = folder.path().join(format!("{port}.conf"));
-            command.args(["--cluster-enabled", "yes", "--cluster-config-file"]).arg(config);
-            servers.push(Process::spawn("redis-server", command));
+            servers.push(Process::spawn("redis-server", node(port, &folder)));
             listens(port).await;
         }
         let nodes: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         let mut create = Command::new("redis-cli");
-        create.args(["--cluster", "create"]).args(nodes).arg("--cluster-yes").stdout(Stdio::null());
-        assert!(create.status().expect("redis-cli is installed").success(), "the cluster cannot be created");
+        create.args(["--cluster", "create"]).args(nodes).args(["--cluster-replicas", &replicas.to_string()]);
+        let created = create.arg("--cluster-yes").stdout(Stdio::null()).status().expect("redis-cli is installed");
+        assert!(created.success(), "the cluster cannot be created");
         for &port in &ports {
             // The nodes learn of each other's slots a moment later.
             eventually_true("the cluster to form", || async move {
-                let info = Command::new("redis-cli").args(["-p", &port.to_string(), "cluster", "info"]).output();
-                String::from_utf8_lossy(&info.expect("redis-cli is installed").stdout).contains("cluster_state:ok")
+                ask(port, &["cluster", "info"]).contains("cluster_state:ok")
             })
             .await;
         }
-        Self { ports, servers, _folder: Some(folder) }
+        Self { ports, servers, folder: Some(folder), address: None }
     }
 
-    /// How to connect to it: the URLs of all nodes, with commas between them.
+    /// How to connect to it: one URL, or those of all nodes of a cluster with commas between them.
     #[must_use]
     pub fn url(&self) -> String {
+        if let Some(address) = &self.address {
+            return format!("redis://127.0.0.1:{}", address.port());
+        }
         let urls: Vec<String> = self.ports.iter().map(|port| format!("redis://127.0.0.1:{port}")).collect();
         urls.join(",")
     }
@@ -102,7 +112,23 @@ impl Redis {
 fn server(port: u16) -> Command {
     let mut command = Command::new("redis-server");
     command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &port.to_string()]);
+    // A replica is wanted now, not when others might want one too; and it writes nothing to disk either.
+    command.args(["--repl-diskless-sync-delay", "0", "--repl-diskless-load", "swapdb"]);
     command
+}
+
+/// A node of a cluster.
+fn node(port: u16, folder: &Folder) -> Command {
+    let mut command = server(port);
+    command.args(["--cluster-enabled", "yes", "--cluster-config-file"]);
+    command.arg(folder.path().join(format!("{port}.conf")));
+    command
+}
+
+/// What the server on this port answers; nothing when it is away.
+fn ask(port: u16, arguments: &[&str]) -> String {
+    let run = Command::new("redis-cli").args(["-p", &port.to_string()]).args(arguments).output();
+    String::from_utf8_lossy(&run.expect("redis-cli is installed").stdout).into_owned()
 }
 
 async fn listens(port: u16) {

@@ -22,7 +22,7 @@ pub struct Relay {
     /// Its own: while a story waits for a process to end, its thread does nothing else.
     runtime: Option<Runtime>,
     port: u16,
-    target: SocketAddr,
+    target: Mutex<SocketAddr>,
     carrying: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -34,7 +34,8 @@ impl Relay {
     #[must_use]
     pub fn to(target: SocketAddr) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime starts");
-        let relay = Self { runtime: Some(runtime), port: free_port(), target, carrying: Mutex::default() };
+        let relay =
+            Self { runtime: Some(runtime), port: free_port(), target: target.into(), carrying: Mutex::default() };
         relay.mend();
         relay
     }
@@ -61,12 +62,21 @@ impl Relay {
     pub fn mend(&self) {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).expect("the port is ours");
         listener.set_nonblocking(true).expect("a listener need not block");
-        let target = self.target;
+        let target = *self.target.lock().unwrap_or_else(PoisonError::into_inner);
         let runtime = self.runtime.as_ref().expect("it runs until the relay is dropped");
         let carrying = runtime.spawn(async move {
             carry(TcpListener::from_std(listener).expect("a listener that does not block"), target).await;
         });
         *self.carrying.lock().unwrap_or_else(PoisonError::into_inner) = Some(carrying);
+    }
+
+    /// Mends it with another end.
+    ///
+    /// # Panics
+    /// As [`Relay::mend`].
+    pub fn mend_to(&self, target: SocketAddr) {
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
+        self.mend();
     }
 }
 

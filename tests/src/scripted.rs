@@ -10,6 +10,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use axum::{
@@ -41,6 +42,8 @@ const READING: &str = "reading";
 pub enum Reply {
     /// A result, as JSON.
     Result(Value),
+    /// A result whose text has as many tokens as the argument `tokens` says.
+    AsAsked,
     /// A JSON-RPC error, with HTTP status 200.
     Error(i64, String),
     /// A JSON-RPC error, with an HTTP status.
@@ -87,6 +90,8 @@ pub enum Piece {
 /// A request as the server saw it.
 #[derive(Debug, Clone)]
 pub struct Seen {
+    /// When it was there as a whole.
+    pub at: Instant,
     /// HTTP method.
     pub http_method: String,
     /// Every header.
@@ -283,6 +288,7 @@ async fn answer(
         headers.contains_key("tollgate-purpose") || headers.get("mcp-session-id").is_some_and(|id| id == READING);
     if !is_reading {
         lock(&stage.seen).push(Seen {
+            at: Instant::now(),
             http_method: method.to_string(),
             headers: headers.clone(),
             message: message.clone(),
@@ -406,6 +412,12 @@ async fn perform(message: &Value, reply: Reply) -> Response {
     let status = |status| StatusCode::from_u16(status).expect("a script names a real status");
     match reply {
         Reply::Result(value) => result(id, &complete(value)),
+        Reply::AsAsked => {
+            let tokens = message["params"]["arguments"]["tokens"].as_u64().unwrap_or_default();
+            // `o200k_base` takes digits by threes.
+            let text = "123".repeat(usize::try_from(tokens).expect("a script asks for what memory has"));
+            result(id, &complete(json!({"content": [{"type": "text", "text": text}]})))
+        }
         Reply::Error(code, text) => failure(StatusCode::OK, id, code, &text),
         Reply::Failure(error) => axum::Json(json!({"jsonrpc": "2.0", "id": id, "error": error})).into_response(),
         Reply::Refusal(of, code, text) => failure(status(of), id, code, &text),

@@ -60,6 +60,8 @@ pub struct UsageRecord {
     /// JSON-RPC error code that the agent got.
     #[serde(default)]
     pub rpc_error_code: Option<i64>,
+    /// What it costs: a decimal number, not rounded.
+    pub cost: String,
     /// The call that this one belongs to.
     #[serde(default)]
     pub parent_call_id: Option<String>,

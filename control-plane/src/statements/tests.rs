@@ -1,3 +1,5 @@
+mod alike;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use chrono::{DateTime, Utc};
 use http::Method;
@@ -22,13 +24,17 @@ fn call(bench: &Bench, at: &str, team: &str, tool: &str) -> UsageRecord {
     }
 }
 
-/// Keeps records for long, and charges for calls.
-async fn prices(bench: &Bench) {
+async fn keep_for_long(bench: &Bench) {
     sqlx::query("UPDATE tenants SET usage_retention_days = 3650 WHERE id = $1")
         .bind(bench.acme.uuid())
         .execute(bench.app.db.pool())
         .await
         .expect("changed");
+}
+
+/// Keeps records for long, and charges for calls.
+async fn prices(bench: &Bench) {
+    keep_for_long(bench).await;
     let prices = json!([{ "match": "*", "per_call": "0.005" }, { "match": "demo:dear", "per_call": "1.25" }]);
     let spec = json!({ "effective_from": "2026-01-01", "currency": "EUR", "prices": prices });
     bench.put("price-books/standard", json!({ "spec": spec })).await.expect(201);

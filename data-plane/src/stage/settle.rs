@@ -1,7 +1,8 @@
 //! Stage 10, settle: the answer leaves, the record is completed, the span ends, metrics are counted. Off the
-//! caller's clock: the answer does not wait for the record's completion.
+//! caller's clock: the answer does not wait for the record's completion, but for a record that nothing on disk begins yet.
 //!
-//! Invariant: `server/discover` gets no status that its client would take for the sign of a legacy server.
+//! Invariant: no answer leaves while nothing of its call is on disk, so that a data plane that dies forgets none; and
+//! `server/discover` gets no status that its client would take for the sign of a legacy server.
 
 use std::sync::Arc;
 
@@ -116,6 +117,9 @@ fn answer_headers(call: &Call) -> HeaderMap {
 }
 
 fn answered(mut call: Call, message: mcp::message::Response, ending: Ending) {
+    if !call.is_intended() {
+        return call.close(ending);
+    }
     let gateway = Arc::clone(call.gateway());
     gateway.calls.spawn(async move {
         call.answered(&message);
@@ -124,6 +128,9 @@ fn answered(mut call: Call, message: mcp::message::Response, ending: Ending) {
 }
 
 fn close(call: Call, ending: Ending) {
+    if !call.is_intended() {
+        return call.close(ending);
+    }
     let gateway = Arc::clone(call.gateway());
     gateway.calls.spawn(async move { call.close(ending) });
 }

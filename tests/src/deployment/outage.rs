@@ -3,6 +3,8 @@
 //! Invariant: a part fails as a stranger would see it fail: it is killed, it stands still with its connections
 //! open, or its connections are cut.
 
+use std::time::Instant;
+
 use http::Method;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -109,6 +111,43 @@ impl Deployment {
     /// When the deployment has none, or it runs.
     pub async fn restart_redis(&mut self) {
         self.redis.as_mut().expect("the deployment has a Redis").restart().await;
+    }
+
+    /// `kill -9` of the Postgres that the deployment has alone.
+    ///
+    /// # Panics
+    /// When the plan did not give it one.
+    pub fn crash_postgres(&mut self) {
+        self.database.as_mut().expect("the deployment has a database").crash();
+    }
+
+    /// Starts Postgres again, with all that it had committed, and waits until it answers.
+    ///
+    /// # Panics
+    /// When the plan did not give the deployment one.
+    pub async fn restart_postgres(&mut self) {
+        self.database.as_mut().expect("the deployment has a database").restart().await;
+    }
+
+    /// `kill -9` of the Redis that counts, whose replica takes over. Only what was written between the two moments that this
+    /// answers can be lost.
+    ///
+    /// # Panics
+    /// When the deployment has no replica.
+    pub async fn fail_redis_over(&mut self) -> (Instant, Instant) {
+        let redis = self.redis.as_mut().expect("the deployment has a Redis");
+        let lost = redis.crash_primary();
+        let between = lost.between;
+        redis.take_over(lost).await;
+        between
+    }
+
+    /// Has the Redis that counts and its replica change places, as for maintenance.
+    ///
+    /// # Panics
+    /// When the deployment has no replica.
+    pub async fn hand_redis_over(&mut self) {
+        self.redis.as_mut().expect("the deployment has a Redis").hand_over().await;
     }
 
     /// As [`Self::rest`], of the control plane `index` itself.

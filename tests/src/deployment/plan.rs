@@ -17,9 +17,9 @@ pub struct Plan {
     /// None: `tollgate dev`.
     data_planes: Option<usize>,
     second_control_plane: bool,
-    with_redis: bool,
-    redis_cluster: bool,
+    redis: Stores,
     embedded_postgres: bool,
+    database_alone: bool,
     database_on_a_wire: bool,
     data_planes_on_wires: bool,
     front: Option<Front>,
@@ -28,14 +28,24 @@ pub struct Plan {
     arguments: Vec<String>,
 }
 
+/// Where sessions and counters are kept; in none, the process keeps them.
+#[derive(Debug, Clone, Copy)]
+enum Stores {
+    None,
+    One,
+    Cluster,
+    Replicated,
+    ReplicatedCluster,
+}
+
 impl Plan {
     pub(super) fn dev() -> Self {
         Self {
             data_planes: None,
             second_control_plane: false,
-            with_redis: false,
-            redis_cluster: false,
+            redis: Stores::None,
             embedded_postgres: false,
+            database_alone: false,
             database_on_a_wire: false,
             data_planes_on_wires: false,
             front: None,
@@ -47,7 +57,7 @@ impl Plan {
     }
 
     pub(super) fn separate(data_planes: usize) -> Self {
-        let plan = Self { data_planes: Some(data_planes), with_redis: true, ..Self::dev() };
+        let plan = Self { data_planes: Some(data_planes), redis: Stores::One, ..Self::dev() };
         // Nor is a control plane away whose heartbeat waits for a core.
         plan.env("TOLLGATE_POLICY_LEASE", "60s")
     }
@@ -55,15 +65,28 @@ impl Plan {
     /// Keeps sessions and counters in a Redis.
     #[must_use]
     pub fn with_redis(mut self) -> Self {
-        self.with_redis = true;
+        self.redis = Stores::One;
         self
     }
 
     /// Keeps sessions and counters in a Redis Cluster of three nodes.
     #[must_use]
     pub fn on_redis_cluster(mut self) -> Self {
-        self.with_redis = true;
-        self.redis_cluster = true;
+        self.redis = Stores::Cluster;
+        self
+    }
+
+    /// Gives the Redis a replica that can take over.
+    #[must_use]
+    pub fn on_replicated_redis(mut self) -> Self {
+        self.redis = Stores::Replicated;
+        self
+    }
+
+    /// Keeps sessions and counters in a Redis Cluster of three nodes, each with a replica that can take over.
+    #[must_use]
+    pub fn on_replicated_redis_cluster(mut self) -> Self {
+        self.redis = Stores::ReplicatedCluster;
         self
     }
 
@@ -78,6 +101,13 @@ impl Plan {
     #[must_use]
     pub fn embedded_postgres(mut self) -> Self {
         self.embedded_postgres = true;
+        self
+    }
+
+    /// Runs a Postgres for this deployment alone, which keeps what it has committed when it is killed.
+    #[must_use]
+    pub fn with_own_postgres(mut self) -> Self {
+        self.database_alone = true;
         self
     }
 
@@ -142,16 +172,22 @@ impl Plan {
     /// # Panics
     /// When something does not start.
     pub async fn start(self) -> Deployment {
-        let database = if self.embedded_postgres { None } else { Some(Database::create().await) };
+        let database = match (self.embedded_postgres, self.database_alone) {
+            (true, _) => None,
+            (false, true) => Some(Database::alone().await),
+            (false, false) => Some(Database::create().await),
+        };
         let database_wire = match &database {
             Some(database) if self.database_on_a_wire => Some(Relay::to(database.address().await)),
             _ => None,
         };
         let database_url = database.as_ref().map(|database| database.url_through(database_wire.as_ref()));
-        let redis = match (self.with_redis, self.redis_cluster) {
-            (false, _) => None,
-            (true, false) => Some(Redis::start().await),
-            (true, true) => Some(Redis::cluster().await),
+        let redis = match self.redis {
+            Stores::None => None,
+            Stores::One => Some(Redis::start().await),
+            Stores::Cluster => Some(Redis::cluster().await),
+            Stores::Replicated => Some(Redis::replicated().await),
+            Stores::ReplicatedCluster => Some(Redis::replicated_cluster().await),
         };
         let folder = Folder::create();
         let (mut services, control_url, data_url) = match self.data_planes {

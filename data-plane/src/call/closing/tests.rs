@@ -134,3 +134,12 @@ async fn what_no_server_has_seen_has_no_tokens() {
     let metrics = bench.gateway.metrics.render(&Gauges::default());
     assert!(!metrics.contains("tollgate_tokens_total{"), "{metrics}");
 }
+
+#[tokio::test]
+async fn a_call_that_is_turned_away_is_recorded_before_its_answer_goes() {
+    let bench = Bench::new(Meter::that_never_counts());
+    let call = Call::open(Arc::clone(&bench.gateway), Ipv4Addr::LOCALHOST.into());
+    let answer = crate::stage::settle::refused(call, &crate::refusal::Refusal::Overloaded);
+    // Nothing else has run in between.
+    assert_eq!((answer.status(), bench.recorded()), (StatusCode::SERVICE_UNAVAILABLE, 1));
+}
