@@ -8,6 +8,7 @@ use tollgate_tests::{Deployment, Era, McpAnswer, McpClient, Piece, Reply, eventu
 
 use crate::scene::{Refused, Scene, assert_refusal};
 
+mod again;
 mod away;
 mod leased;
 

@@ -7,7 +7,7 @@ mod listing;
 mod mail;
 mod outage;
 mod property;
-mod server;
+pub(crate) mod server;
 mod spending;
 
 use std::time::{Duration, Instant};
