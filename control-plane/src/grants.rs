@@ -72,6 +72,20 @@ pub struct GrantSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 100, example = json!(["10.20.0.0/16"]))]
     pub networks: Option<Vec<String>>,
+    /// How a tool call is answered that this grant permits, and that a limit or a budget turns away; `http` unless told. Not
+    /// for a grant that forbids.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deny_as: Option<DenyAs>,
+}
+
+/// How a tool call is answered that a limit or a budget turns away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DenyAs {
+    /// As an error, with HTTP 429: the agent's program reads it.
+    Http,
+    /// As the tool's own result, which says that it is an error, with HTTP 200: the model reads it.
+    ToolError,
 }
 
 /// Who gets a grant: exactly one of these.
@@ -105,6 +119,8 @@ pub struct GrantStatus {
 pub struct EffectiveGrant {
     /// Whether it forbids.
     pub deny: bool,
+    /// How limits and budgets turn away the tool calls that it permits.
+    pub deny_as: DenyAs,
 }
 
 /// What a grant's spec means.
@@ -116,6 +132,7 @@ pub struct Meaning {
     expires_at: Option<DateTime<Utc>>,
     conditions: Value,
     networks: Vec<String>,
+    deny_as: DenyAs,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -138,6 +155,17 @@ pub(crate) struct Concern<'a> {
     pub(crate) servers: Vec<String>,
     /// Those with one of these scopes.
     pub(crate) scopes: Vec<String>,
+}
+
+impl DenyAs {
+    /// `http` or `tool_error`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::ToolError => "tool_error",
+        }
+    }
 }
 
 /// The grants about something in the order of their names, and whether there are more than are answered.
@@ -186,7 +214,12 @@ impl Kind for GrantSpec {
         conditions::check(conditions, faults);
         let networks = networks::read(self.networks.as_deref().unwrap_or_default(), faults);
         let conditions = json!(conditions);
-        Ok(to.map(|to| Meaning { to, scopes, deny, expires_at, conditions, networks }))
+        if deny && self.deny_as.is_some() {
+            let detail = "a grant that forbids lets nothing through that a limit could turn away: leave `deny_as` out";
+            faults.add("/spec/deny_as", "with_deny", detail);
+        }
+        let deny_as = self.deny_as();
+        Ok(to.map(|to| Meaning { to, scopes, deny, expires_at, conditions, networks, deny_as }))
     }
 
     async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: Meaning) -> Result<(), sqlx::Error> {
@@ -196,7 +229,14 @@ impl Kind for GrantSpec {
     fn status(&self, _: &Row, _: &App, _: &Caller) -> Result<GrantStatus, ApiError> {
         let expires_at = self.expires_at.as_deref().map(DateTime::parse_from_rfc3339).transpose();
         let expired = expires_at.map_err(ApiError::internal)?.is_some_and(|at| at <= Utc::now());
-        Ok(GrantStatus { expired, effective: EffectiveGrant { deny: self.deny.unwrap_or_default() } })
+        let effective = EffectiveGrant { deny: self.deny.unwrap_or_default(), deny_as: self.deny_as() };
+        Ok(GrantStatus { expired, effective })
+    }
+}
+
+impl GrantSpec {
+    fn deny_as(&self) -> DenyAs {
+        self.deny_as.unwrap_or(DenyAs::Http)
     }
 }
 

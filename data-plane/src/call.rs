@@ -56,6 +56,7 @@ pub struct Call {
     intent: Option<Intent>,
     upstream: Duration,
     rate_headers: HeaderMap,
+    reads_limits_as_result: bool,
     charged: Option<Charged>,
     tally: Tally,
     cut_off: bool,
@@ -98,6 +99,7 @@ impl Call {
             intent: None,
             upstream: Duration::ZERO,
             rate_headers: HeaderMap::new(),
+            reads_limits_as_result: false,
             charged: None,
             tally: Tally::default(),
             cut_off: false,
@@ -193,6 +195,11 @@ impl Call {
 
     pub(crate) const fn rate_headers(&self) -> &HeaderMap {
         &self.rate_headers
+    }
+
+    /// Whether the agent is told of this as the result of the tool that it called.
+    pub(crate) const fn reads_as_result(&self, refusal: &Refusal) -> bool {
+        self.reads_limits_as_result && refusal.is_for_want_of_room()
     }
 
     /// Notes why the call is turned away; the record is written by [`Call::close`].

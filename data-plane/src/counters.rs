@@ -3,12 +3,14 @@
 //!
 //! - `leases.rs`: what was taken in advance, and goes back when it was not used.
 //! - `alone.rs`: this data plane's share, while it can ask nobody.
+//! - `refusals.rs`: what the store has just refused, so that it is not asked again at once.
 //! - `settling.rs`: what calls came to, told the store together and off their clock.
 //!
 //! Invariant: a refused call is charged nowhere; what was charged in one place is settled in that one.
 
 mod alone;
 mod leases;
+mod refusals;
 mod settling;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ use crate::{
 use self::{
     alone::Alone,
     leases::{Draw, LEASE_S, Leases},
+    refusals::Refusals,
     settling::Settling,
 };
 
@@ -54,6 +57,7 @@ pub const fn window_s(limit: &Limit, rate: Rate) -> u32 {
 #[derive(Debug, Default)]
 pub struct Counters {
     leases: Leases,
+    refusals: Refusals,
     alone: Alone,
     settling: Settling,
     /// Whether the store did not answer, and has not been told yet what was let through meanwhile.
@@ -166,8 +170,8 @@ impl Counters {
         Ok(judged)
     }
 
-    /// From leases as far as they reach, and of the store for the rest: in one round trip, or in two where the store has
-    /// room for the call and none for what would be taken in advance.
+    /// From leases as far as they reach, and of the store for the rest, unless it has just refused that: in one round trip,
+    /// or in two where the store has room for the call and none for what would be taken in advance.
     async fn admit_together(
         &self,
         store: &Store,
@@ -176,6 +180,10 @@ impl Counters {
     ) -> Result<(Admission, CountedAt), StoreError> {
         let tenant = request.owner.tenant;
         let mut draws = self.draw(request, demand);
+        if let Some(refusal) = self.refused_again(request, demand, &draws) {
+            self.return_drawn(tenant, demand, &draws);
+            return Ok((together(demand, &draws, Some(refusal)), CountedAt::Remembered));
+        }
         loop {
             let rest = rest_of(demand, &draws);
             if rest.is_empty() && request.session.is_none() {
@@ -189,12 +197,32 @@ impl Counters {
                 }
             };
             match &admission.verdict {
-                Verdict::Admitted => self.keep_leases(request, &rest, &draws, &admission),
+                Verdict::Admitted => {
+                    self.refusals.forget_what_is_asked(tenant, &rest);
+                    self.keep_leases(request, &rest, &draws, &admission);
+                }
                 Verdict::Refused { .. } if ask_for_no_more(&mut draws) => continue,
-                Verdict::Refused { .. } | Verdict::NotTested => self.return_drawn(tenant, demand, &draws),
+                Verdict::Refused { .. } => {
+                    // As late as it may have been said, so that nobody is told to come too early.
+                    self.refusals.remember(tenant, &rest, &admission, request.now.max(Instant::now()));
+                    self.return_drawn(tenant, demand, &draws);
+                }
+                Verdict::NotTested => self.return_drawn(tenant, demand, &draws),
             }
             return Ok((together(demand, &draws, Some(admission)), CountedAt::Store));
         }
+    }
+
+    /// The refusal of what leases do not cover, where the store need not be asked. Whether there is a session the store alone
+    /// knows, and who has none is told that first.
+    fn refused_again(&self, request: Request<'_>, demand: &Demand, draws: &[Draw]) -> Option<Admission> {
+        if request.session.is_some() || self.refusals.is_empty() {
+            return None;
+        }
+        let charges = demand.charges.iter().zip(draws).filter(|(_, draw)| matches!(draw, Draw::Ask { .. }));
+        let charges = charges.map(|(charge, _)| *charge).collect();
+        let uncovered = Demand { charges, places: demand.places.clone(), spends: demand.spends.clone() };
+        self.refusals.judge(request.owner.tenant, &uncovered, request.now)
     }
 
     /// What can be had from leases, in the order of the charges, and what has to be asked for.
@@ -268,8 +296,9 @@ impl Counters {
         let held = Arc::clone(gateway);
         let settled = async move {
             let settled = Settled { charges: &charges, places: &places, spends: &spends };
-            if let Err(error) = held.store.settle(tenant, settled).await {
-                tracing::warn!(%error, "what a call was charged stays as it was expected");
+            match held.store.settle(tenant, settled).await {
+                Ok(()) => held.counters.refusals.forget_what_is_settled(tenant, settled),
+                Err(error) => tracing::warn!(%error, "what a call was charged stays as it was expected"),
             }
         };
         // A call may be dropped when there is no runtime any more.
@@ -294,11 +323,11 @@ impl Counters {
 /// back, until `stopped`; then tells it once more.
 pub async fn keep_counters(gateway: Arc<Gateway>, stopped: CancellationToken) {
     let counters = &gateway.counters;
-    tokio::join!(counters.settling.follow(&gateway.store, &stopped), look(&gateway, &stopped));
+    tokio::join!(counters.settling.follow(&gateway.store, &counters.refusals, &stopped), look(&gateway, &stopped));
     for (tenant, unused) in counters.leases.end_all() {
         counters.settling.add(tenant, vec![unused]);
     }
-    counters.settling.tell(&gateway.store).await;
+    counters.settling.tell(&gateway.store, &counters.refusals).await;
 }
 
 async fn look(gateway: &Gateway, stopped: &CancellationToken) {
@@ -307,6 +336,7 @@ async fn look(gateway: &Gateway, stopped: &CancellationToken) {
         for (tenant, unused) in counters.leases.end_those_over(Instant::now()) {
             counters.settling.add(tenant, vec![unused]);
         }
+        counters.refusals.forget_what_is_old(Instant::now());
         if counters.is_store_away() && counters.is_store_back(&gateway.store).await {
             counters.is_store_away.store(false, Ordering::Relaxed);
             // Of what was let through since it was told.

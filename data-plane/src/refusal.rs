@@ -187,7 +187,7 @@ pub enum Refusal {
         scope: Scope,
     },
     /// A limit is used up.
-    #[error("limit `{limit}` on the {} is reached for agent `{agent}`: {what}. Retry in {retry_after_s} s", on.as_str())]
+    #[error("limit `{limit}` on the {} is reached for agent `{agent}`: {remaining} left of {what}. Retry in {retry_after_s} s", on.as_str())]
     LimitReached {
         /// The limit.
         id: LimitId,
@@ -199,6 +199,8 @@ pub enum Refusal {
         agent: String,
         /// What of it is used up.
         what: Exhausted,
+        /// How much of that is left.
+        remaining: u32,
         /// Each policy that refuses, as `RateLimit-Policy` names it.
         violated: Vec<String>,
         /// When this request would pass.
@@ -267,6 +269,14 @@ pub enum Refusal {
     /// The call could not be written down, so it is not made.
     #[error("this data plane cannot record another call: try again later")]
     Overloaded,
+}
+
+impl Refusal {
+    /// Whether it is for want of room alone: the same call is permitted, and passes at another time.
+    #[must_use]
+    pub const fn is_for_want_of_room(&self) -> bool {
+        matches!(self, Self::LimitReached { .. } | Self::BudgetExhausted(_))
+    }
 }
 
 impl From<StoreError> for Refusal {

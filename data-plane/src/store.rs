@@ -19,16 +19,18 @@ mod spending;
 mod waiting;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use admission::{
-    Admission, Charge, ChargedAt, Class, Demand, Loaded, Meter, Place, RingKey, RingState, Settled, Settlement, Verdict,
+    Admission, Charge, ChargedAt, Class, Demand, Loaded, Meter, Place, RingKey, RingState, Settled, Settlement, Shown,
+    Verdict,
 };
 pub use announcement::{Announcement, Announcements, ChangedList, SessionChange};
 pub use bridge_leg::BridgeLeg;
 pub use listing::{Kept, Listed, Listing, UpstreamKey};
 pub use mailbox::{MAIL_BYTES_MAX, MAIL_MAX, Mail, MailboxId, MailboxIdError};
 pub use reading::{Look, Seen};
+pub use ring::Ring;
 pub use session::{Leg, Owner, Session, SessionId, SessionIdError, Subscribed, Subscription};
 pub use spending::{BudgetKey, Fit, SPENT_MAX, Spend, SpendState, Spent};
 use std::{pin::pin, time::Duration};

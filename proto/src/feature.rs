@@ -72,7 +72,7 @@ pub fn unknown_in(policy: &TenantPolicy) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::v1::{Agent, Budget, CatalogItem, Grant, Server};
+    use crate::policy::v1::{Agent, Budget, CatalogItem, DenyAs, Grant, Server};
 
     #[test]
     fn a_policy_requires_what_it_uses_and_every_version_knows_its_own_features() {
@@ -94,6 +94,12 @@ mod tests {
         assert_eq!(of(&[narrowed], &[server]), ["grant_conditions", "approval"]);
         let names = Feature::ALL.map(|feature| feature.as_str().to_owned()).to_vec();
         assert_eq!(unknown_in(&TenantPolicy { requires: names, ..TenantPolicy::default() }), None);
+    }
+
+    #[test]
+    fn how_a_refusal_is_told_is_nothing_that_a_data_plane_has_to_know() {
+        let told = Grant { deny_as: DenyAs::ToolError.into(), ..Grant::default() };
+        assert!(required_by(&TenantPolicy { grants: vec![told], ..TenantPolicy::default() }).is_empty());
     }
 
     #[test]

@@ -8,6 +8,8 @@ use tollgate_tests::{Deployment, Era, McpAnswer, McpClient, Piece, Reply, eventu
 
 use crate::scene::{Refused, Scene, assert_refusal};
 
+mod again;
+mod as_result;
 mod away;
 mod failover;
 mod leased;

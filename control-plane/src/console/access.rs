@@ -22,7 +22,7 @@ use super::{
 use crate::{
     app::App,
     caller::Role,
-    grants::{Grant, GrantSpec, GrantTarget},
+    grants::{DenyAs, Grant, GrantSpec, GrantTarget},
     limits::{Limit, LimitSpec, standing},
     resource::{self, Object},
     teams::{Team, TeamSpec},
@@ -36,6 +36,12 @@ const TO_AGENT: &str = "to_agent";
 const TO_TEAM: &str = "to_team";
 const TO_ROLE: &str = "to_role";
 const CONDITIONAL: &str = "conditional_grant";
+/// What is asked of a grant about limits.
+const DENY_AS: [(&str, &str); 3] = [
+    ("", "As usual: as an error"),
+    ("http", "As an error, which the agent's program reads"),
+    ("tool_error", "As the tool's result, which the model reads"),
+];
 
 #[derive(Template)]
 #[template(path = "access.html")]
@@ -98,6 +104,7 @@ impl Editable for GrantSpec {
         ];
         let roles = Role::ALL.map(|role| role.to_string());
         let when = vec![choice("", "Always"), choice(CONDITIONAL, "Only for some arguments or networks")];
+        let deny_as = DENY_AS.map(|(value, label)| choice(value, label)).into();
         vec![
             Field::new("to", "Who gets it", Control::Select(to)),
             Field::new("agent", "Agent", Control::Select(Choice::none_or("Choose an agent", &choices.agents)))
@@ -124,13 +131,15 @@ impl Editable for GrantSpec {
             Field::new("networks", "Networks", Control::Lines)
                 .hint("Those that requests come from, one a line, as in 10.20.0.0/16. Empty for anywhere.")
                 .only_for(CONDITIONAL),
+            Field::new("deny_as", "When a limit turns a call away", Control::Select(deny_as))
+                .hint("Of the tool calls that this grant permits. Budgets too."),
             Field::new("expires_at", "Ends at", Control::Code)
                 .hint("In UTC, as in 2027-01-31T18:00:00Z. Empty for no end."),
         ]
     }
 
     fn entries(object: &Object<Self>) -> Entries {
-        let GrantSpec { to, scopes, deny, expires_at, conditions, networks } = &object.spec;
+        let GrantSpec { to, scopes, deny, expires_at, conditions, networks, deny_as } = &object.spec;
         let name = |name: &Option<Name>| name.as_ref().map(ToString::to_string).unwrap_or_default();
         let recipient = match to {
             GrantTarget { team: Some(_), .. } => TO_TEAM,
@@ -149,6 +158,7 @@ impl Editable for GrantSpec {
             .with("when", if conditions.is_empty() && networks.is_empty() { "" } else { CONDITIONAL })
             .with("conditions", conditions.join("\n"))
             .with("networks", networks.join("\n"))
+            .with("deny_as", deny_as.map(DenyAs::as_str).unwrap_or_default())
             .with("expires_at", expires_at.clone().unwrap_or_default())
     }
 
@@ -168,6 +178,7 @@ impl Editable for GrantSpec {
             "deny": (entries.get("deny") == "yes").then_some(true),
             "conditions": lines("conditions").map(|lines| conditions::read(&lines)),
             "networks": lines("networks"),
+            "deny_as": entries.text("deny_as"),
             "expires_at": entries.text("expires_at"),
         })
     }
@@ -181,6 +192,7 @@ impl Editable for GrantSpec {
             _ if pointer.starts_with("/spec/scopes") => "scopes",
             _ if pointer.starts_with("/spec/conditions") => "conditions",
             _ if pointer.starts_with("/spec/networks") => "networks",
+            _ if pointer.starts_with("/spec/deny_as") => "deny_as",
             _ if pointer.starts_with("/spec/expires_at") => "expires_at",
             _ => "",
         }

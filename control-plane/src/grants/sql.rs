@@ -54,11 +54,11 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
     };
     sqlx::query!(
         "INSERT INTO grants (tenant_id, id, name, labels, spec, revision, created_by,
-                             agent_id, team_id, role, scopes, deny, expires_at, conditions, networks)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                             agent_id, team_id, role, scopes, deny, expires_at, conditions, networks, deny_as)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          ON CONFLICT (id) DO UPDATE SET labels = $4, spec = $5, revision = $6, updated_at = now(),
              agent_id = $8, team_id = $9, role = $10, scopes = $11, deny = $12, expires_at = $13, conditions = $14,
-             networks = $15",
+             networks = $15, deny_as = $16",
         tenant,
         version.id,
         version.name,
@@ -74,6 +74,7 @@ pub(super) async fn save(tx: &mut TenantTx, version: &Version<'_>, meaning: &Mea
         meaning.expires_at,
         meaning.conditions,
         &meaning.networks,
+        meaning.deny_as.as_str(),
     )
     .execute(&mut **tx)
     .await

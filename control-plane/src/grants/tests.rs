@@ -30,12 +30,14 @@ async fn a_grant_shows_what_was_sent() {
                     { "pointer": "/who", "equals": null },
                 ],
                 "networks": ["10.0.0.0/8", "fd00::/8"],
+                "deny_as": "tool_error",
             });
             let created = bench.call(Method::PUT, "grants/g").header("if-match", "*").json(json!({ "spec": spec }));
             assert_eq!(created.await.expect(412).problem().0, "precondition_failed");
             let created = bench.put("grants/g", json!({ "spec": spec })).await.expect(201);
             assert_eq!(created.json["spec"], spec);
-            assert_eq!(created.json["status"], json!({ "expired": false, "effective": { "deny": false } }));
+            let effective = json!({ "deny": false, "deny_as": "tool_error" });
+            assert_eq!(created.json["status"], json!({ "expired": false, "effective": effective }));
             bench.call(Method::DELETE, "grants/g").header("if-match", "\"1\"").send().await.expect(204);
         }
     })
@@ -64,6 +66,8 @@ async fn every_fault_of_a_grant_is_named_where_it_is() {
             (json!({ "to": {}, "scopes": ["demo:*"] }), "/spec/to exactly_one"),
             (json!({ "to": { "agent": "ci-bot", "team": "platform" }, "scopes": ["demo:*"] }), "/spec/to exactly_one"),
             (json!({ "to": { "agent": "ci-bot", "role": "owner" }, "scopes": ["demo:*"] }), "/spec/to exactly_one"),
+            (json!({ "to": to, "scopes": ["demo:*"], "deny_as": "silence" }), "/spec/deny_as shape"),
+            (json!({ "to": to, "scopes": ["demo:*"], "deny": true, "deny_as": "http" }), "/spec/deny_as with_deny"),
             (json!({ "to": { "role": "boss" }, "scopes": ["demo:*"] }), "/spec/to/role shape"),
             // What gives an agent everything of a server is written in one way.
             (json!({ "to": to, "scopes": ["demo:**"] }), "/spec/scopes/0 scope"),

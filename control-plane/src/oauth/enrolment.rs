@@ -292,7 +292,7 @@ async fn grant(app: &App, tx: &mut TenantTx, by: &Caller, agent: &str, rule: &Ru
     let name = naming::free(agent, &sql::grant_names_like(tx, agent).await?);
     let agent = agent.parse().map_err(ApiError::internal)?;
     let to = GrantTarget { agent: Some(agent), team: None, role: None };
-    let spec = GrantSpec { to, scopes, deny: None, expires_at: None, conditions: None, networks: None };
+    let spec = GrantSpec { to, scopes, deny: None, expires_at: None, conditions: None, networks: None, deny_as: None };
     resource::add(tx, app, by, &name, Content { labels: resource::Labels::new(), spec }).await?;
     Ok(())
 }

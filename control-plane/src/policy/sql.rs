@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use tollgate_proto::{
     AgentId, GrantId, InstanceId, LimitId, ServerId, TeamId, TenantId, ToolsetId, UserId,
     policy::v1::{
-        Agent, CatalogItem, Era, Grant, Instance, Limit, LimitedTool, OnStoreOutage, Rate, Revocation, Server, Toolset,
-        ToolsetTool, Transport, User, grant::To, limit::On, revocation::What,
+        Agent, CatalogItem, DenyAs, Era, Grant, Instance, Limit, LimitedTool, OnStoreOutage, Rate, Revocation, Server,
+        Toolset, ToolsetTool, Transport, User, grant::To, limit::On, revocation::What,
     },
 };
 use uuid::Uuid;
@@ -307,7 +307,7 @@ fn era(text: &str) -> Era {
 
 pub(super) async fn grants(connection: &mut PgConnection, tenant: TenantId) -> Result<Vec<Grant>, sqlx::Error> {
     let rows = sqlx::query!(
-        "SELECT id, name, agent_id, team_id, role, scopes, deny, expires_at, conditions, networks
+        "SELECT id, name, agent_id, team_id, role, scopes, deny, expires_at, conditions, networks, deny_as
          FROM grants WHERE tenant_id = $1 ORDER BY id",
         tenant.uuid()
     )
@@ -327,6 +327,11 @@ pub(super) async fn grants(connection: &mut PgConnection, tenant: TenantId) -> R
             expires_at: row.expires_at.map_or(0, |at| at.timestamp().max(1)),
             conditions: wire_conditions(row.conditions).map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
             networks: row.networks,
+            deny_as: match row.deny_as.as_str() {
+                "tool_error" => DenyAs::ToolError,
+                _ => DenyAs::Unspecified,
+            }
+            .into(),
         })
     });
     read.collect()

@@ -135,6 +135,11 @@ impl Call {
         self.rate_headers = headers;
     }
 
+    /// What limits and budgets turn away its agent reads as the tool's result.
+    pub(crate) const fn reads_limits_as_result(&mut self) {
+        self.reads_limits_as_result = true;
+    }
+
     pub(crate) fn upstream_took(&mut self, time: Duration) {
         self.upstream = time;
     }

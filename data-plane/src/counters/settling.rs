@@ -16,6 +16,7 @@ use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tollgate_proto::TenantId;
 
+use super::refusals::Refusals;
 use crate::store::{Charge, RingKey, Settled, Settlement, Store};
 
 const TOGETHER_FOR: Duration = Duration::from_millis(10);
@@ -49,15 +50,15 @@ impl Settling {
     }
 
     /// Tells the store what is added, until `stopped`.
-    pub(super) async fn follow(&self, store: &Store, stopped: &CancellationToken) {
+    pub(super) async fn follow(&self, store: &Store, refusals: &Refusals, stopped: &CancellationToken) {
         while stopped.run_until_cancelled(self.added.notified()).await.is_some() {
             sleep(TOGETHER_FOR).await;
-            self.tell(store).await;
+            self.tell(store, refusals).await;
         }
     }
 
     /// Tells the store everything that waits.
-    pub(super) async fn tell(&self, store: &Store) {
+    pub(super) async fn tell(&self, store: &Store, refusals: &Refusals) {
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         let mut tenants: HashMap<TenantId, Vec<Settlement>> = HashMap::new();
         for ((tenant, ..), settlement) in waiting {
@@ -65,10 +66,12 @@ impl Settling {
         }
         for (tenant, settlements) in tenants {
             for together in settlements.chunks(AT_ONCE_MAX) {
-                if let Err(error) = store.settle(tenant, Settled::of(together)).await {
+                let settled = Settled::of(together);
+                if let Err(error) = store.settle(tenant, settled).await {
                     tracing::warn!(%error, %tenant, "what calls were charged stays as it was expected");
                     break;
                 }
+                refusals.forget_what_is_settled(tenant, settled);
             }
         }
     }

@@ -12,7 +12,7 @@ use tollgate_proto::{AgentId, CallId, LimitId};
 use super::*;
 use crate::{
     policy::{OnStoreOutage, Rate, Subject},
-    store::{Class, Meter, RingKey, memory},
+    store::{Class, Loaded, Meter, RingKey, memory, tests::server::RedisServer},
 };
 
 const WINDOW_S: u32 = 10;
@@ -83,7 +83,7 @@ impl Fleet {
             for (tenant, unused) in counters.leases.end_those_over(self.now()) {
                 counters.settling.add(tenant, vec![unused]);
             }
-            counters.settling.tell(&self.store).await;
+            counters.settling.tell(&self.store, &counters.refusals).await;
         }
     }
 
@@ -255,4 +255,46 @@ async fn what_was_let_through_alone_is_charged_when_the_store_is_back() {
     }
     let left = back.admit(owner, None, &one_of(&limit)).await.expect("an answer");
     assert_eq!(left.rings[0].remaining, 100 - 20 - 1);
+}
+
+/// How often functions were run, by what Redis itself counts.
+async fn runs(server: &RedisServer) -> u64 {
+    let statistics: String = server.query(redis::cmd("INFO").arg("commandstats")).await;
+    let runs = statistics.lines().filter_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")?.split(',').next());
+    runs.map(|calls| calls.parse::<u64>().expect("a number")).sum()
+}
+
+#[tokio::test]
+async fn an_agent_that_asks_again_and_again_costs_redis_one_look_a_second() {
+    let server = RedisServer::start().await;
+    let store = Store::redis(&[server.url()], Duration::from_secs(5)).expect("a usable URL");
+    let (counters, metrics, owner) = (Counters::default(), Metrics::new(), owner());
+    let limit = Limit { requests: Some(Rate { count: 1, window_s: 86_400 }), is_leased: false, ..limit(1) };
+    let (began, limits) = (Instant::now(), [&limit]);
+    let request = Request { owner, session: None, limits: &limits, budgets: &[], data_planes: 1, now: began };
+    let ask = async |now, session| {
+        let request = Request { now, session, ..request };
+        counters.admit(&store, &metrics, request, one_of(&limit)).await.expect("Redis answers")
+    };
+    assert_eq!(ask(began, None).await.admission.verdict, Verdict::Admitted);
+    let before = runs(&server).await;
+    for minute in 1..=5 {
+        let now = began + Duration::from_secs(60 * minute);
+        let first = ask(now, None).await;
+        assert_eq!(first.counted, CountedAt::Store);
+        for millis in 0..999 {
+            let again = ask(now + Duration::from_millis(millis), None).await;
+            assert_eq!(again.counted, CountedAt::Remembered);
+            let waits = [&first, &again].map(|judged| judged.admission.rings[0].retry_after_s);
+            assert!(waits[1] == waits[0] || waits[1] + 1 == waits[0], "{waits:?} within a second");
+        }
+    }
+    assert_eq!(runs(&server).await - before, 5);
+
+    // Who has no session is told that first.
+    let stranger = SessionId::generate().expect("an id");
+    let now = began + Duration::from_secs(300);
+    let judged = ask(now, Some(&stranger)).await;
+    assert!(matches!(judged.admission.session, Loaded::Missing));
+    assert_eq!((judged.admission.verdict, judged.counted), (Verdict::NotTested, CountedAt::Store));
 }

@@ -114,11 +114,11 @@ impl Refusal {
                 "policy_age_s": stale.age.map(|age| age.as_secs()),
                 "refused": if stale.is_expired { "everything" } else { "destructive" },
             }),
-            Self::LimitReached { on, what, violated, retry_after_s, .. } => json!({
+            Self::LimitReached { on, what, remaining, violated, retry_after_s, .. } => json!({
                 "scope": on.as_str(),
                 "violated_policies": violated,
                 "limit": what.limit(),
-                "remaining": 0,
+                "remaining": remaining,
                 "window_s": what.window_s(),
                 "retry_after_s": retry_after_s,
             }),

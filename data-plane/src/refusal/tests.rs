@@ -48,6 +48,7 @@ fn reached(what: Exhausted) -> Refusal {
         on: Subject::Team,
         agent: "bot".to_owned(),
         what,
+        remaining: 2,
         violated: vec!["calm".to_owned()],
         retry_after_s: 13,
     }
@@ -220,6 +221,15 @@ fn what_can_be_tried_again_says_when() {
         let is_budget = matches!(refusal, Refusal::BudgetExhausted(_));
         assert_eq!(waits, temporary && !is_budget, "{refusal}");
     }
+}
+
+#[test]
+fn a_limit_says_what_is_left_of_how_much_and_when_to_come_again() {
+    let refusal = reached(Exhausted::Tokens(MINUTE));
+    let expected = "limit `calm` on the team is reached for agent `bot`: 2 left of 60 tokens in 60 s. Retry in 13 s";
+    assert_eq!(refusal.to_string(), expected);
+    let data = refusal.data();
+    assert_eq!((&data["limit"], &data["remaining"], &data["retry_after_s"]), (&60.into(), &2.into(), &13.into()));
 }
 
 #[test]

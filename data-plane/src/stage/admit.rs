@@ -8,11 +8,11 @@ mod spending;
 
 use std::time::Instant;
 
-use tollgate_proto::{BudgetId, LimitId};
+use tollgate_proto::{BudgetId, LimitId, policy::v1::DenyAs};
 
 use crate::{
     call::Call,
-    counters::Request,
+    counters::{Judged, Request},
     gateway::Gateway,
     mcp::{
         era::EraError,
@@ -62,7 +62,7 @@ pub async fn admit(
     gateway: &Gateway,
     caller: &Caller,
     route: &Route,
-    _permit: &Permit,
+    permit: &Permit,
     _current: &Current,
 ) -> Result<Admitted, Refusal> {
     let owner = owner(caller);
@@ -71,6 +71,9 @@ pub async fn admit(
         Some(SessionRef { id: Some(id), .. }) => Some(*id),
         Some(SessionRef { id: None, .. }) => return Err(Refusal::SessionUnknown),
     };
+    if permit.deny_as() == DenyAs::ToolError && route.awaits_tool_result() {
+        call.reads_limits_as_result();
+    }
     let party = party(caller, route);
     let limits: Vec<&Limit> = route.class().map(|_| caller.tenant().limits.on(&party).collect()).unwrap_or_default();
     let spending = match call.expected_usage() {
@@ -99,7 +102,7 @@ pub async fn admit(
     if judged.admission.verdict == Verdict::Admitted {
         call.charged(Charged::new(judged.taken(request), &spending.budgets, caller.tenant().budgets.prices()));
     }
-    let admission = judged.admission;
+    let Judged { demand, admission, .. } = judged;
     let session = match (admission.session, session_id, route.session()) {
         (Loaded::NotAsked, ..) => None,
         (Loaded::Found(session), Some(id), Some(named)) => Some((id, belongs(*session, caller, named)?)),
@@ -108,11 +111,15 @@ pub async fn admit(
     if let Some((_, session)) = &session {
         call.protocol_version(&session.protocol_version);
     }
+    let remaining = |ring| {
+        let rings = demand.charges.iter().zip(&admission.rings);
+        rings.into_iter().find(|(charge, _)| charge.key == ring).map_or(0, |(_, state)| state.remaining)
+    };
     match admission.verdict {
         Verdict::Refused { by, full, over, retry_after_s } => Err(match over.first() {
             // Which is not over in a moment.
             Some(budget) => overspent(caller, &spending, *budget, &admission.spent),
-            None => refused(caller, &limits, &by, &full, retry_after_s),
+            None => refused(caller, &limits, &by, &full, remaining, retry_after_s),
         }),
         Verdict::Admitted | Verdict::NotTested => Ok(Admitted { owner, session }),
     }
@@ -160,27 +167,35 @@ fn belongs(session: Session, caller: &Caller, named: &SessionRef) -> Result<Sess
 
 /// Names the limit that is closest to the caller of those that refuse; where a place is not free, that only where no
 /// ring refuses: for a ring it can be said how long it takes.
-fn refused(caller: &Caller, limits: &[&Limit], by: &[RingKey], full: &[LimitId], retry_after_s: u32) -> Refusal {
+fn refused(
+    caller: &Caller,
+    limits: &[&Limit],
+    by: &[RingKey],
+    full: &[LimitId],
+    remaining: impl Fn(RingKey) -> u32,
+    retry_after_s: u32,
+) -> Refusal {
     let of = |id: LimitId| limits.iter().find(|limit| limit.id == id);
-    let rings = by.iter().filter_map(|ring| Some((of(ring.limit)?, ring.meter)));
-    let rings = rings.filter_map(|(limit, meter)| {
-        let what = match meter {
+    let rings = by.iter().filter_map(|ring| {
+        let limit = of(ring.limit)?;
+        let what = match ring.meter {
             Meter::Requests(Class::Executing | Class::Discovery) => Exhausted::Requests(limit.requests?),
             Meter::Tokens => Exhausted::Tokens(limit.tokens?),
         };
-        Some((limit, what))
+        Some((limit, what, remaining(*ring)))
     });
     let places =
-        full.iter().filter_map(|id| of(*id).and_then(|limit| Some((limit, Exhausted::Places(limit.concurrency?)))));
+        full.iter().filter_map(|id| of(*id).and_then(|limit| Some((limit, Exhausted::Places(limit.concurrency?), 0))));
     let all: Vec<_> = rings.chain(places).collect();
-    let violated = all.iter().map(|(limit, what)| headers::policy_name(&limit.name, what.unit())).collect();
-    let (limit, what) = all.first().map_or_else(|| unreachable!("something refuses"), |(limit, what)| (limit, *what));
+    let violated = all.iter().map(|(limit, what, _)| headers::policy_name(&limit.name, what.unit())).collect();
+    let Some((limit, what, remaining)) = all.into_iter().next() else { unreachable!("something refuses") };
     Refusal::LimitReached {
         id: limit.id,
         limit: limit.name.clone(),
         on: limit.on,
         agent: caller.agent().name.clone(),
         what,
+        remaining,
         violated,
         retry_after_s,
     }

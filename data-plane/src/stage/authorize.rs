@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tollgate_proto::{
     Name, Scope,
     access::{Arguments, Desk, Item, Kind, Refused, Ruling},
+    policy::v1::DenyAs,
 };
 
 use crate::{
@@ -29,6 +30,7 @@ pub use sight::Sight;
 pub struct Permit {
     view: View,
     standing: Standing,
+    deny_as: DenyAs,
 }
 
 /// What was permitted, to be looked at again while the answer is under way.
@@ -81,6 +83,12 @@ impl Permit {
     #[must_use]
     pub const fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    /// How a limit turns away what was permitted, as the grant has it that decided.
+    #[must_use]
+    pub const fn deny_as(&self) -> DenyAs {
+        self.deny_as
     }
 }
 
@@ -173,29 +181,32 @@ const fn kind_of(list: ListKind) -> Kind {
 /// [`Refusal::ToolNotApproved`] when an administrator has to look at it, [`Refusal::HeldToExactTools`] and
 /// [`Refusal::NotGranted`] when only a grant would.
 pub fn authorize(caller: &Caller, route: &Route, now: i64) -> Result<Permit, Refusal> {
-    permit(caller, route.needs(), now)?;
+    let deny_as = permit(caller, route.needs(), now)?;
     let view = View::new(caller, now);
-    Ok(Permit { view, standing: Standing { caller: caller.clone(), needs: Arc::clone(route.needs()) } })
+    Ok(Permit { view, standing: Standing { caller: caller.clone(), needs: Arc::clone(route.needs()) }, deny_as })
 }
 
-/// Whether the caller has what is needed. `now` in unix seconds.
+/// Whether the caller has what is needed, and how a limit would turn it away. `now` in unix seconds.
 ///
 /// # Errors
 /// As [`authorize`].
-pub(in crate::stage) fn permit(caller: &Caller, needs: &Needs, now: i64) -> Result<(), Refusal> {
+pub(in crate::stage) fn permit(caller: &Caller, needs: &Needs, now: i64) -> Result<DenyAs, Refusal> {
     match needs {
-        Needs::Nothing | Needs::Filter(_) => Ok(()),
+        Needs::Nothing | Needs::Filter(_) => Ok(DenyAs::Unspecified),
         Needs::Use(used) => permit_use(caller, used, now),
         Needs::AnythingOf(server, kind) => {
             let desk = caller.desk(server, now);
             let deals = kind.map_or_else(|| desk.deals(), |kind| desk.deals_in(kind));
-            if deals { Ok(()) } else { permit_use(caller, &Use::whole(server), now) }
+            if deals { Ok(DenyAs::Unspecified) } else { permit_use(caller, &Use::whole(server), now) }
         }
-        Needs::All(all) => all.iter().try_for_each(|needs| permit(caller, needs, now)),
+        Needs::All(all) => {
+            all.iter().try_for_each(|needs| permit(caller, needs, now).map(drop))?;
+            Ok(DenyAs::Unspecified)
+        }
     }
 }
 
-fn permit_use(caller: &Caller, used: &Use, now: i64) -> Result<(), Refusal> {
+fn permit_use(caller: &Caller, used: &Use, now: i64) -> Result<DenyAs, Refusal> {
     // What was begun when it was in the toolset ends with that.
     if used.kind == Kind::Tool && !caller.reach().has_tool(&used.server, &used.name) {
         return Err(Refusal::ToolUnknown { tool: used.name.to_string() });
@@ -203,7 +214,7 @@ fn permit_use(caller: &Caller, used: &Use, now: i64) -> Result<(), Refusal> {
     let desk = caller.desk(&used.server, now);
     let seen = caller.observed(&used.server, used.item());
     let decided = desk.decide(used.item(), used.arguments(), seen.as_ref());
-    decided.map(|_| ()).map_err(|refused| refusal(caller, used, refused, now))
+    decided.map(|ruling| ruling.grant.deny_as).map_err(|refused| refusal(caller, used, refused, now))
 }
 
 fn refusal(caller: &Caller, used: &Use, refused: Refused<'_>, now: i64) -> Refusal {

@@ -185,6 +185,15 @@ impl Route {
         self.class
     }
 
+    /// Whether it is answered with the result of a tool. Who calls for a task (2025-11-25) waits for that instead.
+    #[must_use]
+    pub fn awaits_tool_result(&self) -> bool {
+        let Errand::Server(ToServer { message: Carried::Request { request, method, .. }, .. }) = &self.errand else {
+            return false;
+        };
+        *method == Method::ToolsCall && request.params.get("task").is_none()
+    }
+
     /// The session it belongs to.
     #[must_use]
     pub const fn session(&self) -> Option<&SessionRef> {

@@ -4,6 +4,8 @@
 //! Invariant: no answer leaves while nothing of its call is on disk, so that a data plane that dies forgets none; and
 //! `server/discover` gets no status that its client would take for the sign of a legacy server.
 
+mod tool_error;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,7 +20,7 @@ use crate::{
     front::{AnswerBody, full},
     mcp::{
         self, header,
-        json::{self, Bounds},
+        json::{self, Bounds, Raw},
         message::{RequestId, write_error},
         version::Era,
     },
@@ -68,9 +70,13 @@ pub fn relayed(mut call: Call, relayed: Relayed) -> Response<AnswerBody> {
 /// Tells the agent why its call was turned away.
 pub fn refused(mut call: Call, refusal: &Refusal) -> Response<AnswerBody> {
     call.refused(refusal);
-    let facts = refusal.facts();
-    let body = error_body(&call, refusal, call.request_id());
-    let status = told(&call, facts.status);
+    let (status, rpc_error_code, body) = match call.request_id().filter(|_| call.reads_as_result(refusal)) {
+        Some(id) => (StatusCode::OK, 0, tool_error::body(&call, refusal, id)),
+        None => {
+            let facts = refusal.facts();
+            (told(&call, facts.status), facts.code, error_body(&call, refusal, call.request_id()))
+        }
+    };
     let mut response = full(status, body);
     let headers = response.headers_mut();
     headers.extend(answer_headers(&call));
@@ -84,7 +90,7 @@ pub fn refused(mut call: Call, refusal: &Refusal) -> Response<AnswerBody> {
         _ if refusal.is_upstream() => Outcome::UpstreamError,
         _ => Outcome::Refused,
     };
-    close(call, Ending { outcome, status, rpc_error_code: facts.code, output_bytes: 0 });
+    close(call, Ending { outcome, status, rpc_error_code, output_bytes: 0 });
     response
 }
 
@@ -98,14 +104,17 @@ fn told(call: &Call, status: StatusCode) -> StatusCode {
 
 /// The JSON-RPC error of a refusal, with its reason and the call's id.
 pub fn error_body(call: &Call, refusal: &Refusal, id: Option<&RequestId>) -> Bytes {
-    let facts = refusal.facts();
+    write_error(id, refusal.facts().code, &refusal.to_string(), data_of(call, refusal).as_ref())
+}
+
+/// What machines read of a refusal.
+fn data_of(call: &Call, refusal: &Refusal) -> Option<Raw> {
     let mut data = refusal.data();
-    data.insert("reason".to_owned(), facts.reason.into());
+    data.insert("reason".to_owned(), refusal.facts().reason.into());
     data.insert("call_id".to_owned(), call.id().to_string().into());
     let data = Bytes::from(serde_json::Value::Object(data).to_string());
     // Written by serde_json a moment ago, from texts that were read strictly.
-    let data = json::parse(&data, &Bounds::UPSTREAM).ok();
-    write_error(id, facts.code, &refusal.to_string(), data.as_ref())
+    json::parse(&data, &Bounds::UPSTREAM).ok()
 }
 
 fn answer_headers(call: &Call) -> HeaderMap {

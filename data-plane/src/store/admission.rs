@@ -5,6 +5,7 @@
 use tollgate_proto::{BudgetId, CallId, LimitId};
 
 use super::{
+    ring::Ring,
     session::Session,
     spending::{Fit, Spend, SpendState, Spent},
 };
@@ -110,6 +111,17 @@ pub struct Admission {
     pub spent: Vec<SpendState>,
     /// What a settlement needs.
     pub charged_at: ChargedAt,
+    /// What the refusal is by, where the store shows that.
+    pub shown: Option<Shown>,
+}
+
+/// What a store shows when it refuses, so that nobody has to ask it again at once.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// When that was by its clock, in microseconds since the Unix epoch.
+    pub at_us: u64,
+    /// The rings, in the order of the charges.
+    pub rings: Vec<Ring>,
 }
 
 /// The session of a request.
@@ -188,7 +200,7 @@ impl ChargedAt {
 
 impl Verdict {
     /// The verdict that follows from what each ring says, from under which limits no place was free, and from what is spent.
-    pub(super) fn of(demand: &Demand, rings: &[RingState], full: Vec<LimitId>, spent: &[SpendState]) -> Self {
+    pub(crate) fn of(demand: &Demand, rings: &[RingState], full: Vec<LimitId>, spent: &[SpendState]) -> Self {
         let refusing = || demand.charges.iter().zip(rings).filter(|(_, ring)| ring.retry_after_s > 0);
         let over = demand.spends.iter().zip(spent).filter(|(_, state)| state.fit == Fit::Over);
         let over: Vec<_> = over.map(|(spend, _)| spend.key.budget).collect();
@@ -224,6 +236,7 @@ impl Admission {
             running: Vec::new(),
             spent: Vec::new(),
             charged_at: ChargedAt(Vec::new()),
+            shown: None,
         }
     }
 }

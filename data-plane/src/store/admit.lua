@@ -4,7 +4,8 @@
 -- `given - 2` on: the numbers of rings and of sets; limit, seconds a slot, slots and cost of each ring; call, seconds and number
 -- of places of each set; amount, what is known to be spent, cost and seconds of each budget.
 -- Answers { 0 when the session is missing, else 1; its fields; per ring: remaining, reset, retry after, slot; per set: how
--- many run, whether it was full; per budget: what is spent, whether that was too much (1) or is not known (2) }.
+-- many run, whether it was full; per budget: what is spent, whether that was too much (1) or is not known (2); where it
+-- refuses and shows what by, seconds and microseconds of the clock; the rings }.
 local rings, sets = tonumber(ARGV[given - 2]), tonumber(ARGV[given - 1])
 local charges, admitted = {}, true
 for index = 1, rings do
@@ -71,4 +72,10 @@ for _, spend in ipairs(spends) do
   spent[#spent + 1] = math.max(0, spend.spent)
   spent[#spent + 1] = spend.fault
 end
-return { 1, fields, states, running, spent }
+
+local clock, shown = {}, {}
+if shows and not admitted then
+  clock = { now, micros }
+  for index, charge in ipairs(charges) do shown[index] = ring_shown(charge.ring) end
+end
+return { 1, fields, states, running, spent, clock, shown }

@@ -1,2 +1,3 @@
--- An admission that belongs to no session.
-local now, named, given, fields = now_s(), 0, 3, {}
+-- An admission that belongs to no session. One that refuses shows its rings.
+local now, micros = now_exactly()
+local named, given, fields, shows = 0, 3, {}, true

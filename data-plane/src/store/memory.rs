@@ -234,7 +234,7 @@ impl Store {
                 state.spent.insert((owner.tenant, spend.key), (after.spent, now_s + spend.lasts_s));
             }
         }
-        Ok(Admission { session, verdict, rings, running, spent, charged_at })
+        Ok(Admission { session, verdict, rings, running, spent, charged_at, shown: None })
     }
 
     /// Whether anything is counted.

@@ -30,10 +30,11 @@ use self::{breaker::Breakers, function::Functions, link::Links, mail::Heard};
 use super::{
     NAME_IDLE_S, PLACE_S, SESSION_IDLE_S, SESSION_LIFE_S, SUBSCRIPTIONS_MAX, StoreError,
     admission::{
-        Admission, ChargedAt, Class, Demand, Loaded, Meter, Place, RingKey, RingState, Settled, Settlement, Verdict,
+        Admission, Charge, ChargedAt, Class, Demand, Loaded, Meter, Place, RingKey, RingState, Settled, Settlement,
+        Shown, Verdict,
     },
     listing::handle_of_session,
-    ring::Shape,
+    ring::{Ring, Shape},
     session::{Leg, Owner, Session, SessionId, Subscribed, Subscription},
     spending::{BudgetKey, Fit, SpendState, require_known},
 };
@@ -71,6 +72,9 @@ pub struct Store {
     _following: DropGuard,
 }
 
+/// What `admit.lua` answers.
+type Admitted = (bool, Vec<String>, Vec<u64>, Vec<u64>, Vec<u64>, Vec<u64>, Vec<Vec<u8>>);
+
 /// What a session's hash holds beside its legs; the owner is in the key.
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -95,7 +99,7 @@ impl Store {
         Self::with_functions(urls, settings, Functions::new())
     }
 
-    /// A store whose functions go by another clock: Lua that defines `now_s`.
+    /// A store whose functions go by another clock: Lua that defines `now_exactly` and `now_s`.
     #[cfg(test)]
     pub(super) fn with_clock(urls: &[String], settings: Settings, clock: &str) -> Result<Self, StoreError> {
         Self::with_functions(urls, settings, Functions::with_clock(clock))
@@ -236,7 +240,7 @@ impl Store {
             call.key(budget_key(owner.tenant, spend.key));
             call.arg(spend.amount).arg(spend.known.map_or(-1, u64::cast_signed)).arg(spend.cost).arg(spend.lasts_s);
         }
-        let (is_live, fields, states, running, spent): (bool, Vec<String>, Vec<u64>, Vec<u64>, Vec<u64>) =
+        let (is_live, fields, states, running, spent, clock, shown): Admitted =
             self.run(owner.tenant, async |link| call.run(link).await).await?;
         if !is_live {
             return Ok(Admission::without_session());
@@ -258,7 +262,8 @@ impl Store {
             Verdict::Admitted => ChargedAt(states.chunks_exact(STATE_VALUES).map(|values| values[3]).collect()),
             Verdict::Refused { .. } | Verdict::NotTested => ChargedAt::default(),
         };
-        Ok(Admission { session, verdict, rings, running, spent, charged_at })
+        let shown = read_shown(charges, &clock, &shown);
+        Ok(Admission { session, verdict, rings, running, spent, charged_at, shown })
     }
 
     pub(super) async fn settle(
@@ -413,6 +418,14 @@ fn read_spent(values: &[u64]) -> SpendState {
         _ => Fit::Unknown,
     };
     SpendState { spent: values[0], fit }
+}
+
+/// None where nothing is shown.
+fn read_shown(charges: &[Charge], clock: &[u64], rings: &[Vec<u8>]) -> Option<Shown> {
+    let [seconds, micros] = *clock else { return None };
+    let rings = charges.iter().zip(rings).map(|(charge, ring)| Ring::shown(charge.window_s, ring));
+    let rings: Vec<Ring> = rings.collect::<Option<_>>()?;
+    (rings.len() == charges.len()).then_some(Shown { at_us: seconds * 1_000_000 + micros, rings })
 }
 
 fn read_session(owner: Owner, fields: &[String]) -> Result<Session, StoreError> {

@@ -63,6 +63,11 @@ local function ring_store(ring)
   end
 end
 
+-- For who goes on counting it: '>I8' head slot, then one '>I4' count per slot.
+local function ring_shown(ring)
+  return struct.pack('>I8', ring.head) .. struct.pack('>' .. string.rep('I4', ring.slots), unpack(ring_counts(ring)))
+end
+
 -- Seconds until `excess` charges have left: from the oldest slot, which leaves when the next one begins.
 local function ring_wait_s(ring, excess, now)
   local counts, steps = ring_counts(ring), ring.slots

@@ -34,8 +34,8 @@ impl Shape {
 }
 
 /// Slot number `s` (seconds since the epoch, divided by the slot's width) lives at index `s mod slots`.
-#[derive(Debug)]
-pub(super) struct Ring {
+#[derive(Debug, Clone)]
+pub struct Ring {
     window_s: u32,
     shape: Shape,
     head: u64,
@@ -43,10 +43,24 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    pub(super) fn new(window_s: u32, now_s: u64) -> Self {
+    pub(crate) fn new(window_s: u32, now_s: u64) -> Self {
         let shape = Shape::of(window_s);
         let counts = (0..shape.slots).map(|_| 0).collect();
         Self { window_s, shape, head: now_s / shape.slot_s, counts }
+    }
+
+    /// One that a function in Redis has shown; none where it is of another window.
+    pub(super) fn shown(window_s: u32, bytes: &[u8]) -> Option<Self> {
+        let shape = Shape::of(window_s);
+        let (head, counts) = bytes.split_first_chunk()?;
+        let counts: Vec<u32> = counts.as_chunks().0.iter().map(|count| u32::from_be_bytes(*count)).collect();
+        let is_whole = counts.len() as u64 == shape.slots;
+        is_whole.then(|| Self { window_s, shape, head: u64::from_be_bytes(*head), counts })
+    }
+
+    /// Length of its window in seconds.
+    pub(crate) const fn window_s(&self) -> u32 {
+        self.window_s
     }
 
     pub(super) fn shape(&self) -> Shape {
@@ -59,7 +73,7 @@ impl Ring {
     }
 
     /// Drops what has left the window.
-    pub(super) fn roll(&mut self, now_s: u64) {
+    pub(crate) fn roll(&mut self, now_s: u64) {
         let now = (now_s / self.shape.slot_s).max(self.head);
         let expired = (now - self.head).min(self.shape.slots);
         for slot in now + 1 - expired..=now {
@@ -69,7 +83,7 @@ impl Ring {
     }
 
     /// The ring, as this charge finds it. The ring must have been rolled to `now_s`.
-    pub(super) fn state(&self, charge: &Charge, now_s: u64) -> RingState {
+    pub(crate) fn state(&self, charge: &Charge, now_s: u64) -> RingState {
         let sum = self.sum();
         let excess = (sum + u64::from(charge.cost)).saturating_sub(u64::from(charge.limit));
         let beyond = (sum + 1).saturating_sub(u64::from(charge.limit));
@@ -81,7 +95,7 @@ impl Ring {
     }
 
     /// Charges the current slot and returns its number.
-    pub(super) fn charge(&mut self, cost: u32) -> u64 {
+    pub(crate) fn charge(&mut self, cost: u32) -> u64 {
         let head = self.head;
         let count = self.count_mut(head);
         *count = count.saturating_add(cost);

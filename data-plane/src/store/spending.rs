@@ -79,7 +79,7 @@ impl Spend {
     }
 
     /// What becomes of it where so much was counted; `None`: nothing was.
-    pub(super) fn judge(&self, counted: Option<u64>) -> SpendState {
+    pub(crate) fn judge(&self, counted: Option<u64>) -> SpendState {
         let spent = counted.max(self.known);
         let fit = match spent {
             None => Fit::Unknown,

@@ -8,7 +8,7 @@ mod mail;
 mod outage;
 mod property;
 mod reading;
-mod server;
+pub(crate) mod server;
 mod spending;
 
 use std::time::{Duration, Instant};

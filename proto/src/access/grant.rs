@@ -5,7 +5,7 @@
 use ipnet::IpNet;
 
 use super::{Asker, Ruling, arguments::Reading, condition::Condition};
-use crate::{GrantId, Scope};
+use crate::{GrantId, Scope, policy::v1::DenyAs};
 
 /// Scopes that are allowed or denied.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Grant {
     pub name: Box<str>,
     /// Denies what it speaks of, whatever else allows it.
     pub deny: bool,
+    /// How a limit or a budget turns away a tool call that it permits.
+    pub deny_as: DenyAs,
     pub(super) scopes: Box<[Scope]>,
     /// Unix seconds from which it is void; `i64::MAX`: never.
     pub(super) expires_at: i64,

@@ -129,6 +129,8 @@ impl Draft<'_> {
             id: sent.id.parse::<GrantId>()?,
             name: sent.name.as_str().into(),
             deny: sent.deny,
+            // What is not known here is passed over: it would refuse as well.
+            deny_as: sent.deny_as(),
             scopes,
             expires_at: if sent.expires_at == 0 { i64::MAX } else { sent.expires_at },
             terms: self.terms(sent)?,

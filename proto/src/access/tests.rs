@@ -195,6 +195,18 @@ fn each_form_of_scope_lets_in_what_it_names() {
 }
 
 #[test]
+fn of_several_that_allow_the_agents_own_decides_then_its_teams_then_the_roles_and_of_those_the_first() {
+    let to = |to: To| move |grant: &mut wire::Grant| grant.to = Some(to);
+    let mut scene = Scene::new();
+    let (agent, team) = (To::AgentId(scene.agent.to_string()), To::TeamId(scene.team.to_string()));
+    for (recipient, decides) in [(To::Role("viewer".to_owned()), 0), (team, 1), (agent.clone(), 2), (agent, 2)] {
+        scene = scene.grant(&["a:*"], to(recipient));
+        scene.role = Some("viewer");
+        assert_eq!(scene.outcome("a:x", Some("{}")), format!("allowed by grant-{decides} a:*"));
+    }
+}
+
+#[test]
 fn a_deny_beats_every_allow_and_the_grant_that_decided_is_named() {
     let scene = Scene::new().allow(&["b:*", "a:*"]).deny(&["a:drop*"]);
     assert_eq!(scene.outcome("a:drop_all", None), "denied by grant-1 a:drop*");

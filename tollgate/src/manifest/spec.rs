@@ -149,6 +149,7 @@ struct Grant {
     expires_at: Option<String>,
     conditions: Option<Vec<Condition>>,
     networks: Option<Vec<String>>,
+    deny_as: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -103,6 +103,7 @@ fn what_is_written_reads_back_the_same() {
             { "pointer": "/c", "range": { "min": -1, "max": 0.5 } },
             { "pointer": "/d", "matches": "^[a-z]+: \"$" },
         ],
+        "deny_as": "tool_error",
     });
     let envelope = json!({ "name": "bot-tools", "labels": { "owner": "yes" }, "spec": spec });
     let text = write(Kind::Grant, &envelope).expect("writes");

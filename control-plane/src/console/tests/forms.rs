@@ -275,6 +275,7 @@ async fn a_grant_to_a_role_under_conditions_is_entered_and_comes_back() {
             ("when", "conditional_grant"),
             ("conditions", "/amount range 0..10\n/who equals ada"),
             ("networks", "10.0.0.0/8"),
+            ("deny_as", "tool_error"),
         ];
         browser.post("/new/grant", &grant).await.expect(303);
         let spec = json!({
@@ -283,19 +284,30 @@ async fn a_grant_to_a_role_under_conditions_is_entered_and_comes_back() {
                 { "pointer": "/amount", "range": { "min": 0, "max": 10 } },
                 { "pointer": "/who", "equals": "ada" },
             ],
+            "deny_as": "tool_error",
         });
         assert_eq!(bench.get("grants/viewers").await.json["spec"], spec);
         let page = browser.get("/access").await.expect(200).text;
-        for part in ["role viewer", "/amount range 0..10", "/who equals &#34;ada&#34;", "from 10.0.0.0/8"] {
+        for part in [
+            "role viewer",
+            "/amount range 0..10",
+            "/who equals &#34;ada&#34;",
+            "from 10.0.0.0/8",
+            "limits answer as the tool",
+        ] {
             assert!(page.contains(part), "{part}: {page}");
         }
         let form = browser.get("/grants/viewers/edit").await.expect(200).text;
-        for chosen in ["to_role", "conditional_grant", "viewer"] {
+        for chosen in ["to_role", "conditional_grant", "viewer", "tool_error"] {
             assert!(form.contains(&format!("<option value=\"{chosen}\" selected>")), "{chosen}");
         }
         let wrong = [grant[0], grant[1], grant[3], grant[4], grant[5], ("conditions", "/amount like 3")];
         let page = browser.post("/new/grant", &wrong).await.expect(422);
         assert!(page.text.contains("id=\"conditions-wrong\""), "{}", page.text);
+
+        let forbidding = [grant[0], grant[1], grant[3], grant[4], ("deny", "yes"), grant[8]];
+        let page = browser.post("/new/grant", &forbidding).await.expect(422);
+        assert!(page.text.contains("id=\"deny_as-wrong\""), "{}", page.text);
 
         let etag = hidden(&form, "etag").expect("a version");
         let always = [grant[1], grant[3], grant[4], ("when", ""), grant[6], grant[7], ("etag", etag.as_str())];

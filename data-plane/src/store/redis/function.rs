@@ -66,7 +66,7 @@ impl Functions {
         Self::with_clock(CLOCK)
     }
 
-    /// The functions by another clock: Lua that defines `now_s`.
+    /// The functions by another clock: Lua that defines `now_exactly` and `now_s`.
     pub(super) fn with_clock(clock: &str) -> Self {
         Self {
             admit_alone: Function::new(&[clock, RING, PLACES, BUDGET, include_str!("../admit_alone.lua"), ADMIT]),

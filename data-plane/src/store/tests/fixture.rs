@@ -21,6 +21,7 @@ local function now_s()
     if type(now) == 'string' then return tonumber(now) end
   end
 end
+local function now_exactly() return now_s(), 0 end
 ";
 /// Hash tags whose slots lie in the first, second and third part of a cluster of three.
 const CLOCK_TAGS: [&str; 3] = ["b", "c", "a"];

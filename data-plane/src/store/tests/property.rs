@@ -142,6 +142,14 @@ async fn replay(fixture: &Fixture, owner: Owner, rings: &[(u32, u32)], steps: &[
             asked.iter().zip(&charges).map(|(&ring, charge)| logs[ring].state(charge, now_s, room)).collect();
         prop_assert_eq!(&admission.rings, &states);
         prop_assert_eq!(admission.verdict, Verdict::of(&demand(&charges), &states, Vec::new(), &[]));
+        // Whoever goes on counting by what a store shows says what it would say.
+        let shown = admission.shown.map(|shown| shown.rings).unwrap_or_default();
+        for ((mut ring, charge), &asked) in shown.into_iter().zip(&charges).zip(&asked) {
+            for at_s in now_s..=now_s + 1 {
+                ring.roll(at_s);
+                prop_assert_eq!(ring.state(charge, at_s), logs[asked].state(charge, at_s, false));
+            }
+        }
     }
     Ok(())
 }

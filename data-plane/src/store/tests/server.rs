@@ -14,7 +14,7 @@ use uuid::Uuid;
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One server on a Unix socket.
-pub(super) struct RedisServer {
+pub(crate) struct RedisServer {
     dir: PathBuf,
     child: Option<Child>,
 }
@@ -27,7 +27,7 @@ pub(super) struct RedisCluster {
 }
 
 impl RedisServer {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut server = Self::stopped();
         server.run().await;
         server
@@ -64,11 +64,11 @@ impl RedisServer {
         assert!(sent.expect("kill(1) is installed").success());
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis+unix://{}", self.dir.join("redis.sock").display())
     }
 
-    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> T {
+    pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> T {
         let client = Client::open(self.url()).expect("a usable URL");
         let mut connection = client.get_multiplexed_async_connection().await.expect("Redis runs");
         command.query_async(&mut connection).await.expect("an answer")

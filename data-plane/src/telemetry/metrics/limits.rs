@@ -18,6 +18,8 @@ pub enum CountedAt {
     Store,
     /// In a lease from there.
     Lease,
+    /// Nowhere: the store has just refused as much, and is not asked again.
+    Remembered,
     /// In this data plane alone, while the store was away.
     Here,
     /// Nowhere: the store was away, and the limits let that pass.
@@ -42,6 +44,7 @@ impl CountedAt {
         match self {
             Self::Store => "store",
             Self::Lease => "lease",
+            Self::Remembered => "remembered",
             Self::Here => "here",
             Self::Nowhere => "nowhere",
         }
