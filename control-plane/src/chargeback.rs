@@ -3,8 +3,9 @@
 //! - `period.rs` is which calendar days, `grouping.rs` by what they are added up.
 //! - [`report`] adds up; `sheet.rs` writes it for spreadsheets, `focus.rs` for tools that read FOCUS, `api.rs` shows it.
 //!
-//! Invariant: reports are sums over `usage_daily` and nothing else, so that all forms of one say the same and none reads
-//! a single record; what cannot be attributed is a line of its own, and never left out.
+//! Invariant: reports are sums of months and days (`usage_monthly`, which is what the days of `usage_daily` add up to) and of
+//! nothing else, so that all forms of one say the same and none reads a single record; what cannot be attributed is a line of
+//! its own, and never left out.
 
 use serde::Serialize;
 use tollgate_proto::TenantId;
@@ -29,6 +30,8 @@ mod tests;
 
 pub use grouping::{Grouping, Key};
 pub use period::Period;
+
+use sql::Lines;
 
 /// More lines than a person reads; who needs more takes FOCUS, or a shorter period.
 const LINES_MAX: usize = 10_000;
@@ -111,12 +114,11 @@ pub async fn report(
     filter: &Filter,
 ) -> Result<Report, ApiError> {
     let (mut tx, zone, period) = open(app, caller, period).await?;
-    let lines = sql::lines(&mut tx, period, &grouping, filter, LINES_MAX + 1).await?;
+    let Lines { lines, totals } = sql::lines(&mut tx, period, &grouping, filter, LINES_MAX + 1).await?;
     if lines.len() > LINES_MAX {
         let why = format!("that is more than {LINES_MAX} lines: take a shorter period, fewer keys, or `format=focus`");
         return Err(ApiError::Query(why));
     }
-    let totals = sql::lines(&mut tx, period, &Grouping::default(), filter, LINES_MAX).await?;
     Ok(Report { period, zone, grouping, lines: joined(lines), totals: joined(totals) })
 }
 

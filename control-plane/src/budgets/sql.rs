@@ -100,7 +100,7 @@ pub(super) struct Sum {
     pub(super) unpriced_calls: i64,
 }
 
-/// Each span by itself, so that its own days are read by their index, and no others.
+/// Each span by itself, so that its own months and days are read by their index, and no others.
 pub(super) async fn sums(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -112,9 +112,9 @@ pub(super) async fn sums(
                   sum(used.unpriced_calls)::bigint AS "unpriced_calls!"
            FROM UNNEST($2::date[], $3::date[]) WITH ORDINALITY AS span (first_day, until, place)
            CROSS JOIN LATERAL (
-               SELECT dimension_id, sum(cost) AS cost, sum(unpriced_calls) AS unpriced_calls FROM usage_daily
-               WHERE tenant_id = $1 AND day >= span.first_day AND day < span.until
-                 AND (cost <> 0 OR unpriced_calls <> 0)
+               SELECT dimension_id, sum(cost) AS cost, sum(unpriced_calls) AS unpriced_calls
+               FROM usage_of_days($1, span.first_day, span.until)
+               WHERE cost <> 0 OR unpriced_calls <> 0
                GROUP BY dimension_id
            ) AS used
            JOIN usage_dimensions of ON of.tenant_id = $1 AND of.id = used.dimension_id

@@ -1,6 +1,7 @@
 //! Reports over what intakes stored, against golden files.
 
 mod focus;
+mod spans;
 
 use std::{fs, path::Path};
 
