@@ -1,7 +1,7 @@
 //! Chargeback: what calls cost in a period, by whom and what they are charged to.
 //!
 //! - `period.rs` is which calendar days, `grouping.rs` by what they are added up.
-//! - [`report`] adds up; `sheet.rs` writes it for spreadsheets, `focus.rs` for tools that read FOCUS, `api.rs` shows it.
+//! - [`report`] adds up; `against.rs` puts budgets beside it; `sheet.rs` writes it for spreadsheets, `focus.rs` for tools that read FOCUS, `api.rs` shows it.
 //!
 //! Invariant: reports are sums of months and days (`usage_monthly`, which is what the days of `usage_daily` add up to) and of
 //! nothing else, so that all forms of one say the same and none reads a single record; what cannot be attributed is a line of
@@ -19,6 +19,7 @@ use crate::{
     usage::recount,
 };
 
+mod against;
 pub mod api;
 mod focus;
 mod grouping;
@@ -28,6 +29,7 @@ mod sql;
 #[cfg(test)]
 mod tests;
 
+pub use against::Allowance;
 pub use grouping::{Grouping, Key};
 pub use period::Period;
 
@@ -77,6 +79,8 @@ pub struct Line {
     pub currency: Option<String>,
     /// What was used, and what it cost.
     pub figures: Figures,
+    /// The budget that the line is all of.
+    pub budget: Option<Allowance>,
 }
 
 /// What was used, and what it cost: decimal numbers, not rounded.
@@ -119,7 +123,9 @@ pub async fn report(
         let why = format!("that is more than {LINES_MAX} lines: take a shorter period, fewer keys, or `format=focus`");
         return Err(ApiError::Query(why));
     }
-    Ok(Report { period, zone, grouping, lines: joined(lines), totals: joined(totals) })
+    let mut report = Report { period, zone, grouping, lines: joined(lines), totals: joined(totals) };
+    against::stand_beside(&mut tx, &mut report, filter).await?;
+    Ok(report)
 }
 
 /// A transaction that reads one moment, the tenant's time zone, and the period in it.

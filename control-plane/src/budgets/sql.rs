@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use tollgate_proto::{BudgetId, Name, TenantId};
 use uuid::Uuid;
 
-use super::{Meaning, Span, Target};
+use super::{Meaning, Period, Span, Subject, Target};
 use crate::{
     calendar::{TimeZone, UnknownTimeZone},
     db::TenantTx,
@@ -132,6 +132,44 @@ pub(super) async fn sums(
         cost: row.cost,
         unpriced_calls: row.unpriced_calls,
     })
+    .fetch_all(connection)
+    .await
+}
+
+/// What a budget allows, and for whom.
+pub(super) struct Allotment {
+    pub(super) name: String,
+    pub(super) agent_id: Option<Uuid>,
+    pub(super) team_id: Option<Uuid>,
+    agent: Option<String>,
+    team: Option<String>,
+    pub(super) amount: Decimal,
+    pub(super) currency: String,
+}
+
+impl Allotment {
+    pub(super) fn on(&self) -> Subject<String> {
+        let agent = self.agent.clone().map(Subject::Agent);
+        agent.or_else(|| self.team.clone().map(Subject::Team)).unwrap_or(Subject::Tenant)
+    }
+}
+
+/// The budgets of this period, the smallest first.
+pub(super) async fn allotments(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    period: Period,
+) -> Result<Vec<Allotment>, sqlx::Error> {
+    sqlx::query_as!(
+        Allotment,
+        r#"SELECT budgets.name, budgets.agent_id, budgets.team_id, agents.name AS "agent?", teams.name AS "team?", amount,
+                  currency
+           FROM budgets LEFT JOIN agents ON agents.tenant_id = $1 AND agents.id = budgets.agent_id
+           LEFT JOIN teams ON teams.tenant_id = $1 AND teams.id = budgets.team_id
+           WHERE budgets.tenant_id = $1 AND period = $2 ORDER BY amount, budgets.name"#,
+        tenant.uuid(),
+        period.as_str(),
+    )
     .fetch_all(connection)
     .await
 }

@@ -127,7 +127,7 @@ impl LineRow {
             unpriced_calls: self.unpriced_calls,
         };
         let currency = Some(self.currency).filter(|code| !code.is_empty());
-        Line { values: self.names, currency, figures }
+        Line { values: self.names, currency, figures, budget: None }
     }
 }
 

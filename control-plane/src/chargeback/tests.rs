@@ -1,5 +1,6 @@
 //! Reports over what intakes stored, against golden files.
 
+mod budgets;
 mod focus;
 mod spans;
 
