@@ -29,7 +29,8 @@ until curl -fs "http://127.0.0.1:$ops/readyz" >/dev/null; do
     sleep 0.2
 done
 
-sql=("$bin/psql" -q -v ON_ERROR_STOP=1 -d "$TOLLGATE_TEST_DATABASE_URL")
+PATH=$bin:$PATH
+sql=(psql -q -v ON_ERROR_STOP=1 -d "$TOLLGATE_TEST_DATABASE_URL")
 # 20 teams with 10 agents each, 400 tools of 40 servers, 500 users; a twentieth failed.
 "${sql[@]}" -v records="${RECORDS:-100000000}" -v combinations="${COMBINATIONS:-20000}" <<'SQL'
 INSERT INTO usage_dimensions (tenant_id, digest, team, cost_center, agent, user_email, server, tool, method, outcome, currency,
@@ -47,7 +48,7 @@ FROM generate_series('2026-10-01', '2026-10-31', interval '1 day') AS day, usage
 ORDER BY day, of.id;
 INSERT INTO usage_monthly (tenant_id, month, dimension_id, records, calls, refused, input_tokens, output_tokens, input_bytes,
                            output_bytes, duration_us, upstream_us, cost, unpriced_calls)
-SELECT tenant_id, '2026-10-01', dimension_id, sum(records), sum(calls), sum(refused), sum(input_tokens), sum(output_tokens),
+SELECT tenant_id, date '2026-10-01', dimension_id, sum(records), sum(calls), sum(refused), sum(input_tokens), sum(output_tokens),
        sum(input_bytes), sum(output_bytes), sum(duration_us), sum(upstream_us), sum(cost), sum(unpriced_calls)
 FROM usage_daily GROUP BY 1, 2, 3 ORDER BY 3;
 VACUUM ANALYZE usage_dimensions, usage_daily, usage_monthly;
@@ -90,7 +91,7 @@ def read():
 # Somebody signed in to the console, and a budget on all of it.
 price = {"match": "*", "per_call": "0.0101"}
 made("PUT", f"{tenant}/price-books/standard", {"spec": {"effective_from": "2020-01-01", "currency": "EUR", "prices": [price]}})
-made("PUT", f"{tenant}/users/finance@example.com", {"spec": {"role": "finance"}})
+made("POST", f"{tenant}/users", {"email": "finance@example.com", "spec": {"role": "finance"}})
 link = made("POST", f"{tenant}/users/finance@example.com:sign-in-link", {})["url"]
 path = re.sub(r"^https?://[^/]*", "", link)
 answer, _ = call("GET", path, {})

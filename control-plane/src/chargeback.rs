@@ -131,7 +131,7 @@ pub async fn report(
 /// A transaction that reads one moment, the tenant's time zone, and the period in it.
 async fn open(app: &App, caller: &Caller, period: &str) -> Result<(TenantTx, TimeZone, Period), ApiError> {
     caller.require(Role::Viewer)?;
-    let mut tx = app.db.tenant_snapshot(caller.tenant).await?;
+    let mut tx = app.db.tenant_report(caller.tenant).await?;
     let zone = zone(&mut tx, caller.tenant).await?;
     let period = Period::read(period, zone.day_at(chrono::Utc::now()).date)
         .map_err(|error| ApiError::Query(error.to_string()))?;
