@@ -1,7 +1,7 @@
 # Everything a contributor runs. `make` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test conformance revocations soak watchers admission calls intake bench openapi sqlx
+.PHONY: help up test conformance revocations soak watchers admission calls intake reports bench openapi sqlx
 
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ calls: ## measure what a governed call costs a data plane and Redis
 intake: ## measure how many usage records a second are stored: RECORDS (360000) from DATA_PLANES (4)
 	@scripts/setup.sh test
 	@RECORDS=$(RECORDS) DATA_PLANES=$(DATA_PLANES) scripts/intake.sh
+
+reports: ## measure how long reports of a month of RECORDS (100000000) calls take
+	@scripts/setup.sh test
+	@RECORDS=$(RECORDS) scripts/reports.sh
 
 bench: ## measure the authorization server on one core; table, JSON under target/bench/
 	@scripts/setup.sh test

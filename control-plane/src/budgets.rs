@@ -2,7 +2,7 @@
 //!
 //! - `target.rs` is what a budget is on, `period.rs` for how long, `terms.rs` how much and what then.
 //! - `spending.rs` adds up what was spent, `standing.rs` says what that means for a budget.
-//! - `warnings.rs` raises alerts.
+//! - `warnings.rs` raises alerts; `allotted.rs` is what reports show of budgets.
 //! - `in_policy.rs` is what data planes are told of budgets, `year.rs` moves on the years whose periods they know.
 //!
 //! Invariant: what is spent is what the ledger's sums say, in the budget's currency alone; nothing is kept of it elsewhere, so
@@ -25,6 +25,7 @@ use crate::{
     resource::{Content, Draft, Kind, Object, Removable, Row, Version, Which},
 };
 
+mod allotted;
 pub mod api;
 mod in_policy;
 mod period;
@@ -38,6 +39,7 @@ mod tests;
 mod warnings;
 mod year;
 
+pub(crate) use allotted::{Allotted, Subject, allotted};
 pub(crate) use in_policy::{InPolicy, in_policy};
 pub use period::Period;
 pub(crate) use period::Span;

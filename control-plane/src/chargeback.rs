@@ -1,10 +1,11 @@
 //! Chargeback: what calls cost in a period, by whom and what they are charged to.
 //!
 //! - `period.rs` is which calendar days, `grouping.rs` by what they are added up.
-//! - [`report`] adds up; `sheet.rs` writes it for spreadsheets, `focus.rs` for tools that read FOCUS, `api.rs` shows it.
+//! - [`report`] adds up; `against.rs` puts budgets beside it; `sheet.rs` writes it for spreadsheets, `focus.rs` for tools that read FOCUS, `api.rs` shows it.
 //!
-//! Invariant: reports are sums over `usage_daily` and nothing else, so that all forms of one say the same and none reads
-//! a single record; what cannot be attributed is a line of its own, and never left out.
+//! Invariant: reports are sums of months and days (`usage_monthly`, which is what the days of `usage_daily` add up to) and of
+//! nothing else, so that all forms of one say the same and none reads a single record; what cannot be attributed is a line of
+//! its own, and never left out.
 
 use serde::Serialize;
 use tollgate_proto::TenantId;
@@ -18,6 +19,7 @@ use crate::{
     usage::recount,
 };
 
+mod against;
 pub mod api;
 mod focus;
 mod grouping;
@@ -27,8 +29,11 @@ mod sql;
 #[cfg(test)]
 mod tests;
 
+pub use against::Allowance;
 pub use grouping::{Grouping, Key};
 pub use period::Period;
+
+use sql::Lines;
 
 /// More lines than a person reads; who needs more takes FOCUS, or a shorter period.
 const LINES_MAX: usize = 10_000;
@@ -74,6 +79,8 @@ pub struct Line {
     pub currency: Option<String>,
     /// What was used, and what it cost.
     pub figures: Figures,
+    /// The budget that the line is all of.
+    pub budget: Option<Allowance>,
 }
 
 /// What was used, and what it cost: decimal numbers, not rounded.
@@ -111,19 +118,20 @@ pub async fn report(
     filter: &Filter,
 ) -> Result<Report, ApiError> {
     let (mut tx, zone, period) = open(app, caller, period).await?;
-    let lines = sql::lines(&mut tx, period, &grouping, filter, LINES_MAX + 1).await?;
+    let Lines { lines, totals } = sql::lines(&mut tx, period, &grouping, filter, LINES_MAX + 1).await?;
     if lines.len() > LINES_MAX {
         let why = format!("that is more than {LINES_MAX} lines: take a shorter period, fewer keys, or `format=focus`");
         return Err(ApiError::Query(why));
     }
-    let totals = sql::lines(&mut tx, period, &Grouping::default(), filter, LINES_MAX).await?;
-    Ok(Report { period, zone, grouping, lines: joined(lines), totals: joined(totals) })
+    let mut report = Report { period, zone, grouping, lines: joined(lines), totals: joined(totals) };
+    against::stand_beside(&mut tx, &mut report, filter).await?;
+    Ok(report)
 }
 
 /// A transaction that reads one moment, the tenant's time zone, and the period in it.
 async fn open(app: &App, caller: &Caller, period: &str) -> Result<(TenantTx, TimeZone, Period), ApiError> {
     caller.require(Role::Viewer)?;
-    let mut tx = app.db.tenant_snapshot(caller.tenant).await?;
+    let mut tx = app.db.tenant_report(caller.tenant).await?;
     let zone = zone(&mut tx, caller.tenant).await?;
     let period = Period::read(period, zone.day_at(chrono::Utc::now()).date)
         .map_err(|error| ApiError::Query(error.to_string()))?;

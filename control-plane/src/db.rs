@@ -80,6 +80,16 @@ impl Db {
         self.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", tenant).await
     }
 
+    /// The same for reports, whose queries are planned for what is asked for, each time: which of their many conditions there
+    /// are decides how they are best answered, and a plan for all of them takes minutes for what takes milliseconds.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn tenant_report(&self, tenant: TenantId) -> Result<TenantTx, sqlx::Error> {
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan";
+        self.begin(begin, tenant).await
+    }
+
     /// A transaction for one query that looks things up by their keys. It cannot write, and needs no commit: dropped, its
     /// end goes to Postgres together with the check that every connection gets on its way back to the pool.
     ///

@@ -55,6 +55,14 @@ async fn finance_sees_what_is_spent_of_a_budget() {
     let table = tollgate.command(&["get", "budgets"]).await.success().stdout;
     assert!(table.contains("demo-yearly") && table.contains("0.025") && table.contains("exhausted"), "{table}");
 
+    let year = &yearly["start"].as_str().expect("a moment")[..4];
+    let csv = tollgate.command(&["report", year, "--by", "agent", "-o", "csv"]).await.success().stdout;
+    assert!(csv.contains(",demo-yearly,1,0.025,0.975\r\n"), "what finance reports is what the budget says: {csv}");
+    let table = tollgate.command(&["report", year, "--by", "agent"]).await.success().stdout;
+    assert!(table.contains("BUDGET AMOUNT  BUDGET VARIANCE") && table.contains("0.975"), "{table}");
+    let report = tollgate.get(&format!("reports/chargeback/{year}?group_by=agent")).await;
+    assert_eq!(report["lines"][0]["budget"]["spent"], yearly["spent"], "{report}");
+
     let dollars = BUDGETS.replace("amount: \"1.00\"", "amount: \"1.00\", currency: USD");
     let refused = tollgate.command_with_input(&["apply", "-f", "-"], &dollars).await;
     assert_ne!(refused.code, 0);

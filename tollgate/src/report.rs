@@ -17,7 +17,8 @@ Examples:
   tollgate report previous --by tool --team platform
   tollgate report previous -o focus > focus.csv
 
-Days are those of the tenant's time zone. What cannot be attributed is a line of its own, shown as `-`.";
+Days are those of the tenant's time zone. What cannot be attributed is a line of its own, shown as `-`.
+Beside a team, an agent or the total stands the budget that is on it for just this day, week, month, quarter or year.";
 
 /// Show what calls cost: by team, cost centre, agent, user, server, tool, label or day
 #[derive(Debug, clap::Args)]
@@ -94,15 +95,20 @@ fn table(report: &Value) -> String {
     let items = |name: &str| report[name].as_array().cloned().unwrap_or_default();
     let keys: Vec<String> = items("group_by").iter().filter_map(|key| key.as_str().map(str::to_owned)).collect();
     let figures = ["calls", "refused", "tokens", "cost", "currency", "error_cost", "unpriced_calls"];
+    // Beside what a budget is on, where there is any.
+    let has_budgets = ["lines", "totals"].into_iter().flat_map(items).any(|line| line["budget"].is_object());
+    let of_budget: &[&str] = if has_budgets { &["amount", "variance"] } else { &[] };
     let title = |name: &str| name.replace('_', " ").to_uppercase();
-    let head = keys.iter().map(|key| title(key)).chain(figures.map(title)).collect();
+    let budget_titles = of_budget.iter().map(|name| title(&format!("budget_{name}")));
+    let head = keys.iter().map(|key| title(key)).chain(figures.map(title)).chain(budget_titles).collect();
     let row = |line: &Value, first: &str| {
         let group = keys.iter().enumerate().map(|(index, key)| match line["group"].get(key) {
             Some(value) => cell(value),
             None if index == 0 => first.to_owned(),
             None => String::new(),
         });
-        group.chain(figures.map(|name| cell(&line[name]))).collect()
+        let budget = of_budget.iter().map(|name| cell(&line["budget"][name]));
+        group.chain(figures.map(|name| cell(&line[name]))).chain(budget).collect()
     };
     let mut rows: Vec<Vec<String>> = vec![head];
     rows.extend(items("lines").iter().map(|line| row(line, "")));
@@ -143,6 +149,26 @@ TEAM   DAY         CALLS  REFUSED  TOKENS  COST  CURRENCY  ERROR COST  UNPRICED 
 core   2026-11-01  3      0        9       1.5   EUR       0           1
 -      2026-11-01  3      0        9       0.25  EUR       0           1
 TOTAL              3      0        9       1.75  EUR       0           1
+";
+        assert_eq!(table(&report), expected);
+    }
+
+    #[test]
+    fn a_table_has_budgets_where_there_are_any() {
+        let line = |group: Value, budget: Value| {
+            json!({ "group": group, "calls": 3, "refused": 0, "tokens": 9, "cost": "1.5", "currency": "EUR",
+                "error_cost": "0", "unpriced_calls": 1, "budget": budget })
+        };
+        let budget = json!({ "name": "core-monthly", "amount": "1", "spent": "1.5", "variance": "-0.5" });
+        let report = json!({
+            "group_by": ["team"],
+            "lines": [line(json!({ "team": "core" }), budget), line(json!({ "team": "web" }), Value::Null)],
+            "totals": [],
+        });
+        let expected = "\
+TEAM  CALLS  REFUSED  TOKENS  COST  CURRENCY  ERROR COST  UNPRICED CALLS  BUDGET AMOUNT  BUDGET VARIANCE
+core  3      0        9       1.5   EUR       0           1               1              -0.5
+web   3      0        9       1.5   EUR       0           1               -              -
 ";
         assert_eq!(table(&report), expected);
     }

@@ -1,6 +1,7 @@
-//! What was spent: sums over `usage_daily`, by whom and whoever pays.
+//! What was spent: sums of months and days, by whom and whoever pays.
 //!
-//! Invariant: one query, however many budgets ask; it reads the days of the spans that are asked for and no others.
+//! Invariant: one query, however many budgets ask; it reads the months of the spans that are asked for, the days that are left
+//! of them, and no others.
 
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use tollgate_proto::{BudgetId, Name, TenantId};
 use uuid::Uuid;
 
-use super::{Meaning, Span, Target};
+use super::{Meaning, Period, Span, Subject, Target};
 use crate::{
     calendar::{TimeZone, UnknownTimeZone},
     db::TenantTx,
@@ -100,7 +100,7 @@ pub(super) struct Sum {
     pub(super) unpriced_calls: i64,
 }
 
-/// Each span by itself, so that its own days are read by their index, and no others.
+/// Each span by itself, so that its own months and days are read by their index, and no others.
 pub(super) async fn sums(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -112,9 +112,9 @@ pub(super) async fn sums(
                   sum(used.unpriced_calls)::bigint AS "unpriced_calls!"
            FROM UNNEST($2::date[], $3::date[]) WITH ORDINALITY AS span (first_day, until, place)
            CROSS JOIN LATERAL (
-               SELECT dimension_id, sum(cost) AS cost, sum(unpriced_calls) AS unpriced_calls FROM usage_daily
-               WHERE tenant_id = $1 AND day >= span.first_day AND day < span.until
-                 AND (cost <> 0 OR unpriced_calls <> 0)
+               SELECT dimension_id, sum(cost) AS cost, sum(unpriced_calls) AS unpriced_calls
+               FROM usage_of_days($1, span.first_day, span.until)
+               WHERE cost <> 0 OR unpriced_calls <> 0
                GROUP BY dimension_id
            ) AS used
            JOIN usage_dimensions of ON of.tenant_id = $1 AND of.id = used.dimension_id
@@ -132,6 +132,44 @@ pub(super) async fn sums(
         cost: row.cost,
         unpriced_calls: row.unpriced_calls,
     })
+    .fetch_all(connection)
+    .await
+}
+
+/// What a budget allows, and for whom.
+pub(super) struct Allotment {
+    pub(super) name: String,
+    pub(super) agent_id: Option<Uuid>,
+    pub(super) team_id: Option<Uuid>,
+    agent: Option<String>,
+    team: Option<String>,
+    pub(super) amount: Decimal,
+    pub(super) currency: String,
+}
+
+impl Allotment {
+    pub(super) fn on(&self) -> Subject<String> {
+        let agent = self.agent.clone().map(Subject::Agent);
+        agent.or_else(|| self.team.clone().map(Subject::Team)).unwrap_or(Subject::Tenant)
+    }
+}
+
+/// The budgets of this period, the smallest first.
+pub(super) async fn allotments(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    period: Period,
+) -> Result<Vec<Allotment>, sqlx::Error> {
+    sqlx::query_as!(
+        Allotment,
+        r#"SELECT budgets.name, budgets.agent_id, budgets.team_id, agents.name AS "agent?", teams.name AS "team?", amount,
+                  currency
+           FROM budgets LEFT JOIN agents ON agents.tenant_id = $1 AND agents.id = budgets.agent_id
+           LEFT JOIN teams ON teams.tenant_id = $1 AND teams.id = budgets.team_id
+           WHERE budgets.tenant_id = $1 AND period = $2 ORDER BY amount, budgets.name"#,
+        tenant.uuid(),
+        period.as_str(),
+    )
     .fetch_all(connection)
     .await
 }

@@ -11,7 +11,7 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Figures, Filter, Grouping, Line, Report, focus, grouping::GroupingError, sheet};
+use super::{Allowance, Figures, Filter, Grouping, Line, Report, focus, grouping::GroupingError, sheet};
 use crate::{
     app::App,
     caller::Caller,
@@ -105,12 +105,16 @@ pub struct ChargebackLine {
     figures: Figures,
     /// Of both directions.
     tokens: i64,
+    /// What a budget allows for exactly this; absent where none is on it for just this period, in this currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<Allowance>,
 }
 
 /// Reports what calls cost
 ///
 /// By team, cost centre, agent, user, server, tool, label or day. Calls are those that a server saw, in the calendar days of the
-/// tenant's time zone; costs are not rounded.
+/// tenant's time zone; costs are not rounded. Beside what a team, an agent or all of the tenant cost in a day, week, month,
+/// quarter or year stands the budget that is on it for that.
 #[utoipa::path(get, path = "/api/v1/tenants/{tenant}/reports/chargeback/{period}", tag = "usage",
     operation_id = "reports.chargeback", params(PeriodPath, ChargebackQuery),
     responses((status = 200, description = "The report",
@@ -186,6 +190,7 @@ impl ChargebackReport {
             currency: line.currency,
             tokens: line.figures.tokens(),
             figures: line.figures,
+            budget: line.budget,
         };
         Self {
             from: report.period.from,

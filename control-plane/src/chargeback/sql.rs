@@ -1,4 +1,4 @@
-//! Every query of reports: sums of days, told apart by what calls have in common.
+//! Every query of reports: sums of months and days, told apart by what calls have in common.
 
 use chrono::NaiveDate;
 use serde_json::Value;
@@ -12,54 +12,62 @@ pub(super) async fn time_zone(tx: &mut TenantTx, tenant: TenantId) -> Result<Str
     sqlx::query_scalar!("SELECT time_zone FROM tenants WHERE id = $1", tenant.uuid()).fetch_one(&mut **tx).await
 }
 
-/// At most so many lines, in the order of their keys and currencies; without a currency first.
+/// At most so many lines, in the order of their keys and currencies, without a currency first; and what all of them come to
+/// by currency.
 pub(super) async fn lines(
     tx: &mut TenantTx,
     period: Period,
     grouping: &Grouping,
     filter: &Filter,
     lines_max: usize,
-) -> Result<Vec<Line>, sqlx::Error> {
+) -> Result<Lines, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let keys = grouping.keys();
     let by: Vec<String> = keys.iter().map(Key::to_string).collect();
     let by = |index: usize| by.get(index).map(String::as_str).unwrap_or_default();
-    // Days are added up before anything is looked up: a month has thirty times as many rows as combinations.
+    // Added up by what is asked for at once: the keys are expressions over combinations, whose statistics tell Postgres how
+    // few lines there will be. Days are read only where they have to be told apart.
     let rows = sqlx::query_as!(
         LineRow,
         r#"WITH sums AS (
-               SELECT dimension_id, CASE WHEN $7 THEN day END AS day, sum(calls) AS calls, sum(refused) AS refused,
-                      sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(cost) AS cost,
-                      sum(unpriced_calls) AS unpriced_calls
-               FROM usage_daily WHERE tenant_id = $1 AND day >= $2 AND day < $3
-               GROUP BY 1, 2 HAVING sum(records) > 0
+               SELECT dimension_id, NULL::date AS day, records, calls, refused, input_tokens, output_tokens, cost,
+                      unpriced_calls
+               FROM usage_of_days($1, $2, $3) WHERE NOT $7
+               UNION ALL
+               SELECT dimension_id, day, records, calls, refused, input_tokens, output_tokens, cost, unpriced_calls
+               FROM usage_daily WHERE $7 AND tenant_id = $1 AND day >= $2 AND day < $3
            ), named AS (
-               SELECT sums.*, d.outcome, d.currency, ARRAY(
-                   SELECT NULLIF(CASE key
-                       WHEN 'team' THEN d.team WHEN 'cost_center' THEN d.cost_center WHEN 'agent' THEN d.agent
-                       WHEN 'user' THEN d.user_email WHEN 'server' THEN d.server
-                       WHEN 'tool' THEN CASE WHEN d.tool <> '' THEN d.server || ':' || d.tool END
-                       WHEN 'server_team' THEN (SELECT teams.name FROM servers JOIN teams ON teams.id = servers.team_id
-                                                WHERE servers.id = d.server_id)
-                       WHEN 'day' THEN sums.day::text
-                       ELSE d.labels ->> substr(key, 7) END, '')
-                   FROM unnest(ARRAY[$4, $5, $6]) WITH ORDINALITY AS keys (key, position)
-                   ORDER BY position) AS names
+               SELECT sums.*, d.outcome, d.currency, usage_key(d, owner.team, day, $4) AS first,
+                      usage_key(d, owner.team, day, $5) AS second, usage_key(d, owner.team, day, $6) AS third
                FROM sums JOIN usage_dimensions AS d ON d.tenant_id = $1 AND d.id = sums.dimension_id
+               LEFT JOIN (SELECT servers.id, teams.name AS team FROM servers JOIN teams ON teams.id = servers.team_id)
+                   AS owner ON owner.id = d.server_id
                WHERE ($8::text IS NULL OR d.team = $8) AND ($9::text IS NULL OR d.cost_center = $9)
                  AND ($10::text IS NULL OR d.agent = $10) AND ($11::text IS NULL OR d.user_email = $11)
                  AND ($12::text IS NULL OR d.server = $12) AND ($13::text IS NULL OR d.tool = $13)
+           ), lines AS MATERIALIZED (
+               SELECT first, second, third, currency, sum(calls) AS calls, sum(refused) AS refused,
+                      sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(cost) AS cost,
+                      COALESCE(sum(cost) FILTER (WHERE outcome NOT IN ('ok', 'unknown')), 0) AS error_cost,
+                      COALESCE(sum(cost) FILTER (WHERE outcome = 'unknown'), 0) AS uncertain_cost,
+                      sum(unpriced_calls) AS unpriced_calls
+               FROM named GROUP BY 1, 2, 3, 4 HAVING sum(records) > 0
+           ), shown AS (
+               (SELECT false AS is_total, lines.* FROM lines
+                ORDER BY first COLLATE "C", second COLLATE "C", third COLLATE "C", currency LIMIT $14)
+               UNION ALL
+               SELECT true, NULL, NULL, NULL, currency, sum(calls), sum(refused), sum(input_tokens), sum(output_tokens),
+                      sum(cost), sum(error_cost), sum(uncertain_cost), sum(unpriced_calls)
+               FROM lines GROUP BY currency
            )
-           SELECT names AS "names!: Vec<Option<String>>", currency AS "currency!",
-                  sum(calls)::bigint AS "calls!", sum(refused)::bigint AS "refused!",
-                  LEAST(sum(input_tokens), 9223372036854775807)::bigint AS "input_tokens!",
-                  LEAST(sum(output_tokens), 9223372036854775807)::bigint AS "output_tokens!",
-                  trim_scale(sum(cost))::text AS "cost!",
-                  trim_scale(COALESCE(sum(cost) FILTER (WHERE outcome NOT IN ('ok', 'unknown')), 0))::text AS "error_cost!",
-                  trim_scale(COALESCE(sum(cost) FILTER (WHERE outcome = 'unknown'), 0))::text AS "uncertain_cost!",
-                  sum(unpriced_calls)::bigint AS "unpriced_calls!"
-           FROM named GROUP BY names, currency
-           ORDER BY names COLLATE "C", currency LIMIT $14"#,
+           SELECT is_total AS "is_total!", ARRAY[first, second, third] AS "names!: Vec<Option<String>>",
+                  currency AS "currency!", calls::bigint AS "calls!", refused::bigint AS "refused!",
+                  LEAST(input_tokens, 9223372036854775807)::bigint AS "input_tokens!",
+                  LEAST(output_tokens, 9223372036854775807)::bigint AS "output_tokens!",
+                  trim_scale(cost)::text AS "cost!", trim_scale(error_cost)::text AS "error_cost!",
+                  trim_scale(uncertain_cost)::text AS "uncertain_cost!", unpriced_calls::bigint AS "unpriced_calls!"
+           FROM shown
+           ORDER BY is_total, first COLLATE "C", second COLLATE "C", third COLLATE "C", currency"#,
         tenant,
         period.from,
         period.to,
@@ -77,11 +85,21 @@ pub(super) async fn lines(
     )
     .fetch_all(&mut **tx)
     .await?;
-    Ok(rows.into_iter().map(|row| row.line(keys.len())).collect())
+    let (totals, lines): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.is_total);
+    let read = |rows: Vec<LineRow>, keys| rows.into_iter().map(|row| row.line(keys)).collect();
+    Ok(Lines { lines: read(lines, keys.len()), totals: read(totals, 0) })
+}
+
+/// What was asked for, and what it comes to.
+pub(super) struct Lines {
+    pub(super) lines: Vec<Line>,
+    /// One for each currency, and one without.
+    pub(super) totals: Vec<Line>,
 }
 
 /// A line as the query answers it.
 struct LineRow {
+    is_total: bool,
     names: Vec<Option<String>>,
     currency: String,
     calls: i64,
@@ -108,7 +126,8 @@ impl LineRow {
             uncertain_cost: self.uncertain_cost,
             unpriced_calls: self.unpriced_calls,
         };
-        Line { values: self.names, currency: Some(self.currency).filter(|code| !code.is_empty()), figures }
+        let currency = Some(self.currency).filter(|code| !code.is_empty());
+        Line { values: self.names, currency, figures, budget: None }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Reports over what intakes stored, against golden files.
 
+mod budgets;
 mod focus;
+mod spans;
 
 use std::{fs, path::Path};
 

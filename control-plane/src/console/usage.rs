@@ -201,6 +201,11 @@ impl UsagePage {
         key.map_or_else(String::new, |key| known(key).map_or_else(|| key.to_string(), |(_, words)| words.to_owned()))
     }
 
+    /// Whether there is a budget to compare any line with.
+    fn has_budgets(&self) -> bool {
+        self.rows.iter().any(|row| row.line.budget.is_some())
+    }
+
     fn file(&self, format: &str) -> String {
         if format == "focus" {
             return format!("/usage/download?period={}&format=focus", self.query.period);

@@ -53,8 +53,7 @@ pub(super) async fn differences(tx: &mut TenantTx, closing: NaiveDate) -> Result
                       sum(sums.output_tokens) AS output_tokens, sum(sums.unpriced_calls) AS unpriced_calls,
                       sum(sums.cost) AS cost
                FROM closed_periods AS closed
-               JOIN usage_daily AS sums ON sums.tenant_id = $1 AND sums.day >= closed.first_day
-                                       AND sums.day < closed.first_day + interval '1 month'
+               JOIN usage_monthly AS sums ON sums.tenant_id = $1 AND sums.month = closed.first_day
                JOIN usage_dimensions AS d ON d.tenant_id = $1 AND d.id = sums.dimension_id
                WHERE closed.first_day <= $2 AND d.currency <> '' AND d.method = ANY ($3)
                GROUP BY 1, 2, 3, 4, 5, 6, 7

@@ -8,7 +8,7 @@ mod sql;
 
 use std::ops::Range;
 
-use chrono::{Days, NaiveDate, Utc};
+use chrono::{Datelike as _, Days, NaiveDate, Utc};
 use serde_json::json;
 use tollgate_proto::TenantId;
 
@@ -34,11 +34,11 @@ const DAYS_MAX: i64 = 366;
 pub(super) struct Rebuilt {
     /// Days that were counted anew.
     pub(super) days: u64,
-    /// Sums of an hour, a day or a bucket that were wrong.
+    /// Sums of an hour, a day, a month or a bucket that were wrong.
     pub(super) mended: u64,
 }
 
-/// Counts the days `from..=to` anew, each in a transaction of its own, as far as their records are kept.
+/// Counts the days `from..=to` anew, each in a transaction of its own, as far as their records are kept; then their months.
 ///
 /// # Errors
 /// [`ApiError::Forbidden`], [`ApiError::Invalid`] for too many days; or when Postgres is away: then days are done, and
@@ -59,6 +59,10 @@ pub(super) async fn rebuild(app: &App, caller: &Caller, from: NaiveDate, to: Nai
             rebuilt.mended += rebuild::day(app, tenant, day).await?;
             rebuilt.days += 1;
         }
+    }
+    // Also those months whose records are gone: they are counted from their days.
+    for day in from.iter_days().take_while(|day| *day <= to).filter(|day| *day == from || day.day() == 1) {
+        rebuilt.mended += rebuild::month(app, tenant, day).await?;
     }
     let mut tx = app.db.tenant(tenant).await?;
     let event = audit::Event {

@@ -1,8 +1,9 @@
-//! What records add up to: sums by hour (UTC) and by calendar day in the tenant's time zone, for each combination of
-//! who called what and how it ended.
+//! What records add up to: sums by hour (UTC), and by calendar day and month in the tenant's time zone, for each combination
+//! of who called what and how it ended.
 //!
 //! Invariant: rollups change in the transaction that stores the records, by exactly those that it stored for the first
-//! time, and in the one that rates records anew, by the difference; and what intakes add, they add in one order, so that of two that meet one waits and none is undone.
+//! time, and in the one that rates records anew, by the difference; a month is what its days add up to, always; and what
+//! intakes add, they add in one order, so that of two that meet one waits and none is undone.
 
 mod digest;
 pub(super) mod overhead;
@@ -14,7 +15,7 @@ use std::{
     ops::{AddAssign, Neg},
 };
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Datelike as _, Days, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use tollgate_proto::TenantId;
@@ -99,7 +100,7 @@ impl Neg for Sums {
     }
 }
 
-/// The sums of one combination in one hour or day.
+/// The sums of one combination in one hour, day or month.
 type Row<Period> = (Period, i64, Sums);
 
 /// What facts of one tenant add up to.
@@ -192,10 +193,27 @@ impl<'a> Rollup<'a> {
             return Ok(());
         }
         let ids = dimension_ids(connection, tenant, &self.combinations).await?;
+        let monthly = self.monthly();
         sql::add_hourly(connection, tenant, &in_order(self.hourly, &ids)).await?;
         sql::add_daily(connection, tenant, &in_order(self.daily, &ids)).await?;
-        sql::add_overhead(connection, tenant, &self.overhead).await
+        sql::add_overhead(connection, tenant, &self.overhead).await?;
+        // Last: all intakes of a month meet here, also those that bring other days of it.
+        sql::add_monthly(connection, tenant, &in_order(monthly, &ids)).await
     }
+
+    /// What the days come to by month.
+    fn monthly(&self) -> HashMap<(NaiveDate, usize), Sums> {
+        let mut monthly = HashMap::<_, Sums>::with_capacity(self.daily.len());
+        for ((day, place), sums) in &self.daily {
+            *monthly.entry((month_of(*day), *place)).or_default() += *sums;
+        }
+        monthly
+    }
+}
+
+/// The first day of the month that a day lies in.
+fn month_of(day: NaiveDate) -> NaiveDate {
+    day - Days::new(day.day0().into())
 }
 
 /// The beginning of the hour that a moment lies in.

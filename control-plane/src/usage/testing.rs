@@ -132,6 +132,32 @@ pub(super) async fn hourly(connection: &mut PgConnection, tenant: TenantId) -> S
     stored!(connection, tenant, "usage_hourly", "hour", DateTime<Utc>)
 }
 
+/// With a look at the months: they are what the days add up to.
 pub(super) async fn daily(connection: &mut PgConnection, tenant: TenantId) -> Sheet<NaiveDate> {
+    assert_eq!(wrong_months(connection, tenant).await, 0, "months are not what their days add up to");
     stored!(connection, tenant, "usage_daily", "day", NaiveDate)
+}
+
+/// How many sums of months are not what those of their days add up to.
+pub(super) async fn wrong_months(connection: &mut PgConnection, tenant: TenantId) -> i64 {
+    sqlx::query_scalar(
+        "WITH held AS (
+             SELECT date_trunc('month', day::timestamp)::date AS month, dimension_id, records, calls, refused, input_tokens,
+                    output_tokens, input_bytes, output_bytes, duration_us, upstream_us, cost, unpriced_calls
+             FROM usage_daily WHERE tenant_id = $1
+             UNION ALL
+             SELECT month, dimension_id, -records, -calls, -refused, -input_tokens, -output_tokens, -input_bytes,
+                    -output_bytes, -duration_us, -upstream_us, -cost, -unpriced_calls
+             FROM usage_monthly WHERE tenant_id = $1
+         ), difference AS (
+             SELECT ARRAY[sum(records), sum(calls), sum(refused), sum(input_tokens), sum(output_tokens), sum(input_bytes),
+                          sum(output_bytes), sum(duration_us), sum(upstream_us), sum(cost), sum(unpriced_calls)] AS sums
+             FROM held GROUP BY month, dimension_id
+         )
+         SELECT count(*) FROM difference WHERE sums <> array_fill(0::numeric, ARRAY[11])",
+    )
+    .bind(tenant.uuid())
+    .fetch_one(connection)
+    .await
+    .unwrap()
 }

@@ -55,13 +55,35 @@ async fn costs_are_drawn_by_day_and_lead_to_what_they_are_made_of() {
 }
 
 #[tokio::test]
+async fn a_budget_stands_beside_what_a_team_cost() {
+    run(async |bench| {
+        let team = bench.put("teams/core", json!({ "spec": {} })).await.expect(201).json;
+        used(bench).await;
+        let mut browser = Browser::of(bench, Role::Viewer).await;
+        assert!(!browser.get("/usage").await.expect(200).text.contains("Left of it"));
+        let spec = json!({ "to": { "team": "core" }, "period": "month", "amount": "0.40" });
+        bench.put("budgets/core-monthly", json!({ "spec": spec })).await.expect(201);
+        let own = UsageRecord { team_id: text(&team["id"]).to_owned(), ..call(bench, "core") };
+        deliver(&bench.app, [own.clone(), UsageRecord { call_id: call(bench, "core").call_id, ..own }]).await;
+        let page = browser.get("/usage").await.expect(200).text;
+        for part in ["href=\"/budgets/core-monthly\">0.4</a>", "-0.1 <span class=\"status bad\">over</span>"] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        let deeper = browser.get("/usage?period=current&by=agent&team=core").await.expect(200).text;
+        assert!(deeper.contains("Over budget") && deeper.contains("</a>: 0.5 of 0.4"), "{deeper}");
+        assert!(!deeper.contains("Left of it"), "an agent's budget is on all that it does: {deeper}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_report_is_downloaded_as_it_is_shown() {
     run(async |bench| {
         used(bench).await;
         let mut browser = Browser::of(bench, Role::Viewer).await;
         let csv = browser.get("/usage/download?period=current&by=tool&team=core&format=csv").await.expect(200);
         assert!(csv.header("content-type").starts_with("text/csv"));
-        let line = "demo:=1+1,1,0,0,0,0,0.25,EUR,0,0,0\r\n";
+        let line = "demo:=1+1,1,0,0,0,0,0.25,EUR,0,0,0,,,,\r\n";
         assert!(csv.text.contains(line), "{}", csv.text);
         let json = browser.get("/usage/download?period=current&by=team&format=json").await.expect(200).json;
         assert_eq!(json["totals"][0]["cost"], "1");

@@ -56,7 +56,7 @@ async fn after_a_change_of_zone_every_record_is_in_its_day_of_the_new_one() {
         let app = &control_plane.app;
         let tenant = database.make_tenant("default").await;
         let mut superuser = database.superuser().await;
-        let mut records = calls(tenant, 12);
+        let mut records = calls(tenant, 40);
         deliver(app, records.iter().map(|(_, record)| record.clone())).await;
         for zone in ["Asia/Kolkata", "Pacific/Kiritimati", "America/Los_Angeles", "UTC"] {
             change_zone(app, tenant, zone).await;
@@ -115,6 +115,8 @@ async fn corrupt(connection: &mut PgConnection) {
         "UPDATE usage_hourly SET records = 9, output_tokens = output_tokens - 1 WHERE dimension_id % 3 = 0",
         "DELETE FROM usage_hourly WHERE dimension_id % 3 = 1",
         "DELETE FROM usage_overhead",
+        "UPDATE usage_monthly SET refused = 7, cost = cost + 1 WHERE dimension_id % 2 = 0",
+        "DELETE FROM usage_monthly WHERE dimension_id % 3 = 0",
     ] {
         sqlx::query(statement).execute(&mut *connection).await.unwrap();
     }

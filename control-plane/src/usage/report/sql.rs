@@ -20,7 +20,7 @@ pub(super) async fn report(
         ReportRow,
         r#"WITH sums AS (
                SELECT dimension_id, records, calls, refused, input_tokens, output_tokens, cost
-               FROM usage_daily WHERE tenant_id = $1 AND day >= $3 AND day < $4
+               FROM usage_of_days($1, $3, $4)
                UNION ALL
                SELECT dimension_id, records, calls, refused, input_tokens, output_tokens, cost
                FROM UNNEST($5::timestamptz[], $6::timestamptz[]) AS span (first, last)

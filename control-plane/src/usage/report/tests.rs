@@ -20,8 +20,9 @@ async fn any_span_is_reported_exactly() {
         let app = &control_plane.app;
         let mut runner = TestRunner::deterministic();
         let drawn = (
-            prop::collection::vec((0..400_000_i64, 0..3_u8, 0..1_000_u64), 80),
-            prop::collection::vec((prop::option::of(0..400_000_i64), prop::option::of(0..400_000_i64)), 40),
+            // Seconds of eighty days, in which at least one month is whole.
+            prop::collection::vec((0..7_000_000_i64, 0..3_u8, 0..1_000_u64), 80),
+            prop::collection::vec((prop::option::of(0..7_000_000_i64), prop::option::of(0..7_000_000_i64)), 40),
         );
         for zone in ["UTC", "Asia/Kathmandu", "America/New_York"] {
             let (calls, spans) = drawn.new_tree(&mut runner).unwrap().current();

@@ -70,6 +70,7 @@ async fn the_application_itself_deletes_no_record() {
             "DELETE FROM usage_records",
             "UPDATE usage_records SET input_tokens = 0",
             "DELETE FROM usage_daily",
+            "DELETE FROM usage_monthly",
             "UPDATE usage_dimensions SET team = 'x'",
         ] {
             let mut tx = control_plane.app.db.tenant(tenant).await.unwrap();

@@ -1,4 +1,4 @@
-//! Counts a calendar day anew from its records.
+//! Counts a calendar day anew from its records, and a month from its days.
 //!
 //! What the records add up to and what the rollups hold is compared in one statement, which sees both as of one moment, and
 //! the difference is added. Intakes add to both at once, so that the difference stays true whatever they do meanwhile: none
@@ -10,18 +10,18 @@ mod sql;
 
 use std::ops::Range;
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Months, NaiveDate, TimeDelta, Utc};
 use sqlx::PgConnection;
 use tollgate_proto::TenantId;
 
-use super::{dimension_ids, hour_of, overhead};
+use super::{dimension_ids, hour_of, month_of, overhead};
 use crate::{
     app::App,
     calendar::{Day, TimeZone},
     usage::terms,
 };
 
-/// Counts the day of this date anew, and the hours that it touches, in one transaction; answers how many sums were wrong.
+/// Counts the day of this date anew, the hours that it touches and its month, in one transaction; answers how many sums were wrong.
 /// Nothing when records of the day were removed already.
 ///
 /// # Errors
@@ -39,8 +39,27 @@ pub(in crate::usage) async fn day(app: &App, tenant: TenantId, date: NaiveDate) 
     let mut wrong = sql::mend_hours(&mut tx, tenant, &hours).await?;
     wrong += sql::mend_day(&mut tx, tenant, date, &span).await?;
     wrong += sql::mend_overhead(&mut tx, tenant, &hours, &overhead::bounds()).await?;
+    wrong += mend_month(&mut tx, tenant, date).await?;
     tx.commit().await?;
     Ok(wrong)
+}
+
+/// Counts the month of this date anew, from its days; answers how many sums were wrong.
+///
+/// # Errors
+/// When Postgres is away.
+pub(in crate::usage) async fn month(app: &App, tenant: TenantId, date: NaiveDate) -> Result<u64, sqlx::Error> {
+    let mut tx = app.db.tenant(tenant).await?;
+    sql::take_turn(&mut tx, tenant).await?;
+    let wrong = mend_month(&mut tx, tenant, date).await?;
+    tx.commit().await?;
+    Ok(wrong)
+}
+
+/// Makes a month what its days add up to.
+async fn mend_month(connection: &mut PgConnection, tenant: TenantId, date: NaiveDate) -> Result<u64, sqlx::Error> {
+    let first = month_of(date);
+    sql::mend_month(connection, tenant, &(first..first + Months::new(1))).await
 }
 
 /// Waits until nobody else rebuilds the tenant's rollups or rates its records anew, and holds up who wants to.
@@ -66,7 +85,8 @@ pub(in crate::usage) async fn move_boundary(
     let Some(last) = first.pred_opt() else { return Ok(()) };
     let (gained, sign) = if before < after { (before..after, 1) } else { (after..before, -1) };
     name_combinations(connection, tenant, &gained).await?;
-    sql::add_to_day(connection, tenant, last, &gained, sign).await
+    sql::add_to_day(connection, tenant, last, &gained, sign).await?;
+    mend_month(connection, tenant, last).await.map(drop)
 }
 
 /// Makes sure that each combination of the records of a time has an id.

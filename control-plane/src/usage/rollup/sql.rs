@@ -133,6 +133,14 @@ pub(super) async fn add_daily(
     add_sums!(connection, tenant, rows, "usage_daily", "day", "date[]")
 }
 
+pub(super) async fn add_monthly(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    rows: &[Row<NaiveDate>],
+) -> Result<(), sqlx::Error> {
+    add_sums!(connection, tenant, rows, "usage_monthly", "month", "date[]")
+}
+
 pub(super) async fn add_overhead(
     connection: &mut PgConnection,
     tenant: TenantId,

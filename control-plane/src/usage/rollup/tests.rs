@@ -39,7 +39,7 @@ struct Scenario {
 fn scenario() -> impl Strategy<Value = Scenario> {
     let outcome =
         prop_oneof![Just(Outcome::Ok), Just(Outcome::Refused), Just(Outcome::ToolError), Just(Outcome::Unknown)];
-    let call = (0..10_000_i64, 0..3_u8, 0..3_u8, outcome, any::<u32>())
+    let call = (0..120_000_i64, 0..3_u8, 0..3_u8, outcome, any::<u32>())
         .prop_map(|(minutes_ago, agent, tool, outcome, tokens)| Drawn { minutes_ago, agent, tool, outcome, tokens });
     let zone = prop::sample::select(vec!["UTC", "Asia/Kolkata", "America/St_Johns", "Pacific/Kiritimati"]);
     let batches = || prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 1..40), 1..6);

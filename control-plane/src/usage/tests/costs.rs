@@ -30,15 +30,15 @@ async fn rated(bench: &Bench, record: &UsageRecord) -> (String, Value, bool) {
     (text(&item["cost"]).to_owned(), item["currency"].clone(), item["unpriced"] == true)
 }
 
-/// Cost and unpriced calls of the days and of the hours together.
-async fn sums(bench: &Bench) -> [(String, i64); 2] {
+/// Cost and unpriced calls of the months, of the days and of the hours together.
+async fn sums(bench: &Bench) -> [(String, i64); 3] {
     let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
     let mut sums = Vec::new();
-    for table in ["usage_daily", "usage_hourly"] {
+    for table in ["usage_monthly", "usage_daily", "usage_hourly"] {
         let sum = format!("SELECT trim_scale(sum(cost))::text, sum(unpriced_calls)::bigint FROM {table}");
         sums.push(sqlx::query_as(sqlx::AssertSqlSafe(sum)).fetch_one(&mut *tx).await.expect("sums"));
     }
-    sums.try_into().expect("two tables")
+    sums.try_into().expect("three tables")
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn a_call_is_rated_by_its_own_time_in_the_transaction_that_stores_it() {
         assert_eq!(rated(bench, &refused).await, ("0".into(), json!("EUR"), false));
         assert_eq!(rated(bench, &other).await, ("0".into(), json!("EUR"), true), "no price fits");
         assert_eq!(rated(bench, &question).await, ("0".into(), json!("EUR"), false), "the call goes on");
-        assert_eq!(sums(bench).await, [("0.0115".to_owned(), 2), ("0.0115".to_owned(), 2)]);
+        assert_eq!(sums(bench).await, [(); 3].map(|()| ("0.0115".to_owned(), 2)));
         let report = bench.get("reports/usage?by=team").await.expect(200).json["items"].clone();
         assert_eq!(report.as_array().map(Vec::len), Some(1), "{report}");
         assert_eq!((&report[0]["cost"], &report[0]["currency"]), (&json!("0.0115"), &json!("EUR")));

@@ -12,7 +12,10 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::{call, keep, publish, rerate, tomorrow, wrong_sums};
-use crate::testing::{Bench, run, text};
+use crate::{
+    testing::{Bench, run, text},
+    usage::testing::wrong_months,
+};
 
 /// Times of two months in UTC, which are of three in Berlin.
 const TIMES: [&str; 5] = [
@@ -68,6 +71,8 @@ const DAILY: &str =
     "SELECT currency, sum(cost) FROM usage_daily JOIN usage_dimensions ON id = dimension_id GROUP BY currency";
 const HOURLY: &str =
     "SELECT currency, sum(cost) FROM usage_hourly JOIN usage_dimensions ON id = dimension_id GROUP BY currency";
+const MONTHLY: &str =
+    "SELECT currency, sum(cost) FROM usage_monthly JOIN usage_dimensions ON id = dimension_id GROUP BY currency";
 const STATED: &str =
     "SELECT currency, sum(cost) FROM statement_lines JOIN statements ON id = statement_id GROUP BY currency";
 
@@ -125,9 +130,15 @@ async fn whatever_is_charged_anew_ledger_sums_report_and_statements_say_the_same
             for (count, step) in steps.iter().enumerate() {
                 closed = take(bench, step, &mut versions, closed).await;
                 let ledger = queried(bench, LEDGER).await;
-                let others = [queried(bench, DAILY).await, queried(bench, HOURLY).await, reported(bench).await];
+                let mut others = vec![reported(bench).await];
+                for sums in [MONTHLY, DAILY, HOURLY] {
+                    others.push(queried(bench, sums).await);
+                }
                 assert!(others.iter().all(|sums| *sums == ledger), "{:?}: {ledger:?} {others:?}", &steps[..=count]);
             }
+            let mut tx = bench.app.db.tenant(bench.acme).await.expect("a transaction");
+            assert_eq!(wrong_months(&mut tx, bench.acme).await, 0, "{steps:?}");
+            drop(tx);
             for day in DAYS {
                 assert_eq!(wrong_sums(bench, day).await, 0, "{steps:?}");
             }

@@ -58,18 +58,18 @@ pub(super) async fn unnamed_combinations(
     .await
 }
 
-/// Adds to `$table` the difference between what the records of a time add up to by `$counted` and what is held where
+/// Adds to `$table` the difference between what the `$counted` rows of `$source` add up to by `$by` and what is held where
 /// `$held`; answers how many rows were wrong.
 macro_rules! mend {
-    ($connection:expr, $tenant:expr, $span:expr, $table:literal, $period:literal, $counted:literal, $held:literal $(, $date:expr)?) => {
+    ($connection:expr, $tenant:expr, $span:expr, $counted:literal, $source:literal, $by:literal, $table:literal, $period:literal, $held:literal $(, $date:expr)?) => {
         sqlx::query!(
             "WITH counted AS (
-                 SELECT " + $counted + " AS period, dimension_id, count(*) AS records, sum(calls) AS calls,
+                 SELECT " + $by + " AS period, dimension_id, " + $counted + " AS records, sum(calls) AS calls,
                         sum(refused) AS refused, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
                         sum(input_bytes) AS input_bytes, sum(output_bytes) AS output_bytes,
                         sum(duration_us) AS duration_us, sum(upstream_us) AS upstream_us, sum(cost) AS cost,
                         sum(unpriced_calls) AS unpriced_calls
-                 FROM counted_usage($1, $2, $3) GROUP BY 1, 2
+                 FROM " + $source + " GROUP BY 1, 2
                  UNION ALL
                  SELECT " + $period + ", dimension_id, -records, -calls, -refused, -input_tokens, -output_tokens,
                         -input_bytes, -output_bytes, -duration_us, -upstream_us, -cost, -unpriced_calls
@@ -122,9 +122,11 @@ pub(super) async fn mend_hours(
         connection,
         tenant,
         hours,
+        "count(*)",
+        "counted_usage($1, $2, $3)",
+        "date_trunc('hour', at, 'UTC')",
         "usage_hourly",
         "hour",
-        "date_trunc('hour', at, 'UTC')",
         "hour >= $2 AND hour < $3"
     )
 }
@@ -136,7 +138,37 @@ pub(super) async fn mend_day(
     date: NaiveDate,
     span: &Range<DateTime<Utc>>,
 ) -> Result<u64, sqlx::Error> {
-    mend!(connection, tenant, span, "usage_daily", "day", "$4::date", "day = $4", date)
+    mend!(
+        connection,
+        tenant,
+        span,
+        "count(*)",
+        "counted_usage($1, $2, $3)",
+        "$4::date",
+        "usage_daily",
+        "day",
+        "day = $4",
+        date
+    )
+}
+
+/// Mends the sums of a month, by those of its days.
+pub(super) async fn mend_month(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    days: &Range<NaiveDate>,
+) -> Result<u64, sqlx::Error> {
+    mend!(
+        connection,
+        tenant,
+        days,
+        "sum(records)",
+        "usage_daily WHERE tenant_id = $1 AND day >= $2 AND day < $3",
+        "$2::date",
+        "usage_monthly",
+        "month",
+        "month = $2"
+    )
 }
 
 /// Mends how many calls of whole hours lie in each bucket of overhead.
