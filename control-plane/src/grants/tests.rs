@@ -1,6 +1,6 @@
 use http::Method;
 use serde_json::{Value, json};
-use tollgate_proto::policy::v1::{JsonValues, NumberRange, condition::Test, grant::To};
+use tollgate_proto::policy::v1::{DenyAs, JsonValues, NumberRange, condition::Test, grant::To};
 
 use crate::{
     policy::compile,
@@ -195,6 +195,26 @@ async fn data_planes_are_told_what_must_hold_for_a_grant() {
             ("/e", Test::Range(NumberRange { min: None, max: Some(3.0) })),
         ];
         assert_eq!(told, expected.map(|(pointer, test)| (pointer, Some(test))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn how_a_refusal_is_told_reaches_data_planes_as_it_changes() {
+    run(async |bench| {
+        world(bench).await;
+        let spec = json!({ "to": { "agent": "ci-bot" }, "scopes": ["demo:echo"] });
+        bench.put("grants/g", json!({ "spec": spec })).await.expect(201);
+        for (deny_as, expected) in [
+            (Value::Null, DenyAs::Unspecified),
+            (json!("tool_error"), DenyAs::ToolError),
+            (json!("http"), DenyAs::Unspecified),
+        ] {
+            let changed = bench.call(Method::PATCH, "grants/g").header("if-match", "*");
+            changed.json(json!({ "spec": { "deny_as": deny_as } })).await.expect(200);
+            let policy = compile(&bench.app, bench.acme).await.expect("a policy").expect("a tenant");
+            assert_eq!(policy.grants[0].deny_as(), expected, "{deny_as}");
+        }
     })
     .await;
 }
