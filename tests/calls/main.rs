@@ -18,8 +18,9 @@ use self::caller::Caller;
 /// Calls that are under way at a time.
 const CALLERS: usize = 32;
 const RESULT_BYTES: usize = 2_000;
-/// Never reached.
-const PLENTY: u32 = 1_000_000_000;
+/// What a limit may be at most; neither is reached.
+const REQUESTS: u32 = 1_000_000;
+const TOKENS: u32 = 1_000_000_000;
 
 /// What the calls of one agent cost, each.
 struct Row {
@@ -39,7 +40,8 @@ async fn main() {
     let tollgate = Deployment::separate(1).start().await;
     tollgate.allow_loopback_servers().await;
     tollgate.register("files", &server).await;
-    let (url, plenty) = (tollgate.server_url("files"), json!({"count": PLENTY, "per": "1m"}));
+    let url = tollgate.server_url("files");
+    let [requests, tokens] = [REQUESTS, TOKENS].map(|count| json!({"count": count, "per": "1m"}));
     let mut rows = Vec::new();
     for (name, mode) in [
         ("none", None),
@@ -48,7 +50,7 @@ async fn main() {
     ] {
         let agent = tollgate.agent(mode.unwrap_or("free")).grant("files:read").create().await;
         if let Some(mode) = mode {
-            let limit = json!({"to": {"agent": agent.name}, "requests": plenty, "tokens": plenty, "mode": mode});
+            let limit = json!({"to": {"agent": agent.name}, "requests": requests, "tokens": tokens, "mode": mode});
             tollgate.limits(mode, limit).await;
         }
         let caller = Caller::new(&url, &agent.token(&url).await);
