@@ -305,7 +305,7 @@ async fn a_grant_to_a_role_under_conditions_is_entered_and_comes_back() {
         let page = browser.post("/new/grant", &wrong).await.expect(422);
         assert!(page.text.contains("id=\"conditions-wrong\""), "{}", page.text);
 
-        let forbidding = [grant[0], grant[1], grant[3], grant[4], ("deny", "yes"), grant[8]];
+        let forbidding = [("name", "nobody"), grant[1], grant[3], grant[4], ("deny", "yes"), grant[8]];
         let page = browser.post("/new/grant", &forbidding).await.expect(422);
         assert!(page.text.contains("id=\"deny_as-wrong\""), "{}", page.text);
 
