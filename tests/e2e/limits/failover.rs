@@ -171,14 +171,14 @@ async fn sent(count: &AtomicUsize, wanted: usize) {
 }
 
 impl Happened {
-    /// It is over when each data plane has judged a call that was sent afterwards.
+    /// It is over when each data plane has admitted a call that was sent afterwards: a refusal may be one that it remembers.
     fn noticed(self, calls: &[Sent]) -> Failover {
         let Self { lost, began_at, done_at } = self;
-        let judged_at = |data_plane: usize| {
-            let judged = calls.iter().filter(|call| call.number % DATA_PLANES == data_plane && call.at >= done_at);
-            judged.filter(|call| call.answer.status != 503).map(|call| call.ended_at).min().expect("it goes on")
+        let reached_at = |data_plane: usize| {
+            let later = calls.iter().filter(|call| call.number % DATA_PLANES == data_plane && call.at >= done_at);
+            later.filter(|call| call.answer.status == 200).map(|call| call.ended_at).min().expect("it goes on")
         };
-        let over_at = (0..DATA_PLANES).map(judged_at).max().expect("there are data planes");
+        let over_at = (0..DATA_PLANES).map(reached_at).max().expect("there are data planes");
         eprintln!("a failover took {:?}, noticed within {:?}", done_at - began_at, over_at - done_at);
         Failover { lost, began_at, over_at }
     }
