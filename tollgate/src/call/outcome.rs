@@ -10,6 +10,8 @@ use crate::{
 
 /// The server needs something of its client that this command does not have (MCP 2026-07-28).
 const MISSING_CLIENT_CAPABILITY: i64 = -32021;
+/// Where in a result's `_meta` the gateway says that it is its own, not the tool's (`deny_as: tool_error`).
+const REFUSAL: &str = "io.tollgate/refusal";
 
 /// How a call ended.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ pub(super) enum Outcome {
 pub(super) fn judge(reply: &Reply, target: &Target) -> Outcome {
     let error = &reply.message["error"];
     let result = &reply.message["result"];
-    if let Some(reason) = error["data"]["reason"].as_str() {
+    if let Some(reason) = error["data"]["reason"].as_str().or_else(|| result["_meta"][REFUSAL]["reason"].as_str()) {
         return Outcome::Refused { reason: terminal::line(reason), failure: refusal(reply, reason, target) };
     }
     if result["resultType"] == "input_required" || error["code"] == MISSING_CLIENT_CAPABILITY {
@@ -45,7 +47,8 @@ pub(super) fn judge(reply: &Reply, target: &Target) -> Outcome {
 }
 
 fn refusal(reply: &Reply, reason: &str, target: &Target) -> Failure {
-    let message = terminal::line(reply.message["error"]["message"].as_str().unwrap_or(reason));
+    let told = [&reply.message["error"]["message"], &reply.message["result"]["content"][0]["text"]];
+    let message = terminal::line(told.into_iter().find_map(Value::as_str).unwrap_or(reason));
     let failure = Failure::new(format!("{target} was refused: {message}")).exit(exit_of(reason));
     match cure(reply, reason, target) {
         Some(cure) => failure.cure(cure),
@@ -137,6 +140,18 @@ mod tests {
             Outcome::Refused { failure, .. } => failure,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_refusal_that_models_read_is_one() {
+        let text = "limit `calm` is reached. Retry in 7 s";
+        let data = json!({ REFUSAL: { "reason": "rate_limited_requests" } });
+        let result = json!({ "content": [{ "type": "text", "text": text }], "isError": true, "_meta": data });
+        let Outcome::Refused { reason, failure } = judge(&reply(200, json!({ "result": result })), &target()) else {
+            panic!("a refusal")
+        };
+        assert_eq!((reason.as_str(), failure.code()), ("rate_limited_requests", Exit::Auth));
+        assert!(failure.to_string().contains(text), "{failure}");
     }
 
     #[test]
