@@ -8,7 +8,8 @@ cd "$(dirname "$0")/.."
 workspace=$(mktemp -d /tmp/tollgate-reports.XXXXXX)
 chmod 711 "$workspace"
 source scripts/postgres.sh
-trap 'kill "${control_plane:-}" 2>/dev/null; stop_postgres' EXIT
+source scripts/control_plane.sh
+trap 'stop_control_plane; stop_postgres' EXIT
 
 export SQLX_OFFLINE=true
 PROFILE=${PROFILE:-release}
@@ -16,18 +17,7 @@ cargo build --profile "$PROFILE" -p tollgate
 built=$([[ $PROFILE == dev ]] && echo debug || echo "$PROFILE")
 start_postgres "$(free_port)" "${POSTGRES_OPTIONS:-}"
 
-http=$(free_port) grpc=$(free_port) ops=$(free_port)
-head -c 32 /dev/urandom | base64 >"$workspace/master-key"
-chmod 600 "$workspace/master-key"
-"target/$built/tollgate" control-plane --database-url "$TOLLGATE_TEST_DATABASE_URL" \
-    --master-key-file "$workspace/master-key" --admin-token-file "$workspace/admin-token" \
-    --control-addr "127.0.0.1:$http" --grpc-addr "127.0.0.1:$grpc" --control-ops-addr "127.0.0.1:$ops" \
-    --public-control-url "http://127.0.0.1:$http" --public-data-url http://127.0.0.1:9 2>"$workspace/log" &
-control_plane=$!
-until curl -fs "http://127.0.0.1:$ops/readyz" >/dev/null; do
-    kill -0 "$control_plane" || { cat "$workspace/log" >&2; exit 1; }
-    sleep 0.2
-done
+start_control_plane "target/$built/tollgate"
 
 PATH=$bin:$PATH
 sql=(psql -q -v ON_ERROR_STOP=1 -d "$TOLLGATE_TEST_DATABASE_URL")
